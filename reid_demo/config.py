@@ -1,0 +1,152 @@
+"""Configuration as frozen data, and the paper's ablation table (Table 4) as `VARIANTS`."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from reid_demo.errors import ConfigError
+
+IMAGE_HEIGHT = 256  # model px, Sec. 4.2
+IMAGE_WIDTH = 128  # model px
+PIXEL_MEAN = (0.485, 0.456, 0.406)  # ImageNet, RGB in 0..1
+PIXEL_STD = (0.229, 0.224, 0.225)
+MEAN_GREY = (124, 116, 104)  # the same mean as RGB bytes; the default fill of an occlusion
+
+BACKBONES = ("resnet18", "resnet50", "resnet50_ibn", "osnet")
+
+# Table 4: where the part queries of the cross-attention come from, and whether parts are weighted.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "G": {"templates": "none", "adaptive_weighting": False},
+    "G+P": {"templates": "grid", "adaptive_weighting": False},
+    "G+T": {"templates": "static", "adaptive_weighting": False},
+    "G+D": {"templates": "dynamic", "adaptive_weighting": False},
+    "G+D+W": {"templates": "dynamic", "adaptive_weighting": True},
+}
+TEMPLATES = ("none", "grid", "static", "dynamic")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network. Fields marked 'not in the paper' are left open by its equations; each default says why."""
+
+    backbone: str = "resnet18"
+    mid_stage: int = 3  # l of Sec. 3.3
+    templates: str = "dynamic"  # one of TEMPLATES
+    adaptive_weighting: bool = False  # Sec. 3.5; needs dynamic templates
+    num_parts: int = 8  # N
+    dim: int = 256  # d
+    num_heads: int = 8
+    ffn_dropout: float = 0.1
+    attention_dropout: float = 0.2
+    ffn_dim: int = 1024  # not in the paper: 4 d, the usual transformer width
+    layer_norm: bool = False  # not in the paper: Eq. 4 has none, so it is off
+    position_encoding: bool = False  # not in the paper: Eq. 1 has none, so it is off
+    output_projection: bool = False  # not in the paper: Eq. 3 sums values directly, so heads are only concatenated
+    bn_neck: bool = True  # not in the paper: batch norm before the identity classifier steadies training (BoT)
+
+    def __post_init__(self) -> None:
+        """Refuse options that do not exist or exclude each other."""
+        if self.backbone not in BACKBONES:
+            raise ConfigError(f"Unknown backbone {self.backbone!r}; choose one of {', '.join(BACKBONES)}.")
+        if self.templates not in TEMPLATES:
+            raise ConfigError(f"Unknown templates {self.templates!r}; choose one of {', '.join(TEMPLATES)}.")
+        if self.mid_stage not in (1, 2, 3):
+            raise ConfigError(f"mid_stage must be 1, 2 or 3, not {self.mid_stage}.")
+        if self.adaptive_weighting and self.templates != "dynamic":
+            raise ConfigError("Adaptive weighting (W) needs dynamic templates (D): use the variant 'G+D+W'.")
+        if self.dim % self.num_heads:
+            raise ConfigError(f"dim {self.dim} must be a multiple of num_heads {self.num_heads}.")
+        if self.num_parts < 1 or (self.templates == "grid" and self.num_parts != 8):
+            raise ConfigError("num_parts must be at least 1, and 8 for grid templates (4 rows by 2 columns).")
+
+    @property
+    def parts(self) -> int:
+        """Number of part descriptors the model gives: 0 for the variant G."""
+        return 0 if self.templates == "none" else self.num_parts
+
+    @property
+    def descriptor_dim(self) -> int:
+        """Length of the concatenated descriptor, (N+1) d."""
+        return (self.parts + 1) * self.dim
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Eq. 9. The paper gives no values: all defaults are 'not in the paper'."""
+
+    identity: float = 1.0  # alpha
+    triplet: float = 1.0  # beta
+    diversity: float = 1.0  # gamma
+    margin: float = 0.3  # Euclidean, on the concatenated descriptor
+    label_smoothing: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The recipe of Sec. 4.2; fields marked 'not in the paper' are ours."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    height: int = IMAGE_HEIGHT
+    width: int = IMAGE_WIDTH
+    epochs: int = 180
+    optimizer: str = "adam"  # "adamw" is ours
+    learning_rate: float = 3.5e-4
+    new_layers_learning_rate: float | None = None  # not in the paper; None: the same rate everywhere
+    warmup_start: float = 3.5e-5
+    warmup_epochs: float = 10
+    decay_epochs: tuple[float, ...] = (40, 90, 150)
+    decay_factor: float = 0.1
+    schedule: str = "step"  # "cosine" is ours
+    weight_decay: float = 5e-4  # not in the paper
+    ids_per_batch: int = 16  # not in the paper
+    imgs_per_id: int = 4  # not in the paper
+    accumulate: int = 1  # not in the paper
+    flip: float = 0.5
+    pad: int = 10  # model px, then a random crop back
+    random_erasing: float = 0.5
+    augmix: bool = True
+    random_crop: bool = False  # for occluded and partial targets
+    occlusion: float = 0.0  # not in the paper: chance of an occlusion from `occlude`
+    distill_direct: float = 0.0  # not in the paper: 1 - cosine of a linear head to the teacher's vector
+    distill_similarity: float = 0.0  # not in the paper: match of the batch's similarity matrices
+    precision: str = "float32"  # or "bfloat16"
+    num_workers: int = 0
+    seed: int = 0
+
+
+def variant(name: str, **changes: Any) -> ModelConfig:
+    """Give the model configuration of a row of Table 4, with further fields changed by name."""
+    if name not in VARIANTS:
+        raise ConfigError(f"Unknown variant {name!r}; choose one of {', '.join(VARIANTS)}.")
+    return from_dict(ModelConfig, {**VARIANTS[name], **changes})
+
+
+def variant_name(config: ModelConfig) -> str:
+    """Give the Table 4 name of a model configuration."""
+    return next(
+        name
+        for name, fields in VARIANTS.items()
+        if fields["templates"] == config.templates and fields["adaptive_weighting"] == config.adaptive_weighting
+    )
+
+
+def from_dict(cls: type, values: dict[str, Any]):
+    """Build a configuration from plain JSON values; an unknown key is an error, never swallowed."""
+    known = {f.name: f for f in dataclasses.fields(cls)}
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"Unknown option {key!r} for {cls.__name__}; known: {', '.join(known)}.")
+    nested = {"model": ModelConfig, "loss": LossConfig}
+    ready = {
+        key: from_dict(nested[key], value)
+        if key in nested and isinstance(value, dict)
+        else (tuple(value) if isinstance(value, list) else value)
+        for key, value in values.items()
+    }
+    return cls(**ready)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Give a configuration as plain JSON values."""
+    return dataclasses.asdict(config)
