@@ -1,0 +1,94 @@
+"""Backbones with one contract: an image gives the map of stage l and the final map, last stride 1 (Sec. 3.2)."""
+
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from reid_demo.config import ModelConfig
+from reid_demo.errors import ConfigError, WeightsError
+
+
+class ResNetBackbone(nn.Module):
+    """A torchvision-named ResNet without its classifier; the last stage keeps stride 1."""
+
+    def __init__(self, resnet: nn.Module, mid_stage: int) -> None:
+        """Take the stages of `resnet`, and set the last stage's stride to 1."""
+        super().__init__()
+        self.mid_stage = mid_stage
+        self.conv1, self.bn1, self.relu, self.maxpool = resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool
+        self.layer1, self.layer2, self.layer3, self.layer4 = resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4
+        for module in self.layer4.modules():
+            if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
+                module.stride = (1, 1)
+        self.mid_channels = _out_channels(getattr(self, f"layer{mid_stage}"))
+        self.final_channels = _out_channels(self.layer4)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Map `(B, 3, H, W)` to the mid map and the final map `(B, C, H/16, W/16)`."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        mid = x
+        for stage in (1, 2, 3):
+            x = getattr(self, f"layer{stage}")(x)
+            if stage == self.mid_stage:
+                mid = x
+        return mid, self.layer4(x)
+
+
+def _out_channels(stage: nn.Sequential) -> int:
+    return [m for m in stage[-1].modules() if isinstance(m, nn.Conv2d)][-1].out_channels
+
+
+def build_backbone(config: ModelConfig) -> nn.Module:
+    """Build the backbone that `config.backbone` names, with random weights."""
+    if config.backbone in ("resnet18", "resnet50"):
+        return ResNetBackbone(getattr(torchvision.models, config.backbone)(weights=None), config.mid_stage)
+    if config.backbone == "resnet50_ibn":
+        from reid_demo.model.ibn import resnet50_ibn_a
+
+        return ResNetBackbone(resnet50_ibn_a(), config.mid_stage)
+    if config.backbone == "osnet":
+        from reid_demo.model.osnet import OSNetBackbone
+
+        return OSNetBackbone(config.mid_stage)
+    raise ConfigError(f"Unknown backbone {config.backbone!r}.")
+
+
+def load_backbone_weights(backbone: nn.Module, path: str | Path, *, partial: bool = False) -> dict[str, list[str]]:
+    """Load ImageNet weights by torchvision's names.
+
+    Args:
+        backbone: As `build_backbone` gives it.
+        path: A `.pt`/`.pth` state dict (read with `weights_only=True`) or `.safetensors`.
+        partial: Accept a file that lacks some tensors; they keep their random start.
+
+    Returns:
+        `{"loaded": [...], "missing": [...], "unused": [...]}`, sorted names.
+
+    Raises:
+        WeightsError: unreadable, a shape differs, or tensors are missing and `partial` is false.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise WeightsError(f"The backbone weights {path.name!r} cannot be read: {error}") from error
+    state = state.get("state_dict", state)
+    own = backbone.state_dict()
+    loaded = sorted(name for name in state if name in own)
+    for name in loaded:
+        if state[name].shape != own[name].shape:
+            raise WeightsError(
+                f"{path.name!r}: {name} has shape {tuple(state[name].shape)}, this backbone needs {tuple(own[name].shape)}."
+            )
+    missing = sorted(n for n in own if n not in state and not n.endswith("num_batches_tracked"))
+    if missing and not partial:
+        raise WeightsError(f"{path.name!r} lacks {len(missing)} tensors (first: {missing[0]}); allow a partial load.")
+    backbone.load_state_dict({**own, **{name: state[name] for name in loaded}})
+    return {"loaded": loaded, "missing": missing, "unused": sorted(n for n in state if n not in own)}

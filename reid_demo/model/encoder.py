@@ -1,0 +1,100 @@
+"""Multi-head attention as data (Eq. 1-4, 7) and the spatial self-attention encoder. No fused kernel hides weights."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from reid_demo.config import ModelConfig
+
+
+def split_heads(tokens: Tensor, num_heads: int) -> Tensor:
+    """Split channels by head: `(B, N, D)` to `(B, heads, N, D / heads)`."""
+    batch, count, dim = tokens.shape
+    return tokens.view(batch, count, num_heads, dim // num_heads).transpose(1, 2)
+
+
+def join_heads(heads: Tensor) -> Tensor:
+    """Undo `split_heads`: `(B, heads, N, D / heads)` to `(B, N, D)`."""
+    batch, num_heads, count, width = heads.shape
+    return heads.transpose(1, 2).reshape(batch, count, num_heads * width)
+
+
+class FeedForward(nn.Module):
+    """The FFN of Eq. 4, of equal input and output width, with dropout 0.1 (Sec. 4.2)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Make two linear layers with a ReLU between them."""
+        super().__init__()
+        self.expand = nn.Linear(config.dim, config.ffn_dim)
+        self.dropout = nn.Dropout(config.ffn_dropout)
+        self.contract = nn.Linear(config.ffn_dim, config.dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map `(B, N, D)` to `(B, N, D)`."""
+        return self.contract(self.dropout(torch.relu(self.expand(tokens))))
+
+
+class AttentionBlock(nn.Module):
+    """Attention followed by `FFN(g + residual) + g` (Eq. 2-4), for self-attention and for cross-attention."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Make the projections of Eq. 1 or 7, without bias as the paper writes them."""
+        super().__init__()
+        self.num_heads = config.num_heads
+        self.query = nn.Linear(config.dim, config.dim, bias=False)
+        self.key = nn.Linear(config.dim, config.dim, bias=False)
+        self.value = nn.Linear(config.dim, config.dim, bias=False)
+        self.output = nn.Linear(config.dim, config.dim, bias=False) if config.output_projection else nn.Identity()
+        self.norm_in = nn.LayerNorm(config.dim) if config.layer_norm else nn.Identity()
+        self.norm_out = nn.LayerNorm(config.dim) if config.layer_norm else nn.Identity()
+        self.dropout = nn.Dropout(config.attention_dropout)
+        self.ffn = FeedForward(config)
+
+    def forward(self, queries: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Attend from `queries` to `tokens`.
+
+        Args:
+            queries: `(B, Q, D)`; also the residual of Eq. 4.
+            tokens: `(B, N, D)`, keys and values.
+
+        Returns:
+            `(B, Q, D)` outputs, and the attention `(B, Q, N)` averaged over heads, whose rows sum to 1.
+        """
+        q = split_heads(self.query(queries), self.num_heads)
+        k = split_heads(self.key(tokens), self.num_heads)
+        v = split_heads(self.value(tokens), self.num_heads)
+        weights = torch.softmax(q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1]), dim=-1)  # (B, heads, Q, N), Eq. 2
+        gathered = self.output(join_heads(self.dropout(weights) @ v))  # Eq. 3
+        out = self.ffn(self.norm_in(gathered + queries)) + gathered  # Eq. 4
+        return self.norm_out(out), weights.mean(dim=1)
+
+
+class SpatialEncoder(nn.Module):
+    """1x1 reduction to d channels, then one self-attention block over all positions (Sec. 3.3 and 3.4)."""
+
+    def __init__(self, channels: int, config: ModelConfig) -> None:
+        """Make the reduction for a map of `channels` channels."""
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, config.dim, kernel_size=1)
+        self.block = AttentionBlock(config)
+        self.position_encoding = config.position_encoding
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        """Map `(B, C, h, w)` to encoded tokens `(B, h w, D)`, row-major."""
+        reduced = self.reduce(feature_map)
+        if self.position_encoding:
+            reduced = reduced + sine_positions(*reduced.shape[1:], device=reduced.device).to(reduced.dtype)
+        tokens = reduced.flatten(2).transpose(1, 2)
+        return self.block(tokens, tokens)[0]
+
+
+def sine_positions(dim: int, height: int, width: int, device: torch.device) -> Tensor:
+    """Give fixed 2-D sine positions `(D, h, w)`; not in the paper, off by default."""
+    quarter = dim // 4
+    rate = torch.exp(-math.log(10_000.0) * torch.arange(quarter, device=device) / quarter)
+    rows = torch.arange(height, device=device)[:, None] * rate  # (h, D/4)
+    columns = torch.arange(width, device=device)[:, None] * rate
+    by_row = torch.cat([rows.sin(), rows.cos()], 1).T[:, :, None].expand(-1, height, width)
+    by_column = torch.cat([columns.sin(), columns.cos()], 1).T[:, None, :].expand(-1, height, width)
+    return torch.cat([by_row, by_column])
