@@ -1,0 +1,52 @@
+"""`Describer`: images in, `Descriptor`s out, batched. Page, gallery, command line and evaluation all use it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from reid_demo.images import read_image, to_model_input
+from reid_demo.model import DPTI, DPTIOutput
+from reid_demo.records import Descriptor
+
+
+class Describer:
+    """A network on its device. Holds no request state; safe to share between threads."""
+
+    def __init__(self, model: DPTI, device: str | torch.device = "cpu", batch_size: int = 32) -> None:
+        """Put `model` in evaluation mode on `device`."""
+        self.device = torch.device(device)
+        self.model = model.eval().to(self.device)
+        self.batch_size = batch_size
+
+    def describe(self, images: Sequence[np.ndarray]) -> list[Descriptor]:
+        """Describe `(H, W, 3)` uint8 images of any sizes, in order."""
+        return list(self.describe_stream(images))
+
+    def describe_paths(self, paths: Iterable[str | Path]) -> Iterator[Descriptor]:
+        """Describe image files one batch at a time, in order."""
+        return self.describe_stream(read_image(path) for path in paths)
+
+    def describe_stream(self, images: Iterable[np.ndarray]) -> Iterator[Descriptor]:
+        """Describe a stream of images, holding one batch in memory."""
+        images = iter(images)
+        while batch := list(islice(images, self.batch_size)):
+            pixels = torch.from_numpy(np.stack([to_model_input(image) for image in batch]))
+            yield from to_descriptors(self.forward(pixels))
+
+    @torch.inference_mode()
+    def forward(self, pixels: torch.Tensor) -> DPTIOutput:
+        """Run the network on `(B, 3, 256, 128)` float32 normalised pixels."""
+        return self.model(pixels.to(self.device))
+
+
+def to_descriptors(output: DPTIOutput) -> list[Descriptor]:
+    """Split a batch into records, on the CPU in float32."""
+    parts = torch.cat([output.global_embedding[:, None], output.part_embeddings], dim=1)
+    arrays = [
+        tensor.float().cpu().numpy()
+        for tensor in (parts, output.presence, output.template_attention, output.part_attention)
+    ]
+    return [Descriptor(*(array[i].copy() for array in arrays)) for i in range(len(arrays[0]))]

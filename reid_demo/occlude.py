@@ -1,0 +1,226 @@
+"""What-if occlusions: the mask, the fill, the crop. The page, the sweep, evaluation and training all use this file.
+
+An `Occlusion` is a recipe in fractions of the image, so that it can be stored and replayed on another probe.
+"""
+
+import base64
+import binascii
+import io
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from reid_demo.config import MEAN_GREY
+from reid_demo.errors import OcclusionError
+from reid_demo.records import Occlusion
+
+BOXES: dict[str, tuple[float, float, float, float]] = {
+    "lower_half": (0, 0.5, 1, 1),
+    "upper_half": (0, 0, 1, 0.5),
+    "left_half": (0, 0, 0.5, 1),
+    "right_half": (0.5, 0, 1, 1),
+    "upper_third": (0, 0, 1, 1 / 3),
+    "middle_third": (0, 1 / 3, 1, 2 / 3),
+    "lower_third": (0, 2 / 3, 1, 1),
+    "centre": (0.25, 0.25, 0.75, 0.75),
+}
+KINDS = (*BOXES, "random_block", "box", "brush", "person", "object", "crop")
+FILLS = ("mean_grey", "blur", "noise", "black", "inpaint")
+MIN_CROP = 16  # image px
+
+Cutouts = Mapping[str, Sequence[np.ndarray]]  # "person": list of (h, w, 4) uint8 RGBA
+
+
+def check(occlusion: Occlusion) -> None:
+    """Refuse a recipe that names no known kind or fill, or whose box is empty or outside the image."""
+    if occlusion.kind not in KINDS:
+        raise OcclusionError(f"Unknown occlusion {occlusion.kind!r}; choose one of {', '.join(KINDS)}.")
+    if occlusion.fill not in FILLS:
+        raise OcclusionError(f"Unknown fill {occlusion.fill!r}; choose one of {', '.join(FILLS)}.")
+    if not 0 < occlusion.coverage <= 1:
+        raise OcclusionError(f"Coverage must be above 0 and at most 1, not {occlusion.coverage}.")
+    if occlusion.kind in ("box", "crop"):
+        if occlusion.box is None or len(occlusion.box) != 4:
+            raise OcclusionError(f"The occlusion {occlusion.kind!r} needs a box (x0, y0, x1, y1) in fractions.")
+        x0, y0, x1, y1 = occlusion.box
+        if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
+            raise OcclusionError(f"The box {occlusion.box} is empty or leaves the image; use 0 <= x0 < x1 <= 1.")
+    if occlusion.kind == "brush" and not occlusion.mask_png:
+        raise OcclusionError("A brush occlusion needs its painted mask.")
+
+
+def mask(occlusion: Occlusion, height: int, width: int) -> np.ndarray:
+    """Give the `(height, width)` bool mask that an occlusion hides; all false for a crop, a person or an object."""
+    check(occlusion)
+    hidden = np.zeros((height, width), bool)
+    if occlusion.kind == "brush":
+        return _decode_mask(occlusion.mask_png, height, width)
+    if occlusion.kind in ("crop", "person", "object"):
+        return hidden
+    if occlusion.kind == "random_block":
+        box = _random_box(occlusion)
+    else:
+        box = BOXES.get(occlusion.kind) or occlusion.box
+    x0, y0, x1, y1 = _to_pixels(box, height, width)
+    hidden[y0:y1, x0:x1] = True
+    return hidden
+
+
+def _random_box(occlusion: Occlusion) -> tuple[float, float, float, float]:
+    rng = np.random.default_rng(occlusion.seed)
+    aspect = np.exp(rng.uniform(np.log(0.5), np.log(2)))  # of the fractions: tall to wide
+    w = min(1.0, np.sqrt(occlusion.coverage * aspect))
+    h = min(1.0, occlusion.coverage / w)
+    w = min(1.0, occlusion.coverage / h)
+    x0, y0 = rng.uniform(0, 1 - w), rng.uniform(0, 1 - h)
+    return x0, y0, min(1.0, x0 + w), min(1.0, y0 + h)
+
+
+def _to_pixels(box: Sequence[float], height: int, width: int) -> tuple[int, int, int, int]:
+    x0, y0, x1, y1 = box
+    left, top = min(round(x0 * width), width - 1), min(round(y0 * height), height - 1)
+    return left, top, max(left + 1, round(x1 * width)), max(top + 1, round(y1 * height))
+
+
+def brush(painted: np.ndarray, fill: str = "mean_grey") -> Occlusion:
+    """Make a recipe of a painted `(h, w)` bool mask."""
+    if painted.ndim != 2 or not painted.any():
+        raise OcclusionError("Nothing is painted. Paint over a part of the probe first.")
+    buffer = io.BytesIO()
+    Image.fromarray(painted.astype(np.uint8) * 255).convert("1").save(buffer, "PNG")
+    return Occlusion("brush", fill, mask_png=base64.b64encode(buffer.getvalue()).decode())
+
+
+def _decode_mask(mask_png: str, height: int, width: int) -> np.ndarray:
+    try:
+        image = Image.open(io.BytesIO(base64.b64decode(mask_png, validate=True)))
+        if image.width * image.height > 50_000_000:
+            raise OcclusionError("The painted mask is too large.")
+        image = image.convert("L")
+    except (binascii.Error, OSError, ValueError) as error:
+        raise OcclusionError("The painted mask of this occlusion is damaged.") from error
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BOX)
+    return np.asarray(image) >= 128
+
+
+def fill(image: np.ndarray, hidden: np.ndarray, name: str, seed: int = 0) -> np.ndarray:
+    """Replace hidden pixels.
+
+    Args:
+        image: `(H, W, 3)` uint8, not changed.
+        hidden: `(H, W)` bool.
+        name: one of `FILLS`; `inpaint` continues the surroundings (OpenCV, Telea).
+        seed: of the noise.
+
+    Returns:
+        `(H, W, 3)` uint8; equal to `image` outside the mask.
+    """
+    if name not in FILLS:
+        raise OcclusionError(f"Unknown fill {name!r}; choose one of {', '.join(FILLS)}.")
+    out = image.copy()
+    if not hidden.any():
+        return out
+    if name == "mean_grey":
+        out[hidden] = MEAN_GREY
+    elif name == "black":
+        out[hidden] = 0
+    elif name == "noise":
+        out[hidden] = np.random.default_rng(seed).integers(0, 256, (int(hidden.sum()), 3), dtype=np.uint8)
+    elif name == "blur":
+        sigma = max(image.shape[:2]) / 16  # enough to hide texture at any size
+        out[hidden] = cv2.GaussianBlur(image, (0, 0), sigma)[hidden]
+    else:
+        out[hidden] = cv2.inpaint(image, hidden.astype(np.uint8), 3, cv2.INPAINT_TELEA)[hidden]
+    return out
+
+
+def apply(image: np.ndarray, occlusions: Sequence[Occlusion], cutouts: Cutouts | None = None) -> np.ndarray:
+    """Carry out a list of occlusions in order.
+
+    Args:
+        image: `(H, W, 3)` uint8, not changed.
+        occlusions: recipes; an empty list changes nothing.
+        cutouts: pictures for the kind "person".
+
+    Returns:
+        `(H', W', 3)` uint8; smaller only after a crop.
+    """
+    for occlusion in occlusions:
+        check(occlusion)
+        if occlusion.kind == "crop":
+            image = _crop(image, occlusion)
+        elif occlusion.kind == "object":
+            image = _paste_pole(image, occlusion)
+        elif occlusion.kind == "person":
+            image = _paste_person(image, occlusion, cutouts)
+        else:
+            image = fill(image, mask(occlusion, *image.shape[:2]), occlusion.fill, occlusion.seed)
+    return image.copy()
+
+
+def _crop(image: np.ndarray, occlusion: Occlusion) -> np.ndarray:
+    x0, y0, x1, y1 = _to_pixels(occlusion.box, *image.shape[:2])
+    if min(x1 - x0, y1 - y0) < MIN_CROP:
+        raise OcclusionError(f"The crop is {x1 - x0} x {y1 - y0} pixels; each side needs at least {MIN_CROP}.")
+    return image[y0:y1, x0:x1]
+
+
+def _paste_pole(image: np.ndarray, occlusion: Occlusion) -> np.ndarray:
+    """Draw a shaded post from top to bottom; `coverage` is its width as a fraction, the seed its place and colour."""
+    rng = np.random.default_rng(occlusion.seed)
+    height, width = image.shape[:2]
+    wide = max(1, round(occlusion.coverage * width))
+    left = round(rng.uniform(0.15, 0.85) * (width - wide))
+    across = np.linspace(-1, 1, wide)
+    shade = 0.45 + 0.55 * np.sqrt(np.clip(1 - (across + 0.35) ** 2 / 1.9, 0, 1))  # lit from the left
+    colour = rng.uniform(70, 190) + rng.normal(0, 8, 3)
+    out = image.copy()
+    out[:, left : left + wide] = np.clip(shade[None, :, None] * colour, 0, 255).astype(np.uint8)
+    return out
+
+
+def _paste_person(image: np.ndarray, occlusion: Occlusion, cutouts: Cutouts | None) -> np.ndarray:
+    people = list((cutouts or {}).get("person", ()))
+    if not people:
+        raise OcclusionError("No cut-out people are installed here. Choose another occlusion.")
+    rng = np.random.default_rng(occlusion.seed)
+    cutout = people[int(rng.integers(len(people)))]
+    height, width = image.shape[:2]
+    tall = max(2, round(height * rng.uniform(0.85, 1.05)))
+    wide = max(2, round(tall * cutout.shape[1] / cutout.shape[0] * (width / height) * 2))
+    rgba = cv2.resize(cutout, (wide, tall), interpolation=cv2.INTER_AREA)
+    centre = rng.choice([0.12, 0.88]) * width + rng.normal(0, 0.04) * width
+    left, top = round(centre - wide / 2), round(height * rng.uniform(0.05, 0.2))
+    y0, y1, x0, x1 = max(top, 0), min(top + tall, height), max(left, 0), min(left + wide, width)
+    out = image.copy()
+    if y1 > y0 and x1 > x0:
+        piece = rgba[y0 - top : y1 - top, x0 - left : x1 - left].astype(np.float32)
+        alpha = piece[:, :, 3:] / 255
+        out[y0:y1, x0:x1] = np.round(piece[:, :, :3] * alpha + out[y0:y1, x0:x1] * (1 - alpha)).astype(np.uint8)
+    return out
+
+
+def to_dict(occlusion: Occlusion) -> dict:
+    """Give a recipe as plain JSON values."""
+    return {
+        "kind": occlusion.kind,
+        "fill": occlusion.fill,
+        "box": None if occlusion.box is None else list(occlusion.box),
+        "coverage": occlusion.coverage,
+        "seed": occlusion.seed,
+        "mask_png": occlusion.mask_png,
+    }
+
+
+def from_dict(values: Mapping) -> Occlusion:
+    """Read a recipe back; an unknown key or kind is an error."""
+    unknown = set(values) - set(to_dict(Occlusion("centre")))
+    if unknown or "kind" not in values:
+        raise OcclusionError(f"An occlusion has keys kind, fill, box, coverage, seed, mask_png; got {sorted(values)}.")
+    box = values.get("box")
+    occlusion = Occlusion(**{**values, "box": None if box is None else tuple(float(v) for v in box)})
+    check(occlusion)
+    return occlusion
