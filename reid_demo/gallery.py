@@ -123,33 +123,33 @@ class Gallery:
                 f"The probe has descriptors {probe.parts.shape}, this gallery {self.parts.shape[1:]}; "
                 "rebuild the gallery with `python -m reid_demo index`."
             )
+        terms_of = min(len(self), 4 * top_k + 32)  # more than asked, so that half-precision rounding cannot lose one
         if exclude is None and self.is_indexed(scoring):
             vector = matching.unit_vectors(probe.parts, probe.presence, scoring)[None]
-            similarity, order = self.index.search(np.ascontiguousarray(vector), min(top_k, len(self)))
-            best, values = order[0], similarity[0]
-            ranked = np.lexsort((best, -values))
-            best = best[ranked]
+            candidates = self.index.search(np.ascontiguousarray(vector), terms_of)[1][0]
         else:
             values = self.scores(probe, scoring)
             if exclude is not None:
                 values = np.where(exclude, -np.inf, values)
-            kept = int(np.isfinite(values).sum())
-            best = np.lexsort((np.arange(len(values)), -values))[: min(top_k, kept)]
-        if not len(best):
-            return []
+                terms_of = min(terms_of, int((~exclude).sum()))
+            candidates = np.argsort(-values, kind="stable")[:terms_of]
         terms = matching.contributions(
-            probe.parts, probe.presence, self.parts[best].astype(np.float32), self.presence[best], scoring
+            probe.parts, probe.presence, self.parts[candidates].astype(np.float32), self.presence[candidates], scoring
         )
+        totals = terms.sum(axis=1)
+        best = np.lexsort((candidates, -totals))[:top_k]
         return [
-            Match(self.records[i], int(i), rank, float(row.sum()), row.astype(np.float32))
-            for rank, (i, row) in enumerate(zip(best, terms, strict=True), start=1)
+            Match(self.records[candidates[i]], int(candidates[i]), rank, float(totals[i]), terms[i])
+            for rank, i in enumerate(best, start=1)
         ]
 
-    def ranks(self, probe: Descriptor, scoring: Scoring = Scoring()) -> np.ndarray:
-        """Give the `(G,)` rank of every image, 1 is the best, ties in gallery order."""
+    def ranks(self, probe: Descriptor, scoring: Scoring = Scoring(), exclude: np.ndarray | None = None) -> np.ndarray:
+        """Give the `(G,)` int64 rank of every image, 1 is the best, ties in gallery order; excluded ones come last."""
         values = self.scores(probe, scoring)
+        if exclude is not None:
+            values = np.where(exclude, -np.inf, values)
         ranks = np.empty(len(values), np.int64)
-        ranks[np.lexsort((np.arange(len(values)), -values))] = np.arange(1, len(values) + 1)
+        ranks[np.argsort(-values, kind="stable")] = np.arange(1, len(values) + 1)
         return ranks
 
 

@@ -1,0 +1,190 @@
+"""`Engine`: the demo's verbs - describe, search, explain, what_if, sweep. Read-only after load, no request state."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from reid_demo import checkpoint, explain, occlude
+from reid_demo import gallery as galleries
+from reid_demo.config import variant_name
+from reid_demo.describe import Describer
+from reid_demo.errors import GalleryError
+from reid_demo.gallery import Gallery
+from reid_demo.images import read_image
+from reid_demo.records import Descriptor, Explanation, Match, Occlusion, Scoring, WhatIf
+
+PROJECT = Path(__file__).resolve().parent.parent
+DEFAULT_WEIGHTS = PROJECT / "weights" / "dpti-r18-first"
+DEFAULT_GALLERY = PROJECT / "gallery_data"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A shipped probe of a synthetic person."""
+
+    path: Path
+    title: str
+    pid: int | None
+    camid: int | None
+    kind: str  # whole, occluded, partial, or absent: the person is not in the gallery
+
+
+class Engine:
+    """A network, a gallery and the verbs over them; safe to share between sessions and threads."""
+
+    def __init__(
+        self,
+        describer: Describer,
+        gallery: Gallery,
+        *,
+        weights_name: str = "",
+        card: str = "",
+        part_names: Sequence[str] | None = None,
+        examples: Sequence[Example] = (),
+        cutouts: occlude.Cutouts | None = None,
+    ) -> None:
+        """Join what `load` read."""
+        self.describer = describer
+        self.gallery = gallery
+        self.weights_name = weights_name
+        self.card = card
+        config = describer.model.config
+        self.part_names = tuple(part_names or (f"part {i + 1}" for i in range(config.parts)))
+        self.examples = list(examples)
+        self.cutouts = cutouts or {}
+        self.variant = variant_name(config)
+        self.default_scoring = Scoring(adaptive=config.adaptive_weighting)
+
+    @classmethod
+    def load(
+        cls, weights: str | Path | None = None, gallery: str | Path | None = None, device: str | None = None
+    ) -> "Engine":
+        """Read weights and gallery from their folders; the shipped ones by default.
+
+        Raises:
+            WeightsError, GalleryError: missing, damaged, or not made for each other.
+        """
+        weights = Path(weights or DEFAULT_WEIGHTS)
+        folder = Path(gallery or DEFAULT_GALLERY)
+        describer = Describer(checkpoint.load_weights(weights), checkpoint.choose_device(device))
+        card = weights / "MODEL_CARD.md"
+        names = weights / "parts.json"
+        return cls(
+            describer,
+            galleries.load(folder, checkpoint.fingerprint(weights)),
+            weights_name=weights.name,
+            card=card.read_text(encoding="utf-8") if card.is_file() else "",
+            part_names=json.loads(names.read_text(encoding="utf-8"))["names"] if names.is_file() else None,
+            examples=_read_examples(folder / "probes"),
+            cutouts=_read_cutouts(folder / "occluders"),
+        )
+
+    @property
+    def device_name(self) -> str:
+        """Where the network runs, for people."""
+        import torch
+
+        device = self.describer.device
+        return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """Names of the `P+1` terms of the similarity, global first."""
+        return ("global", *self.part_names)
+
+    def describe(self, image: np.ndarray) -> Descriptor:
+        """Describe one `(H, W, 3)` uint8 image."""
+        return self.describer.describe([image])[0]
+
+    def occlude(self, image: np.ndarray, occlusions: Sequence[Occlusion]) -> np.ndarray:
+        """Carry out occlusions with this gallery's cut-outs; `image` is not changed."""
+        return occlude.apply(image, occlusions, self.cutouts)
+
+    def search(
+        self,
+        probe: Descriptor,
+        top_k: int = 10,
+        scoring: Scoring | None = None,
+        exclude_same_camera: tuple[int, int] | None = None,
+    ) -> list[Match]:
+        """Rank the gallery; `exclude_same_camera` (pid, camid) leaves out that person under that camera."""
+        exclude = None
+        if exclude_same_camera is not None:
+            exclude = np.array([(r.pid, r.camid) == tuple(exclude_same_camera) for r in self.gallery.records])
+        return self.gallery.search(probe, top_k, scoring or self.default_scoring, exclude)
+
+    def explain(self, probe: Descriptor, match: Match, scoring: Scoring | None = None) -> Explanation:
+        """Split a match's similarity into terms; the match's image is described anew for its attention maps.
+
+        Terms come from the gallery's stored vectors, so they sum to the similarity that the list shows.
+        """
+        stored = self.gallery.descriptor(match.index)
+        fresh = self.describe(read_image(self.gallery.image_path(match.index)))
+        shown = Descriptor(stored.parts, stored.presence, fresh.template_attention, fresh.part_attention)
+        return explain.explain(probe, shown, self.term_names, scoring or self.default_scoring)
+
+    def what_if(
+        self,
+        image: np.ndarray,
+        occlusions: Sequence[Occlusion],
+        top_k: int = 10,
+        scoring: Scoring | None = None,
+        exclude_same_camera: tuple[int, int] | None = None,
+    ) -> WhatIf:
+        """Search with the untouched and the changed probe, and say who moved."""
+        changed = self.occlude(image, occlusions)
+        before, after = self.describer.describe([image, changed])
+        scoring = scoring or self.default_scoring
+        first = self.search(before, top_k, scoring, exclude_same_camera)
+        second = self.search(after, top_k, scoring, exclude_same_camera)
+        exclude = None
+        if exclude_same_camera is not None:
+            exclude = np.array([(r.pid, r.camid) == tuple(exclude_same_camera) for r in self.gallery.records])
+        ranks = self.gallery.ranks(before, scoring, exclude), self.gallery.ranks(after, scoring, exclude)
+        shown = {match.index for match in (*first, *second)}
+        moves = {index: (int(ranks[0][index]), int(ranks[1][index])) for index in sorted(shown)}
+        return WhatIf(changed, tuple(first), tuple(second), before, after, moves)
+
+    def sweep(
+        self,
+        image: np.ndarray,
+        index: int,
+        *,
+        size: float = 0.4,
+        stride: float = 0.14,
+        fill: str = "mean_grey",
+        scoring: Scoring | None = None,
+    ) -> Iterator[explain.SweepStep]:
+        """Slide an occluder over the probe and watch the gallery image `index`."""
+        if not 0 <= index < len(self.gallery):
+            raise GalleryError(f"The gallery has no image {index}; it has {len(self.gallery)}.")
+        scoring = scoring or self.default_scoring
+
+        def measure(probe: Descriptor) -> tuple[float, int]:
+            values = self.gallery.scores(probe, scoring)
+            return float(values[index]), int((values > values[index]).sum()) + 1
+
+        boxes = explain.sweep_boxes(size, stride, image.shape[1] / image.shape[0])
+        return explain.sweep(image, boxes, fill, self.describer.describe, measure)
+
+
+def _read_examples(folder: Path) -> list[Example]:
+    listing = folder / "probes.jsonl"
+    if not listing.is_file():
+        return []
+    rows = [json.loads(line) for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [Example(folder / r["path"], r["title"], r.get("pid"), r.get("camid"), r["kind"]) for r in rows]
+
+
+def _read_cutouts(folder: Path) -> dict[str, list[np.ndarray]]:
+    cutouts: dict[str, list[np.ndarray]] = {}
+    for path in sorted(folder.glob("*_*.png")):
+        bgra = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if bgra is None or bgra.ndim != 3 or bgra.shape[2] != 4:
+            raise GalleryError(f"The occluder {path.name!r} is not a PNG with alpha.")
+        cutouts.setdefault(path.name.split("_")[0], []).append(cv2.cvtColor(bgra, cv2.COLOR_BGRA2RGBA))
+    return cutouts

@@ -1,0 +1,96 @@
+"""Why a probe and a match score what they score: the terms, the maps, and occlusion saliency."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from reid_demo import matching, occlude
+from reid_demo.errors import OcclusionError
+from reid_demo.records import Descriptor, Explanation, Occlusion, Scoring
+
+
+def explain(
+    probe: Descriptor,
+    match: Descriptor,
+    names: Sequence[str],
+    scoring: Scoring = Scoring(),
+) -> Explanation:
+    """Split the similarity of a pair into its signed terms, which sum to it.
+
+    Args:
+        probe: with its attention maps.
+        match: with its attention maps.
+        names: `P+1` names, global first.
+        scoring: which similarity.
+    """
+    terms = matching.contributions(probe.parts, probe.presence, match.parts[None], match.presence[None], scoring)[0]
+    return Explanation(float(terms.sum()), terms.astype(np.float32), tuple(names), probe, match)
+
+
+@dataclass(frozen=True, eq=False)
+class SweepStep:
+    """A sweep so far. Maps are signed, raw, and NaN where no window has been tried."""
+
+    done: int
+    total: int
+    boxes: np.ndarray  # (T, 4) float, fractions x0, y0, x1, y1
+    similarity_change: np.ndarray  # (T,) float32, changed minus untouched; NaN if not yet done
+    rank_change: np.ndarray  # (T,) float32, rank after minus before; positive is worse
+
+
+def sweep_boxes(size: float, stride: float, aspect: float = 0.5) -> np.ndarray:
+    """Give window boxes `(T, 4)` in fractions, ordered coarse to fine so that a first map shows soon.
+
+    Args:
+        size: window side as a fraction of the image's width.
+        stride: step as a fraction of the width.
+        aspect: width / height of the image, so that windows are square in pixels.
+    """
+    if not 0 < size <= 1 or not 0 < stride <= 1:
+        raise OcclusionError("Window size and stride must be above 0 and at most 1.")
+    w, h = size, min(1.0, size * aspect)
+    xs = _starts(w, stride)
+    ys = _starts(h, stride * aspect)
+    order = []
+    for step, offset in ((4, 0), (2, 0), (1, 0)):
+        for row in range(offset, len(ys), step):
+            for column in range(offset, len(xs), step):
+                if (row, column) not in order:
+                    order.append((row, column))
+    return np.array([(xs[c], ys[r], xs[c] + w, ys[r] + h) for r, c in order]).clip(0, 1)
+
+
+def _starts(window: float, stride: float) -> np.ndarray:
+    last = 1 - window
+    return np.unique(np.append(np.arange(0, last + 1e-9, stride), last))
+
+
+def sweep(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    fill: str,
+    describe: Callable[[Sequence[np.ndarray]], list[Descriptor]],
+    measure: Callable[[Descriptor], tuple[float, int]],
+    batch: int = 16,
+) -> Iterator[SweepStep]:
+    """Hide one window after another and report how similarity and rank of a match change.
+
+    Args:
+        image: `(H, W, 3)` uint8.
+        boxes: from `sweep_boxes`.
+        fill: of `occlude.FILLS`.
+        describe: images to descriptors, batched.
+        measure: gives (similarity, rank) of the match watched.
+        batch: windows a step.
+    """
+    base_similarity, base_rank = measure(describe([image])[0])
+    similarity = np.full(len(boxes), np.nan, np.float32)
+    rank = np.full(len(boxes), np.nan, np.float32)
+    for start in range(0, len(boxes), batch):
+        part = boxes[start : start + batch]
+        hidden = [occlude.apply(image, [Occlusion("box", fill, tuple(map(float, box)))]) for box in part]
+        for offset, descriptor in enumerate(describe(hidden)):
+            value, place = measure(descriptor)
+            similarity[start + offset], rank[start + offset] = value - base_similarity, place - base_rank
+        yield SweepStep(start + len(part), len(boxes), boxes, similarity.copy(), rank.copy())
