@@ -1,0 +1,94 @@
+"""Shared fixtures: a tiny real network, coloured synthetic figures, a tiny gallery and an engine over them."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from reid_demo import checkpoint, gallery
+from reid_demo.config import ModelConfig
+from reid_demo.describe import Describer
+from reid_demo.engine import Engine, Example
+from reid_demo.images import read_image
+from reid_demo.model import build_model
+from reid_demo.records import ImageRecord
+
+
+def draw_person(pid: int, camid: int, height: int = 128, width: int = 64) -> np.ndarray:
+    """Draw a figure whose colours depend on the pid and whose background and noise depend on the camera."""
+    person, place = np.random.default_rng(pid), np.random.default_rng(1000 * camid + pid)
+    image = np.full((height, width, 3), place.integers(60, 200), np.uint8)
+    image = (image + place.normal(0, 6, image.shape)).clip(0, 255).astype(np.uint8)
+    left, right = width // 4, width - width // 4
+    bands = ((0.05, 0.2), (0.2, 0.55), (0.55, 0.92))
+    for top, bottom in bands:
+        image[int(top * height) : int(bottom * height), left:right] = person.integers(0, 256, 3)
+    return image
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> ModelConfig:
+    """Give a small but complete G+D configuration."""
+    return ModelConfig(dim=32, ffn_dim=64)
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory, tiny_config):
+    """Save random weights of the tiny configuration; give their folder."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("weights") / "tiny"
+    checkpoint.save_weights(build_model(tiny_config), folder)
+    (folder / "MODEL_CARD.md").write_text("# tiny\n\nRandom weights for tests.\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_describer(tiny_weights) -> Describer:
+    """Give a describer over the tiny weights."""
+    return Describer(checkpoint.load_weights(tiny_weights), "cpu", batch_size=8)
+
+
+@pytest.fixture(scope="session")
+def tiny_gallery_folder(tmp_path_factory, tiny_describer, tiny_weights):
+    """Build a gallery of 6 people under 3 cameras; give its folder."""
+    folder = tmp_path_factory.mktemp("galleries") / "tiny"
+    (folder / "images").mkdir(parents=True)
+    records = []
+    for pid in range(1, 7):
+        for camid in range(1, 4):
+            path = f"images/{pid:04d}_c{camid}s1_000001_00.png"
+            Image.fromarray(draw_person(pid, camid)).save(folder / path)
+            records.append(ImageRecord(path, pid, camid, 64, 128))
+    descriptors = list(tiny_describer.describe_paths(folder / r.path for r in records))
+    gallery.save(
+        folder, records, descriptors, fingerprint=checkpoint.fingerprint(tiny_weights), adaptive=False, name="tiny"
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_engine(tiny_describer, tiny_gallery_folder, tiny_weights) -> Engine:
+    """Give a real engine over the tiny gallery, with two example probes."""
+    probes = tiny_gallery_folder / "probes"
+    probes.mkdir(exist_ok=True)
+    examples = []
+    for pid, kind in ((2, "whole"), (50, "absent")):
+        path = probes / f"{pid:04d}.png"
+        Image.fromarray(draw_person(pid, 4)).save(path)
+        examples.append(Example(path, f"person {pid}", pid, 4, kind))
+    person = np.zeros((40, 16, 4), np.uint8)
+    person[4:, 4:12] = (40, 60, 90, 255)
+    return Engine(
+        tiny_describer,
+        gallery.load(tiny_gallery_folder, checkpoint.fingerprint(tiny_weights)),
+        weights_name="tiny",
+        card="# tiny",
+        examples=examples,
+        cutouts={"person": [person]},
+    )
+
+
+@pytest.fixture
+def probe_image(tiny_engine) -> np.ndarray:
+    """Give the first example's picture."""
+    return read_image(tiny_engine.examples[0].path)

@@ -1,0 +1,79 @@
+"""Imports point one way: from each module only to rows above it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "reid_demo"
+
+ROWS = [
+    {"errors", "records", "config"},
+    {"images", "matching", "metrics", "rerank", "occlude", "render"},
+    {"model", "data", "synthetic"},
+    {"hub", "losses", "checkpoint", "describe", "gallery", "explain", "distill"},
+    {"indexing", "evaluate"},
+    {"train", "engine"},
+    {"bench", "report", "ui.text", "ui.handlers"},
+    {"__main__", "ui.view"},
+]
+ONLY_IN = {"gradio": {"ui.view"}, "faiss": {"gallery"}, "argparse": {"__main__"}}
+
+
+def module_name(path: Path) -> str:
+    """Give a module's dotted name inside the package."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def row_of(name: str) -> int:
+    """Give the row of a module; one that is in no row is an error."""
+    return next(i for i, row in enumerate(ROWS) if any(name == m or name.startswith(m + ".") for m in row))
+
+
+def imported(source: str):
+    """Yield every module that a source text imports, at any depth."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                yield "relative import"
+            elif node.module == "reid_demo":
+                yield from (f"reid_demo.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def faults(name: str, source: str) -> list[str]:
+    """List the imports of a module that break the table."""
+    found = []
+    for target in imported(source):
+        root, _, rest = target.partition(".")
+        if root == "relative import":
+            found.append(target)
+        elif root == "reid_demo":
+            same_folder = "." in name and rest.split(".")[0] == name.split(".")[0]
+            if rest != "__version__" and not same_folder and not (row_of(rest) < row_of(name) or row_of(rest) == 0):
+                found.append(target)
+        elif name not in ONLY_IN.get(root, {name}):
+            found.append(target)
+    return found
+
+
+@pytest.mark.parametrize("path", [p for p in sorted(PACKAGE.rglob("*.py")) if p.name != "__init__.py"], ids=module_name)
+def test_imports_point_up_the_table(path):
+    assert faults(module_name(path), path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("matching", "from reid_demo.engine import Engine"),
+        ("describe", "from reid_demo import gallery"),
+        ("engine", "import gradio"),
+        ("model.dpti", "from .parts import PartAttention"),
+    ],
+    ids=["upward", "sideways", "toolkit", "relative"],
+)
+def test_a_wrong_import_is_caught(name, source):
+    assert faults(name, source)
