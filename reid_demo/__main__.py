@@ -1,0 +1,337 @@
+"""The command line: `python -m reid_demo COMMAND`. Heavy imports happen inside each command."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from reid_demo import __version__
+from reid_demo.errors import ReidError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; give its exit code: 0 done, 1 a `ReidError` (its sentence is on stderr), 2 wrong usage."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        return options.run(options) or 0
+    except ReidError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m reid_demo",
+        description="Person re-identification with dynamic part templates. A ranking is a list of candidates "
+        "for a human to verify.",
+    )
+    parser.add_argument("--version", action="version", version=f"reid_demo {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable, text: str, *, engine: bool = False) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        sub.set_defaults(run=run)
+        sub.add_argument("--weights", help="weights folder; default: the shipped one")
+        sub.add_argument("--device", help="cpu, cuda or cuda:N; default: a GPU where there is one")
+        if engine:
+            sub.add_argument("--gallery", help="gallery folder; default: the shipped one")
+        return sub
+
+    def json_flag(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+    sub = command("index", _index, "build or update a gallery from a folder of person crops")
+    sub.add_argument("images", metavar="DIR")
+    sub.add_argument("--out", required=True, metavar="GALLERY")
+    sub.add_argument("--name", help="name shown on the page; default: the folder's")
+    json_flag(sub)
+
+    sub = command("search", _search, "rank a gallery for one or more probe images", engine=True)
+    sub.add_argument("probes", nargs="+", metavar="PROBE")
+    sub.add_argument("--top-k", type=int, default=10)
+    _scoring_flags(sub)
+    json_flag(sub)
+
+    sub = command("explain", _explain, "write heatmaps, presence and contributions of a probe's best match", engine=True)
+    sub.add_argument("probe", metavar="PROBE")
+    sub.add_argument("--out", required=True, metavar="DIR")
+    sub.add_argument("--rank", type=int, default=1, help="which match; default 1")
+    _scoring_flags(sub)
+
+    sub = command("evaluate", _evaluate, "measure rank-1, mAP and mINP under a data set's protocol")
+    sub.add_argument("--dataset", required=True, help="market1501, occluded_reid, partial_reid, partial_ilids, ...")
+    sub.add_argument("--root", required=True, metavar="DIR")
+    sub.add_argument("--occlude", metavar="NAME", help="hide part of every query, as lower_half")
+    sub.add_argument("--fill", default="mean_grey")
+    sub.add_argument("--json", metavar="FILE", dest="json_file", help="also write the record to FILE")
+    _scoring_flags(sub)
+
+    sub = command("train", _train, "train a variant on a data set, resumable")
+    sub.add_argument("--dataset", default="market1501")
+    sub.add_argument("--root", required=True, metavar="DIR", nargs="+")
+    sub.add_argument("--out", required=True, metavar="DIR")
+    sub.add_argument("--config", metavar="FILE", help="JSON of training options; default: the paper's recipe")
+    sub.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change options, as epochs=1 model.dim=64")
+    sub.add_argument("--variant", help="a row of Table 4: G, G+P, G+T, G+D, G+D+W")
+    sub.add_argument("--init", metavar="FILE", help="ImageNet weights of the backbone; missing tensors start at random")
+    sub.add_argument("--teacher", metavar="NPZ", help="cached teacher vectors for distillation")
+    sub.add_argument("--resume", action="store_true")
+
+    sub = command("synthesize", _synthesize, "render a data set of synthetic pedestrians")
+    sub.add_argument("--assets", required=True, metavar="DIR", help="folder of the CC0 MakeHuman assets")
+    sub.add_argument("--out", required=True, metavar="DIR")
+    sub.add_argument("--ids", type=int, required=True)
+    sub.add_argument("--images-per-id", type=int, default=6)
+    sub.add_argument("--test-fraction", type=float, default=0.2)
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--workers", type=int)
+
+    sub = command("bench", _bench, "measure speed beside a plain reference", engine=True)
+    sub.add_argument("--gallery-size", type=int, default=20_000)
+    json_flag(sub)
+
+    sub = command("info", _info, "versions, device, fingerprints and a self-test, for bug reports", engine=True)
+    json_flag(sub)
+    return parser
+
+
+def _scoring_flags(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--adaptive", action="store_true", help="weight parts by presence (Eq. 8)")
+    sub.add_argument("--part-aware", action="store_true", help="presence-weighted mean of part cosines")
+
+
+def _scoring(options: argparse.Namespace, default):
+    from reid_demo.records import Scoring
+
+    if not options.adaptive and not options.part_aware:
+        return default
+    return Scoring(adaptive=options.adaptive, part_aware=options.part_aware)
+
+
+def _engine(options: argparse.Namespace):
+    from reid_demo.engine import Engine
+
+    return Engine.load(options.weights, options.gallery, options.device)
+
+
+def _describer(options: argparse.Namespace):
+    from reid_demo import checkpoint
+    from reid_demo.describe import Describer
+    from reid_demo.engine import DEFAULT_WEIGHTS
+
+    weights = Path(options.weights or DEFAULT_WEIGHTS)
+    describer = Describer(checkpoint.load_weights(weights), checkpoint.choose_device(options.device))
+    return describer, checkpoint.fingerprint(weights), weights.name
+
+
+def _index(options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from reid_demo.indexing import index_folder
+
+    describer, fingerprint, _ = _describer(options)
+    with tqdm(unit="image", file=sys.stderr, disable=None) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        report = index_folder(
+            options.images, options.out, describer, fingerprint, name=options.name, progress=progress
+        )
+    if options.json:
+        print(json.dumps(vars(report)))
+        return
+    print(
+        f"{report.total} images in {options.out}: {report.added} new, {report.kept} kept, {report.removed} removed, "
+        f"{report.duplicates} duplicates left out, {len(report.skipped)} skipped."
+    )
+    for path, reason in report.skipped:
+        print(f"  skipped {path}: {reason}")
+    print(f"Open it with: python app.py --gallery {options.out}")
+
+
+def _search(options: argparse.Namespace) -> None:
+    from reid_demo.images import read_image
+
+    engine = _engine(options)
+    answers = []
+    for path in options.probes:
+        probe = engine.describe(read_image(path))
+        matches = engine.search(probe, options.top_k, _scoring(options, engine.default_scoring))
+        answers.append({"probe": path, "matches": [_match_row(match) for match in matches]})
+    if options.json:
+        print(json.dumps(answers, indent=2))
+        return
+    for answer in answers:
+        print(f"{answer['probe']}: candidates to verify")
+        for row in answer["matches"]:
+            pid, camid = (("-" if v is None else v) for v in (row["pid"], row["camid"]))
+            print(f"  {row['rank']:3d}  {row['similarity']:.4f}  id {pid}  camera {camid}  {row['path']}")
+
+
+def _match_row(match) -> dict:
+    return {
+        "rank": match.rank,
+        "similarity": match.similarity,
+        "pid": match.record.pid,
+        "camid": match.record.camid,
+        "path": match.record.path,
+        "contributions": [float(value) for value in match.contributions],
+    }
+
+
+def _explain(options: argparse.Namespace) -> None:
+    from reid_demo.images import read_image
+    from reid_demo.report import write_explanation
+
+    engine = _engine(options)
+    image = read_image(options.probe)
+    probe = engine.describe(image)
+    scoring = _scoring(options, engine.default_scoring)
+    matches = engine.search(probe, options.rank, scoring)
+    if options.rank < 1 or options.rank > len(matches):
+        raise ReidError(f"--rank must be between 1 and {len(engine.gallery)}.")
+    match = matches[-1]
+    explanation = engine.explain(probe, match, scoring)
+    written = write_explanation(
+        Path(options.out), image, read_image(engine.gallery.image_path(match.index)), explanation, _match_row(match)
+    )
+    for path in written:
+        print(path)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from reid_demo.evaluate import evaluate
+    from reid_demo.records import Occlusion, Scoring
+
+    describer, fingerprint, name = _describer(options)
+    scoring = _scoring(options, Scoring(adaptive=describer.model.config.adaptive_weighting))
+    occlusion = Occlusion(options.occlude, options.fill) if options.occlude else None
+    record = evaluate(describer, options.dataset, Path(options.root), scoring=scoring, occlusion=occlusion)
+    shown = " ".join(a for a in sys.argv[1:])
+    record = {**record, "weights": name, "fingerprint": fingerprint, "command": f"python -m reid_demo {shown}"}
+    print(json.dumps(record, indent=2))
+    if options.json_file:
+        Path(options.json_file).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _train(options: argparse.Namespace) -> None:
+    from reid_demo.config import VARIANTS, TrainConfig, from_dict, to_dict
+    from reid_demo.errors import ConfigError
+    from reid_demo.train import train
+
+    values = to_dict(TrainConfig())
+    if options.config:
+        try:
+            _merge(values, json.loads(Path(options.config).read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"The configuration {options.config!r} cannot be read: {error}") from error
+    if options.variant:
+        if options.variant not in VARIANTS:
+            raise ConfigError(f"Unknown variant {options.variant!r}; choose one of {', '.join(VARIANTS)}.")
+        values["model"].update(VARIANTS[options.variant])
+    for pair in options.set:
+        key, equals, text = pair.partition("=")
+        if not equals:
+            raise ConfigError(f"--set takes KEY=VALUE, not {pair!r}.")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        target = values
+        *parents, last = key.split(".")
+        for parent in parents:
+            target = target.setdefault(parent, {})
+        if last not in target:
+            raise ConfigError(f"Unknown option {key!r}; known here: {', '.join(target)}.")
+        target[last] = value
+    roots = [Path(root) for root in options.root]
+    result = train(
+        from_dict(TrainConfig, values),
+        dataset=options.dataset,
+        root=roots if len(roots) > 1 else roots[0],
+        out=Path(options.out),
+        init=Path(options.init) if options.init else None,
+        teacher=Path(options.teacher) if options.teacher else None,
+        resume=options.resume,
+    )
+    print(json.dumps(result, indent=2, default=str))
+
+
+def _merge(into: dict, values: dict) -> None:
+    for key, value in values.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def _synthesize(options: argparse.Namespace) -> None:
+    from reid_demo.synthetic.dataset import synthesize
+
+    result = synthesize(
+        Path(options.assets),
+        Path(options.out),
+        options.ids,
+        images_per_id=options.images_per_id,
+        test_fraction=options.test_fraction,
+        seed=options.seed,
+        workers=options.workers,
+    )
+    print(json.dumps(result, indent=2, default=str))
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from reid_demo.bench import bench, machine
+
+    rows = bench(_engine(options), gallery_size=options.gallery_size)
+    if options.json:
+        print(json.dumps(rows, indent=2))
+        return
+    print(", ".join(f"{key} {value}" for key, value in machine().items()))
+    print(f"{'what':58} {'value':>10} {'reference':>10} {'ratio':>6}")
+    for row in rows:
+        print(f"{row['what']:58} {row['value']:>7} {row['unit']:<3} {row['reference']:>9} {row['ratio']:>6}")
+
+
+def _info(options: argparse.Namespace) -> None:
+    from reid_demo.bench import machine
+    from reid_demo.images import read_image
+
+    engine = _engine(options)
+    report = {
+        "reid_demo": __version__,
+        **machine(),
+        "device": engine.device_name,
+        "weights": engine.weights_name,
+        "variant": engine.variant,
+        "fingerprint": engine.gallery.fingerprint,
+        "gallery": engine.gallery.name,
+        "gallery_images": len(engine.gallery),
+        "gallery_pids": engine.gallery.num_pids,
+    }
+    if engine.examples:
+        first = engine.examples[0]
+        best = engine.search(engine.describe(read_image(first.path)), 1)[0]
+        report["self_test"] = {
+            "probe": first.path.name,
+            "pid": first.pid,
+            "best_pid": best.record.pid,
+            "similarity": round(best.similarity, 4),
+            "terms_sum_to_similarity": abs(best.contributions.sum() - best.similarity) < 1e-5,
+        }
+    if options.json:
+        print(json.dumps(report, indent=2, default=bool))
+    else:
+        for key, value in report.items():
+            print(f"{key:16} {value}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
