@@ -91,6 +91,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--workers", type=int)
 
+    sub = command("probes", _probes, "ship example probes with a gallery, from the query images of its data set")
+    sub.add_argument("dataset", metavar="DIR", help="with query, query_occluded, query_partial")
+    sub.add_argument("--gallery", required=True)
+    sub.add_argument("--absent", metavar="DIR", help="images of people who are not in the gallery")
+
     sub = command("bench", _bench, "measure speed beside a plain reference", engine=True)
     sub.add_argument("--gallery-size", type=int, default=20_000)
     json_flag(sub)
@@ -285,6 +290,14 @@ def _synthesize(options: argparse.Namespace) -> None:
         workers=options.workers,
     )
     print(json.dumps(result, indent=2, default=str))
+
+
+def _probes(options: argparse.Namespace) -> None:
+    from reid_demo import gallery
+    from reid_demo.probes import ship_probes
+
+    absent = Path(options.absent) if options.absent else None
+    print(json.dumps(ship_probes(Path(options.dataset), gallery.load(options.gallery), absent)))
 
 
 def _bench(options: argparse.Namespace) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from reid_demo import checkpoint, explain, occlude
+from reid_demo import checkpoint, occlude
+from reid_demo import explain as explanations
 from reid_demo import gallery as galleries
 from reid_demo.config import variant_name
 from reid_demo.describe import Describer
@@ -125,7 +126,7 @@ class Engine:
         stored = self.gallery.descriptor(match.index)
         fresh = self.describe(read_image(self.gallery.image_path(match.index)))
         shown = Descriptor(stored.parts, stored.presence, fresh.template_attention, fresh.part_attention)
-        return explain.explain(probe, shown, self.term_names, scoring or self.default_scoring)
+        return explanations.explain(probe, shown, self.term_names, scoring or self.default_scoring)
 
     def what_if(
         self,
@@ -158,7 +159,7 @@ class Engine:
         stride: float = 0.14,
         fill: str = "mean_grey",
         scoring: Scoring | None = None,
-    ) -> Iterator[explain.SweepStep]:
+    ) -> Iterator[explanations.SweepStep]:
         """Slide an occluder over the probe and watch the gallery image `index`."""
         if not 0 <= index < len(self.gallery):
             raise GalleryError(f"The gallery has no image {index}; it has {len(self.gallery)}.")
@@ -168,8 +169,8 @@ class Engine:
             values = self.gallery.scores(probe, scoring)
             return float(values[index]), int((values > values[index]).sum()) + 1
 
-        boxes = explain.sweep_boxes(size, stride, image.shape[1] / image.shape[0])
-        return explain.sweep(image, boxes, fill, self.describer.describe, measure)
+        boxes = explanations.sweep_boxes(size, stride, image.shape[1] / image.shape[0])
+        return explanations.sweep(image, boxes, fill, self.describer.describe, measure)
 
 
 def _read_examples(folder: Path) -> list[Example]:
@@ -177,7 +178,11 @@ def _read_examples(folder: Path) -> list[Example]:
     if not listing.is_file():
         return []
     rows = [json.loads(line) for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return [Example(folder / r["path"], r["title"], r.get("pid"), r.get("camid"), r["kind"]) for r in rows]
+    return [
+        Example(folder / r["path"], r["title"], r.get("pid"), r.get("camid"), r["kind"])
+        for r in rows
+        if r.get("featured", True)
+    ]
 
 
 def _read_cutouts(folder: Path) -> dict[str, list[np.ndarray]]:

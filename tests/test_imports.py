@@ -13,7 +13,7 @@ ROWS = [
     {"model", "data", "synthetic"},
     {"hub", "losses", "checkpoint", "describe", "gallery", "explain", "distill"},
     {"indexing", "evaluate"},
-    {"train", "engine"},
+    {"train", "engine", "probes"},
     {"bench", "report", "ui.text", "ui.handlers"},
     {"__main__", "ui.view"},
 ]
