@@ -113,10 +113,20 @@ class Engine:
         exclude_same_camera: tuple[int, int] | None = None,
     ) -> list[Match]:
         """Rank the gallery; `exclude_same_camera` (pid, camid) leaves out that person under that camera."""
-        exclude = None
-        if exclude_same_camera is not None:
-            exclude = np.array([(r.pid, r.camid) == tuple(exclude_same_camera) for r in self.gallery.records])
+        exclude = self._same_camera(exclude_same_camera)
         return self.gallery.search(probe, top_k, scoring or self.default_scoring, exclude)
+
+    def ranks(
+        self, probe: Descriptor, scoring: Scoring | None = None, exclude_same_camera: tuple[int, int] | None = None
+    ) -> np.ndarray:
+        """Give the `(G,)` rank of every gallery image, 1 is the best; left-out images come last."""
+        return self.gallery.ranks(probe, scoring or self.default_scoring, self._same_camera(exclude_same_camera))
+
+    def _same_camera(self, pair: tuple[int, int] | None) -> np.ndarray | None:
+        """Mark the gallery images, `(G,)` bool, of one person under one camera."""
+        if pair is None:
+            return None
+        return np.array([(r.pid, r.camid) == tuple(pair) for r in self.gallery.records])
 
     def explain(self, probe: Descriptor, match: Match, scoring: Scoring | None = None) -> Explanation:
         """Split a match's similarity into terms; the match's image is described anew for its attention maps.
@@ -142,10 +152,7 @@ class Engine:
         scoring = scoring or self.default_scoring
         first = self.search(before, top_k, scoring, exclude_same_camera)
         second = self.search(after, top_k, scoring, exclude_same_camera)
-        exclude = None
-        if exclude_same_camera is not None:
-            exclude = np.array([(r.pid, r.camid) == tuple(exclude_same_camera) for r in self.gallery.records])
-        ranks = self.gallery.ranks(before, scoring, exclude), self.gallery.ranks(after, scoring, exclude)
+        ranks = [self.ranks(probe, scoring, exclude_same_camera) for probe in (before, after)]
         shown = {match.index for match in (*first, *second)}
         moves = {index: (int(ranks[0][index]), int(ranks[1][index])) for index in sorted(shown)}
         return WhatIf(changed, tuple(first), tuple(second), before, after, moves)

@@ -1,0 +1,59 @@
+"""Start the demo: `python app.py`."""
+
+import argparse
+import logging
+import os
+
+from reid_demo.engine import Engine
+from reid_demo.errors import ReidError
+from reid_demo.ui.view import build_ui, launch_options
+
+
+def create_demo(engine: Engine):
+    """Build the page over an engine; nothing is started."""
+    return build_ui(engine)
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the options; each has an environment variable that it overrides."""
+    parser = argparse.ArgumentParser(description="Person re-identification: hide a part, search again, see why.")
+
+    def option(name: str, help_text: str, **more) -> None:
+        variable = f"REID_DEMO_{name.upper()}"
+        default = os.environ.get(variable) or None
+        parser.add_argument(f"--{name}", default=default, help=f"{help_text} (or {variable})", **more)
+
+    option("weights", "folder of weights")
+    option("gallery", "folder of a gallery made by `python -m reid_demo index`")
+    option("device", "cpu, cuda or cuda:N; the best one by default")
+    option("host", "address to listen on; Gradio's own default otherwise")
+    option("port", "port to listen on; Gradio's own default otherwise", type=int)
+    share = os.environ.get("REID_DEMO_SHARE", "").lower() in ("1", "true", "yes")
+    parser.add_argument("--share", action="store_true", default=share, help="public link (or REID_DEMO_SHARE=1)")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Load the engine and serve the page."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    options = parse_arguments(arguments)
+    try:
+        engine = Engine.load(options.weights, options.gallery, options.device)
+    except ReidError as error:
+        raise SystemExit(f"error: {error}") from error
+    create_demo(engine).launch(
+        server_name=options.host,
+        server_port=options.port,
+        share=options.share,
+        max_file_size="20mb",
+        allowed_paths=[],
+        blocked_paths=[str(engine.gallery.folder)],
+        strict_cors=True,
+        footer_links=["gradio", "settings"],
+        **launch_options(),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Numbers to pictures and bars: heat overlays on one fixed scale, framed thumbnails, accessible HTML charts.
+
+Knows records' arrays and nothing of the model, the page or its words: every word arrives as an argument.
+"""
+
+import base64
+import html
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+FULL_SCALE = 8.0  # attention relative to uniform that gets the last colour; the same for every picture
+RIGHT, WRONG, UNKNOWN = (0, 114, 178), (213, 94, 0), (136, 146, 158)  # Okabe-Ito: told apart by colour-blind people
+PAD = (136, 136, 136)
+_COLOURS = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_VIRIDIS)[:, 0, ::-1]  # (256, 3) RGB
+
+
+def relative_attention(attention: np.ndarray) -> np.ndarray:
+    """Give attention as a multiple of uniform: `(h, w)` that sums to 1 in, 1.0 where it is `1 / (h w)` out."""
+    return attention * attention.size
+
+
+def colours(values: np.ndarray) -> np.ndarray:
+    """Give the viridis colour, `(..., 3)` uint8 RGB, of values in 0 to `FULL_SCALE`; beyond it the last colour."""
+    steps = np.clip(np.asarray(values, np.float32) / FULL_SCALE, 0, 1)
+    return _COLOURS[np.round(steps * 255).astype(np.uint8)]
+
+
+def heat_overlay(image: np.ndarray, attention: np.ndarray, height: int = 192, width: int = 96) -> np.ndarray:
+    """Lay an attention map over its picture in grey.
+
+    Args:
+        image: `(H, W, 3)` uint8; stretched to the output as the model stretches it to its input.
+        attention: `(h, w)`, sums to 1.
+        height: output px.
+        width: output px.
+
+    Returns:
+        `(height, width, 3)` uint8; colours are those of `colours`, never rescaled to the picture.
+    """
+    grey = cv2.cvtColor(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    relative = np.ascontiguousarray(relative_attention(attention), np.float32)
+    smooth = cv2.resize(relative, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.round(0.4 * grey[:, :, None] + 0.6 * colours(smooth)).astype(np.uint8)
+
+
+def enlarge(image: np.ndarray, aim: int = 480, most: int = 1024) -> np.ndarray:
+    """Copy an image for a canvas: enlarged by a whole number towards `aim` px, or shrunk to at most `most` px."""
+    longest = max(image.shape[:2])
+    if longest > most:
+        size = [max(1, round(side * most / longest)) for side in (image.shape[1], image.shape[0])]
+        return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    times = max(1, aim // longest)
+    return np.repeat(np.repeat(image, times, axis=0), times, axis=1)
+
+
+def locate(piece: np.ndarray, whole: np.ndarray) -> tuple[float, float, float, float] | None:
+    """Find where a picture was cut from another.
+
+    Args:
+        piece: `(h, w, 3)` uint8.
+        whole: `(H, W, 3)` uint8.
+
+    Returns:
+        Box `(x0, y0, x1, y1)` in fractions of `whole`, or `None` where it is no part of it.
+    """
+    (h, w), (height, width) = piece.shape[:2], whole.shape[:2]
+    if h > height or w > width:
+        return None
+    _, _, (x, y), _ = cv2.minMaxLoc(cv2.matchTemplate(whole, piece, cv2.TM_SQDIFF))
+    difference = np.abs(whole[y : y + h, x : x + w].astype(int) - piece).mean()
+    return (x / width, y / height, (x + w) / width, (y + h) / height) if difference < 2 else None
+
+
+def thumbnail(image: np.ndarray, height: int = 256, width: int = 128, frame: tuple[int, int, int] | None = None):
+    """Fit an image into `(height, width, 3)` uint8 without stretching, in a coloured frame if one is given."""
+    edge = 7 if frame else 0
+    inner_h, inner_w = height - 2 * edge, width - 2 * edge
+    scale = min(inner_h / image.shape[0], inner_w / image.shape[1])
+    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    out = np.full((height, width, 3), frame or PAD, np.uint8)
+    out[edge : height - edge, edge : width - edge] = PAD
+    top, left = (height - size[1]) // 2, (width - size[0]) // 2
+    out[top : top + size[1], left : left + size[0]] = small
+    return out
+
+
+def img_tag(image: np.ndarray, alt: str, *, lossless: bool = False) -> str:
+    """Give an `<img>` that carries its own pixels, so that no file of a visitor is written."""
+    options = [] if lossless else [cv2.IMWRITE_WEBP_QUALITY, 90]
+    data = cv2.imencode(".png" if lossless else ".webp", np.ascontiguousarray(image[:, :, ::-1]), options)[1]
+    kind = "png" if lossless else "webp"
+    uri = base64.b64encode(data.tobytes()).decode()
+    return f'<img src="data:image/{kind};base64,{uri}" alt="{html.escape(alt, quote=True)}">'
+
+
+def legend(low: str, middle: str, high: str) -> str:
+    """Give the colour scale of `heat_overlay` as HTML, with its two ends and the place of 'uniform' in words."""
+    stops = ", ".join("rgb({},{},{})".format(*_COLOURS[i]) for i in range(0, 256, 15))
+    uniform = 100 / FULL_SCALE
+    return (
+        f'<div class="legend"><div class="legend-bar" style="background:linear-gradient(90deg,{stops})">'
+        f'<i style="left:{uniform:.1f}%"></i></div><div class="legend-words"><span>{html.escape(low)}</span>'
+        f"<span>{html.escape(middle)}</span><span>{html.escape(high)}</span></div></div>"
+    )
+
+
+def signed_bars(names: Sequence[str], values: np.ndarray, caption: str, total: str) -> str:
+    """Give signed bars around a common zero, with their numbers, as an HTML table.
+
+    Args:
+        names: one a bar.
+        values: `(T,)` float.
+        caption: of the table.
+        total: words of the last row; their number is the sum of `values`.
+    """
+    values = np.asarray(values, np.float64)
+    most = max(float(np.abs(values).max(initial=0)), 1e-6)
+    zero = 100 * most / (2 * most) if (values < 0).any() else 0
+    room = 100 - zero
+    rows = []
+    for name, value in zip(names, values, strict=True):
+        long = abs(value) / most * room
+        left = zero if value >= 0 else zero - long
+        sign = "plus" if value >= 0 else "minus"
+        rows.append(
+            f'<tr><th scope="row">{html.escape(name)}</th><td class="track"><span class="axis" style="left:{zero:.1f}%">'
+            f'</span><span class="bar {sign}" style="left:{left:.2f}%;width:{long:.2f}%"></span></td>'
+            f'<td class="number">{value:+.4f}</td></tr>'
+        )
+    return (
+        f'<table class="bars"><caption>{html.escape(caption)}</caption><tbody>{"".join(rows)}</tbody>'
+        f'<tfoot><tr><th scope="row">{html.escape(total)}</th><td></td>'
+        f'<td class="number">{values.sum():.4f}</td></tr></tfoot></table>'
+    )
+
+
+def paired_bars(
+    names: Sequence[str], first: np.ndarray, second: np.ndarray, labels: tuple[str, str], caption: str
+) -> str:
+    """Give two bars a name, from zero, on one scale, with their numbers, as an HTML table.
+
+    Args:
+        names: `P` names.
+        first: `(P,)` not negative.
+        second: `(P,)` not negative.
+        labels: what the two are.
+        caption: of the table.
+    """
+    most = max(float(np.max([first, second], initial=0)), 1e-6)
+    rows = []
+    for name, a, b in zip(names, first, second, strict=True):
+        rows.append(
+            f'<tr><th scope="row">{html.escape(name)}</th><td class="track two">'
+            f'<span class="bar one" style="width:{a / most * 100:.2f}%"></span>'
+            f'<span class="bar other" style="width:{b / most * 100:.2f}%"></span></td>'
+            f'<td class="number">{a:.3f}</td><td class="number">{b:.3f}</td></tr>'
+        )
+    one, other = (html.escape(label) for label in labels)
+    return (
+        f'<table class="bars"><caption>{html.escape(caption)}</caption><thead><tr><td></td><td></td>'
+        f'<th scope="col"><i class="key one"></i>{one}</th><th scope="col"><i class="key other"></i>{other}</th></tr>'
+        f"</thead><tbody>{''.join(rows)}</tbody></table>"
+    )
