@@ -64,10 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     _scoring_flags(sub)
 
     sub = command("evaluate", _evaluate, "measure rank-1, mAP and mINP under a data set's protocol")
-    sub.add_argument("--dataset", required=True, help="market1501, occluded_reid, partial_reid, partial_ilids, ...")
+    sub.add_argument("--dataset", required=True, help="market1501, synthetic or gallery")
     sub.add_argument("--root", required=True, metavar="DIR")
     sub.add_argument("--occlude", metavar="NAME", help="hide part of every query, as lower_half")
     sub.add_argument("--fill", default="mean_grey")
+    sub.add_argument("--probes", default="whole", help="of a gallery: whole, occluded or partial")
     sub.add_argument("--json", metavar="FILE", dest="json_file", help="also write the record to FILE")
     _scoring_flags(sub)
 
@@ -218,7 +219,14 @@ def _evaluate(options: argparse.Namespace) -> None:
     describer, fingerprint, name = _describer(options)
     scoring = _scoring(options, Scoring(adaptive=describer.model.config.adaptive_weighting))
     occlusion = Occlusion(options.occlude, options.fill) if options.occlude else None
-    record = evaluate(describer, options.dataset, Path(options.root), scoring=scoring, occlusion=occlusion)
+    record = evaluate(
+        describer,
+        options.dataset,
+        Path(options.root),
+        scoring=scoring,
+        occlusion=occlusion,
+        probes=options.probes,
+    )
     shown = " ".join(a for a in sys.argv[1:])
     record = {**record, "weights": name, "fingerprint": fingerprint, "command": f"python -m reid_demo {shown}"}
     print(json.dumps(record, indent=2))

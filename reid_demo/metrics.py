@@ -1,0 +1,60 @@
+"""From similarities to CMC, mAP and mINP; pure numpy."""
+
+import numpy as np
+
+from reid_demo.errors import DatasetError, ShapeError
+
+
+def rank_metrics(
+    similarity: np.ndarray,
+    q_pids: np.ndarray,
+    g_pids: np.ndarray,
+    q_camids: np.ndarray,
+    g_camids: np.ndarray,
+    *,
+    exclude_same_camera: bool = True,
+    max_rank: int = 10,
+) -> dict:
+    """Give CMC, mAP and mINP of a benchmark.
+
+    Args:
+        similarity: `(Q, G)`, higher is closer; equal values keep the gallery's order.
+        q_pids: `(Q,)`.
+        g_pids: `(G,)`; -1 is junk and left out of every list.
+        q_camids: `(Q,)`.
+        g_camids: `(G,)`.
+        exclude_same_camera: leave out gallery images of the query's person under its own camera (Market-1501).
+        max_rank: length of the CMC curve.
+
+    Returns:
+        `cmc` `(max_rank,)`, `mAP`, `mINP` as fractions, and `num_query`, the queries with at least one right answer.
+
+    Raises:
+        ShapeError: lengths differ.
+        DatasetError: no query has a right answer.
+    """
+    if similarity.shape != (len(q_pids), len(g_pids)) or len(q_camids) != len(q_pids) or len(g_camids) != len(g_pids):
+        raise ShapeError(f"similarity {similarity.shape} does not fit {len(q_pids)} queries and {len(g_pids)} images.")
+    curves, precisions, penalties = [], [], []
+    for row, pid, camid in zip(similarity, q_pids, q_camids, strict=True):
+        keep = g_pids != -1
+        if exclude_same_camera:
+            keep &= ~((g_pids == pid) & (g_camids == camid))
+        order = np.argsort(-row, kind="stable")
+        hits = (g_pids == pid)[order][keep[order]]
+        if not hits.any():
+            continue
+        found = np.flatnonzero(hits) + 1  # ranks of the right answers
+        curve = np.zeros(max_rank)
+        curve[min(found[0] - 1, max_rank) :] = 1
+        curves.append(curve)
+        precisions.append(np.mean(np.arange(1, len(found) + 1) / found))
+        penalties.append(len(found) / found[-1])
+    if not curves:
+        raise DatasetError("No query has a right answer in the gallery. Check ids and cameras of the data set.")
+    return {
+        "cmc": np.mean(curves, axis=0),
+        "mAP": float(np.mean(precisions)),
+        "mINP": float(np.mean(penalties)),
+        "num_query": len(curves),
+    }
