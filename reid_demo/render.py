@@ -73,18 +73,21 @@ def locate(piece: np.ndarray, whole: np.ndarray) -> tuple[float, float, float, f
     return (x / width, y / height, (x + w) / width, (y + h) / height) if difference < 2 else None
 
 
-def thumbnail(image: np.ndarray, height: int = 256, width: int = 128, frame: tuple[int, int, int] | None = None):
-    """Fit an image into `(height, width, 3)` uint8 without stretching, in a coloured frame if one is given."""
-    edge = 7 if frame else 0
-    inner_h, inner_w = height - 2 * edge, width - 2 * edge
-    scale = min(inner_h / image.shape[0], inner_w / image.shape[1])
+def thumbnail(
+    image: np.ndarray, height: int = 256, width: int = 128, frame: tuple[int, int, int] | None = None, edge: int = 7
+) -> np.ndarray:
+    """Fit an image into `(height, width, 3)` uint8 without stretching; a frame adds `edge` px of colour all round."""
+    scale = min(height / image.shape[0], width / image.shape[1])
     size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    out = np.full((height, width, 3), frame or PAD, np.uint8)
-    out[edge : height - edge, edge : width - edge] = PAD
+    out = np.full((height, width, 3), PAD, np.uint8)
     top, left = (height - size[1]) // 2, (width - size[0]) // 2
     out[top : top + size[1], left : left + size[0]] = small
-    return out
+    if frame is None:
+        return out
+    framed = np.full((height + 2 * edge, width + 2 * edge, 3), frame, np.uint8)
+    framed[edge:-edge, edge:-edge] = out
+    return framed
 
 
 def img_tag(image: np.ndarray, alt: str, *, lossless: bool = False) -> str:

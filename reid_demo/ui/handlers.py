@@ -343,7 +343,7 @@ def why(engine: Engine, session: Session) -> str:
     of_match = text.WHY_MATCH_OF.format(pid=_name(match.record.pid), camid=_name(match.record.camid))
     heading = text.WHY_HEADING.format(rank=match.rank, similarity=match.similarity)
     pair = (
-        f"<figure>{render.img_tag(render.thumbnail(session.current), text.WHY_PROBE)}"
+        f"<figure>{render.img_tag(render.thumbnail(session.current, frame=render.UNKNOWN), text.WHY_PROBE)}"
         f"<figcaption>{html.escape(text.WHY_PROBE)}</figcaption></figure>"
         f"<figure>{render.img_tag(_framed(session, match, picture), of_match)}"
         f"<figcaption>{html.escape(of_match)}</figcaption></figure>"

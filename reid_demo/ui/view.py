@@ -38,6 +38,8 @@ def launch_options() -> dict:
         block_label_background_fill="transparent",
         block_label_background_fill_dark="transparent",
         block_label_border_width="0px",
+        button_border_width="1px",
+        button_border_width_dark="1px",
         button_primary_background_fill="#0b63a8",
         button_primary_background_fill_hover="#084d83",
         button_primary_background_fill_dark="#1f7fcb",
@@ -69,7 +71,7 @@ def build_ui(engine: Engine) -> gr.Blocks:
                 example_strip = gr.Gallery(
                     label=text.EXAMPLES_LABEL,
                     show_label=False,
-                    columns=max(4, len(engine.examples)),
+                    columns=min(8, max(4, len(engine.examples))),
                     rows=1,
                     height="auto",
                     object_fit="contain",
@@ -93,20 +95,20 @@ def build_ui(engine: Engine) -> gr.Blocks:
                     layers=False,
                     fixed_canvas=False,
                     canvas_size=(480, 480),
-                    height=600,
+                    height=520,
                     buttons=[],
                     interactive=True,
                     elem_id="canvas",
                 )
                 probe_line = gr.HTML(elem_id="probe-line")
                 with gr.Row(elem_classes="tight"):
-                    search = gr.Button(text.SEARCH, variant="primary", elem_id="search", scale=2, min_width=130)
+                    search = gr.Button(text.SEARCH, variant="primary", elem_id="search", size="md", min_width=130)
                     upload = gr.UploadButton(
-                        text.UPLOAD, file_types=["image"], type="filepath", elem_id="upload", min_width=130
+                        text.UPLOAD, file_types=["image"], type="filepath", elem_id="upload", size="md", min_width=130
                     )
                 with gr.Row(elem_classes="tight"):
-                    undo = gr.Button(text.UNDO, elem_id="undo", min_width=90)
-                    back = gr.Button(text.BACK, elem_id="back", min_width=130)
+                    undo = gr.Button(text.UNDO, elem_id="undo", size="sm", min_width=90)
+                    back = gr.Button(text.BACK, elem_id="back", size="sm", min_width=130)
                 gr.Markdown(f"## {text.STEP_HIDE}")
                 with gr.Row(elem_classes="occluders"):
                     occluders = {
@@ -125,7 +127,7 @@ def build_ui(engine: Engine) -> gr.Blocks:
                             gr.Number(label=name, precision=0, minimum=0, min_width=60, elem_id=f"crop-{name}")
                             for name in text.CROP_FIELDS
                         ]
-                    crop = gr.Button(text.CROP, elem_id="crop")
+                    crop = gr.Button(text.CROP, size="sm", elem_id="crop")
 
             with gr.Column(scale=7, min_width=320, elem_id="result-side"):
                 gr.Markdown(f"## {text.STEP_RANKING}")
@@ -216,7 +218,6 @@ def build_ui(engine: Engine) -> gr.Blocks:
 
         on(demo.load, opening, [], show_opening, [*everything, example_strip])
         on(search.click, ranked(handlers.search_canvas, 2), [canvas, fill, *settings_inputs], show_all, everything)
-        on(canvas.upload, ranked(_open_canvas, 1), [canvas, *settings_inputs], show_all, everything)
         on(upload.upload, ranked(handlers.open_picture, 1), [upload, *settings_inputs], show_all, everything)
         on(undo.click, ranked(handlers.undo, 0), settings_inputs, show_all, everything)
         on(back.click, ranked(handlers.back, 0), settings_inputs, show_all, everything)
@@ -227,8 +228,9 @@ def build_ui(engine: Engine) -> gr.Blocks:
         for listen in (top_k.release, adaptive.input, same_camera.input, terms.input):
             on(listen, ranked(handlers.rank_again, 0), settings_inputs, show_ranking, ranking)
 
-        def click_example(now: Session, *values, event: gr.SelectData) -> list:
-            return _guard(ranked(handlers.open_example, 1), show_all, len(everything))(now, event.index, *values)
+        def click_example(now: Session, k, a, c, t, event: gr.SelectData) -> list:
+            action = ranked(handlers.open_example, 1)
+            return _guard(action, show_all, len(everything))(now, event.index, k, a, c, t)
 
         def click_match(now: Session, event: gr.SelectData) -> list:
             def show(chosen: Session) -> list:
@@ -236,10 +238,7 @@ def build_ui(engine: Engine) -> gr.Blocks:
 
             return _guard(lambda s: handlers.choose(engine, s, event.index), show, 2)(now)
 
-        def click_example_wired(now: Session, k, a, c, t, event: gr.SelectData) -> list:
-            return click_example(now, k, a, c, t, event=event)
-
-        step = example_strip.select(click_example_wired, [session, *settings_inputs], everything, **queue)
+        step = example_strip.select(click_example, [session, *settings_inputs], everything, **queue)
         step.success(_guard(lambda now: now, show_why, 1), [session], why, show_progress="minimal", **queue)
         strip.select(click_match, [session], [session, why], **queue)
     return demo
@@ -255,10 +254,6 @@ def _default_settings(engine: Engine) -> Settings:
 
 def _hider(kind: str) -> Callable:
     return lambda engine, now, settings, fill: handlers.hide(engine, now, settings, kind, fill)
-
-
-def _open_canvas(engine: Engine, now: Session, settings: Settings, canvas: dict | None) -> Session:
-    return handlers.open_picture(engine, now, settings, (canvas or {}).get("background"))
 
 
 def _guard(action: Callable, show: Callable, outputs: int) -> Callable:
