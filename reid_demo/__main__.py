@@ -72,26 +72,6 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", metavar="FILE", dest="json_file", help="also write the record to FILE")
     _scoring_flags(sub)
 
-    sub = command("train", _train, "train a variant on a data set, resumable")
-    sub.add_argument("--dataset", default="market1501")
-    sub.add_argument("--root", required=True, metavar="DIR", nargs="+")
-    sub.add_argument("--out", required=True, metavar="DIR")
-    sub.add_argument("--config", metavar="FILE", help="JSON of training options; default: the paper's recipe")
-    sub.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change options, as epochs=1 model.dim=64")
-    sub.add_argument("--variant", help="a row of Table 4: G, G+P, G+T, G+D, G+D+W")
-    sub.add_argument("--init", metavar="FILE", help="ImageNet weights of the backbone; missing tensors start at random")
-    sub.add_argument("--teacher", metavar="NPZ", help="cached teacher vectors for distillation")
-    sub.add_argument("--resume", action="store_true")
-
-    sub = command("synthesize", _synthesize, "render a data set of synthetic pedestrians")
-    sub.add_argument("--assets", required=True, metavar="DIR", help="folder of the CC0 MakeHuman assets")
-    sub.add_argument("--out", required=True, metavar="DIR")
-    sub.add_argument("--ids", type=int, required=True)
-    sub.add_argument("--images-per-id", type=int, default=6)
-    sub.add_argument("--test-fraction", type=float, default=0.2)
-    sub.add_argument("--seed", type=int, default=0)
-    sub.add_argument("--workers", type=int)
-
     sub = command("probes", _probes, "ship example probes with a gallery, from the query images of its data set")
     sub.add_argument("dataset", metavar="DIR", help="with query, query_occluded, query_partial")
     sub.add_argument("--gallery", required=True)
@@ -232,72 +212,6 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(json.dumps(record, indent=2))
     if options.json_file:
         Path(options.json_file).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-
-
-def _train(options: argparse.Namespace) -> None:
-    from reid_demo.config import VARIANTS, TrainConfig, from_dict, to_dict
-    from reid_demo.errors import ConfigError
-    from reid_demo.train import train
-
-    values = to_dict(TrainConfig())
-    if options.config:
-        try:
-            _merge(values, json.loads(Path(options.config).read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"The configuration {options.config!r} cannot be read: {error}") from error
-    if options.variant:
-        if options.variant not in VARIANTS:
-            raise ConfigError(f"Unknown variant {options.variant!r}; choose one of {', '.join(VARIANTS)}.")
-        values["model"].update(VARIANTS[options.variant])
-    for pair in options.set:
-        key, equals, text = pair.partition("=")
-        if not equals:
-            raise ConfigError(f"--set takes KEY=VALUE, not {pair!r}.")
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = text
-        target = values
-        *parents, last = key.split(".")
-        for parent in parents:
-            target = target.setdefault(parent, {})
-        if last not in target:
-            raise ConfigError(f"Unknown option {key!r}; known here: {', '.join(target)}.")
-        target[last] = value
-    roots = [Path(root) for root in options.root]
-    result = train(
-        from_dict(TrainConfig, values),
-        dataset=options.dataset,
-        root=roots if len(roots) > 1 else roots[0],
-        out=Path(options.out),
-        init=Path(options.init) if options.init else None,
-        teacher=Path(options.teacher) if options.teacher else None,
-        resume=options.resume,
-    )
-    print(json.dumps(result, indent=2, default=str))
-
-
-def _merge(into: dict, values: dict) -> None:
-    for key, value in values.items():
-        if isinstance(value, dict) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
-        else:
-            into[key] = value
-
-
-def _synthesize(options: argparse.Namespace) -> None:
-    from reid_demo.synthetic.dataset import synthesize
-
-    result = synthesize(
-        Path(options.assets),
-        Path(options.out),
-        options.ids,
-        images_per_id=options.images_per_id,
-        test_fraction=options.test_fraction,
-        seed=options.seed,
-        workers=options.workers,
-    )
-    print(json.dumps(result, indent=2, default=str))
 
 
 def _probes(options: argparse.Namespace) -> None:

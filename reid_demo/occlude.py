@@ -190,7 +190,7 @@ def _paste_person(image: np.ndarray, occlusion: Occlusion, cutouts: Cutouts | No
     cutout = people[int(rng.integers(len(people)))]
     height, width = image.shape[:2]
     tall = max(2, round(height * rng.uniform(0.85, 1.05)))
-    wide = max(2, round(tall * cutout.shape[1] / cutout.shape[0] * (width / height) * 2))
+    wide = max(2, round(tall * cutout.shape[1] / cutout.shape[0]))
     rgba = cv2.resize(cutout, (wide, tall), interpolation=cv2.INTER_AREA)
     centre = rng.choice([0.12, 0.88]) * width + rng.normal(0, 0.04) * width
     left, top = round(centre - wide / 2), round(height * rng.uniform(0.05, 0.2))
