@@ -44,14 +44,6 @@ def build_backbone(config: ModelConfig) -> nn.Module:
     """Build the backbone that `config.backbone` names, with random weights."""
     if config.backbone in ("resnet18", "resnet50"):
         return ResNetBackbone(getattr(torchvision.models, config.backbone)(weights=None), config.mid_stage)
-    if config.backbone == "resnet50_ibn":
-        from reid_demo.model.ibn import resnet50_ibn_a
-
-        return ResNetBackbone(resnet50_ibn_a(), config.mid_stage)
-    if config.backbone == "osnet":
-        from reid_demo.model.osnet import OSNetBackbone
-
-        return OSNetBackbone(config.mid_stage)
     raise ConfigError(f"Unknown backbone {config.backbone!r}.")
 
 

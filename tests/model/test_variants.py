@@ -1,0 +1,71 @@
+"""Every row of Table 4: shapes, gradients everywhere, and neighbours that differ."""
+
+import pytest
+import torch
+
+from reid_demo.config import VARIANTS, ModelConfig, variant
+from reid_demo.errors import ConfigError, ShapeError
+from reid_demo.model import build_model
+
+SMALL = {"dim": 32, "ffn_dim": 32}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_shapes_and_gradients(name):
+    torch.manual_seed(0)
+    model = build_model(variant(name, **SMALL)).train()
+    output = model(torch.randn(3, 3, 64, 32))
+    parts = 0 if name == "G" else 8
+    assert output.global_embedding.shape == (3, 32)
+    assert output.part_embeddings.shape == (3, parts, 32)
+    assert output.descriptor.shape == (3, (parts + 1) * 32) == (3, model.config.descriptor_dim)
+    assert output.template_attention.shape == (3, parts, 4, 2) and output.part_attention.shape == (3, parts, 4, 2)
+    if parts:
+        torch.testing.assert_close(output.presence.sum(1), torch.ones(3))
+        torch.testing.assert_close(output.template_attention.sum((2, 3)), torch.ones(3, 8))
+    (output.descriptor * torch.randn_like(output.descriptor)).sum().backward()
+    without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert without == []
+
+
+def test_neighbouring_variants_differ():
+    outputs = {}
+    for name in VARIANTS:
+        torch.manual_seed(0)
+        model = build_model(variant(name, **SMALL)).eval()
+        torch.manual_seed(1)
+        outputs[name] = model(torch.randn(2, 3, 64, 32)).descriptor
+    names = list(VARIANTS)
+    for one, other in zip(names, names[1:], strict=False):
+        assert outputs[one].shape != outputs[other].shape or not torch.allclose(outputs[one], outputs[other])
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
+def test_mid_stages_and_last_stride(backbone, stage):
+    model = build_model(ModelConfig(backbone=backbone, mid_stage=stage, **SMALL)).eval()
+    mid, final = model.backbone(torch.randn(1, 3, 64, 32))
+    assert final.shape[2:] == (4, 2)
+    assert mid.shape[2:] == tuple(side // (4, 8, 16)[stage - 1] for side in (64, 32))
+    assert mid.shape[1] == model.backbone.mid_channels and final.shape[1] == model.backbone.final_channels
+
+
+def test_wrong_input_is_a_clear_error():
+    model = build_model(variant("G", **SMALL))
+    with pytest.raises(ShapeError, match="multiples of 16"):
+        model(torch.randn(1, 3, 60, 32))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"backbone": "vgg"},
+        {"templates": "static", "adaptive_weighting": True},
+        {"mid_stage": 4},
+        {"dim": 30},
+        {"num_parts": 0},
+    ],
+)
+def test_impossible_options_are_refused(options):
+    with pytest.raises(ConfigError):
+        ModelConfig(**options)

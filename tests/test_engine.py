@@ -1,0 +1,136 @@
+"""The verbs over a tiny real gallery: exact ranking, exact explanations, no shared state."""
+
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+from reid_demo import checkpoint, gallery, matching, occlude
+from reid_demo.errors import GalleryError, WeightsError
+from reid_demo.images import read_image
+from reid_demo.records import Occlusion, Scoring
+
+SCORINGS = [Scoring(), Scoring(adaptive=True), Scoring(enabled=(False,) + (True,) * 8), Scoring(part_aware=True)]
+
+
+@pytest.mark.parametrize("scoring", SCORINGS, ids=str)
+def test_top_k_equals_brute_force(tiny_engine, probe_image, scoring):
+    probe, stored = tiny_engine.describe(probe_image), tiny_engine.gallery
+    values = matching.similarities(
+        probe.parts, probe.presence, stored.parts.astype(np.float32), stored.presence, scoring
+    )
+    matches = tiny_engine.search(probe, 7, scoring)
+    np.testing.assert_allclose([m.similarity for m in matches], np.sort(values)[::-1][:7], atol=1e-5)
+    assert [m.rank for m in matches] == list(range(1, 8))
+    for match in matches:
+        assert match.contributions.sum() == pytest.approx(match.similarity, abs=1e-5)
+        assert values[match.index] == pytest.approx(match.similarity, abs=1e-5)
+
+
+def test_a_gallery_image_finds_itself_first(tiny_engine):
+    for index in (0, 5, 17):
+        probe = tiny_engine.describe(read_image(tiny_engine.gallery.image_path(index)))
+        best = tiny_engine.search(probe, 1)[0]
+        assert best.index == index and best.similarity == pytest.approx(1, abs=2e-3)
+
+
+def test_an_explanation_adds_up(tiny_engine, probe_image):
+    probe = tiny_engine.describe(probe_image)
+    match = tiny_engine.search(probe, 3)[2]
+    explanation = tiny_engine.explain(probe, match)
+    assert explanation.similarity == pytest.approx(match.similarity, abs=1e-5)
+    assert explanation.contributions.sum() == pytest.approx(match.similarity, abs=1e-5)
+    assert explanation.match.template_attention.shape == (8, 16, 8) and len(explanation.names) == 9
+
+
+def test_what_if_with_nothing_hidden_changes_nothing(tiny_engine, probe_image):
+    result = tiny_engine.what_if(probe_image, [], 5)
+    assert np.array_equal(result.image, probe_image)
+    assert [m.index for m in result.before] == [m.index for m in result.after]
+    assert all(before == after for before, after in result.moves.values())
+
+
+def test_what_if_reports_moves_over_the_whole_gallery(tiny_engine, probe_image):
+    result = tiny_engine.what_if(probe_image, [Occlusion("upper_half")], 5)
+    assert {m.index for m in (*result.before, *result.after)} == set(result.moves)
+    for match in result.after:
+        assert result.moves[match.index][1] == match.rank
+
+
+def test_same_person_and_camera_can_be_left_out(tiny_engine, probe_image):
+    matches = tiny_engine.search(tiny_engine.describe(probe_image), 50, exclude_same_camera=(2, 1))
+    assert len(matches) == 17 and all((m.record.pid, m.record.camid) != (2, 1) for m in matches)
+
+
+def test_alone_or_in_a_batch(tiny_engine, probe_image):
+    others = [occlude.apply(probe_image, [Occlusion(k)]) for k in ("centre", "left_half")]
+    alone = tiny_engine.describe(probe_image)
+    batched = tiny_engine.describer.describe([*others, probe_image])[2]
+    value = matching.similarities(alone.parts, alone.presence, batched.parts[None], batched.presence[None])[0]
+    assert value == pytest.approx(1, abs=1e-5)
+
+
+def test_two_threads_get_their_own_answers(tiny_engine, probe_image):
+    images = [probe_image, occlude.apply(probe_image, [Occlusion("centre", "black")])] * 4
+    wanted = [[m.index for m in tiny_engine.search(tiny_engine.describe(image), 5)] for image in images]
+    with ThreadPoolExecutor(2) as pool:
+        got = list(pool.map(lambda image: [m.index for m in tiny_engine.search(tiny_engine.describe(image), 5)], images))
+    assert got == wanted
+
+
+def test_sweep_equals_a_slow_loop(tiny_engine, probe_image):
+    steps = list(tiny_engine.sweep(probe_image, 4, size=0.8, stride=0.5))
+    last = steps[-1]
+    assert last.done == last.total == len(last.boxes) and not np.isnan(last.similarity_change).any()
+    base = tiny_engine.gallery.scores(tiny_engine.describe(probe_image))
+    for box, change in list(zip(last.boxes, last.similarity_change, strict=True))[:4]:
+        hidden = occlude.apply(probe_image, [Occlusion("box", box=tuple(box))])
+        values = tiny_engine.gallery.scores(tiny_engine.describe(hidden))
+        assert values[4] - base[4] == pytest.approx(change, abs=1e-5)
+
+
+@pytest.fixture
+def broken(tiny_gallery_folder, tmp_path):
+    shutil.copytree(tiny_gallery_folder, tmp_path / "gallery")
+    return tmp_path / "gallery"
+
+
+def test_other_weights_are_refused(broken):
+    with pytest.raises(GalleryError, match="other weights.*index"):
+        gallery.load(broken, "0" * 16)
+
+
+def test_damage_is_a_clear_error(broken):
+    (broken / "presence.npy").write_bytes(b"oops")
+    with pytest.raises(GalleryError, match="damaged"):
+        gallery.load(broken)
+    (broken / "presence.npy").unlink()
+    with pytest.raises(GalleryError, match="no presence.npy"):
+        gallery.load(broken)
+
+
+def test_images_outside_the_gallery_are_not_served(broken):
+    lines = (broken / "records.jsonl").read_text().splitlines()
+    first = {**json.loads(lines[0]), "path": "../../secret.jpg"}
+    (broken / "records.jsonl").write_text("\n".join([json.dumps(first), *lines[1:]]))
+    with pytest.raises(GalleryError, match="outside"):
+        gallery.load(broken).image_path(0)
+
+
+def test_weights_round_trip_and_refusals(tiny_weights, tmp_path):
+    model = checkpoint.load_weights(tiny_weights)
+    checkpoint.save_weights(model, tmp_path / "again")
+    image = torch.randn(1, 3, 64, 32)
+    torch.testing.assert_close(model(image).descriptor, checkpoint.load_weights(tmp_path / "again")(image).descriptor)
+    assert checkpoint.fingerprint(tmp_path / "again") == checkpoint.fingerprint(tiny_weights)
+    (tmp_path / "again" / "model.safetensors").write_bytes(b"oops")
+    assert checkpoint.fingerprint(tmp_path / "again") != checkpoint.fingerprint(tiny_weights)
+    with pytest.raises(WeightsError, match="damaged"):
+        checkpoint.load_weights(tmp_path / "again")
+    with pytest.raises(WeightsError, match="has no"):
+        checkpoint.load_weights(tmp_path)
+    with pytest.raises(WeightsError, match="device"):
+        checkpoint.choose_device("abacus")

@@ -1,0 +1,83 @@
+"""Occlusions: the input stays, nothing outside the mask changes, recipes replay."""
+
+import numpy as np
+import pytest
+
+from reid_demo import occlude
+from reid_demo.errors import OcclusionError
+from reid_demo.records import Occlusion
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (64, 32, 3), dtype=np.uint8)
+CUTOUTS = {"person": [np.full((40, 16, 4), 200, np.uint8)]}
+MASKED = [k for k in occlude.KINDS if k not in ("brush", "box", "crop", "person", "object")]
+
+
+@pytest.mark.parametrize("fill", occlude.FILLS)
+@pytest.mark.parametrize("kind", MASKED)
+def test_only_the_mask_changes(kind, fill):
+    occlusion = Occlusion(kind, fill, seed=3)
+    before = IMAGE.copy()
+    out = occlude.apply(IMAGE, [occlusion])
+    hidden = occlude.mask(occlusion, 64, 32)
+    assert np.array_equal(IMAGE, before) and hidden.any()
+    assert np.array_equal(out[~hidden], IMAGE[~hidden]) and not np.array_equal(out[hidden], IMAGE[hidden])
+
+
+def test_an_empty_list_changes_nothing():
+    out = occlude.apply(IMAGE, [])
+    assert np.array_equal(out, IMAGE) and out is not IMAGE
+
+
+def test_halves_are_exact():
+    assert occlude.mask(Occlusion("lower_half"), 64, 32)[32:].all()
+    assert not occlude.mask(Occlusion("lower_half"), 64, 32)[:32].any()
+    assert (occlude.apply(IMAGE, [Occlusion("left_half")])[:, :16] == (124, 116, 104)).all()
+
+
+@pytest.mark.parametrize("coverage", [0.1, 0.25, 0.6, 1.0])
+def test_a_random_block_covers_what_it_says(coverage):
+    for seed in range(5):
+        covered = occlude.mask(Occlusion("random_block", coverage=coverage, seed=seed), 200, 100).mean()
+        assert covered == pytest.approx(coverage, abs=0.03)
+
+
+def test_crop_person_object_and_brush():
+    cropped = occlude.apply(IMAGE, [Occlusion("crop", box=(0, 0.25, 1, 0.75))])
+    assert np.array_equal(cropped, IMAGE[16:48])
+    for kind in ("person", "object"):
+        assert not np.array_equal(occlude.apply(IMAGE, [Occlusion(kind)], CUTOUTS), IMAGE)
+    painted = np.zeros((64, 32), bool)
+    painted[10:20, 5:9] = True
+    stroke = occlude.brush(painted)
+    assert np.array_equal(occlude.mask(stroke, 64, 32), painted)
+
+
+def test_a_recipe_survives_json():
+    for occlusion in (Occlusion("box", "noise", (0.1, 0.2, 0.5, 0.6), seed=4), Occlusion("centre", "inpaint")):
+        assert occlude.from_dict(occlude.to_dict(occlusion)) == occlusion
+
+
+@pytest.mark.parametrize(
+    "occlusion",
+    [
+        Occlusion("hat"),
+        Occlusion("centre", "pink"),
+        Occlusion("box"),
+        Occlusion("box", box=(0.5, 0, 0.5, 1)),
+        Occlusion("box", box=(0, 0, 2, 1)),
+        Occlusion("random_block", coverage=0),
+        Occlusion("brush"),
+        Occlusion("brush", mask_png="!!"),
+        Occlusion("person"),
+        Occlusion("crop", box=(0, 0, 0.1, 0.1)),
+    ],
+    ids=str,
+)
+def test_senseless_recipes_are_refused(occlusion):
+    with pytest.raises(OcclusionError):
+        occlude.apply(IMAGE, [occlusion])
+
+
+def test_unknown_keys_are_refused():
+    with pytest.raises(OcclusionError, match="keys"):
+        occlude.from_dict({"kind": "centre", "colour": "red"})
