@@ -12,7 +12,7 @@ PIXEL_MEAN = (0.485, 0.456, 0.406)  # ImageNet, RGB in 0..1
 PIXEL_STD = (0.229, 0.224, 0.225)
 MEAN_GREY = (124, 116, 104)  # the same mean as RGB bytes; the default fill of an occlusion
 
-BACKBONES = ("resnet18", "resnet50")
+BACKBONES = ("resnet18", "resnet50", "resnet50_ibn", "osnet")
 
 # Table 4: where the part queries of the cross-attention come from, and whether parts are weighted.
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import torch
 import torchvision
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from reid_demo.config import ModelConfig
 from reid_demo.errors import ConfigError, WeightsError
+from reid_demo.model.ibn import resnet50_ibn_a
+from reid_demo.model.osnet import OSNetBackbone
 
 
 class ResNetBackbone(nn.Module):
@@ -26,7 +29,7 @@ class ResNetBackbone(nn.Module):
         self.final_channels = _out_channels(self.layer4)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Map `(B, 3, H, W)` to the mid map and the final map `(B, C, H/16, W/16)`."""
+        """Map `(B, 3, H, W)` to the mid map (stride 4, 8, 16 at l = 1, 2, 3) and final map `(B, C, H/16, W/16)`."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         mid = x
         for stage in (1, 2, 3):
@@ -44,11 +47,15 @@ def build_backbone(config: ModelConfig) -> nn.Module:
     """Build the backbone that `config.backbone` names, with random weights."""
     if config.backbone in ("resnet18", "resnet50"):
         return ResNetBackbone(getattr(torchvision.models, config.backbone)(weights=None), config.mid_stage)
+    if config.backbone == "resnet50_ibn":
+        return ResNetBackbone(resnet50_ibn_a(), config.mid_stage)
+    if config.backbone == "osnet":
+        return OSNetBackbone(config.mid_stage)
     raise ConfigError(f"Unknown backbone {config.backbone!r}.")
 
 
 def load_backbone_weights(backbone: nn.Module, path: str | Path, *, partial: bool = False) -> dict[str, list[str]]:
-    """Load ImageNet weights by torchvision's names.
+    """Load ImageNet weights by torchvision's names (for IBN and OSNet, by those of their published files).
 
     Args:
         backbone: As `build_backbone` gives it.
@@ -64,20 +71,22 @@ def load_backbone_weights(backbone: nn.Module, path: str | Path, *, partial: boo
     path = Path(path)
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
             state = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise WeightsError(f"The backbone weights {path.name!r} cannot be read: {error}") from error
-    state = state.get("state_dict", state)
+    state = state.get("state_dict", state) if isinstance(state, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise WeightsError(f"{path.name!r} is not a state dict: expected tensors by name.")
+    state = {name.removeprefix("module."): value for name, value in state.items()}  # as DataParallel saves them
     own = backbone.state_dict()
     loaded = sorted(name for name in state if name in own)
     for name in loaded:
         if state[name].shape != own[name].shape:
             raise WeightsError(
-                f"{path.name!r}: {name} has shape {tuple(state[name].shape)}, this backbone needs {tuple(own[name].shape)}."
+                f"{path.name!r}: {name} has shape {tuple(state[name].shape)}, "
+                f"this backbone needs {tuple(own[name].shape)}."
             )
     missing = sorted(n for n in own if n not in state and not n.endswith("num_batches_tracked"))
     if missing and not partial:

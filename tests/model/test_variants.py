@@ -3,17 +3,20 @@
 import pytest
 import torch
 
-from reid_demo.config import VARIANTS, ModelConfig, variant
+from reid_demo.config import BACKBONES, VARIANTS, ModelConfig, variant
 from reid_demo.errors import ConfigError, ShapeError
 from reid_demo.model import build_model
 
 SMALL = {"dim": 32, "ffn_dim": 32}
 
 
-@pytest.mark.parametrize("name", VARIANTS)
-def test_shapes_and_gradients(name):
+CASES = [(name, "resnet18") for name in VARIANTS] + [("G+D+W", name) for name in BACKBONES if name != "resnet18"]
+
+
+@pytest.mark.parametrize(("name", "backbone"), CASES)
+def test_shapes_and_gradients(name, backbone):
     torch.manual_seed(0)
-    model = build_model(variant(name, **SMALL)).train()
+    model = build_model(variant(name, backbone=backbone, **SMALL)).train()
     output = model(torch.randn(3, 3, 64, 32))
     parts = 0 if name == "G" else 8
     assert output.global_embedding.shape == (3, 32)
@@ -38,16 +41,6 @@ def test_neighbouring_variants_differ():
     names = list(VARIANTS)
     for one, other in zip(names, names[1:], strict=False):
         assert outputs[one].shape != outputs[other].shape or not torch.allclose(outputs[one], outputs[other])
-
-
-@pytest.mark.parametrize("stage", [1, 2, 3])
-@pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
-def test_mid_stages_and_last_stride(backbone, stage):
-    model = build_model(ModelConfig(backbone=backbone, mid_stage=stage, **SMALL)).eval()
-    mid, final = model.backbone(torch.randn(1, 3, 64, 32))
-    assert final.shape[2:] == (4, 2)
-    assert mid.shape[2:] == tuple(side // (4, 8, 16)[stage - 1] for side in (64, 32))
-    assert mid.shape[1] == model.backbone.mid_channels and final.shape[1] == model.backbone.final_channels
 
 
 def test_wrong_input_is_a_clear_error():
