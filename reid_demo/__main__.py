@@ -259,7 +259,7 @@ def _info(options: argparse.Namespace) -> None:
             "pid": first.pid,
             "best_pid": best.record.pid,
             "similarity": round(best.similarity, 4),
-            "terms_sum_to_similarity": abs(best.contributions.sum() - best.similarity) < 1e-5,
+            "terms_sum_to_similarity": bool(abs(best.contributions.sum() - best.similarity) < 1e-5),
         }
     if options.json:
         print(json.dumps(report, indent=2, default=bool))

@@ -39,6 +39,9 @@ class ModelConfig:
     ffn_dropout: float = 0.1
     attention_dropout: float = 0.2
     ffn_dim: int = 1024  # not in the paper: 4 d, the usual transformer width
+    # not in the paper: batch norm after the 1x1 reductions takes away the mean that all positions share; without it
+    # the parts start alike (mean squared cosine 1.00, with it 0.76) and the diversity loss has no gradient there
+    reduction_norm: bool = True
     layer_norm: bool = False  # not in the paper: Eq. 4 has none, so it is off
     position_encoding: bool = False  # not in the paper: Eq. 1 has none, so it is off
     output_projection: bool = False  # not in the paper: Eq. 3 sums values directly, so heads are only concatenated
@@ -108,8 +111,14 @@ class TrainConfig:
     augmix: bool = True
     random_crop: bool = False  # for occluded and partial targets
     occlusion: float = 0.0  # not in the paper: chance of an occlusion from `occlude`
+    recolour: float = 0.0  # not in the paper: chance of another camera's gain and gamma
+    frozen_stages: int = 0  # not in the paper: 1 freezes the stem, 2 the first stage too, and so on (ResNets)
+    small_fraction: float = 0.0  # not in the paper: first part of training, run at the small size
+    small_height: int = 128  # model px
+    small_width: int = 64  # model px
     distill_direct: float = 0.0  # not in the paper: 1 - cosine of a linear head to the teacher's vector
     distill_similarity: float = 0.0  # not in the paper: match of the batch's similarity matrices
+    clip_norm: float = 0.0  # not in the paper: longest gradient; 0 leaves it alone
     precision: str = "float32"  # or "bfloat16"
     num_workers: int = 0
     seed: int = 0

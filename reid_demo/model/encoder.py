@@ -29,6 +29,12 @@ class FeedForward(nn.Module):
         self.expand = nn.Linear(config.dim, config.ffn_dim)
         self.dropout = nn.Dropout(config.ffn_dropout)
         self.contract = nn.Linear(config.ffn_dim, config.dim)
+        # Keep the scale of what passes: PyTorch's default shrinks it by three a layer, and with no layer norm
+        # (Eq. 4 has none) the attention starts uniform, all parts alike, where Eq. 10 has no gradient.
+        nn.init.orthogonal_(self.expand.weight, gain=math.sqrt(2))
+        nn.init.orthogonal_(self.contract.weight)
+        nn.init.zeros_(self.expand.bias)
+        nn.init.zeros_(self.contract.bias)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map `(B, N, D)` to `(B, N, D)`."""
@@ -50,6 +56,8 @@ class AttentionBlock(nn.Module):
         self.norm_out = nn.LayerNorm(config.dim) if config.layer_norm else nn.Identity()
         self.dropout = nn.Dropout(config.attention_dropout)
         self.ffn = FeedForward(config)
+        for layer in (self.query, self.key, self.value):
+            nn.init.orthogonal_(layer.weight)
 
     def forward(self, queries: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Attend from `queries` to `tokens`.
@@ -77,12 +85,14 @@ class SpatialEncoder(nn.Module):
         """Make the reduction for a map of `channels` channels."""
         super().__init__()
         self.reduce = nn.Conv2d(channels, config.dim, kernel_size=1)
+        nn.init.kaiming_normal_(self.reduce.weight, nonlinearity="linear")
+        self.norm = nn.BatchNorm2d(config.dim) if config.reduction_norm else nn.Identity()
         self.block = AttentionBlock(config)
         self.position_encoding = config.position_encoding
 
     def forward(self, feature_map: Tensor) -> Tensor:
         """Map `(B, C, h, w)` to encoded tokens `(B, h w, D)`, row-major."""
-        reduced = self.reduce(feature_map)
+        reduced = self.norm(self.reduce(feature_map))
         if self.position_encoding:
             reduced = reduced + sine_positions(*reduced.shape[1:], device=reduced.device).to(reduced.dtype)
         tokens = reduced.flatten(2).transpose(1, 2)

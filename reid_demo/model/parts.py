@@ -17,9 +17,10 @@ class DynamicTemplates(nn.Module):
         """Make N learnt part queries `q_t` and the value projection `W_tv`."""
         super().__init__()
         self.num_heads = config.num_heads
-        # Eq. 5 has no 1/sqrt(d): a small start keeps the first softmax soft enough to learn from.
-        self.queries = nn.Parameter(torch.randn(config.num_parts, config.dim) * config.dim**-0.5)
+        # Unit variance, as tokens have: Eq. 5 then tells positions apart from the first step on.
+        self.queries = nn.Parameter(torch.randn(config.num_parts, config.dim))
         self.value = nn.Linear(config.dim, config.dim, bias=False)
+        nn.init.orthogonal_(self.value.weight)
         self.dropout = nn.Dropout(config.attention_dropout)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -47,7 +48,7 @@ class StaticTemplates(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         """Make N learnt vectors of width d."""
         super().__init__()
-        self.templates = nn.Parameter(torch.randn(config.num_parts, config.dim) * config.dim**-0.5)
+        self.templates = nn.Parameter(torch.randn(config.num_parts, config.dim))
 
     def forward(self, batch: int) -> Tensor:
         """Give `(B, P, D)`."""

@@ -88,7 +88,8 @@ def test_spatial_encoder_reduces_then_attends():
     encoder = SpatialEncoder(5, CONFIG).eval()
     feature_map = torch.randn(1, 5, 4, 3)
     reduced = np.einsum("dc,chw->dhw", array(encoder.reduce.weight)[:, :, 0, 0], array(feature_map[0]))
-    flat = (reduced + array(encoder.reduce.bias)[:, None, None]).reshape(CONFIG.dim, -1).T  # row-major positions
+    reduced = (reduced + array(encoder.reduce.bias)[:, None, None]) / np.sqrt(1 + encoder.norm.eps)  # fresh statistics
+    flat = reduced.reshape(CONFIG.dim, -1).T  # row-major positions
     np.testing.assert_allclose(array(encoder(feature_map)[0]), slow_block(encoder.block, flat, flat)[0], atol=1e-5)
 
 
