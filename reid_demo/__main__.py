@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from reid_demo import __version__
 from reid_demo.errors import ReidError
 
@@ -57,11 +59,30 @@ def _parser() -> argparse.ArgumentParser:
     _scoring_flags(sub)
     json_flag(sub)
 
-    sub = command("explain", _explain, "write heatmaps, presence and contributions of a probe's best match", engine=True)
+    sub = command("explain", _explain, "write heatmaps, presence and contributions of a match", engine=True)
     sub.add_argument("probe", metavar="PROBE")
     sub.add_argument("--out", required=True, metavar="DIR")
     sub.add_argument("--rank", type=int, default=1, help="which match; default 1")
     _scoring_flags(sub)
+
+    sub = command("train", _train, "train a variant on a data set, resumable")
+    sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
+    sub.add_argument("--root", required=True, nargs="+", metavar="DIR", help="one folder, or several")
+    sub.add_argument("--out", required=True, metavar="DIR", help="gets the checkpoint, the log and weights/")
+    sub.add_argument("--config", metavar="JSON", help="recipe; default: the paper's")
+    sub.add_argument("--variant", help="G, G+P, G+T, G+D or G+D+W")
+    sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change the recipe, as loss.margin=0.5")
+    sub.add_argument("--init", metavar="PATH", help="ImageNet weights of the backbone, or a weights folder")
+    sub.add_argument("--teacher", metavar="NPZ", help="a teacher's vectors, from the command teach")
+    sub.add_argument("--max-steps", type=int, help="optimiser steps in all; the schedule shrinks to fit")
+    sub.add_argument("--time-limit", type=float, metavar="S", help="seconds in all; the schedule follows the clock")
+    sub.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+
+    sub = command("teach", _teach, "cache a teacher network's vectors of training images, for train --teacher")
+    sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
+    sub.add_argument("--root", required=True, nargs="+", metavar="DIR")
+    sub.add_argument("--network", required=True, metavar="XML", help="a Re-ID network in OpenVINO's format")
+    sub.add_argument("--out", required=True, metavar="NPZ")
 
     sub = command("evaluate", _evaluate, "measure rank-1, mAP and mINP under a data set's protocol")
     sub.add_argument("--dataset", required=True, help="market1501, synthetic or gallery")
@@ -127,9 +148,7 @@ def _index(options: argparse.Namespace) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        report = index_folder(
-            options.images, options.out, describer, fingerprint, name=options.name, progress=progress
-        )
+        report = index_folder(options.images, options.out, describer, fingerprint, name=options.name, progress=progress)
     if options.json:
         print(json.dumps(vars(report)))
         return
@@ -212,6 +231,38 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(json.dumps(record, indent=2))
     if options.json_file:
         Path(options.json_file).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _train(options: argparse.Namespace) -> None:
+    from reid_demo.config import read_train_config
+    from reid_demo.train import train
+
+    result = train(
+        read_train_config(options.config, options.variant, options.set),
+        dataset=options.dataset,
+        root=[Path(root) for root in options.root],
+        out=Path(options.out),
+        init=Path(options.init) if options.init else None,
+        teacher=Path(options.teacher) if options.teacher else None,
+        resume=options.resume,
+        max_steps=options.max_steps,
+        time_limit_s=options.time_limit,
+        device=options.device,
+    )
+    print(json.dumps(result, indent=2))
+
+
+def _teach(options: argparse.Namespace) -> None:
+    from reid_demo.data.datasets import load_train
+    from reid_demo.distill import describe_with_teacher, save_vectors
+
+    records, vectors = [], []
+    for root in map(Path, options.root):
+        found = load_train(options.dataset, root)
+        records += found
+        vectors.append(describe_with_teacher(Path(options.network), root, found))
+    save_vectors(Path(options.out), records, np.concatenate(vectors))
+    print(f"{len(records)} vectors in {options.out}")
 
 
 def _probes(options: argparse.Namespace) -> None:

@@ -1,7 +1,10 @@
 """Configuration as frozen data, and the paper's ablation table (Table 4) as `VARIANTS`."""
 
 import dataclasses
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from reid_demo.errors import ConfigError
@@ -154,6 +157,43 @@ def from_dict(cls: type, values: dict[str, Any]):
         for key, value in values.items()
     }
     return cls(**ready)
+
+
+def read_train_config(path: str | Path | None, variant: str | None = None, changes: Sequence[str] = ()) -> TrainConfig:
+    """Give a recipe: the paper's, changed by a JSON file, then by a variant's name, then by `KEY=VALUE` pairs.
+
+    Args:
+        path: JSON with some of the fields of `TrainConfig`, `model` and `loss` nested.
+        variant: row of Table 4.
+        changes: as `learning_rate=1e-4` or `loss.margin=0.5`; values are JSON, or else plain text.
+
+    Raises:
+        ConfigError: unreadable file, unknown option or variant, or not of the form `KEY=VALUE`.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"The recipe {Path(path).name!r} cannot be read: {error}") from error
+        if not isinstance(values, dict):
+            raise ConfigError(f"The recipe {Path(path).name!r} must be a JSON object of options.")
+    if variant is not None:
+        if variant not in VARIANTS:
+            raise ConfigError(f"Unknown variant {variant!r}; choose one of {', '.join(VARIANTS)}.")
+        values["model"] = {**values.get("model", {}), **VARIANTS[variant]}
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals:
+            raise ConfigError(f"A change is written KEY=VALUE, not {change!r}.")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        group, dot, name = key.rpartition(".")
+        target = values.setdefault(group, {}) if dot else values
+        target[name] = value
+    return from_dict(TrainConfig, values)
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def evaluate(
 
     Args:
         describer: the network.
-        dataset: `market1501` (its layout, or `synthetic` in that layout) or `gallery` (a shipped gallery and its probes).
+        dataset: `market1501` (its layout, or `synthetic` in that layout) or `gallery` (a gallery and its probes).
         root: the data set's or the gallery's folder.
         scoring: which similarity.
         occlusion: hides part of every query.

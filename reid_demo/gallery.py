@@ -179,7 +179,9 @@ def load(folder: str | Path, fingerprint: str | None = None) -> Gallery:
     except (ValueError, KeyError, TypeError, RuntimeError, EOFError) as error:
         raise GalleryError(f"The gallery {folder.name!r} is damaged ({error}). {rebuild}") from error
     if version != FORMAT_VERSION:
-        raise GalleryError(f"The gallery {folder.name!r} has format {version}, this program reads {FORMAT_VERSION}. {rebuild}")
+        raise GalleryError(
+            f"The gallery {folder.name!r} has format {version}, this program reads {FORMAT_VERSION}. {rebuild}"
+        )
     if fingerprint is not None and made_by != fingerprint:
         raise GalleryError(
             f"The gallery {folder.name!r} was made by other weights ({made_by}, now {fingerprint}). {rebuild}"

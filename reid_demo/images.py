@@ -66,7 +66,8 @@ def check_size(width: int, height: int) -> None:
         raise ImageError(f"The image is {width} x {height} pixels; each side needs at least {MIN_SIDE}.")
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
         raise ImageError(
-            f"The image is {width} x {height} pixels; use at most {MAX_SIDE} a side and {MAX_PIXELS // 10**6} megapixels."
+            f"The image is {width} x {height} pixels; use at most {MAX_SIDE} a side "
+            f"and {MAX_PIXELS // 10**6} megapixels."
         )
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise ImageError(f"The image is {width} x {height} pixels, too long and thin. Crop it to one person.")

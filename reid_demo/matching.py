@@ -54,7 +54,7 @@ def unit_vectors(parts: np.ndarray, presence: np.ndarray, scoring: Scoring = Sco
     if parts.shape[-2] != presence.shape[-1] + 1 or parts.shape[:-2] != presence.shape[:-1]:
         raise ShapeError(f"parts {parts.shape} and presence {presence.shape} do not belong together.")
     weighted = np.asarray(parts, np.float32) * part_weights(presence, scoring)[..., None]
-    flat = weighted.reshape(*weighted.shape[:-2], -1)
+    flat = weighted.reshape(*weighted.shape[:-2], weighted.shape[-2] * weighted.shape[-1])
     norms = np.linalg.norm(flat, axis=-1, keepdims=True)
     return flat / np.maximum(norms, _EPS)
 
@@ -82,7 +82,7 @@ def contributions(
         return _part_aware_terms(probe_parts, probe_presence, parts, presence, scoring)
     terms, dim = parts.shape[-2:]
     probe = unit_vectors(probe_parts, probe_presence, scoring).reshape(terms, dim)
-    candidates = unit_vectors(parts, presence, scoring).reshape(-1, terms, dim)
+    candidates = unit_vectors(parts, presence, scoring).reshape(len(parts), terms, dim)
     return np.einsum("td,gtd->gt", probe, candidates)
 
 

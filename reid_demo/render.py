@@ -129,7 +129,8 @@ def signed_bars(names: Sequence[str], values: np.ndarray, caption: str, total: s
         left = zero if value >= 0 else zero - long
         sign = "plus" if value >= 0 else "minus"
         rows.append(
-            f'<tr><th scope="row">{html.escape(name)}</th><td class="track"><span class="axis" style="left:{zero:.1f}%">'
+            f'<tr><th scope="row">{html.escape(name)}</th><td class="track">'
+            f'<span class="axis" style="left:{zero:.1f}%">'
             f'</span><span class="bar {sign}" style="left:{left:.2f}%;width:{long:.2f}%"></span></td>'
             f'<td class="number">{value:+.4f}</td></tr>'
         )

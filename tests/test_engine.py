@@ -77,7 +77,9 @@ def test_two_threads_get_their_own_answers(tiny_engine, probe_image):
     images = [probe_image, occlude.apply(probe_image, [Occlusion("centre", "black")])] * 4
     wanted = [[m.index for m in tiny_engine.search(tiny_engine.describe(image), 5)] for image in images]
     with ThreadPoolExecutor(2) as pool:
-        got = list(pool.map(lambda image: [m.index for m in tiny_engine.search(tiny_engine.describe(image), 5)], images))
+        got = list(
+            pool.map(lambda image: [m.index for m in tiny_engine.search(tiny_engine.describe(image), 5)], images)
+        )
     assert got == wanted
 
 

@@ -348,13 +348,12 @@ def why(engine: Engine, session: Session) -> str:
         f"<figure>{render.img_tag(_framed(session, match, picture), of_match)}"
         f"<figcaption>{html.escape(of_match)}</figcaption></figure>"
     )
-    terms = render.signed_bars(
-        explained.names, explained.contributions, text.WHY_CONTRIBUTIONS, text.WHY_SUM
-    )
+    terms = render.signed_bars(explained.names, explained.contributions, text.WHY_CONTRIBUTIONS, text.WHY_SUM)
     head = f'<h3 id="why-heading">{html.escape(heading)}</h3>'
     if not len(explained.probe.presence):
         note = f'<p class="note">{html.escape(text.WHY_NO_PARTS)}</p>'
-        return f'<section class="why">{head}<div class="why-top"><div class="pair">{pair}</div>{terms}</div>{note}</section>'
+        top = f'<div class="why-top"><div class="pair">{pair}</div>{terms}</div>'
+        return f'<section class="why">{head}{top}{note}</section>'
     presence = render.paired_bars(
         explained.names[1:],
         explained.probe.presence,
@@ -365,7 +364,7 @@ def why(engine: Engine, session: Session) -> str:
     return (
         f'<section class="why">{head}<div class="why-top"><div class="pair">{pair}</div>{terms}'
         f'<div>{presence}<p class="note">{html.escape(text.WHY_PRESENCE_NOTE)}</p></div></div>'
-        f"<h4>{html.escape(text.WHY_HEAT)}</h4><p class=\"note\">{html.escape(text.WHY_HEAT_NOTE)}</p>"
+        f'<h4>{html.escape(text.WHY_HEAT)}</h4><p class="note">{html.escape(text.WHY_HEAT_NOTE)}</p>'
         f'{render.legend(*text.LEGEND)}<div class="heat-grid">{_heatmaps(session, explained, picture)}</div></section>'
     )
 

@@ -35,9 +35,7 @@ def slow_block(block: AttentionBlock, queries: np.ndarray, tokens: np.ndarray) -
             attention[i] += beta / heads
             for j in range(len(tokens)):
                 gathered[i, own] += beta[j] * v[j, own]  # Eq. 3
-    w1, b1, w2, b2 = (
-        array(p) for layer in (block.ffn.expand, block.ffn.contract) for p in (layer.weight, layer.bias)
-    )
+    w1, b1, w2, b2 = (array(p) for layer in (block.ffn.expand, block.ffn.contract) for p in (layer.weight, layer.bias))
     out = np.stack([w2 @ np.maximum(w1 @ (g + r) + b1, 0) + b2 + g for g, r in zip(gathered, queries, strict=True)])
     return out, attention  # Eq. 4
 

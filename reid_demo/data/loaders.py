@@ -1,0 +1,117 @@
+"""Data sets + sampler + augmentation -> batches. The map from pid to training label lives here."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reid_demo.config import TrainConfig
+from reid_demo.data.datasets import load_train
+from reid_demo.data.sampler import IdentitySampler
+from reid_demo.data.transforms import augment
+from reid_demo.errors import DatasetError, TrainingError
+from reid_demo.images import read_image
+
+
+@dataclass
+class Batch:
+    """One training batch on the CPU."""
+
+    images: Tensor  # (B, 3, H, W) float32
+    labels: Tensor  # (B,) int64
+    teacher: Tensor | None  # (B, T) float32
+
+
+class TrainingSet:
+    """The training images of one or more roots, with labels `0..C-1` in the order of root and pid."""
+
+    def __init__(self, dataset: str, roots: Sequence[Path], teacher: dict[str, np.ndarray] | None = None) -> None:
+        """Read the records; the same pid under two roots is two people.
+
+        Args:
+            dataset: name of the layout.
+            roots: folders.
+            teacher: record path to `(T,)` vector; every image needs one.
+
+        Raises:
+            DatasetError: a root is not as its layout says.
+            TrainingError: an image has no teacher vector.
+        """
+        if not roots:
+            raise DatasetError("Training needs at least one root.")
+        people: list[tuple[int, int]] = []
+        self.paths: list[Path] = []
+        names: list[str] = []
+        for number, root in enumerate(roots):
+            for record in load_train(dataset, root):
+                people.append((number, record.pid))
+                self.paths.append(root / record.path)
+                names.append(record.path)
+        label_of = {person: label for label, person in enumerate(sorted(set(people)))}
+        self.labels = [label_of[person] for person in people]
+        self.num_classes = len(label_of)
+        self.teacher = None
+        if teacher is not None:
+            absent = [name for name in names if name not in teacher]
+            if absent:
+                raise TrainingError(
+                    f"{len(absent)} images have no teacher vector (first: {absent[0]}); cache them all."
+                )
+            self.teacher = np.stack([teacher[name] for name in names])
+
+    def __len__(self) -> int:
+        """Give the number of images."""
+        return len(self.paths)
+
+
+class BatchLoader:
+    """Batches by number: batch `step` is the same whenever and from wherever training starts."""
+
+    def __init__(self, data: TrainingSet, config: TrainConfig) -> None:
+        """Prepare the sampler of `config`."""
+        self.data, self.config = data, config
+        self.sampler = IdentitySampler(data.labels, config.ids_per_batch, config.imgs_per_id, config.seed)
+
+    def __len__(self) -> int:
+        """Give the number of batches of an epoch."""
+        return len(self.sampler)
+
+    def rows(self, start: int) -> Iterator[list[int]]:
+        """Yield rows of the training set for batch `start`, `start + 1`, ... without end."""
+        epoch, offset = divmod(start, len(self))
+        while True:
+            yield from self.sampler.epoch(epoch, offset)
+            epoch, offset = epoch + 1, 0
+
+    def load(self, number: int, rows: Sequence[int], size: tuple[int, int]) -> Batch:
+        """Read and augment the images `rows` of batch `number` at `size` `(h, w)`; safe to call from threads."""
+        pictures = []
+        for place, row in enumerate(rows):
+            rng = np.random.default_rng((self.config.seed, number, place))
+            pictures.append(augment(read_image(self.data.paths[row]), self.config, rng, size))
+        teacher = None if self.data.teacher is None else torch.from_numpy(self.data.teacher[list(rows)])
+        labels = torch.tensor([self.data.labels[row] for row in rows])
+        return Batch(torch.from_numpy(np.stack(pictures)), labels, teacher)
+
+    def batches(self, start: int, size_now: Callable[[int], tuple[int, int]]) -> Iterator[Batch]:
+        """Yield batch `start`, `start + 1`, ... without end.
+
+        Args:
+            start: number of the first batch.
+            size_now: batch number to `(h, w)`; asked when a batch is begun.
+        """
+        numbered = enumerate(self.rows(start), start)
+        if not self.config.num_workers:
+            for number, rows in numbered:
+                yield self.load(number, rows, size_now(number))
+        with ThreadPoolExecutor(self.config.num_workers) as pool:
+            waiting: deque[Future[Batch]] = deque()
+            for number, rows in numbered:
+                waiting.append(pool.submit(self.load, number, rows, size_now(number)))
+                if len(waiting) > self.config.num_workers + 1:
+                    yield waiting.popleft().result()

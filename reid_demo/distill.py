@@ -1,0 +1,69 @@
+"""A teacher network's vectors, cached once per image, for training. Knows no student; needs `openvino`, an extra.
+
+The cache is an `.npz` of `paths` (as the data set's records state them) and `vectors`. The teacher is never a part
+of the product: `train` reads the cache alone.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from reid_demo.errors import TrainingError
+from reid_demo.images import read_image
+from reid_demo.records import ImageRecord
+
+
+def describe_with_teacher(model_xml: Path, root: Path, records: Sequence[ImageRecord], threads: int = 2) -> np.ndarray:
+    """Run a Re-ID network in OpenVINO's format over clean images.
+
+    Args:
+        model_xml: the network; input `(1, 3, 256, 128)` BGR in 0..255, output `(1, T)`.
+        root: folder of the records.
+        records: images, in order.
+        threads: CPU threads.
+
+    Returns:
+        `(len(records), T)` float32 vectors of length 1.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise TrainingError("The teacher needs openvino: pip install 'reid_demo[distill]'.") from error
+    if not Path(model_xml).is_file():
+        raise TrainingError(f"The teacher {Path(model_xml).name!r} is missing.")
+    network = openvino.Core().compile_model(str(model_xml), "CPU", {"INFERENCE_NUM_THREADS": threads})
+    _, _, height, width = network.inputs[0].shape
+    vectors = []
+    for record in tqdm(records, desc="teacher", unit="image"):
+        image = cv2.resize(read_image(Path(root) / record.path)[:, :, ::-1], (width, height))
+        vectors.append(network(image.transpose(2, 0, 1)[None].astype(np.float32))[0].reshape(-1))
+    return _unit(np.stack(vectors))
+
+
+def save_vectors(path: Path, records: Sequence[ImageRecord], vectors: np.ndarray) -> None:
+    """Write a cache of `(M, T)` vectors for `M` records."""
+    np.savez_compressed(path, paths=np.array([record.path for record in records]), vectors=vectors.astype(np.float32))
+
+
+def load_vectors(path: Path) -> dict[str, np.ndarray]:
+    """Read a cache as path to `(T,)` unit vector.
+
+    Raises:
+        TrainingError: unreadable, or not of the form that `save_vectors` writes.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as cache:
+            paths, vectors = cache["paths"], cache["vectors"]
+    except (OSError, KeyError, ValueError) as error:
+        raise TrainingError(f"The teacher's vectors {Path(path).name!r} cannot be read: {error}") from error
+    if vectors.ndim != 2 or len(paths) != len(vectors) or not np.isfinite(vectors).all():
+        raise TrainingError(f"{Path(path).name!r} needs `paths` (M,) and finite `vectors` (M, T).")
+    return dict(zip(paths.tolist(), _unit(vectors), strict=True))
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.maximum(norms, 1e-12)).astype(np.float32)

@@ -1,0 +1,122 @@
+"""The training objective: Eq. 9 of the paper on the concatenated descriptor, and two distillation terms.
+
+Every term is a function of plain tensors; `Objective` owns the layers that only training needs (classifier, neck,
+head to the teacher) and gives named terms. It knows no data and no optimiser.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from reid_demo.config import TrainConfig
+from reid_demo.errors import ShapeError
+from reid_demo.model import DPTIOutput
+
+
+def batch_hard_triplet(embeddings: Tensor, labels: Tensor, margin: float = 0.3) -> Tensor:
+    """Give the mean over anchors of `max(0, farthest same - nearest other + margin)`, Euclidean (Sec. 3.6).
+
+    Args:
+        embeddings: `(B, E)`.
+        labels: `(B,)` int64.
+        margin: not in the paper.
+
+    Returns:
+        Scalar; anchors without another image of their label, or without another label, do not count, and a batch
+        with no anchor left gives 0 (with a gradient of 0).
+    """
+    if len(embeddings) < 2:
+        return embeddings.sum() * 0
+    squares = embeddings.pow(2).sum(1)
+    distance = (squares[:, None] + squares[None] - 2 * embeddings @ embeddings.T).clamp_min(1e-12).sqrt()
+    same = labels[:, None] == labels[None]
+    other_image = ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    positives, negatives = same & other_image, ~same
+    farthest = distance.masked_fill(~positives, -torch.inf).amax(1)
+    nearest = distance.masked_fill(~negatives, torch.inf).amin(1)
+    counts = positives.any(1) & negatives.any(1)
+    if not counts.any():
+        return embeddings.sum() * 0
+    return functional.relu(farthest[counts] - nearest[counts] + margin).mean()
+
+
+def diversity(parts: Tensor) -> Tensor:
+    """Give the mean squared cosine of the pairs of parts of one image (Eq. 10), averaged over the batch.
+
+    Args:
+        parts: `(B, P, D)` unweighted part descriptors; with fewer than two parts, or no image, the loss is 0.
+    """
+    batch, count, _ = parts.shape
+    if batch == 0 or count < 2:
+        return parts.sum() * 0
+    unit = functional.normalize(parts, dim=2)
+    squared = (unit @ unit.transpose(1, 2)).pow(2)
+    off_diagonal = squared.sum((1, 2)) - squared.diagonal(dim1=1, dim2=2).sum(1)
+    return (off_diagonal / (count * (count - 1))).mean()
+
+
+def similarity_match(embeddings: Tensor, targets: Tensor) -> Tensor:
+    """Give the mean squared difference of two batches' cosine matrices, off the diagonal; not in the paper.
+
+    Args:
+        embeddings: `(B, E)` of the student.
+        targets: `(B, T)` of the teacher.
+    """
+    count = len(embeddings)
+    if count < 2:
+        return embeddings.sum() * 0
+    ours, theirs = functional.normalize(embeddings, dim=1), functional.normalize(targets, dim=1)
+    return (ours @ ours.T - theirs @ theirs.T).pow(2).sum() / (count * (count - 1))
+
+
+class Objective(nn.Module):
+    """Named loss terms and their weighted total (Eq. 9)."""
+
+    def __init__(self, config: TrainConfig, num_classes: int, teacher_dim: int = 0) -> None:
+        """Make the classifier of `num_classes` labels, and a linear head to a teacher of `teacher_dim` dimensions."""
+        super().__init__()
+        self.config = config
+        width = config.model.descriptor_dim
+        self.neck = nn.BatchNorm1d(width) if config.model.bn_neck else nn.Identity()
+        if config.model.bn_neck:
+            self.neck.bias.requires_grad_(False)
+        self.classifier = nn.Linear(width, num_classes, bias=False)
+        nn.init.normal_(self.classifier.weight, std=0.001)
+        self.teacher_head = nn.Linear(width, teacher_dim) if teacher_dim else None
+
+    def forward(self, output: DPTIOutput, labels: Tensor, teacher: Tensor | None = None) -> dict[str, Tensor]:
+        """Give the unweighted terms and `total`.
+
+        Args:
+            output: of `B` images, `B >= 2` when the neck is a batch norm.
+            labels: `(B,)` int64 in `0..C-1`.
+            teacher: `(B, T)` vectors of the clean images.
+
+        Raises:
+            ShapeError: labels or teacher vectors do not belong to the batch.
+        """
+        embeddings = output.descriptor.float()
+        if labels.shape != embeddings.shape[:1]:
+            raise ShapeError(f"Expected {len(embeddings)} labels, got {tuple(labels.shape)}.")
+        weights = self.config.loss
+        terms = {
+            "identity": functional.cross_entropy(
+                self.classifier(self.neck(embeddings)), labels, label_smoothing=weights.label_smoothing
+            ),
+            "triplet": batch_hard_triplet(embeddings, labels, weights.margin),
+            "diversity": diversity(output.part_embeddings.float()),
+        }
+        total = (
+            weights.identity * terms["identity"]
+            + weights.triplet * terms["triplet"]
+            + weights.diversity * terms["diversity"]
+        )
+        if self.teacher_head is not None:
+            if teacher is None or teacher.shape != (len(embeddings), self.teacher_head.out_features):
+                raise ShapeError(f"Expected teacher vectors ({len(embeddings)}, {self.teacher_head.out_features}).")
+            cosine = functional.cosine_similarity(self.teacher_head(embeddings), teacher, dim=1)
+            terms["distill_direct"] = (1 - cosine).mean()
+            terms["distill_similarity"] = similarity_match(embeddings, teacher)
+            total = total + self.config.distill_direct * terms["distill_direct"]
+            total = total + self.config.distill_similarity * terms["distill_similarity"]
+        return {**terms, "total": total}

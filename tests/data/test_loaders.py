@@ -1,0 +1,64 @@
+"""Labels, teacher vectors and batches by number."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import draw_person
+from PIL import Image
+
+from reid_demo.config import TrainConfig
+from reid_demo.data.loaders import BatchLoader, TrainingSet
+from reid_demo.errors import DatasetError, TrainingError
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory):
+    folders = []
+    for name, pids in (("a", (3, 7, 0)), ("b", (3, 9))):
+        folder = tmp_path_factory.mktemp(name)
+        (folder / "bounding_box_train").mkdir()
+        for pid in pids:
+            for camid in (1, 2):
+                image = Image.fromarray(draw_person(pid, camid))
+                image.save(folder / "bounding_box_train" / f"{pid:04d}_c{camid}s1_000001_00.jpg")
+        folders.append(folder)
+    return folders
+
+
+def config(**changes) -> TrainConfig:
+    return TrainConfig(ids_per_batch=2, imgs_per_id=2, **changes)
+
+
+def test_labels_are_contiguous_and_a_pid_of_another_root_is_another_person(roots):
+    assert TrainingSet("market1501", roots[:1]).labels == [0, 0, 1, 1]  # the distractor is not trained on
+    both = TrainingSet("market1501", roots)
+    assert both.labels == [0, 0, 1, 1, 2, 2, 3, 3] and both.num_classes == 4
+
+
+def test_every_image_needs_a_teacher_vector(roots):
+    names = [path.relative_to(roots[0]).as_posix() for path in TrainingSet("market1501", roots[:1]).paths]
+    vectors = {name: np.full(3, i, np.float32) for i, name in enumerate(names)}
+    data = TrainingSet("market1501", roots[:1], vectors)
+    loader = BatchLoader(data, config())
+    batch = loader.load(0, [2, 0], (32, 16))
+    assert batch.teacher[:, 0].tolist() == [2, 0] and batch.labels.tolist() == [1, 0]
+    del vectors[names[0]]
+    with pytest.raises(TrainingError, match="1 images have no teacher vector"):
+        TrainingSet("market1501", roots[:1], vectors)
+
+
+def test_batch_by_number_is_the_same_from_any_start_and_with_threads(roots):
+    data = TrainingSet("market1501", roots)
+    streams = []
+    for start, workers in ((0, 0), (3, 0), (0, 2)):
+        stream = BatchLoader(data, config(num_workers=workers)).batches(start, lambda number: (32, 16))
+        streams.append([next(stream).images for _ in range(6 - start)])
+        stream.close()
+    assert all(torch.equal(a, b) for a, b in zip(streams[0][3:], streams[1], strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(streams[0], streams[2], strict=True))
+    assert not torch.equal(streams[0][0], streams[0][1])
+
+
+def test_no_root_is_refused():
+    with pytest.raises(DatasetError):
+        TrainingSet("market1501", [])

@@ -1,0 +1,61 @@
+"""Augmentation: right shape, one source of chance, the input untouched, each switch does something."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from conftest import draw_person
+
+from reid_demo.config import TrainConfig
+from reid_demo.data.transforms import augment, random_occlusion
+from reid_demo.images import to_model_input
+from reid_demo.occlude import check
+
+OFF = TrainConfig(flip=0, pad=0, random_erasing=0, augmix=False)
+SIZE = (64, 32)
+
+
+def test_everything_off_is_the_evaluation_input():
+    image = draw_person(1, 1)
+    got = augment(image, OFF, np.random.default_rng(0), SIZE)
+    assert np.array_equal(got, to_model_input(image, *SIZE))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"flip": 1.0}, {"pad": 10}, {"random_erasing": 1.0}, {"augmix": True}, {"occlusion": 1.0}, {"recolour": 1.0}],
+)
+def test_each_switch_changes_the_image_and_follows_the_seed(change):
+    image = draw_person(1, 1)
+    before = image.copy()
+    config = dataclasses.replace(OFF, **change)
+    one, same, other = (augment(image, config, np.random.default_rng(seed), SIZE) for seed in (3, 3, 4))
+    assert one.shape == (3, *SIZE) and one.dtype == np.float32 and np.isfinite(one).all()
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, to_model_input(image, *SIZE))
+    assert "flip" in change or not np.array_equal(one, other)
+    assert np.array_equal(image, before)
+
+
+def test_a_flip_mirrors_the_input():
+    image = draw_person(1, 1, *SIZE)
+    flipped = augment(image, dataclasses.replace(OFF, flip=1.0), np.random.default_rng(0), SIZE)
+    assert np.array_equal(flipped, to_model_input(np.ascontiguousarray(image[:, ::-1]), *SIZE))
+
+
+def test_a_random_crop_keeps_the_size():
+    config = dataclasses.replace(OFF, random_crop=True)
+    image = draw_person(1, 1)
+    results = [augment(image, config, np.random.default_rng(seed), SIZE) for seed in range(8)]
+    assert {r.shape for r in results} == {(3, *SIZE)}
+    assert any(not np.array_equal(r, results[0]) for r in results)
+
+
+def test_drawn_occlusions_are_valid_recipes():
+    rng = np.random.default_rng(0)
+    kinds = set()
+    for _ in range(200):
+        occlusion = random_occlusion(rng)
+        check(occlusion)
+        kinds.add(occlusion.kind)
+    assert {"lower_half", "upper_half", "random_block", "object"} <= kinds

@@ -1,0 +1,44 @@
+"""A recipe is read from a file, a variant's name and pairs, in that order; what is unknown is refused."""
+
+import json
+
+import pytest
+
+from reid_demo.config import TrainConfig, from_dict, read_train_config, to_dict
+from reid_demo.errors import ConfigError
+
+
+def test_later_sources_win(tmp_path):
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps({"seed": 3, "model": {"backbone": "resnet50"}, "loss": {"margin": 0.4}}))
+    config = read_train_config(recipe, "G+D+W", ["loss.margin=0.5", "optimizer=adamw", "decay_epochs=[1, 2]"])
+    assert (config.seed, config.model.backbone, config.loss.margin) == (3, "resnet50", 0.5)
+    assert config.model.adaptive_weighting and config.optimizer == "adamw" and config.decay_epochs == (1, 2)
+    assert read_train_config(None) == TrainConfig()
+    assert from_dict(TrainConfig, json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_the_default_recipe_is_the_papers():
+    config = TrainConfig()
+    assert (config.height, config.width, config.epochs, config.learning_rate) == (256, 128, 180, 3.5e-4)
+    assert (config.warmup_start, config.warmup_epochs, config.decay_epochs) == (3.5e-5, 10, (40, 90, 150))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [("speed=1", "Unknown option 'speed'"), ("loss.colour=1", "Unknown option 'colour'"), ("seed", "KEY=VALUE")],
+)
+def test_unknown_changes_are_refused(change, said):
+    with pytest.raises(ConfigError, match=said):
+        read_train_config(None, None, [change])
+
+
+def test_bad_files_and_variants_are_refused(tmp_path):
+    (tmp_path / "bad.json").write_text("{")
+    (tmp_path / "list.json").write_text("[1]")
+    for name in ("bad.json", "absent.json", "list.json"):
+        path = tmp_path / name
+        with pytest.raises(ConfigError, match=name):
+            read_train_config(path)
+    with pytest.raises(ConfigError, match="Unknown variant"):
+        read_train_config(None, "G+X")

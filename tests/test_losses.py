@@ -1,0 +1,123 @@
+"""Every loss term recomputed by slow loops, and the cases with nothing to compare."""
+
+import math
+
+import pytest
+import torch
+
+from reid_demo.config import LossConfig, ModelConfig, TrainConfig
+from reid_demo.errors import ShapeError
+from reid_demo.losses import Objective, batch_hard_triplet, diversity, similarity_match
+from reid_demo.model import DPTIOutput
+
+
+def output_of(parts: torch.Tensor, global_embedding: torch.Tensor) -> DPTIOutput:
+    batch, count, _ = parts.shape
+    none = parts.new_zeros
+    descriptor = torch.cat([global_embedding, parts.flatten(1)], 1)
+    return DPTIOutput(
+        global_embedding,
+        parts,
+        none(batch, count),
+        none(batch, count, 1, 1),
+        none(batch, count, 1, 1),
+        None,
+        descriptor,
+    )
+
+
+def slow_triplet(embeddings, labels, margin):
+    losses = []
+    for i, anchor in enumerate(embeddings):
+        same = [math.dist(anchor, e) for j, e in enumerate(embeddings) if labels[j] == labels[i] and j != i]
+        other = [math.dist(anchor, e) for j, e in enumerate(embeddings) if labels[j] != labels[i]]
+        if same and other:
+            losses.append(max(0.0, max(same) - min(other) + margin))
+    return sum(losses) / len(losses)
+
+
+def test_triplet_against_loops():
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.randn(9, 4, generator=generator)
+    labels = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 3])  # the last has no second image
+    wanted = slow_triplet(embeddings.tolist(), labels.tolist(), 0.3)
+    assert batch_hard_triplet(embeddings, labels, 0.3).item() == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.parametrize("labels", [[], [0], [0, 0, 0], [0, 1, 2]])
+def test_triplet_with_nothing_to_compare_is_zero_with_a_gradient(labels):
+    embeddings = torch.randn(len(labels), 4, requires_grad=True)
+    loss = batch_hard_triplet(embeddings, torch.tensor(labels, dtype=torch.int64))
+    loss.backward()
+    assert loss.item() == 0 and not embeddings.grad.any()
+
+
+def test_triplet_of_equal_embeddings_has_a_finite_gradient():
+    embeddings = torch.ones(4, 3, requires_grad=True)
+    batch_hard_triplet(embeddings, torch.tensor([0, 0, 1, 1])).backward()
+    assert torch.isfinite(embeddings.grad).all()
+
+
+def test_diversity_against_loops():
+    parts = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(1))
+    total = 0.0
+    for image in parts.tolist():
+        for i in range(4):
+            for j in range(4):
+                if i != j:
+                    dot = sum(a * b for a, b in zip(image[i], image[j], strict=True))
+                    total += dot**2 / (sum(a * a for a in image[i]) * sum(b * b for b in image[j]))
+    assert diversity(parts).item() == pytest.approx(total / (3 * 4 * 3), rel=1e-5)
+
+
+def test_diversity_is_least_for_orthogonal_and_treats_opposite_as_equal():
+    assert diversity(torch.eye(4)[None]).item() == pytest.approx(0, abs=1e-6)
+    opposite = torch.tensor([[[1.0, 0.0], [-1.0, 0.0]]])
+    assert diversity(opposite).item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("shape", [(2, 0, 4), (2, 1, 4), (0, 3, 4)])
+def test_diversity_without_pairs_is_zero(shape):
+    assert diversity(torch.randn(shape)).item() == 0
+
+
+def test_similarity_match_against_loops():
+    generator = torch.Generator().manual_seed(2)
+    ours, theirs = torch.randn(4, 6, generator=generator), torch.randn(4, 3, generator=generator)
+    total = 0.0
+    for i in range(4):
+        for j in range(4):
+            if i != j:
+                a = torch.cosine_similarity(ours[i], ours[j], dim=0)
+                total += float(a - torch.cosine_similarity(theirs[i], theirs[j], dim=0)) ** 2
+    assert similarity_match(ours, theirs).item() == pytest.approx(total / 12, rel=1e-4)
+    assert similarity_match(ours[:1], theirs[:1]).item() == 0
+
+
+def test_the_total_is_the_weighted_sum_and_the_identity_term_a_cross_entropy():
+    model = ModelConfig(dim=8, num_parts=2, bn_neck=False)
+    config = TrainConfig(
+        model=model, loss=LossConfig(identity=0.5, triplet=2, diversity=3), distill_direct=5, distill_similarity=7
+    )
+    torch.manual_seed(0)
+    objective = Objective(config, num_classes=3, teacher_dim=4)
+    output = output_of(torch.randn(4, 2, 8), torch.randn(4, 8))
+    labels, teacher = torch.tensor([0, 0, 1, 2]), torch.randn(4, 4)
+    terms = {name: value.item() for name, value in objective(output, labels, teacher).items()}
+    logits = (output.descriptor @ objective.classifier.weight.T).tolist()
+    slow = [
+        math.log(sum(math.exp(v) for v in row)) - row[label] for row, label in zip(logits, [0, 0, 1, 2], strict=True)
+    ]
+    assert terms["identity"] == pytest.approx(sum(slow) / 4, rel=1e-4)
+    weights = {"identity": 0.5, "triplet": 2, "diversity": 3, "distill_direct": 5, "distill_similarity": 7}
+    assert terms.pop("total") == pytest.approx(sum(weights[n] * v for n, v in terms.items()), rel=1e-5)
+    assert set(terms) == set(weights)
+
+
+def test_labels_and_teacher_must_belong_to_the_batch():
+    objective = Objective(TrainConfig(model=ModelConfig(dim=8, num_parts=2)), 3, teacher_dim=4)
+    output = output_of(torch.randn(4, 2, 8), torch.randn(4, 8))
+    with pytest.raises(ShapeError, match="labels"):
+        objective(output, torch.tensor([0]), torch.randn(4, 4))
+    with pytest.raises(ShapeError, match="teacher"):
+        objective(output, torch.tensor([0, 1, 2, 0]))

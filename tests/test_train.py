@@ -1,0 +1,154 @@
+"""Training runs, learns, stops, resumes bit for bit, and refuses what cannot work."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import draw_person
+from PIL import Image
+
+from reid_demo import checkpoint, distill
+from reid_demo.config import ModelConfig, TrainConfig
+from reid_demo.data.datasets import load_train
+from reid_demo.errors import TrainingError
+from reid_demo.losses import Objective
+from reid_demo.model import build_model
+from reid_demo.train import build_optimizer, learning_rate_factor, train
+
+TINY = TrainConfig(
+    model=ModelConfig(dim=16, ffn_dim=16, num_parts=2, num_heads=2),
+    height=32,
+    width=16,
+    small_height=32,
+    small_width=16,
+    epochs=4,
+    warmup_epochs=1,
+    decay_epochs=(3,),
+    ids_per_batch=2,
+    imgs_per_id=2,
+    augmix=False,
+)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("people")
+    (folder / "bounding_box_train").mkdir()
+    for pid in range(1, 5):
+        for camid in (1, 2):
+            image = Image.fromarray(draw_person(pid, camid, 64, 32))
+            image.save(folder / "bounding_box_train" / f"{pid:04d}_c{camid}s1_000001_00.jpg")
+    return folder
+
+
+def run(config, root, out, **options):
+    return train(config, dataset="market1501", root=root, out=out, device="cpu", **options)
+
+
+def rows(out):
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_run_logs_every_step_and_leaves_weights_that_load(root, tmp_path):
+    result = run(TINY, root, tmp_path, max_steps=3)
+    assert result["steps"] == 3 and result["finished"] and result["num_classes"] == 4
+    assert [row["step"] for row in rows(tmp_path)] == [1, 2, 3]
+    assert {"identity", "triplet", "diversity", "total", "learning_rate", "size"} <= set(rows(tmp_path)[0])
+    assert checkpoint.load_weights(tmp_path / "weights").config == TINY.model
+
+
+def test_stopping_and_resuming_changes_nothing(root, tmp_path):
+    whole = run(TINY, root, tmp_path / "whole", max_steps=5)
+    stopped = run(TINY, root, tmp_path / "halves", max_steps=5, stop_after=2)
+    assert stopped["steps"] == 2 and not stopped["finished"]
+    resumed = run(TINY, root, tmp_path / "halves", max_steps=5, resume=True)
+    assert resumed["fingerprint"] == whole["fingerprint"] != stopped["fingerprint"]
+    for a, b in zip(rows(tmp_path / "whole"), rows(tmp_path / "halves"), strict=True):
+        assert (a["total"], a["learning_rate"]) == (b["total"], b["learning_rate"])
+
+
+def test_resuming_needs_a_checkpoint_of_the_same_recipe(root, tmp_path):
+    with pytest.raises(TrainingError, match="no training.pt"):
+        run(TINY, root, tmp_path, resume=True)
+    run(TINY, root, tmp_path, max_steps=1)
+    with pytest.raises(TrainingError, match="another recipe"):
+        run(dataclasses.replace(TINY, seed=1), root, tmp_path, resume=True)
+    (tmp_path / "training.pt").write_bytes(b"broken")
+    with pytest.raises(TrainingError, match="damaged"):
+        run(TINY, root, tmp_path, resume=True)
+
+
+def test_a_loss_that_is_not_finite_names_its_step(root, tmp_path):
+    config = dataclasses.replace(TINY, learning_rate=1e30, warmup_start=1e30)
+    with pytest.raises(TrainingError, match=r"not finite at step [23]"):
+        run(config, root, tmp_path, max_steps=4)
+
+
+def test_the_teacher_is_used_and_required(root, tmp_path):
+    config = dataclasses.replace(TINY, distill_direct=1.0, distill_similarity=1.0)
+    with pytest.raises(TrainingError, match="teacher"):
+        run(config, root, tmp_path / "none", max_steps=1)
+    records = load_train("market1501", root)
+    distill.save_vectors(tmp_path / "t.npz", records, np.random.default_rng(0).normal(size=(len(records), 6)))
+    run(config, root, tmp_path / "with", max_steps=1, teacher=tmp_path / "t.npz")
+    assert {"distill_direct", "distill_similarity"} <= set(rows(tmp_path / "with")[0])
+
+
+def test_a_partial_start_reports_what_it_loaded(root, tmp_path):
+    state = build_model(TINY.model).backbone.state_dict()
+    torch.save({name: t for name, t in state.items() if not name.startswith("layer4")}, tmp_path / "part.pt")
+    loaded = run(TINY, root, tmp_path / "out", max_steps=1, init=tmp_path / "part.pt")["loaded"]
+    assert "conv1.weight" in loaded["loaded"] and "layer4.0.conv1.weight" in loaded["missing"]
+
+
+def test_frozen_stages_do_not_move(root, tmp_path):
+    torch.save(build_model(TINY.model).backbone.state_dict(), tmp_path / "start.pt")
+    config = dataclasses.replace(TINY, frozen_stages=2)
+    run(config, root, tmp_path / "out", max_steps=2, init=tmp_path / "start.pt")
+    before = torch.load(tmp_path / "start.pt", weights_only=True)
+    after = torch.load(tmp_path / "out" / "training.pt", weights_only=True)["model"]
+    moved = {name: not torch.equal(t, after[f"backbone.{name}"]) for name, t in before.items()}
+    assert not any(m for name, m in moved.items() if name.startswith(("conv1", "bn1", "layer1")))
+    assert moved["layer2.0.conv1.weight"]
+
+
+def test_sizes_and_limits(root, tmp_path):
+    config = dataclasses.replace(TINY, small_fraction=0.5, height=64, width=32)
+    run(config, root, tmp_path / "sizes", max_steps=4)
+    assert [row["size"] for row in rows(tmp_path / "sizes")] == [[32, 16], [32, 16], [64, 32], [64, 32]]
+    result = run(TINY, root, tmp_path / "clock", max_steps=10**6, time_limit_s=0.3)
+    assert result["finished"] and 1 <= result["steps"] < 1000
+
+
+def test_accumulation_averages_over_its_batches(root, tmp_path):
+    run(dataclasses.replace(TINY, accumulate=2), root, tmp_path, max_steps=1)
+    assert len(rows(tmp_path)) == 1 and rows(tmp_path)[0]["epoch"] == 1.0  # 2 batches of 4 are the 8 images
+
+
+def test_the_paper_schedule():
+    config = TrainConfig()
+    rates = {epoch: 3.5e-4 * learning_rate_factor(config, epoch / 180) for epoch in (0, 5, 10, 39, 41, 91, 151)}
+    wanted = {0: 3.5e-5, 5: 1.925e-4, 10: 3.5e-4, 39: 3.5e-4, 41: 3.5e-5, 91: 3.5e-6, 151: 3.5e-7}
+    assert rates == pytest.approx(wanted)
+    cosine = dataclasses.replace(config, schedule="cosine")
+    assert learning_rate_factor(cosine, 10 / 180) == pytest.approx(1)
+    assert learning_rate_factor(cosine, 95 / 180) == pytest.approx(0.505)
+    assert learning_rate_factor(cosine, 1) == pytest.approx(0.01)
+
+
+def test_backbone_and_new_layers_have_their_own_rates():
+    config = dataclasses.replace(TINY, learning_rate=1.0, new_layers_learning_rate=2.0)
+    model = build_model(config.model)
+    groups = build_optimizer(config, model, Objective(config, 3)).param_groups
+    assert [g["base_lr"] for g in groups] == [1.0, 2.0]
+    assert len(groups[0]["params"]) == len(list(model.backbone.parameters()))
+
+
+@pytest.mark.parametrize(
+    "change", [{"optimizer": "sgd"}, {"schedule": "none"}, {"precision": "int8"}, {"height": 100}, {"accumulate": 0}]
+)
+def test_recipes_that_do_not_exist_are_refused(change, root, tmp_path):
+    with pytest.raises(TrainingError):
+        run(dataclasses.replace(TINY, **change), root, tmp_path)
