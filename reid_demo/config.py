@@ -112,7 +112,7 @@ class TrainConfig:
     pad: int = 10  # model px, then a random crop back
     random_erasing: float = 0.5
     augmix: bool = True
-    random_crop: bool = False  # for occluded and partial targets
+    random_crop: float = 0.0  # chance of a random piece; 0.5 for occluded and partial targets
     occlusion: float = 0.0  # not in the paper: chance of an occlusion from `occlude`
     recolour: float = 0.0  # not in the paper: chance of another camera's gain and gamma
     frozen_stages: int = 0  # not in the paper: 1 freezes the stem, 2 the first stage too, and so on (ResNets)

@@ -29,7 +29,7 @@ def augment(image: np.ndarray, config: TrainConfig, rng: np.random.Generator, si
         out = out[:, ::-1]
     if config.pad:
         out = _pad_and_crop(out, max(1, round(config.pad * height / config.height)), rng)
-    if config.random_crop and rng.random() < 0.5:
+    if rng.random() < config.random_crop:
         out = _random_crop(out, rng)
     if rng.random() < config.recolour:
         out = _recolour(out, rng)

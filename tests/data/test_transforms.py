@@ -44,7 +44,7 @@ def test_a_flip_mirrors_the_input():
 
 
 def test_a_random_crop_keeps_the_size():
-    config = dataclasses.replace(OFF, random_crop=True)
+    config = dataclasses.replace(OFF, random_crop=1.0)
     image = draw_person(1, 1)
     results = [augment(image, config, np.random.default_rng(seed), SIZE) for seed in range(8)]
     assert {r.shape for r in results} == {(3, *SIZE)}

@@ -1,0 +1,43 @@
+"""The form that answers is the network that was trained: folded, but the same to rounding."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from conftest import draw_person
+
+from reid_demo.config import BACKBONES, variant
+from reid_demo.describe import Describer, for_inference
+from reid_demo.model import build_model
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_folding_changes_nothing(backbone):
+    torch.manual_seed(0)
+    model = build_model(variant("G+D+W", backbone=backbone))
+    for module in model.modules():  # statistics as training leaves them, not the fresh 0 and 1
+        if isinstance(module, (torch.nn.BatchNorm2d, torch.nn.BatchNorm1d)):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    images = torch.randn(2, 3, 128, 64)
+    before = copy.deepcopy(model.state_dict())
+    fast = for_inference(model)
+    with torch.inference_mode():
+        # The maps, not the descriptor: with random weights the softmaxes after them magnify rounding.
+        for wanted, got in zip(model.eval().backbone(images), fast.backbone(images), strict=True):
+            assert torch.allclose(got, wanted, atol=1e-5 * float(wanted.abs().max()))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in fast.backbone.modules()) or backbone == "resnet50_ibn"
+
+
+def test_a_stream_is_described_in_order_whatever_the_batch(tiny_describer):
+    images = [draw_person(pid, 1) for pid in range(5)]
+    by_two = Describer(tiny_describer.model, batch_size=2).describe(images)
+    for image, described in zip(images, by_two, strict=True):
+        alone = tiny_describer.describe([image])[0]
+        assert np.allclose(alone.parts, described.parts, atol=1e-4 * np.abs(alone.parts).max())
+        assert described.parts.dtype == described.presence.dtype == np.float32
+        assert described.presence.sum() == pytest.approx(1, abs=1e-5)
+        assert np.allclose(described.template_attention.sum((1, 2)), 1, atol=1e-4)
+        assert np.allclose(described.part_attention.sum((1, 2)), 1, atol=1e-4)
