@@ -93,6 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", metavar="FILE", dest="json_file", help="also write the record to FILE")
     _scoring_flags(sub)
 
+    sub = command("calibrate", _calibrate, "measure how far a similarity can be believed; writes calibration.json")
+    sub.add_argument("--gallery", help="gallery with probes; default: the shipped one")
+
     sub = command("probes", _probes, "ship example probes with a gallery, from the query images of its data set")
     sub.add_argument("dataset", metavar="DIR", help="with query, query_occluded, query_partial")
     sub.add_argument("--gallery", required=True)
@@ -231,6 +234,19 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(json.dumps(record, indent=2))
     if options.json_file:
         Path(options.json_file).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _calibrate(options: argparse.Namespace) -> None:
+    from reid_demo import calibrate
+    from reid_demo.engine import DEFAULT_GALLERY, DEFAULT_WEIGHTS
+    from reid_demo.records import Scoring
+
+    describer, fingerprint, _ = _describer(options)
+    scoring = Scoring(adaptive=describer.model.config.adaptive_weighting)
+    record = calibrate.calibrate(describer, Path(options.gallery or DEFAULT_GALLERY), scoring)
+    text = json.dumps({**record, "fingerprint": fingerprint}, indent=2)
+    Path(options.weights or DEFAULT_WEIGHTS, calibrate.FILE).write_text(text + "\n", encoding="utf-8")
+    print(text)
 
 
 def _train(options: argparse.Namespace) -> None:

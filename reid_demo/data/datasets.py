@@ -1,5 +1,6 @@
 """Data sets by their published layouts, as sorted lists of `ImageRecord`."""
 
+import json
 import re
 from pathlib import Path
 
@@ -102,6 +103,21 @@ def load_benchmark(dataset: str, root: Path, probes: str = "partial") -> tuple[l
     if dataset == "partial_ilids":
         return _numbered(root, "Probe", deep=False), _numbered(root, "Gallery", deep=False)
     raise DatasetError(f"Unknown benchmark {dataset!r}; choose occluded_reid, partial_reid or partial_ilids.")
+
+
+def read_probes(gallery_folder: Path) -> list[dict]:
+    """Read the probes that a gallery ships: rows `path, title, pid, camid, kind, featured`, paths under `probes/`.
+
+    Raises:
+        DatasetError: there is no listing, or it is damaged.
+    """
+    listing = gallery_folder / "probes" / "probes.jsonl"
+    try:
+        return [json.loads(line) for line in listing.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError as error:
+        raise DatasetError(f"The gallery has no {listing.name}; make it with `python -m reid_demo probes`.") from error
+    except ValueError as error:
+        raise DatasetError(f"The listing {listing.name} of the gallery's probes is damaged: {error}") from error
 
 
 def _numbered(root: Path, name: str, deep: bool) -> list[ImageRecord]:
