@@ -12,7 +12,7 @@ ROWS = [
     {"images", "matching", "metrics", "rerank", "occlude", "render"},
     {"model", "data", "synthetic"},
     {"hub", "losses", "checkpoint", "describe", "gallery", "explain", "distill"},
-    {"indexing", "evaluate", "calibrate"},
+    {"indexing", "evaluate", "calibrate", "anatomy"},
     {"train", "engine", "probes"},
     {"bench", "report", "ui.text", "ui.handlers"},
     {"__main__", "ui.view"},
