@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import math
+import types
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 from reid_demo.errors import ConfigError
 
@@ -144,19 +146,40 @@ def variant_name(config: ModelConfig) -> str:
 
 
 def from_dict(cls: type, values: dict[str, Any]):
-    """Build a configuration from plain JSON values; an unknown key is an error, never swallowed."""
-    known = {f.name: f for f in dataclasses.fields(cls)}
+    """Build a configuration from plain JSON values; an unknown key or a value of another type is never swallowed.
+
+    A whole number stands for a number with a fraction, a list for a tuple; nothing else is converted.
+
+    Raises:
+        ConfigError: names the option and what it must be.
+    """
+    known = get_type_hints(cls)
     for key in values:
         if key not in known:
             raise ConfigError(f"Unknown option {key!r} for {cls.__name__}; known: {', '.join(known)}.")
-    nested = {"model": ModelConfig, "loss": LossConfig}
-    ready = {
-        key: from_dict(nested[key], value)
-        if key in nested and isinstance(value, dict)
-        else (tuple(value) if isinstance(value, list) else value)
-        for key, value in values.items()
-    }
-    return cls(**ready)
+    return cls(**{key: _typed(f"{cls.__name__}.{key}", known[key], value) for key, value in values.items()})
+
+
+def _typed(name: str, wanted: Any, value: Any) -> Any:
+    """Give `value` if it is of the annotated type `wanted`."""
+    if isinstance(wanted, types.UnionType):  # the only unions here are `TYPE | None`
+        return None if value is None else _typed(name, get_args(wanted)[0], value)
+    if dataclasses.is_dataclass(wanted):
+        if isinstance(value, wanted):
+            return value
+        if not isinstance(value, dict):
+            raise ConfigError(f"The option {name} must be a group of options, not {value!r}.")
+        return from_dict(wanted, value)
+    if get_origin(wanted) is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"The option {name} must be a list, not {value!r}.")
+        return tuple(_typed(f"{name}[{i}]", get_args(wanted)[0], item) for i, item in enumerate(value))
+    words = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}[wanted]
+    accepted = (int, float) if wanted is float else wanted
+    good = isinstance(value, accepted) and isinstance(value, bool) == (wanted is bool)
+    if not good or (wanted is float and not math.isfinite(value)):
+        raise ConfigError(f"The option {name} must be {words}, not {value!r}.")
+    return value
 
 
 def read_train_config(path: str | Path | None, variant: str | None = None, changes: Sequence[str] = ()) -> TrainConfig:
@@ -181,7 +204,10 @@ def read_train_config(path: str | Path | None, variant: str | None = None, chang
     if variant is not None:
         if variant not in VARIANTS:
             raise ConfigError(f"Unknown variant {variant!r}; choose one of {', '.join(VARIANTS)}.")
-        values["model"] = {**values.get("model", {}), **VARIANTS[variant]}
+        model = values.get("model", {})
+        if not isinstance(model, dict):
+            raise ConfigError(f"The option model must be a group of options, not {model!r}.")
+        values["model"] = {**model, **VARIANTS[variant]}
     for change in changes:
         key, equals, text = change.partition("=")
         if not equals:
@@ -192,6 +218,8 @@ def read_train_config(path: str | Path | None, variant: str | None = None, chang
             value = text
         group, dot, name = key.rpartition(".")
         target = values.setdefault(group, {}) if dot else values
+        if not isinstance(target, dict):
+            raise ConfigError(f"The option {group} must be a group of options, not {target!r}.")
         target[name] = value
     return from_dict(TrainConfig, values)
 

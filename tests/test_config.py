@@ -42,3 +42,38 @@ def test_bad_files_and_variants_are_refused(tmp_path):
             read_train_config(path)
     with pytest.raises(ConfigError, match="Unknown variant"):
         read_train_config(None, "G+X")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("learning_rate=fast", "TrainConfig.learning_rate must be a finite number, not 'fast'"),
+        ("learning_rate=NaN", "TrainConfig.learning_rate must be a finite number"),
+        ("random_crop=true", "TrainConfig.random_crop must be a finite number, not True"),
+        ("epochs=1.5", "TrainConfig.epochs must be a whole number, not 1.5"),
+        ("epochs=true", "TrainConfig.epochs must be a whole number, not True"),
+        ("augmix=1", "TrainConfig.augmix must be true or false, not 1"),
+        ("optimizer=3", "TrainConfig.optimizer must be text, not 3"),
+        ("decay_epochs=40", "TrainConfig.decay_epochs must be a list, not 40"),
+        ('decay_epochs=[40, "x"]', r"TrainConfig.decay_epochs\[1\] must be a finite number"),
+        ("new_layers_learning_rate=[]", "TrainConfig.new_layers_learning_rate must be a finite number"),
+        ("model.num_parts=8.0", "ModelConfig.num_parts must be a whole number"),
+        ("loss.margin=null", "LossConfig.margin must be a finite number"),
+        ("model=resnet18", "TrainConfig.model must be a group"),
+    ],
+)
+def test_a_value_of_another_type_names_its_option(change, said):
+    with pytest.raises(ConfigError, match=said):
+        read_train_config(None, None, [change])
+
+
+def test_a_group_that_is_no_group_is_refused(tmp_path):
+    (path := tmp_path / "r.json").write_text('{"model": 3, "loss": 1}')
+    for variant, changes in (("G", []), (None, ["loss.margin=1"]), (None, [])):
+        with pytest.raises(ConfigError, match="must be a group of options"):
+            read_train_config(path, variant, changes)
+
+
+def test_what_is_left_open_may_be_null_and_a_whole_number_is_a_number():
+    config = read_train_config(None, None, ["new_layers_learning_rate=null", "warmup_epochs=5", "decay_epochs=[]"])
+    assert (config.new_layers_learning_rate, config.warmup_epochs, config.decay_epochs) == (None, 5, ())
