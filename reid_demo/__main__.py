@@ -96,6 +96,17 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("calibrate", _calibrate, "measure how far a similarity can be believed; writes calibration.json")
     sub.add_argument("--gallery", help="gallery with probes; default: the shipped one")
 
+    sub = commands.add_parser("synthesize", help="render synthetic people in the layout of Market-1501, resumable")
+    sub.set_defaults(run=_synthesize)
+    sub.add_argument("--assets", required=True, metavar="DIR", help="MakeHuman assets: holds base and data")
+    sub.add_argument("--out", required=True, metavar="DIR")
+    sub.add_argument("--ids", required=True, type=int, help="people for training and test together")
+    sub.add_argument("--images-per-id", type=int, default=10)
+    sub.add_argument("--test-fraction", type=float, default=0.2, help="share of the people that are for test")
+    sub.add_argument("--absent", type=int, help="further people who are in no gallery; default: a tenth of the test's")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--workers", type=int, default=0, help="processes; 0 is one per core")
+
     sub = command("probes", _probes, "ship example probes with a gallery, from the query images of its data set")
     sub.add_argument("dataset", metavar="DIR", help="with query, query_occluded, query_partial")
     sub.add_argument("--gallery", required=True)
@@ -279,6 +290,22 @@ def _teach(options: argparse.Namespace) -> None:
         vectors.append(describe_with_teacher(Path(options.network), root, found))
     save_vectors(Path(options.out), records, np.concatenate(vectors))
     print(f"{len(records)} vectors in {options.out}")
+
+
+def _synthesize(options: argparse.Namespace) -> None:
+    from reid_demo.synthetic.dataset import synthesize
+
+    report = synthesize(
+        Path(options.assets),
+        Path(options.out),
+        options.ids,
+        images_per_id=options.images_per_id,
+        test_fraction=options.test_fraction,
+        absent=options.absent,
+        seed=options.seed,
+        workers=options.workers,
+    )
+    print(json.dumps(report, indent=2))
 
 
 def _probes(options: argparse.Namespace) -> None:

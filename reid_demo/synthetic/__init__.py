@@ -1,1 +1,1 @@
-"""See the modules of this folder."""
+"""Synthetic pedestrians: assets -> body -> people -> scenes -> renderer -> capture -> dataset, with their truth."""

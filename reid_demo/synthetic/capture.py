@@ -1,0 +1,240 @@
+"""One photograph: where a person stands, what is in front, how the detector crops and what the sensor does to it."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from reid_demo.synthetic.body import PART, PARTS, Body
+from reid_demo.synthetic.people import Person, identity
+from reid_demo.synthetic.renderer import Actor, Grade, Renderer, View, look_at
+from reid_demo.synthetic.scenes import CAMERAS, THINGS, Camera, Place, build_place, detector_box, moved, stand
+from reid_demo.synthetic.truth import GRID
+
+WIDTH, HEIGHT = 128, 256  # image px
+CROPS = ("upper", "lower", "left", "right")
+HIDDEN = (0.3, 0.8)  # body fraction that an occluded photograph shows
+BYSTANDERS = 10_000_019  # added to the seed, so that no bystander is one of the people
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a photograph is to show."""
+
+    camid: int
+    hide: str = ""  # "", "object" or "person"
+    crop: str = ""  # "" or a name of `CROPS`
+    company: bool = False  # somebody else near by, not in front
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """A finished photograph and what is known of it."""
+
+    image: np.ndarray  # (256, 128, 3) uint8 RGB
+    scene: str
+    pose: str
+    facing: float
+    camera: dict[str, float]
+    box: tuple[float, float, float, float]
+    hidden_by: tuple[str, ...]
+    visible: dict[str, float]
+    masks: dict[str, np.ndarray]
+    body_visible: float
+
+
+class Studio:
+    """A renderer with the places, and people to stand in the way. One per process."""
+
+    def __init__(self, body: Body, seed: int, bystanders: int = 24):
+        """Open the renderer; bystanders are built when first needed."""
+        self.body, self.seed = body, seed
+        self.renderer = Renderer(WIDTH, HEIGHT)
+        self._places: dict[int, Place] = {}
+        self._bystanders: dict[int, Person] = {}
+        self._crowd = bystanders
+
+    def place(self, camid: int) -> Place:
+        """Give the place of a camera."""
+        if camid not in self._places:
+            self._places[camid] = build_place(camid)
+        return self._places[camid]
+
+    def bystander(self, rng: np.random.Generator) -> Person:
+        """Draw one of the bystanders."""
+        number = int(rng.integers(self._crowd))
+        if number not in self._bystanders:
+            self._bystanders[number] = Person(self.body, identity(self.seed + BYSTANDERS, number))
+        return self._bystanders[number]
+
+    def shoot(self, person: Person, order: Order, rng: np.random.Generator) -> Shot:
+        """Photograph a person."""
+        place = self.place(order.camid)
+        camera = place.camera
+        rain = bool(not place.scene.indoors and person.look.fit % 11 == 0 and rng.random() < 0.5)
+        posed = person.pose(rng, rain=rain)
+        x, z = stand(place, rng)
+        facing = float(rng.uniform(-np.pi, np.pi))
+        actor = Actor(person, posed, float(np.arctan2(-x, -z) + facing), x, z)
+        eye, target = np.array([0, camera.height, 0]), np.array([x, 0.95, z])
+        whole = View(eye, target, (-1, 1, -1, 1))
+        bounds = _bounds(actor, whole, all_parts=False)
+        everything = _bounds(actor, whole, all_parts=True)
+        alone = View(eye, target, (everything[0], everything[2], -everything[3], -everything[1]))
+        total = _areas(self.renderer.parts_alone(actor, alone), alone)
+        others: list[Actor] = []
+        props, hidden_by = None, []
+        if order.company:
+            others.append(self._beside(actor, rng))
+        if order.hide:
+            other, props, name = self._in_front(place, actor, alone, total, order.hide, rng)
+            others += [other] if other else []
+            hidden_by.append(name)
+        window = _crop(rng, detector_box(rng, bounds), order.crop)
+        if order.crop:
+            hidden_by.append("frame")
+        view = View(eye, target, (window[0], window[2], -window[3], -window[1]))
+        strength = camera.exposure * float(rng.uniform(0.82, 1.2))
+        balance = np.array(camera.balance) * rng.normal(1, 0.025, 3) * strength
+        grade = Grade(
+            tuple(float(v) for v in balance),
+            camera.contrast * float(rng.uniform(0.94, 1.06)),
+            camera.saturation * float(rng.uniform(0.9, 1.08)),
+            camera.lift,
+        )
+        rgb, ids = self.renderer.draw([actor, *others], place.mesh, props, view, place.light, grade, (x, z))
+        distance = float(np.hypot(x, z))
+        sharp = camera.resolution * float(rng.uniform(0.8, 1.15)) * np.clip(7 / distance, 0.75, 1.25)
+        image = sense(rgb, camera, int(np.clip(sharp, 72, 256)), rng)
+        areas = _areas(ids, view)
+        visible = {
+            part: float(min(1, areas[PART[part]] / total[PART[part]])) for part in PARTS if total[PART[part]] > 1e-6
+        }
+        scale = np.array([WIDTH / (window[2] - window[0]), HEIGHT / (window[3] - window[1])] * 2)
+        corners = (np.array(bounds) - np.array(window[:2] * 2)) * scale
+        return Shot(
+            image,
+            camera.scene,
+            posed.name,
+            float(np.degrees(facing)),
+            {"height_m": camera.height, "distance_m": distance, "exposure": strength, "resolution_px": sharp},
+            tuple(float(v) for v in corners),
+            tuple(hidden_by),
+            visible,
+            part_masks(ids),
+            float(min(1, areas[1:9].sum() / total[1:9].sum())),
+        )
+
+    def _beside(self, actor: Actor, rng: np.random.Generator) -> Actor:
+        """Put somebody behind or beside."""
+        other = self.bystander(rng)
+        away = np.array([actor.x, actor.z]) / np.hypot(actor.x, actor.z)
+        side = np.array([away[1], -away[0]]) * rng.choice([-1, 1]) * rng.uniform(0.3, 0.7)
+        at = np.array([actor.x, actor.z]) + away * rng.uniform(0.5, 2.2) + side
+        yaw = actor.yaw + rng.normal(0, 0.3) if rng.random() < 0.5 else rng.uniform(-np.pi, np.pi)
+        return Actor(other, other.pose(rng), float(yaw), float(at[0]), float(at[1]))
+
+    def _in_front(
+        self, place: Place, actor: Actor, view: View, total: np.ndarray, kind: str, rng: np.random.Generator
+    ) -> tuple[Actor | None, np.ndarray | None, str]:
+        """Put somebody or something between the person and the camera, until a fit share of the body is hidden."""
+        away = np.array([actor.x, actor.z]) / np.hypot(actor.x, actor.z)
+        side = np.array([away[1], -away[0]])
+        best, best_gap = (None, None, ""), np.inf
+        for _ in range(8):
+            other, props = None, None
+            if kind == "person":
+                somebody = self.bystander(rng)
+                offset = rng.choice([-1, 1]) * rng.uniform(0.12, 0.42)
+                at = np.array([actor.x, actor.z]) - away * rng.uniform(0.5, 1.0) + side * offset
+                other = Actor(
+                    somebody, somebody.pose(rng), float(rng.uniform(-np.pi, np.pi)), float(at[0]), float(at[1])
+                )
+                name = "person"
+            else:
+                name = str(rng.choice(place.scene.in_front))
+                build, wide = THINGS[name]
+                thin = name in ("pole", "column", "tree")
+                offset = rng.uniform(-0.24, 0.24) if thin else rng.uniform(-0.8, 0.8) * wide * 0.6
+                ahead = {"car": 1.5, "stall": 1.1}.get(name, rng.uniform(0.5, 0.95))
+                at = np.array([actor.x, actor.z]) - away * ahead + side * offset
+                yaw = np.arctan2(away[0], away[1]) + rng.normal(0, 0.25) + (np.pi / 2 if name == "car" else 0)
+                props = moved(build(rng), float(at[0]), float(at[1]), float(yaw))
+            ids = self.renderer.parts_alone(actor, view, [other] if other else [], props)
+            shown = _areas(ids, view)[1:9].sum() / max(total[1:9].sum(), 1e-9)
+            gap = max(HIDDEN[0] - shown, shown - HIDDEN[1], 0)
+            if gap < best_gap:
+                best, best_gap = (other, props, name), gap
+            if gap == 0:
+                break
+        return best
+
+
+def _bounds(actor: Actor, view: View, all_parts: bool) -> tuple[float, float, float, float]:
+    """Give the box `(x0, y0, x1, y1)` of a person in tangents, y down; without bags unless `all_parts`."""
+    points = actor.posed.vertices if all_parts else actor.posed.vertices[actor.person.part != PART["carried"]]
+    c, s = np.cos(actor.yaw), np.sin(actor.yaw)
+    world = points @ np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]]) + [actor.x, 0, actor.z]
+    m = look_at(view.eye, view.target)
+    seen = world @ m[:3, :3].T + m[:3, 3]
+    x, y = seen[:, 0] / -seen[:, 2], seen[:, 1] / seen[:, 2]
+    return float(x.min()), float(y.min()), float(x.max()), float(y.max())
+
+
+def _areas(ids: np.ndarray, view: View) -> np.ndarray:
+    """Give the area of each id in tangents squared, `(256,)`."""
+    left, right, bottom, top = view.window
+    return np.bincount(ids.ravel(), minlength=256) * ((right - left) * (top - bottom) / ids.size)
+
+
+def _crop(rng: np.random.Generator, box: tuple, crop: str) -> tuple[float, float, float, float]:
+    """Cut a box as the frame's edge would; the shape of the picture stays 1:2."""
+    x0, y0, x1, y1 = box
+    height, width = y1 - y0, x1 - x0
+    if crop == "upper":
+        y1 = y0 + height * rng.uniform(0.45, 0.7)
+    elif crop == "lower":
+        y0 = y1 - height * rng.uniform(0.45, 0.72)
+    elif crop in ("left", "right"):
+        shift = width * rng.uniform(0.28, 0.45) * (1 if crop == "left" else -1)
+        x0, x1 = x0 + shift, x1 + shift
+    if crop in ("upper", "lower"):
+        middle, half = (x0 + x1) / 2, max((y1 - y0) * 0.25, width * 0.42)
+        x0, x1 = middle - half, middle + half
+    return x0, y0, x1, y1
+
+
+def sense(rgb: np.ndarray, camera: Camera, rows: int, rng: np.random.Generator) -> np.ndarray:
+    """Turn a drawn picture of twice the size into what the camera stores: blur, pixels, noise, JPEG."""
+    image = cv2.GaussianBlur(rgb, (0, 0), max(0.2, camera.blur * rng.uniform(0.7, 1.3) * 2))
+    if rng.random() < 0.1:  # a moving person in a long exposure
+        length = int(rng.integers(5, 13))
+        image = cv2.blur(image, (length, 1))
+    image = cv2.resize(image, (max(36, rows // 2), rows), interpolation=cv2.INTER_AREA)
+    grain = (
+        rng.standard_normal(image.shape[:2], np.float32)[..., None] * 0.7
+        + rng.standard_normal(image.shape, np.float32) * 0.6
+    )
+    noisy = image + grain * np.float32(camera.noise * 255 * rng.uniform(0.7, 1.3))
+    image = np.clip(noisy, 0, 255).astype(np.uint8)
+    quality = int(np.clip(camera.quality + rng.integers(-6, 7), 40, 96))
+    stored = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    image = cv2.imdecode(stored, cv2.IMREAD_COLOR)
+    return cv2.resize(image, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR)[..., ::-1]
+
+
+def part_masks(ids: np.ndarray) -> dict[str, np.ndarray]:
+    """Reduce ids to a `GRID` mask for each part that is seen; a cell belongs to a part that fills half of it."""
+    masks = {}
+    for part in PARTS:
+        here = (ids == PART[part]).astype(np.uint8) * 255
+        if here.any():
+            small = cv2.resize(here, GRID[::-1], interpolation=cv2.INTER_AREA) >= 128
+            if small.any():
+                masks[part] = small
+    return masks
+
+
+def cameras() -> int:
+    """Give the number of cameras."""
+    return len(CAMERAS)

@@ -1,0 +1,285 @@
+"""`synthesize`: a data set of synthetic people in the layout of Market-1501, with ground truth and a data card."""
+
+import json
+import multiprocessing
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from reid_demo.errors import SyntheticError
+from reid_demo.synthetic.assets import load_assets
+from reid_demo.synthetic.body import ANCESTRIES, Body
+from reid_demo.synthetic.capture import CROPS, Order, Studio
+from reid_demo.synthetic.people import Look, Person, identity
+from reid_demo.synthetic.scenes import CAMERAS
+from reid_demo.synthetic.truth import Truth, to_line, write_truth
+
+FIRST_PID = 20001
+SPLITS = ("bounding_box_train", "query", "bounding_box_test", "query_occluded", "query_partial", "absent")
+TRUTH, WORK = "truth.jsonl.gz", ".unfinished"
+JPEG = 92
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that decides what a data set holds; the same plan gives the same bytes."""
+
+    ids: int
+    images_per_id: int
+    test_ids: int
+    absent: int
+    seed: int
+
+    @property
+    def everyone(self) -> int:
+        """Give the number of people, those who are in no gallery included."""
+        return self.ids + self.absent
+
+    def role(self, index: int) -> str:
+        """Say whether a person is for "train", "test" or "absent"."""
+        return "train" if index < self.ids - self.test_ids else "test" if index < self.ids else "absent"
+
+
+def synthesize(
+    assets: Path,
+    out: Path,
+    ids: int,
+    *,
+    images_per_id: int = 10,
+    test_fraction: float = 0.2,
+    absent: int | None = None,
+    seed: int = 0,
+    workers: int = 0,
+    cutouts: bool = True,
+) -> dict:
+    """Render a data set; run it again to go on where it stopped.
+
+    Args:
+        assets: the MakeHuman assets' folder, with `base` and `data`.
+        out: the data set's folder; made, or one that the same arguments began.
+        ids: people for training and test together.
+        images_per_id: training images of each training person, gallery images of each test person.
+        test_fraction: share of the people that are for test; no person is for both.
+        absent: further people who are in no gallery, one whole probe each; default: a tenth of the test people.
+        seed: the same seed gives the same images, whatever the number of workers.
+        workers: processes; 0 is one per core.
+        cutouts: also write `occluders/`.
+
+    Returns:
+        Counts by folder, and where the data set is.
+
+    Raises:
+        SyntheticError: an argument out of range, unusable assets, no renderer, or `out` holds another data set.
+    """
+    if ids < 1 or images_per_id < 1 or not 0 <= test_fraction <= 1 or workers < 0 or (absent or 0) < 0 or seed < 0:
+        raise SyntheticError("Give ids and images-per-id of at least 1, a test fraction from 0 to 1, nothing negative.")
+    test_ids = round(ids * test_fraction)
+    plan = Plan(ids, images_per_id, test_ids, round(test_ids / 10) if absent is None else absent, seed)
+    out.mkdir(parents=True, exist_ok=True)
+    _claim(out, plan)
+    finished = {int(path.stem) for path in (out / WORK).glob("*.jsonl")}
+    if not (out / TRUTH).is_file():
+        todo = [index for index in range(plan.everyone) if index not in finished]
+        for split in SPLITS:
+            (out / split).mkdir(exist_ok=True)
+        _render_all(assets, out, plan, todo, workers)
+        if cutouts:
+            from reid_demo.synthetic.cutouts import write_cutouts
+
+            write_cutouts(_studio(assets, plan), out / "occluders")
+        lines = [line for i in range(plan.everyone) for line in _lines(out / WORK / f"{i}.jsonl")]
+        write_truth(out / TRUTH, sorted(lines, key=lambda line: json.loads(line)["image"]))
+        for path in (out / WORK).glob("*"):
+            path.unlink()
+        (out / WORK).rmdir()
+    counts = {split: sum(1 for _ in (out / split).glob("*.jpg")) for split in SPLITS}
+    (out / "README.md").write_text(data_card(plan, counts), encoding="utf-8")
+    return {**counts, "out": out.name, "seed": seed}
+
+
+def _claim(out: Path, plan: Plan) -> None:
+    """Write the plan into the folder, or see that it is the one already there."""
+    path, wanted = out / "plan.json", vars(plan)
+    if path.is_file():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found != wanted:
+            raise SyntheticError(f"{out.name!r} holds another data set ({found}); choose another folder.")
+    elif any(out.iterdir()):
+        raise SyntheticError(f"{out.name!r} is not empty and was not made by this command; choose another folder.")
+    else:
+        path.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+    if not (out / TRUTH).is_file():
+        (out / WORK).mkdir(exist_ok=True)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def _studio(assets: Path, plan: Plan) -> Studio:
+    os.environ.setdefault("LP_NUM_THREADS", "1")
+    cv2.setNumThreads(1)
+    return Studio(Body(load_assets(assets)), plan.seed, min(24, max(4, plan.ids // 6)))
+
+
+_worker: dict = {}  # of a worker process: its studio, folder and plan
+
+
+def _start(assets: Path, out: Path, plan: Plan) -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"
+    _worker.update(studio=_studio(assets, plan), out=out, plan=plan)
+
+
+def _work(index: int) -> int:
+    render_identity(_worker["studio"], _worker["out"], _worker["plan"], index)
+    return index
+
+
+def _render_all(assets: Path, out: Path, plan: Plan, todo: list[int], workers: int) -> None:
+    from tqdm import tqdm
+
+    if not todo:
+        return
+    workers = min(workers or len(os.sched_getaffinity(0)), len(todo))
+    load_assets(assets)  # tells of a wrong folder here, not in a worker
+    with tqdm(total=plan.everyone, initial=plan.everyone - len(todo), unit="person", file=sys.stderr) as bar:
+        if workers == 1:
+            _start(assets, out, plan)
+            for index in todo:
+                _work(index)
+                bar.update()
+            _worker.pop("studio").renderer.close()
+            return
+        context = multiprocessing.get_context("spawn")  # an OpenGL context does not survive a fork
+        with context.Pool(workers, _start, (assets, out, plan)) as pool:
+            for _ in pool.imap_unordered(_work, todo):
+                bar.update()
+
+
+def orders(plan: Plan, index: int, rng: np.random.Generator) -> Iterator[tuple[str, Order]]:
+    """Yield the folder and the order of each photograph of a person."""
+    cams = [int(c) + 1 for c in rng.permutation(len(CAMERAS))]
+    role = plan.role(index)
+    if role == "absent":
+        yield "absent", Order(cams[0])
+        return
+    spread = min(max(2, round(plan.images_per_id * 0.7)), len(cams) - 3)
+    split = "bounding_box_train" if role == "train" else "bounding_box_test"
+    for k in range(plan.images_per_id):
+        yield split, Order(cams[k % spread], *_mishap(rng, 1.0 if role == "train" else 0.5))
+    if role == "test":
+        yield "query", Order(cams[-1], company=bool(rng.random() < 0.1))
+        yield "query_occluded", Order(cams[-2], hide="person" if rng.random() < 0.4 else "object")
+        yield "query_partial", Order(cams[-3], crop=CROPS[int(rng.choice(4, p=[0.4, 0.24, 0.18, 0.18]))])
+
+
+def _mishap(rng: np.random.Generator, share: float) -> tuple[str, str, bool]:
+    """Draw what goes wrong in an ordinary photograph, mostly nothing: `(hide, crop, company)`."""
+    draw, company = rng.random() / share, bool(rng.random() < 0.14)
+    if draw < 0.12:
+        return "object", "", company
+    if draw < 0.19:
+        return "person", "", company
+    if draw < 0.25:
+        return "", CROPS[int(rng.integers(4))], company
+    return "", "", company
+
+
+def render_identity(studio: Studio, out: Path, plan: Plan, index: int) -> None:
+    """Write every photograph of one person, then their ground truth."""
+    person, pid = Person(studio.body, identity(plan.seed, index)), FIRST_PID + index
+    rng = np.random.default_rng([plan.seed, 3, index])
+    lines, frame = [], int(rng.integers(100, 2000))
+    for number, (split, order) in enumerate(orders(plan, index, np.random.default_rng([plan.seed, 4, index]))):
+        shot = studio.shoot(person, order, np.random.default_rng([plan.seed, 5, index, number]))
+        frame += int(rng.integers(25, 400))
+        name = f"{split}/{pid}_c{order.camid}s1_{frame:06d}_00.jpg"
+        cv2.imwrite(str(out / name), shot.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG])
+        known = {key: value for key, value in vars(shot).items() if key != "image"}
+        lines.append(to_line(Truth(image=name, pid=pid, camid=order.camid, sequence=1, frame=frame, **known)))
+    done = out / WORK / f"{index}.jsonl"
+    done.with_suffix(".part").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    done.with_suffix(".part").replace(done)
+
+
+def balance(looks: list[Look]) -> dict[str, dict[str, float]]:
+    """Measure who the people are: shares by sex, ancestry, age, skin, build and clothes."""
+
+    def share(values: list[str]) -> dict[str, float]:
+        return {name: count / len(values) for name, count in Counter(values).most_common()}
+
+    def level(value: float, low: float, high: float, names: tuple[str, str, str]) -> str:
+        return names[0] if value < low else names[1] if value < high else names[2]
+
+    return {
+        "body": share(["female" if look.woman else "male" for look in looks]),
+        "main ancestry": share([ANCESTRIES[int(np.argmax(look.build.ancestry))] for look in looks]),
+        "age": share([level(look.build.age, 0.5, 0.68, ("under 25", "25 to 50", "over 50")) for look in looks]),
+        "skin": share([level(float(np.mean(look.skin)), 0.42, 0.62, ("dark", "medium", "light")) for look in looks]),
+        "weight": share([level(look.build.weight, 0.4, 0.65, ("light", "average", "heavy")) for look in looks]),
+        "outer wear": share([look.coat for look in looks]),
+        "lower body": share([look.bottom for look in looks]),
+        "bag": share([look.bag for look in looks]),
+    }
+
+
+def data_card(plan: Plan, counts: dict[str, int]) -> str:
+    """Write the data card of a data set."""
+    looks = [identity(plan.seed, index) for index in range(plan.everyone)]
+    measured = balance(looks)
+    lines = [
+        "# Synthetic pedestrians",
+        "",
+        f"{sum(counts.values()):,} images, 256 x 128, of {plan.everyone:,} people who do not exist, seen by "
+        f"{len(CAMERAS)} cameras in {len({camera.scene for camera in CAMERAS})} places. Licence: CC0 1.0, as the "
+        "MakeHuman assets that the bodies are made from.",
+        "",
+        "## How it was made",
+        "",
+        "`python -m reid_demo synthesize` dresses and poses bodies and renders them with shadows, things in the way, "
+        f"detector-like boxes and each camera's own colours, blur and noise. Seed {plan.seed}; the same seed gives the "
+        "same images. Layout and names are those of Market-1501.",
+        "",
+        "| folder | images | holds |",
+        "| --- | ---: | --- |",
+    ]
+    meaning = {
+        "bounding_box_train": "training people",
+        "query": "one whole probe of each test person",
+        "bounding_box_test": "the gallery: test people, from cameras other than their probes'",
+        "query_occluded": "probes with somebody or something in front",
+        "query_partial": "probes that the frame cuts",
+        "absent": "whole probes of people who are in no gallery",
+    }
+    lines += [f"| `{split}` | {counts[split]:,} | {meaning[split]} |" for split in SPLITS]
+    lines += [
+        "",
+        f"`{TRUTH}` has for each image the camera, pose, whole box, and each body part's mask and visible fraction; "
+        "read it with `reid_demo.synthetic.truth.read_truth`. `occluders/` has cut-outs with transparency.",
+        "",
+        "## Who is in it, measured",
+        "",
+        "Sex and main ancestry are drawn in turn, so that they are balanced; the rest is drawn by tables.",
+        "",
+    ]
+    for name, shares in measured.items():
+        lines.append(f"- {name}: " + ", ".join(f"{key} {100 * value:.0f} %" for key, value in shares.items()))
+    sexes = measured["body"].values()
+    even = len(looks) < 24 or max(sexes) < 0.6
+    lines += [
+        "",
+        "The share of each sex is " + ("within 10 points of even." if even else "NOT even: draw another seed."),
+        "",
+        "## Limits",
+        "",
+        "Faces, hands and cloth are simple; there are no children, wheelchairs, bicycles or animals, and few kinds of "
+        "dress from outside Europe and North America. Groups of up to four people dress alike on purpose. Good for "
+        "testing and for a start of training; a figure measured here says little about real streets.",
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,159 @@
+"""What surfaces look like: palettes, patterns and the `Material` record that the shader reads. Knows no geometry."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+Colour = tuple[float, float, float]  # sRGB, 0..1
+
+CLOTH, SKIN, HAIR, EYE, PLAIN = range(5)  # kinds of material, as numbered in the shader
+PATTERNS = (
+    *("solid", "rings", "stripes", "check", "dots", "block", "camouflage", "logo", "denim", "raglan", "open", "seam"),
+    *("buttons", "gradient", "floral", "zip", "yoke", "sole"),
+)
+
+# name -> (sRGB 0..255, how often on tops, on trousers and skirts, on coats). People wear mostly dark and neutral.
+PALETTE: dict[str, tuple[tuple[int, int, int], float, float, float]] = {
+    "black": ((24, 24, 26), 14, 18, 20),
+    "charcoal": ((48, 49, 52), 8, 9, 8),
+    "dark grey": ((72, 73, 77), 6, 6, 5),
+    "grey": ((118, 119, 122), 6, 4, 4),
+    "light grey": ((168, 169, 171), 5, 2, 2),
+    "white": ((226, 226, 224), 10, 2, 1.5),
+    "cream": ((214, 205, 186), 3, 1.5, 2),
+    "navy": ((28, 34, 56), 8, 9, 9),
+    "indigo": ((44, 56, 88), 4, 9, 3),
+    "denim blue": ((84, 104, 136), 3, 8, 2),
+    "pale blue": ((158, 178, 202), 3, 1, 0.5),
+    "blue": ((44, 84, 146), 2, 0.5, 1),
+    "brown": ((78, 58, 46), 2, 3, 4),
+    "camel": ((164, 134, 98), 1.5, 2, 4),
+    "khaki": ((138, 126, 100), 2, 5, 3),
+    "beige": ((190, 176, 152), 2, 4, 3),
+    "olive": ((78, 80, 56), 2.5, 3, 4),
+    "dark green": ((34, 62, 48), 2, 1, 2),
+    "green": ((72, 118, 74), 1, 0.2, 0.4),
+    "burgundy": ((88, 32, 40), 2.5, 1, 2),
+    "red": ((166, 40, 42), 2, 0.4, 1.2),
+    "rust": ((150, 84, 52), 1, 0.4, 0.6),
+    "mustard": ((186, 150, 62), 1, 0.3, 0.5),
+    "yellow": ((222, 198, 84), 0.5, 0.1, 0.5),
+    "rose": ((198, 148, 152), 1.5, 0.5, 0.6),
+    "pink": ((208, 110, 140), 0.8, 0.2, 0.4),
+    "plum": ((84, 52, 90), 0.8, 0.4, 0.5),
+    "teal": ((40, 100, 106), 1, 0.3, 0.6),
+}
+USES = {"top": 1, "bottom": 2, "coat": 3}
+SHOE_COLOURS = {"black": 10, "white": 6, "charcoal": 3, "brown": 3, "grey": 2, "navy": 1.5, "beige": 1, "red": 0.4}
+BAG_COLOURS = {
+    "black": 12,
+    "charcoal": 4,
+    "navy": 4,
+    "brown": 4,
+    "grey": 3,
+    "olive": 2,
+    "camel": 2,
+    "red": 1,
+    "blue": 1,
+}
+HAIR_COLOURS: dict[str, Colour] = {
+    "black": (0.06, 0.055, 0.055),
+    "dark brown": (0.15, 0.105, 0.08),
+    "brown": (0.27, 0.185, 0.125),
+    "light brown": (0.40, 0.29, 0.19),
+    "blond": (0.62, 0.50, 0.32),
+    "red": (0.42, 0.20, 0.10),
+    "grey": (0.50, 0.49, 0.48),
+    "white": (0.74, 0.73, 0.71),
+}
+SKIN_TONES: tuple[Colour, ...] = (  # light to dark; an ancestry favours a range of them
+    (0.93, 0.79, 0.71),
+    (0.87, 0.71, 0.61),
+    (0.80, 0.63, 0.51),
+    (0.72, 0.54, 0.42),
+    (0.63, 0.45, 0.34),
+    (0.53, 0.37, 0.27),
+    (0.42, 0.28, 0.21),
+    (0.32, 0.21, 0.16),
+)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Where a grown garment ends, in pattern dm; the shader cuts there, so that edges are clean on a coarse mesh."""
+
+    hem: float = -99.0  # no cloth below this height
+    cuff: float = -99.0  # no sleeve below this
+    neck: float = 99.0  # height of the neck opening
+    neck_radius: float = 0.0
+    neck_depth: float = 0.0  # of a V at the front
+    waist: float = 99.0  # no cloth above this height
+    open_top: float = -1.0  # half width of an open front at the chest and at the hem; below 0: closed
+    open_hem: float = -1.0
+
+
+@dataclass(frozen=True)
+class Material:
+    """One surface, as the shader takes it."""
+
+    kind: int
+    a: Colour
+    b: Colour = (0.5, 0.5, 0.5)
+    c: Colour = (0.5, 0.5, 0.5)
+    pattern: str = "solid"
+    scale: float = 1.0
+    phase: float = 0.0  # shifts patterns and folds, so that no two pieces fold alike
+    detail: float = 0.0  # meaning differs by kind: sleeve or band width, beard, lip colour
+    gloss: float = 0.03
+    folds: float = 0.5  # depth of the folds of cloth
+    clip: Clip = Clip()
+
+
+def choose(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
+    """Draw one key of a table of weights."""
+    names = list(weights)
+    p = np.array([weights[name] for name in names], float)
+    return names[int(rng.choice(len(names), p=p / p.sum()))]
+
+
+def palette_weights(use: str) -> dict[str, float]:
+    """Give the weight of every colour for tops, bottoms or coats."""
+    return {name: row[USES[use]] for name, row in PALETTE.items()}
+
+
+def colour(rng: np.random.Generator, name: str) -> Colour:
+    """Give a palette colour, a little lighter, darker, warmer or cooler than its table entry."""
+    rgb = np.array(PALETTE[name][0]) / 255
+    return to_colour(rgb * rng.uniform(0.88, 1.12) + rng.normal(0, 0.012, 3))
+
+
+def to_colour(rgb: np.ndarray) -> Colour:
+    """Clip to what cloth can reflect, as a tuple."""
+    return tuple(float(x) for x in np.clip(rgb, 0.03, 0.95))
+
+
+def cloth(
+    rng: np.random.Generator, use: str, patterns: Mapping[str, float], folds: float = 0.5, name: str | None = None
+) -> Material:
+    """Draw a fabric: its colour by the palette of its use, its pattern by a table of weights."""
+    base = colour(rng, name or choose(rng, palette_weights(use)))
+    other = colour(rng, choose(rng, palette_weights("top")))
+    third = colour(rng, choose(rng, palette_weights("top")))
+    pattern = choose(rng, patterns)
+    if pattern in ("rings", "stripes", "check", "dots", "seam") and np.abs(np.subtract(base, other)).max() < 0.12:
+        other = to_colour(np.array(base) + (0.35 if np.mean(base) < 0.5 else -0.35))
+    if pattern == "denim":
+        base = colour(rng, choose(rng, {"indigo": 5, "denim blue": 4, "navy": 3, "black": 2, "grey": 1}))
+    return Material(
+        CLOTH,
+        base,
+        other,
+        third,
+        pattern,
+        scale=float(rng.uniform(0.7, 1.7)),
+        phase=float(rng.uniform(0, 50)),
+        detail=float(rng.uniform(0, 1)),
+        gloss=float(rng.choice([0.015, 0.03, 0.09], p=[0.5, 0.35, 0.15])),
+        folds=folds * float(rng.uniform(0.75, 1.3)),
+    )

@@ -1,0 +1,419 @@
+"""Clothes as tables, and the builders that put them on a body. To add a garment, add a row to a table.
+
+Heights are dm on the average body, whose hip is at 0.5, neck at 5.9, knee at -3.7 and sole at -8.2.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from reid_demo.synthetic.body import PART, Body
+from reid_demo.synthetic.fabrics import CLOTH, Clip, Material, cloth
+from reid_demo.synthetic.geometry import averaging, grid, normals, tube
+
+Range = tuple[float, float]
+PLAIN_MIX = {"solid": 8, "buttons": 1.5, "stripes": 0.4, "check": 0.8}
+SHIRT_MIX = {"solid": 7, "logo": 3, "rings": 1.4, "buttons": 1.2, "check": 1, "raglan": 0.6, "dots": 0.4, "floral": 0.5}
+SHIRT_MIX |= {"block": 0.5, "stripes": 0.4, "gradient": 0.2, "yoke": 0.4}
+COAT_MIX = {"zip": 4, "buttons": 3, "solid": 3, "check": 0.5, "block": 0.7, "yoke": 0.5, "camouflage": 0.3}
+LEG_MIX = {"solid": 10, "seam": 1, "check": 0.3, "camouflage": 0.3, "stripes": 0.2}
+SKIRT_MIX = {"solid": 6, "floral": 1, "check": 1, "dots": 0.5, "rings": 0.3, "stripes": 0.4}
+
+
+@dataclass(frozen=True)
+class Top:
+    """A garment of the upper body. Ranges are drawn from per person."""
+
+    weight: Range  # how often men and women wear it
+    ease: Range = (0.1, 0.16)  # dm above the body
+    sleeve: Range = (0.3, 0.5)  # 0 at the shoulder, 1 at the wrist
+    neck: float = -0.2  # dm above the neck's root
+    neck_radius: float = 0.8
+    neck_depth: Range = (0, 0.3)
+    hem: Range = (-0.6, 0.1)  # dm from the hip
+    skirt: Range | None = None  # a coat's tail: its hem
+    flare: Range = (0, 0.1)
+    opening: Range | None = None  # half width of an open front
+    hood: float = 0.0  # how often it has one
+    collar: float = 0.0  # how often it has one
+    smooth: int = 4
+    folds: float = 0.5
+    use: str = "top"
+    patterns: dict[str, float] = field(default_factory=lambda: SHIRT_MIX)
+    asset: tuple[str, ...] = ()  # worn instead of a grown mesh; one is drawn
+
+
+@dataclass(frozen=True)
+class Bottom:
+    """A garment of the lower body."""
+
+    weight: Range
+    ease: Range = (0.1, 0.16)
+    length: Range = (0.98, 1.03)  # 0 at the hip, 1 at the ankle
+    widen: float = 0.0  # further ease at the ankle
+    smooth: int = 4
+    folds: float = 0.5
+    hem: Range | None = None  # of a skirt, dm; trousers have none
+    flare: Range = (0, 0)
+    pleats: Range = (0, 0)  # dm
+    dress: bool = False  # the top is of the same cloth
+    patterns: dict[str, float] = field(default_factory=lambda: LEG_MIX)
+    asset: tuple[str, ...] = ()
+
+
+TOPS = {
+    "t-shirt": Top((10, 6), sleeve=(0.28, 0.5)),
+    "tank top": Top((0.6, 2), ease=(0.05, 0.08), sleeve=(-0.2, -0.14), neck=-0.75, neck_radius=1.15, smooth=2),
+    "shirt": Top((6, 3), (0.09, 0.16), (0.9, 1.0), collar=0.9, patterns={"buttons": 6, "check": 2, "stripes": 1}),
+    "long sleeves": Top((4, 5), (0.07, 0.13), (0.9, 1.0)),
+    "sweater": Top((5, 5), (0.15, 0.26), (0.95, 1.02), neck=-0.05, neck_radius=0.7, hem=(-0.9, -0.1), folds=0.7),
+    "hoodie": Top((5, 3), (0.18, 0.3), (0.97, 1.03), 0.1, 0.7, hem=(-0.7, 0), hood=1, folds=0.8, use="coat"),
+    "fitted": Top((3, 0), asset=("male_casualsuit02", "male_casualsuit03", "male_casualsuit06", "male_casualsuit04")),
+    "blouse": Top((0, 4), asset=("female_casualsuit01", "female_casualsuit02")),
+}
+TOPS["fitted"] = replace(TOPS["fitted"], patterns=PLAIN_MIX)
+COATS = {
+    "none": Top((11, 10)),
+    "jacket": Top((4, 3), (0.22, 0.32), (0.98, 1.04), 0.15, 0.72, (0, 0.05), (-0.9, -0.3), collar=0.8, folds=0.8),
+    "open jacket": Top((3, 3), (0.2, 0.28), (0.96, 1.02), 0.1, 0.75, (0, 0.05), (-0.9, -0.2), opening=(0.25, 0.6)),
+    "puffer": Top((2, 2), (0.4, 0.52), (0.98, 1.03), 0.25, 0.72, (0, 0.05), (-0.9, -0.1), hood=0.5, folds=1.4),
+    "parka": Top((2, 2), (0.3, 0.4), (1.0, 1.05), 0.2, 0.72, (0, 0.05), (-2.6, -1.6), (0, 0.1), hood=0.8, folds=0.9),
+    "coat": Top((1.5, 2), (0.24, 0.32), (0.98, 1.04), 0.1, 0.75, (0, 0.05), (-4.2, -2.4), (0.05, 0.25), collar=0.9),
+    "open coat": Top((1, 2), (0.22, 0.3), (0.98, 1.04), 0.1, 0.8, (0, 0.05), (-4.6, -2.6), opening=(0.3, 0.7)),
+}
+COATS = {name: replace(top, use="coat", patterns=COAT_MIX, collar=top.collar or 0.4) for name, top in COATS.items()}
+BOTTOMS = {
+    "jeans": Bottom((9, 6), (0.09, 0.13), patterns={"denim": 1}),
+    "slim jeans": Bottom((4, 7), (0.05, 0.07), smooth=2, folds=0.35, patterns={"denim": 3, "solid": 1}),
+    "trousers": Bottom((8, 4), (0.11, 0.17)),
+    "joggers": Bottom((3, 2), (0.15, 0.2), (0.93, 0.98), widen=-0.12, folds=0.7),
+    "wide trousers": Bottom((1, 3), (0.16, 0.22), (0.98, 1.04), widen=0.28, folds=0.8),
+    "cropped": Bottom((1, 3), (0.07, 0.11), (0.74, 0.9), smooth=3),
+    "shorts": Bottom((3, 2), (0.2, 0.28), (0.36, 0.52), smooth=4),
+    "leggings": Bottom((0, 3), (0.03, 0.04), (0.9, 1.0), smooth=1, folds=0.15, patterns={"solid": 1}),
+    "suit trousers": Bottom((1.5, 0.5), asset=("male_elegantsuit01", "male_casualsuit04", "female_casualsuit01")),
+    "short skirt": Bottom((0, 2), hem=(-2.9, -1.6), flare=(0.05, 0.35), pleats=(0, 0.12), patterns=SKIRT_MIX),
+    "skirt": Bottom((0, 2.5), hem=(-4.6, -3.2), flare=(-0.02, 0.25), pleats=(0, 0.16), patterns=SKIRT_MIX),
+    "long skirt": Bottom((0, 1.5), hem=(-7.2, -6.0), flare=(0.08, 0.3), pleats=(0.04, 0.2), patterns=SKIRT_MIX),
+    "dress": Bottom((0, 3), hem=(-4.2, -2.2), flare=(0.0, 0.3), pleats=(0, 0.14), dress=True, patterns=SKIRT_MIX),
+}
+SHOES = ("shoes01", "shoes02", "shoes03", "shoes04", "shoes05", "shoes06")
+LONG_SKIRT = -5.0  # hems below this hide the shins
+
+
+@dataclass(eq=False)
+class Piece:
+    """A mesh on the resting body, with what posing and shading need to know of its `n` vertices."""
+
+    vertices: np.ndarray  # (n, 3) dm
+    triangles: np.ndarray  # (m, 3)
+    weights: np.ndarray  # (n, bones)
+    coords: np.ndarray  # (n, 3) dm
+    sleeve: np.ndarray  # (n,)
+    part: np.ndarray  # (n,)
+    material: Material
+    drapes: bool = False  # pushed out of the legs in each pose
+    columns: int = 0  # of the grid of a draped piece
+
+
+def grown(body: Body, shape: np.ndarray, quads: np.ndarray, ease: np.ndarray, smooth: int, material: Material) -> Piece:
+    """Make a piece from faces of the base mesh."""
+    vertices, triangles, used = body.grow(shape, quads, ease, smooth)
+    return Piece(
+        vertices, triangles, body.weights[used], body.coords[used], body.sleeve[used], body.part[used], material
+    )
+
+
+def fitted(
+    body: Body, shape: np.ndarray, name: str, material: Material, keep: np.ndarray | None = None, inflate: float = 0.0
+) -> Piece:
+    """Make a piece from the assets; `keep` is a mask of its vertices."""
+    asset = body.assets.cloth(name)
+    vertices, triangles = asset.fit(shape), asset.triangles
+    if inflate:
+        vertices = vertices + inflate * normals(vertices, triangles)
+    if keep is not None:
+        triangles = triangles[keep[triangles[:, 0]]]
+    used, local = np.unique(triangles, return_inverse=True)
+    weights = np.maximum(asset.spread(body.weights), 0)
+    weights /= np.maximum(weights.sum(1, keepdims=True), 1e-6)
+    coords = asset.spread(body.coords) + 0.8 * asset.offsets
+    return Piece(
+        vertices[used].astype(np.float32),
+        local.reshape(triangles.shape),
+        weights[used],
+        coords[used],
+        asset.spread(body.sleeve)[used],
+        body.part[asset.anchors[used, 0]],
+        material,
+    )
+
+
+def attached(
+    body: Body, mesh: tuple, bone: str, material: Material, part: str, coords: np.ndarray | None = None
+) -> Piece:
+    """Make a piece that moves with one bone."""
+    vertices, triangles = mesh
+    weights = np.zeros((len(vertices), len(body.bones)), np.float32)
+    weights[:, body.bone[bone]] = 1
+    return Piece(
+        np.asarray(vertices, np.float32),
+        triangles,
+        weights,
+        vertices if coords is None else coords,
+        np.zeros(len(vertices)),
+        np.full(len(vertices), PART[part]),
+        material,
+    )
+
+
+def sheath(
+    body: Body, shape: np.ndarray, top: float, hem: float, ease: float, flare: float, pleats: float, material: Material
+) -> Piece:
+    """Hang cloth round the hips: it follows the torso's hull down to the hips and falls freely below.
+
+    Args:
+        body: the base body.
+        shape: `(N, 3)` dm, the person's own.
+        top: height at which it starts, dm on this person.
+        hem: height at which it ends.
+        ease: dm above the hull.
+        flare: growth of the radius, dm per dm of fall.
+        pleats: depth of pleats at the hem, dm.
+        material: its cloth; an `open_top` leaves a gap in front.
+    """
+    columns, rows = 44, max(6, int((top - hem) / 0.35))
+    gap = 0.0
+    turn = np.linspace(0, 2 * np.pi, columns, endpoint=False)
+    outward = np.stack([np.sin(turn), np.cos(turn)], 1)  # x, z; the first column is the front
+    torso = shape[body.is_skin & (body.arm < 0.3) & (body.head < 0.1) & (body.leg_t < 0.35)]
+    hip = body.joint(shape, "upperleg01.L")[1]
+    heights = np.linspace(top, hem, rows)
+    centre_z = torso[np.abs(torso[:, 1] - hip) < 0.6][:, 2].mean()
+    flat = torso[:, [0, 2]] - [0, centre_z]
+    radius = np.empty((rows, columns))
+    for i, y in enumerate(heights):
+        near = np.abs(torso[:, 1] - max(y, hip - 0.7)) < 0.3
+        radius[i] = (flat[near] @ outward.T).max(0)
+        if y < hip - 0.7:
+            radius[i] = np.maximum(radius[i], radius[i - 1] if i else 0)
+    fall = np.maximum(hip + 0.4 - heights, 0)[:, None]
+    ripple = np.sin(turn * 11 + material.phase) + 0.6 * np.sin(turn * 7 + 2 * material.phase)
+    radius = radius + ease + flare * fall + pleats * ripple * fall / max(fall[-1, 0], 0.1)
+    vertices = np.stack(
+        [
+            radius * outward[:, 0],
+            np.repeat(heights[:, None], columns, 1) + 0.06 * np.sin(3 * turn + material.phase) * fall / 4,
+            radius * outward[:, 1] + centre_z,
+        ],
+        -1,
+    ).reshape(-1, 3)
+    weights = np.zeros((len(vertices), len(body.bones)), np.float32)
+    follow = np.clip((vertices[:, 1] - hip) / 1.6, 0, 0.8)
+    weights[:, body.bone["root"]], weights[:, body.bone["spine03"]] = 1 - follow, follow
+    left = vertices[:, 0] >= 0
+    part = np.where(vertices[:, 1] > hip - 0.6, PART["torso"], np.where(left, PART["left_leg"], PART["right_leg"]))
+    coords = vertices * [1, 1, 1] + [gap, body.hip - hip, 0]
+    return Piece(
+        vertices.astype(np.float32),
+        grid(rows, columns, True),
+        weights,
+        coords,
+        np.zeros(len(vertices)),
+        part,
+        material,
+        drapes=True,
+        columns=columns,
+    )
+
+
+@dataclass(eq=False)
+class Outfit:
+    """Pieces worn so far, the skin they hide, and the height that the trousers reach."""
+
+    pieces: list[Piece]
+    hides: np.ndarray  # (N,) bool
+
+
+def _between(rng: np.random.Generator, limits: Range) -> float:
+    return float(rng.uniform(*limits))
+
+
+def wear_bottom(body: Body, shape: np.ndarray, outfit: Outfit, name: str, fabric: Material, seed: int) -> None:
+    """Put on trousers, shorts, a skirt or the skirt of a dress."""
+    spec, rng = BOTTOMS[name], np.random.default_rng(seed)
+    v = body.assets.vertices
+    waist = body.hip + 1.15
+    lower = (body.arm < 0.3) & (v[:, 1] < waist)
+    if spec.hem is not None:
+        rise = body.joint(shape, "upperleg01.L")[1] - body.hip
+        hem = _between(rng, spec.hem) * (1 + 0.5 * rise / 8.7) + rise
+        flare, pleats = _between(rng, spec.flare), _between(rng, spec.pleats)
+        outfit.pieces.append(sheath(body, shape, waist + rise + 0.1, hem, 0.1, flare, pleats, fabric))
+        outfit.hides |= (
+            lower & body.is_skin & (v[:, 1] > (body.hip - 0.3 if hem > LONG_SKIRT else -6)) & (body.hand < 0.05)
+        )
+        if rng.random() < 0.4 and hem > LONG_SKIRT:  # tights
+            quads = body.tight_quads[(body.leg[body.tight_quads].mean(1) > 0.4)]
+            thin = Material(CLOTH, (0.07, 0.07, 0.08), folds=0.1, clip=Clip(hem=-7.6))
+            outfit.pieces.append(grown(body, shape, quads, np.full(len(v), 0.02), 1, thin))
+            outfit.hides |= (body.leg > 0.3) & (body.leg_t < 0.98)
+        return
+    length = _between(rng, spec.length)
+    covered = (body.leg > 0.3) & (body.leg_t < length - 0.05)
+    outfit.hides |= (covered | (lower & (v[:, 1] > -1.2) & (body.leg_t < max(length - 0.05, 0.1)))) & (body.hand < 0.05)
+    if spec.asset:
+        asset_name = spec.asset[int(rng.integers(len(spec.asset)))]
+        asset = body.assets.cloth(asset_name)
+        heights = [asset.vertices[asset.component == k, 1] for k in range(asset.component.max() + 1)]
+        legs = [k for k, y in enumerate(heights) if y.max() < 2.6 and y.min() < -6]
+        outfit.pieces.append(fitted(body, shape, asset_name, fabric, np.isin(asset.component, legs), 0.03))
+        return
+    ease = _between(rng, spec.ease)
+    quads = body.tight_quads
+    quads = quads[(v[quads][..., 1].max(1) < waist + 0.5) & (body.arm[quads].max(1) < 0.3)]
+    quads = quads[(body.leg_t[quads].min(1) < length + 0.1) | (body.leg[quads].mean(1) < 0.3)]
+    ankle = -7.45 + 3.76 * (1 - length) * 2.1 if length < 0.99 else -7.45 + (1 - length) * 8
+    clip = Clip(hem=ankle, waist=waist)
+    loose = 0.05 + ease * np.clip(body.leg_t * 2.2, 0, 1) + spec.widen * np.clip(body.leg_t, 0, 1) ** 2
+    outfit.pieces.append(grown(body, shape, quads, np.maximum(loose, 0.03), spec.smooth, replace(fabric, clip=clip)))
+
+
+def wear_top(
+    body: Body, shape: np.ndarray, outfit: Outfit, spec: Top, fabric: Material, seed: int, tucked: bool, over: bool
+) -> None:
+    """Put on a shirt, sweater, jacket or coat; `over` says that another top is beneath it."""
+    rng = np.random.default_rng(seed)
+    v, rise = body.assets.vertices, body.joint(shape, "upperleg01.L")[1] - body.hip
+    if spec.asset:
+        name = spec.asset[int(rng.integers(len(spec.asset)))]
+        asset = body.assets.cloth(name)
+        counts = np.bincount(asset.component)
+        highest = [asset.vertices[asset.component == k, 1].max() for k in range(len(counts))]
+        upper = [k for k, count in enumerate(counts) if count > 200 and highest[k] > 4]
+        _lining(body, shape, outfit, fabric, -0.4)
+        outfit.pieces.append(fitted(body, shape, name, fabric, np.isin(asset.component, upper), 0.06))
+        hidden = asset.hides[asset.hides < len(v)]
+        outfit.hides[hidden[v[hidden, 1] > body.hip + 0.5]] = True
+        return
+    ease, sleeve = _between(rng, spec.ease), _between(rng, spec.sleeve)
+    hem = body.hip + (-0.3 if tucked else _between(rng, spec.hem))
+    depth = _between(rng, spec.neck_depth) * (rng.random() < 0.4)
+    neck = body.neck[1] + spec.neck + rng.uniform(-0.1, 0.1)
+    radius = spec.neck_radius * rng.uniform(0.94, 1.1)
+    opening = _between(rng, spec.opening) if spec.opening else -1.0
+    arm_top, arm_length = body.joint(v, "upperarm01.L")[1], 4.5
+    clip = Clip(
+        hem=hem,
+        cuff=arm_top - sleeve * arm_length if sleeve > 0 else -99,
+        neck=neck,
+        neck_radius=radius,
+        neck_depth=depth,
+        open_top=opening,
+        open_hem=opening * 1.5 if opening > 0 else -1,
+    )
+    fabric = replace(fabric, clip=clip)
+    quads = body.tight_quads
+    height = v[quads][..., 1]
+    keep = (height.max(1) > hem - 0.1) & (body.leg[quads].min(1) < 0.6)
+    keep &= (body.arm[quads].mean(1) < 0.5) | (body.arm_t[quads].min(1) < sleeve + 0.05)
+    keep &= (height.min(1) < neck + 0.6) | (body.arm[quads].mean(1) > 0.3)
+    low = 0.04 if tucked else 0.09
+    chest = low + ease * np.clip(0.55 + 0.45 * (5 - v[:, 1]) / 4, 0.2, 1)
+    along_arm = 0.05 + ease * 0.8 * np.clip(body.arm_t * 1.6, 0.3, 1)
+    loose = (1 - body.sleeve) * chest + body.sleeve * along_arm
+    outfit.pieces.append(grown(body, shape, quads[keep], loose + 0.06 * over, spec.smooth, fabric))
+    if opening < 0:
+        bare = neck - 0.75 - depth
+        outfit.hides |= (
+            (body.arm < 0.5) & (v[:, 1] > hem + 0.3) & (v[:, 1] < bare) & (body.head < 0.1) & (body.leg < 0.5)
+        )
+    outfit.hides |= (body.arm >= 0.5) & (body.arm_t < sleeve - 0.08) & (body.hand < 0.3) & (sleeve > 0)
+    if spec.skirt is not None:
+        tail = _between(rng, spec.skirt) + body.hip + rise
+        cut = sheath(
+            body, shape, body.hip + rise + 1.0, tail, ease + 0.1 + 0.06 * over, _between(rng, spec.flare), 0.02, fabric
+        )
+        cut.material = replace(fabric, clip=replace(clip, hem=-99, neck=99, cuff=-99))
+        outfit.pieces.append(cut)
+    if rng.random() < spec.hood:
+        outfit.pieces.append(_hood(body, shape, replace(fabric, pattern="solid", clip=Clip()), ease))
+    elif rng.random() < spec.collar:
+        outfit.pieces.append(_collar(body, shape, replace(fabric, pattern="solid", clip=Clip()), ease, opening > 0))
+
+
+def _lining(body: Body, shape: np.ndarray, outfit: Outfit, fabric: Material, hem: float) -> None:
+    """Wear a close shirt under short tops, so that no waist is bare."""
+    v, quads = body.assets.vertices, body.tight_quads
+    keep = (v[quads][..., 1].max(1) > body.hip + hem) & (v[quads][..., 1].max(1) < 4.2) & (body.arm[quads].max(1) < 0.3)
+    plain = replace(fabric, pattern="solid", clip=Clip(hem=body.hip + hem))
+    outfit.pieces.append(grown(body, shape, quads[keep], np.full(len(v), 0.035), 2, plain))
+    outfit.hides |= (body.arm < 0.3) & (v[:, 1] > body.hip + hem + 0.3) & (v[:, 1] < 3.2) & (body.leg < 0.5)
+
+
+def _hood(body: Body, shape: np.ndarray, fabric: Material, ease: float) -> Piece:
+    """Lay a hood down on the shoulders: a fold of cloth round the back of the neck."""
+    neck = body.joint(shape, "neck01")
+    turn = np.linspace(-2.35, 2.35, 15) + np.pi
+    sag = np.cos(turn - np.pi) ** 2
+    points = np.stack(
+        [
+            neck[0] + (0.98 + ease) * np.sin(turn),
+            neck[1] - 0.05 - 0.45 * np.abs(np.sin((turn - np.pi) / 2)) ** 2 - 0.12 * sag,
+            neck[2] - 0.05 + (0.72 + ease) * np.cos(turn) - 0.22 * sag,
+        ],
+        1,
+    )
+    vertices, triangles = tube(points, 0.2 + 0.26 * np.clip(sag, 0.1, 1), 9)
+    return attached(body, (vertices, triangles), "spine01", fabric, "torso", vertices * 0 + [0, 9, -2])
+
+
+def _collar(body: Body, shape: np.ndarray, fabric: Material, ease: float, wide: bool) -> Piece:
+    """Stand a collar up round the neck, open in front."""
+    neck = body.joint(shape, "neck01")
+    gap = 0.75 if wide else 0.35
+    turn = np.linspace(gap, 2 * np.pi - gap, 18)
+    rows = []
+    for lift, spread in ((-0.35, 0.06), (0.22, -0.02), (0.05, 0.16)):
+        rows.append(
+            np.stack(
+                [
+                    neck[0] + (0.72 + ease * 0.4 + spread) * np.sin(turn),
+                    neck[1] + lift + 0.12 - 0.32 * np.cos(turn),
+                    neck[2] + 0.02 + (0.66 + ease * 0.4 + spread) * np.cos(turn),
+                ],
+                1,
+            )
+        )
+    vertices = np.concatenate(rows).astype(np.float32)
+    return attached(body, (vertices, grid(3, 18, False)), "neck02", fabric, "torso", vertices * 0 + [0, 9, -2])
+
+
+def wear_shoes(body: Body, shape: np.ndarray, outfit: Outfit, name: str, colours: tuple, sock: tuple) -> None:
+    """Put on shoes and, where the assets have them, socks."""
+    asset = body.assets.cloth(name)
+    counts = np.bincount(asset.component)
+    sock_parts = np.where(counts == 144)[0]  # the assets' socks have 144 vertices each
+    is_sock = np.isin(asset.component, sock_parts)
+    shoe = Material(CLOTH, colours[0], colours[1], pattern="sole", gloss=0.12, folds=0.15)
+    outfit.pieces.append(fitted(body, shape, name, shoe, ~is_sock, 0.02))
+    outfit.pieces[-1].part[:] = PART["feet"]
+    if is_sock.any():
+        outfit.pieces.append(fitted(body, shape, name, Material(CLOTH, sock, folds=0.2), is_sock))
+    outfit.hides |= (body.foot > 0.5) & (body.leg_t > 0.98)
+
+
+def draping(piece: Piece) -> np.ndarray:
+    """Give the smoothing matrix `(n, n)` of a draped piece."""
+    return averaging(piece.triangles, len(piece.vertices))
+
+
+def draw_top(rng: np.random.Generator, table: dict[str, Top], man: bool) -> str:
+    """Draw a name of `TOPS` or `COATS` as men or women wear them."""
+    weights = np.array([top.weight[0 if man else 1] for top in table.values()], float)
+    return list(table)[int(rng.choice(len(weights), p=weights / weights.sum()))]
+
+
+def draw_fabric(rng: np.random.Generator, spec: Top) -> Material:
+    """Draw the cloth of a top."""
+    return cloth(rng, spec.use, spec.patterns, spec.folds)

@@ -1,0 +1,461 @@
+"""Identities: a `Look` says in words and numbers who a person is, a `Person` is its mesh, ready to pose."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from reid_demo.synthetic import carried, garments, poses
+from reid_demo.synthetic.body import ANCESTRIES, PART, Body, Build, skinning
+from reid_demo.synthetic.fabrics import (
+    BAG_COLOURS,
+    CLOTH,
+    EYE,
+    HAIR,
+    HAIR_COLOURS,
+    SHOE_COLOURS,
+    SKIN,
+    SKIN_TONES,
+    Colour,
+    Material,
+    choose,
+    cloth,
+    colour,
+    to_colour,
+)
+from reid_demo.synthetic.geometry import incidence, normals, quads_to_triangles, rounded_box
+
+GROUP = 4  # identities that may dress alike have neighbouring numbers
+ALIKE = 0.4  # share of groups that dress alike
+DIFFERENCES = ("bag", "hair", "build", "shoes")  # what tells the members of such a group apart
+STYLES: dict[str, tuple[str | None, float, float]] = {  # name -> (asset or none, how often men and women have it)
+    "buzz": (None, 5, 0.1),
+    "crop": (None, 5, 0.4),
+    "bald": (None, 1.5, 0),
+    "short 1": ("short01", 3, 0.6),
+    "short 2": ("short02", 3, 0.8),
+    "short 3": ("short03", 3, 1.5),
+    "short 4": ("short04", 3, 0.6),
+    "bob 1": ("bob01", 0.1, 4),
+    "bob 2": ("bob02", 0, 3),
+    "long": ("long01", 0.2, 5),
+    "ponytail": ("ponytail01", 0.1, 5),
+    "braid": ("braid01", 0, 2.5),
+    "afro": ("afro01", 0.6, 0.9),
+}
+TONES = {"african": (4, 8), "asian": (1, 6), "caucasian": (0, 4)}  # range of `SKIN_TONES`
+VIRTUAL = ("held", "umbrella", "phone")  # rigid frames that follow a hand
+MAX_MATERIALS = 24
+
+
+@dataclass(frozen=True)
+class Look:
+    """Who a person is. Equal looks are the same person."""
+
+    build: Build
+    skin: Colour
+    hair: str  # a name of `STYLES`
+    hair_colour: Colour
+    beard: float  # 0..1
+    glasses: str  # "", "clear" or "dark"
+    top: str
+    top_cloth: Material
+    coat: str
+    coat_cloth: Material
+    bottom: str
+    bottom_cloth: Material
+    tucked: bool
+    shoes: str
+    shoe_colours: tuple[Colour, Colour]
+    sock: Colour
+    hat: str
+    hat_cloth: Material
+    scarf: bool
+    scarf_cloth: Material
+    bag: str
+    bag_cloth: Material
+    umbrella: Material
+    gait: poses.Gait
+    fit: int  # seed of cuts, lengths and sizes
+
+    @property
+    def woman(self) -> bool:
+        """Say whether the build is nearer to MakeHuman's female."""
+        return self.build.male < 0.5
+
+
+def draw_look(rng: np.random.Generator, index: int) -> Look:
+    """Draw a person; sex and main ancestry follow from the index, so that a set is balanced."""
+    man = index % 2 == 0
+    main = (index // 2) % 3
+    ancestry = rng.dirichlet(np.where(np.arange(3) == main, 4.0, 0.35))
+    age = float(
+        rng.choice([rng.uniform(0.38, 0.5), rng.uniform(0.5, 0.68), rng.uniform(0.68, 0.92)], p=[0.42, 0.4, 0.18])
+    )
+    build = Build(
+        male=float(rng.uniform(0.86, 1) if man else rng.uniform(0, 0.14)),
+        age=age,
+        muscle=float(np.clip(rng.normal(0.5, 0.15), 0.1, 0.9)),
+        weight=float(np.clip(rng.normal(0.52, 0.2), 0.08, 1)),
+        height=float(np.clip(rng.normal(0.5, 0.17), 0.05, 0.95)),
+        proportions=float(rng.uniform(0.4, 0.9)),
+        ancestry=tuple(float(x) for x in ancestry),
+        cup=float(rng.uniform(0.25, 0.7)),
+    )
+    tone = sum(share * rng.uniform(*TONES[name]) for share, name in zip(ancestry, ANCESTRIES, strict=True))
+    tone = float(np.clip(tone, 0, len(SKIN_TONES) - 1.001))
+    low, high = np.array(SKIN_TONES[int(tone)]), np.array(SKIN_TONES[int(tone) + 1])
+    skin = to_colour((low + (high - low) * (tone % 1)) * rng.uniform(0.94, 1.05))
+    hues = {"black": 6, "dark brown": 5, "brown": 4 * (main == 2) + 1.0, "light brown": 3.0 * (main == 2)}
+    hues |= {"blond": 2.5 * (main == 2), "red": 0.6 * (main == 2), "grey": 0.1, "white": 0.02}
+    if age > 0.72:
+        hues |= {"grey": 16, "white": 10}
+    hair = HAIR_COLOURS[choose(rng, hues)]
+    top, coat = garments.draw_top(rng, garments.TOPS, man), garments.draw_top(rng, garments.COATS, man)
+    bottoms = {name: spec.weight[0 if man else 1] for name, spec in garments.BOTTOMS.items()}
+    bottom = choose(rng, bottoms)
+    bottom_cloth = cloth(rng, "bottom", garments.BOTTOMS[bottom].patterns, garments.BOTTOMS[bottom].folds)
+    top_cloth = garments.draw_fabric(rng, garments.TOPS[top])
+    if garments.BOTTOMS[bottom].dress:
+        top = str(rng.choice(["t-shirt", "tank top", "long sleeves"]))
+        top_cloth = bottom_cloth
+    if coat != "none" and top == "hoodie" and rng.random() < 0.7:
+        top = "t-shirt"
+    styles = {name: row[1 if man else 2] for name, row in STYLES.items()}
+    hat = choose(rng, carried.HAT_WEIGHTS)
+    if hat == "headscarf" and man:
+        hat = "beanie"
+    bag = choose(rng, carried.BAG_WEIGHTS)
+    return Look(
+        build,
+        skin,
+        choose(rng, styles),
+        to_colour(np.array(hair) * rng.uniform(0.85, 1.15)),
+        float(rng.uniform(0.4, 1) if man and rng.random() < 0.38 else 0),
+        str(rng.choice(["", "clear", "dark"], p=[0.76, 0.17, 0.07])),
+        top,
+        top_cloth,
+        coat,
+        garments.draw_fabric(rng, garments.COATS[coat]),
+        bottom,
+        bottom_cloth,
+        bool(rng.random() < 0.25),
+        str(rng.choice(garments.SHOES)),
+        (colour(rng, choose(rng, SHOE_COLOURS)), colour(rng, choose(rng, {"white": 4, "black": 4, "grey": 1}))),
+        colour(rng, choose(rng, {"black": 4, "white": 4, "grey": 2})),
+        hat,
+        cloth(rng, "coat", {"solid": 6, "rings": 1 if hat == "beanie" else 0, "floral": hat == "headscarf"}, 0.4),
+        bool(rng.random() < (0.3 if coat != "none" else 0.04)),
+        cloth(rng, "coat", {"solid": 4, "check": 1, "rings": 1}, 0.9),
+        bag,
+        _bag_cloth(rng),
+        Material(CLOTH, colour(rng, choose(rng, BAG_COLOURS)), folds=0.1, gloss=0.1),
+        poses.Gait(
+            float(rng.uniform(0.72, 1.08)),
+            float(rng.uniform(0.5, 1.15)),
+            float(rng.uniform(-1, 5)),
+            float(rng.uniform(12, 30)),
+            float(rng.uniform(5, 10)),
+            float(rng.uniform(2, 12)),
+        ),
+        int(rng.integers(2**31)),
+    )
+
+
+def _bag_cloth(rng: np.random.Generator) -> Material:
+    a, b = (colour(rng, choose(rng, BAG_COLOURS)) for _ in range(2))
+    return Material(
+        CLOTH,
+        a,
+        b if rng.random() < 0.4 else to_colour(np.array(a) * 0.85),
+        pattern="block" if rng.random() < 0.15 else "solid",
+        phase=float(rng.uniform(0, 50)),
+        gloss=float(rng.choice([0.04, 0.15])),
+        folds=0.35,
+    )
+
+
+def identity(seed: int, index: int) -> Look:
+    """Give the look of the `index`-th person of a set: alone, or one of a group that dresses alike."""
+    group, member = divmod(index, GROUP)
+    own = np.random.default_rng([seed, 1, index])
+    if np.random.default_rng([seed, 2, group]).random() >= ALIKE:
+        return draw_look(own, index)
+    first = group * GROUP
+    leader = draw_look(np.random.default_rng([seed, 1, first]), first + (group % 2))
+    return leader if member == 0 else vary(leader, DIFFERENCES[(group + member) % len(DIFFERENCES)], own)
+
+
+def vary(look: Look, what: str, rng: np.random.Generator) -> Look:
+    """Give somebody who dresses like `look` but clearly differs in one of `DIFFERENCES`."""
+    other = draw_look(rng, 1 if look.woman else 0)
+    if what == "bag":
+        others = {name: w for name, w in carried.BAG_WEIGHTS.items() if name != look.bag}
+        return replace(look, bag=choose(rng, others), bag_cloth=other.bag_cloth, gait=other.gait)
+    if what == "hair":
+        styles = {name: row[2 if look.woman else 1] for name, row in STYLES.items() if name != look.hair}
+        shades = [c for c in HAIR_COLOURS.values() if abs(c[0] - look.hair_colour[0]) > 0.12]
+        shade = shades[int(rng.integers(len(shades)))]
+        return replace(look, hair=choose(rng, styles), hair_colour=shade, hat="none", glasses=other.glasses)
+    if what == "build":
+        weight = 0.85 if look.build.weight < 0.5 else 0.2
+        height = 0.8 if look.build.height < 0.5 else 0.2
+        return replace(look, build=replace(look.build, weight=weight, height=height), gait=other.gait)
+    light = np.mean(look.shoe_colours[0]) > 0.4
+    upper = colour(rng, "black" if light else "white")
+    shoes = [name for name in garments.SHOES if name != look.shoes]
+    return replace(look, shoes=shoes[int(rng.integers(len(shoes)))], shoe_colours=(upper, upper[::-1]), gait=other.gait)
+
+
+@dataclass(frozen=True, eq=False)
+class Posed:
+    """A person in one pose; metres, standing on y = 0 about the origin, facing +z."""
+
+    vertices: np.ndarray  # (n, 3) float32
+    normals: np.ndarray  # (n, 3) float32
+    name: str
+
+
+@dataclass(eq=False)
+class Person:
+    """The mesh of a look. Building takes about half a second; posing a few milliseconds."""
+
+    body: Body
+    look: Look
+    triangles: np.ndarray = field(init=False)  # (m, 3) int32
+    coords: np.ndarray = field(init=False)  # (n, 3) float32, pattern coordinates
+    sleeve: np.ndarray = field(init=False)  # (n,) float32
+    part: np.ndarray = field(init=False)  # (n,) uint8
+    surface: np.ndarray = field(init=False)  # (n,) uint8, a row of `materials`
+    materials: list[Material] = field(init=False)
+
+    def __post_init__(self) -> None:
+        body, look = self.body, self.look
+        shape = body.shape(look.build)
+        pieces = self._dress(shape)
+        joined = len(body.bones) + len(VIRTUAL)
+        self.materials, rows = [], []
+        for piece in pieces:
+            if piece.material not in self.materials:
+                self.materials.append(piece.material)
+            rows.append(self.materials.index(piece.material))
+        starts = np.cumsum([0, *(len(piece.vertices) for piece in pieces)])
+        self.rest = np.concatenate([piece.vertices for piece in pieces]).astype(np.float32)
+        weights = np.zeros((len(self.rest), joined), np.float32)
+        for piece, start in zip(pieces, starts[:-1], strict=True):
+            weights[start : start + len(piece.vertices), : piece.weights.shape[1]] = piece.weights
+        self.skin = skinning(weights)
+        self.triangles = np.concatenate(
+            [piece.triangles + start for piece, start in zip(pieces, starts[:-1], strict=True)]
+        ).astype(np.int32)
+        self.coords = np.concatenate([piece.coords for piece in pieces]).astype(np.float32)
+        self.sleeve = np.concatenate([piece.sleeve for piece in pieces]).astype(np.float32)
+        self.part = np.concatenate([piece.part for piece in pieces]).astype(np.uint8)
+        self.surface = np.repeat(np.array(rows, np.uint8), np.diff(starts))
+        self._sums = incidence(self.triangles, len(self.rest))
+        self._drapes = [
+            (int(start), int(start) + len(piece.vertices), garments.draping(piece))
+            for piece, start in zip(pieces, starts[:-1], strict=True)
+            if piece.drapes
+        ]
+        self._heads = np.array([body.joint(shape, name) for name in body.bones])
+        names = [*body.bones, "finger3-1.L", "finger3-1.R"]
+        self.joints = poses.Joints({name: body.joint(shape, name) for name in names})
+        thigh = shape[body.is_skin & (body.leg > 0.5)]
+        self._leg_radius = self._radii(shape, thigh)
+        weight = max(0.0, look.build.weight - 0.5)
+        self._width = 9 * weight + (3 if look.coat not in ("none", "open jacket") else 0)
+
+    def _radii(self, shape: np.ndarray, legs: np.ndarray) -> np.ndarray:
+        """Measure the legs: radius in dm at 9 places from hip to ankle, cloth not counted."""
+        body, out = self.body, []
+        left = body.is_skin & (body.leg > 0.4) & (shape[:, 0] > 0)
+        line = [body.joint(shape, f"{bone}.L") for bone in ("upperleg01", "lowerleg01", "foot")]
+        for t in np.linspace(0, 1, 9):
+            near = left & (np.abs(body.leg_t - t) < 0.08)
+            centre = line[0] + (line[1] - line[0]) * 2 * t if t < 0.5 else line[1] + (line[2] - line[1]) * (2 * t - 1)
+            flat = shape[near][:, [0, 2]] - centre[[0, 2]]
+            out.append(np.percentile(np.linalg.norm(flat, axis=1), 70) if near.any() else 0.6)
+        return np.minimum(np.array(out), [0.9, 1.05, 1.0, 0.9, 0.75, 0.7, 0.65, 0.55, 0.5])
+
+    def _dress(self, shape: np.ndarray) -> list[garments.Piece]:
+        body, look = self.body, self.look
+        rng = np.random.default_rng(look.fit)
+        outfit = garments.Outfit([], np.zeros(len(shape), bool))
+        garments.wear_bottom(body, shape, outfit, look.bottom, look.bottom_cloth, look.fit + 1)
+        spec = garments.TOPS[look.top]
+        dress = garments.BOTTOMS[look.bottom].dress
+        coat = garments.COATS[look.coat]
+        closed = look.coat != "none" and coat.opening is None
+        if not closed:
+            garments.wear_top(body, shape, outfit, spec, look.top_cloth, look.fit + 2, look.tucked or dress, False)
+        if look.coat != "none":
+            garments.wear_top(body, shape, outfit, coat, look.coat_cloth, look.fit + 3, False, not closed)
+        garments.wear_shoes(body, shape, outfit, look.shoes, look.shoe_colours, look.sock)
+        if look.scarf:
+            outfit.pieces.append(carried.scarf(body, shape, look.scarf_cloth, rng))
+        if look.bag in carried.WORN_BAGS:
+            carried.WORN_BAGS[look.bag](body, shape, outfit, look.bag_cloth, np.random.default_rng(look.fit + 4))
+        outfit.pieces += self._head(shape, rng)
+        outfit.pieces.append(self._skin(shape, outfit.hides))
+        outfit.pieces += self._held(np.random.default_rng(look.fit + 5))
+        return outfit.pieces
+
+    def _skin(self, shape: np.ndarray, hides: np.ndarray) -> garments.Piece:
+        body, look = self.body, self.look
+        quads = body.skin_quads[~hides[body.skin_quads].all(1)]
+        lips = to_colour(np.array(look.skin) * ((0.88, 0.62, 0.62) if look.woman else (0.85, 0.70, 0.68)))
+        material = Material(SKIN, look.skin, look.hair_colour, lips, detail=look.beard, gloss=0.1)
+        return _as_is(body, shape, quads, material)
+
+    def _head(self, shape: np.ndarray, rng: np.random.Generator) -> list[garments.Piece]:
+        body, look = self.body, self.look
+        v = body.assets.vertices
+        pieces = [_as_is(body, shape, body.eye_quads, Material(EYE, (0.86, 0.84, 0.81)))]
+        strands = Material(HAIR, look.hair_colour, gloss=0.25, phase=float(rng.uniform(0, 9)))
+        asset = STYLES[look.hair][0]
+        if look.hat != "headscarf" and look.hair != "bald":
+            short = look.hair in ("buzz", "crop")
+            lift = 0.025 if not short or look.hair == "buzz" or look.hat != "none" else None
+            ease = np.full(len(v), lift) if lift else 0.06 + 0.16 * np.clip((v[:, 1] - 7.2) / 0.9, 0, 1)
+            pieces.append(_scalp(body, shape, ease, 7.05 if short else 7.15, strands))
+            if asset:
+                hair = garments.fitted(body, shape, asset, strands)
+                hair.part[:] = PART["head"]
+                if look.hat != "none":
+                    carried.cut_hair(hair, shape, body, carried.HATS[look.hat][1])
+                pieces.append(hair)
+        if look.hat != "none":
+            pieces += carried.HATS[look.hat][0](body, shape, look.hat_cloth, rng)
+            for piece in pieces[1:]:
+                piece.part[:] = PART["head"]
+        if look.glasses:
+            pieces.append(carried.glasses(body, shape, look.glasses == "dark"))
+        return pieces
+
+    def _held(self, rng: np.random.Generator) -> list[garments.Piece]:
+        look, pieces = self.look, []
+        frames = [("umbrella", carried.umbrella(rng), look.umbrella), ("phone", _phone(), carried.DARK)]
+        if look.bag in carried.HELD_BAGS:
+            frames.append(("held", carried.HELD_BAGS[look.bag](rng), look.bag_cloth))
+        for frame, (vertices, triangles), material in frames:
+            count = len(vertices)
+            weights = np.zeros((count, len(self.body.bones) + len(VIRTUAL)), np.float32)
+            weights[:, len(self.body.bones) + VIRTUAL.index(frame)] = 1
+            part = np.full(count, PART["carried"])
+            pieces.append(garments.Piece(vertices, triangles, weights, vertices, np.zeros(count), part, material))
+        return pieces
+
+    def pose(self, rng: np.random.Generator, name: str | None = None, rain: bool = False) -> Posed:
+        """Take up a pose.
+
+        Args:
+            rng: draws the phase of the stride and, where it is not given, the pose.
+            name: a key of `poses.POSES`.
+            rain: hold the umbrella up.
+        """
+        body, look = self.body, self.look
+        name = name or poses.draw_pose(rng)
+        side = "L" if look.fit % 2 else "R"
+        holding = {side: carried.HELD[look.bag]} if look.bag in carried.HELD else {}
+        if rain:
+            holding["R" if side == "L" else "L"] = "umbrella"
+            name = "walk" if name not in ("walk", "stand") else name
+        if name == "strap" and look.bag not in carried.WORN_BAGS:
+            name = "walk"
+        turns = poses.bone_rotations(self.joints, look.gait, name, rng, self._width, holding)
+        world, at = np.empty((len(body.bones), 3, 3)), np.empty((len(body.bones), 3))
+        for i, bone in enumerate(body.bones):
+            parent, local = body.parents[i], turns.get(bone, np.eye(3))
+            world[i] = local if parent < 0 else world[parent] @ local
+            step = self._heads[i] - self._heads[parent] if parent >= 0 else None
+            at[i] = self._heads[i] if parent < 0 else at[parent] + world[parent] @ step
+        frames = np.zeros((len(body.bones) + len(VIRTUAL), 3, 4))
+        frames[: len(body.bones), :, :3] = world
+        frames[: len(body.bones), :, 3] = at - np.einsum("nij,nj->ni", world, self._heads)
+        self._place_held(frames, world, at, holding, name)
+        moved = (self.skin @ frames.reshape(-1, 12).astype(np.float32)).reshape(-1, 3, 4)
+        vertices = np.einsum("nij,nj->ni", moved[:, :, :3], self.rest) + moved[:, :, 3]
+        self._drape(vertices, at, world)
+        floor = vertices[self.part == PART["feet"], 1].min()
+        root = at[body.bone["root"]]
+        vertices -= np.float32([root[0], floor, root[2]])
+        vertices *= np.float32(0.1)
+        return Posed(vertices, normals(vertices, self.triangles, self._sums).astype(np.float32), name)
+
+    def _place_held(self, frames: np.ndarray, world: np.ndarray, at: np.ndarray, holding: dict, name: str) -> None:
+        bone = self.body.bone
+        for side, thing in holding.items():
+            grip = at[bone[f"finger3-1.{side}"]] + world[bone[f"wrist.{side}"]] @ np.array([0, -0.25, 0])
+            frame = len(bone) + (VIRTUAL.index("umbrella") if thing == "umbrella" else 0)
+            turn = np.eye(3)
+            if thing == "wheeled":
+                floor = at[[bone["foot.L"], bone["foot.R"]], 1].min() - 0.75
+                tilt = np.arccos(np.clip((grip[1] - floor) / 9.9, 0.2, 1))
+                c, s = np.cos(tilt), np.sin(tilt)
+                turn = np.array([[1, 0, 0], [0, c, -s], [0, s, c]]).T  # the wheels trail behind
+                turn = np.array([[1, 0, 0], [0, c, s], [0, -s, c]]).T if (turn @ [0, -1, 0])[2] > 0 else turn
+            elif thing == "umbrella":
+                sign = 1 if side == "L" else -1
+                turn = np.array([[0.995, -0.1 * sign, 0], [0.1 * sign, 0.99, -0.1], [0, 0.1, 0.995]])
+            frames[frame, :, :3], frames[frame, :, 3] = turn, grip
+        if name == "phone":
+            high = max("LR", key=lambda side: at[bone[f"wrist.{side}"], 1])
+            wrist, knuckle = at[bone[f"wrist.{high}"]], at[bone[f"finger3-1.{high}"]]
+            direction = (knuckle - wrist) / np.linalg.norm(knuckle - wrist)
+            frame = len(bone) + VIRTUAL.index("phone")
+            frames[frame, :, :3] = poses._aim(np.array([0, 1.0, 0]), direction)
+            frames[frame, :, 3] = knuckle + direction * 0.3
+
+    def _drape(self, vertices: np.ndarray, at: np.ndarray, world: np.ndarray) -> None:
+        """Push hanging cloth out of the legs, as a hull round both, and smooth the push."""
+        if not self._drapes:
+            return
+        bone, centres, radii = self.body.bone, [], []
+        for side in "LR":
+            line = np.array([at[bone[f"{name}.{side}"]] for name in ("upperleg01", "lowerleg01", "foot")])
+            places = np.linspace(0, 2, 41)
+            centres.append(np.stack([np.interp(places, [0, 1, 2], line[:, k]) for k in range(3)], 1))
+            radii.append(np.interp(places / 2, np.linspace(0, 1, 9), self._leg_radius) + 0.22)
+        centres, radii = np.concatenate(centres), np.concatenate(radii)
+        hips = (at[bone["upperleg01.L"]] + at[bone["upperleg01.R"]]) / 2
+        for start, end, mean in self._drapes:
+            cloth_now = vertices[start:end]
+            middle = np.array([hips[0], hips[2]])
+            flat = cloth_now[:, [0, 2]] - middle
+            out = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+            slack = radii[None] ** 2 - (cloth_now[:, 1:2] - centres[None, :, 1]) ** 2
+            reach = (centres[:, [0, 2]] - middle) @ out.T  # (c, n)
+            need = np.where(slack > 0, reach.T + np.sqrt(np.maximum(slack, 0)), -99).max(1)
+            push = np.maximum(need - (flat * out).sum(1), 0)
+            for _ in range(3):
+                push = np.maximum(mean @ push, push)
+            soft = push
+            for _ in range(2):
+                soft = mean @ soft
+            push = np.maximum(soft, push * 0.98)
+            cloth_now[:, [0, 2]] += (out * push[:, None]).astype(np.float32)
+
+
+def _as_is(body: Body, shape: np.ndarray, quads: np.ndarray, material: Material) -> garments.Piece:
+    """Take faces of the base mesh without growing them."""
+    used, local = np.unique(quads, return_inverse=True)
+    triangles = quads_to_triangles(local.reshape(quads.shape))
+    return garments.Piece(
+        shape[used],
+        triangles,
+        body.weights[used],
+        body.assets.vertices[used],
+        body.sleeve[used] * 0,
+        body.part[used],
+        material,
+    )
+
+
+def _scalp(body: Body, shape: np.ndarray, ease: np.ndarray, line: float, material: Material) -> garments.Piece:
+    """Grow a thin layer of hair on the skull."""
+    return carried._scalp(body, shape, ease, line, 0.55, 1, material)
+
+
+def _phone() -> tuple:
+    vertices, triangles = rounded_box((0.72, 1.45, 0.12), 8, 4)
+    return vertices, triangles

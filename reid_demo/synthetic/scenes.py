@@ -1,0 +1,587 @@
+"""Places, the cameras that watch them, and things that stand in the way. To add one, add a row to a table.
+
+A camera stands at `(0, height, 0)` and looks along -z; people walk where `Scene.walk` says. Metres.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from reid_demo.synthetic.geometry import Mesh, box, cylinder, extrude, lathe, normals, rotation, tube
+from reid_demo.synthetic.renderer import Light
+from reid_demo.synthetic.textures import INDEX
+
+Soup = np.ndarray  # (3 k, 12) float32: position, normal, tint, layer, tiles a metre, gloss
+Rgb = tuple[float, float, float]
+GREY: Rgb = (0.8, 0.8, 0.8)
+
+
+def surface(
+    mesh: Mesh, layer: str, tint: Rgb = GREY, scale: float = 0.5, gloss: float = 0.03, soft: bool = False
+) -> Soup:
+    """Give a mesh a painted layer; `soft` shades it round instead of faceted."""
+    vertices, triangles = mesh
+    corners = vertices[triangles].reshape(-1, 3)
+    if soft:
+        smooth = normals(vertices, triangles)[triangles].reshape(-1, 3)
+    else:
+        flat = np.cross(corners[1::3] - corners[::3], corners[2::3] - corners[::3])
+        flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)
+        smooth = np.repeat(flat, 3, 0)
+    rest = np.tile([*(np.array(tint) ** 2.2), INDEX[layer], scale, gloss], (len(corners), 1))
+    return np.concatenate([corners, smooth, rest], 1).astype(np.float32)
+
+
+def moved(soup: Soup, x: float, z: float, yaw: float = 0.0) -> Soup:
+    """Turn a thing about the vertical and set it down at a place."""
+    out, turn = soup.copy(), rotation(1, yaw).astype(np.float32)
+    out[:, :3] = out[:, :3] @ turn.T + np.float32([x, 0, z])
+    out[:, 3:6] = out[:, 3:6] @ turn.T
+    return out
+
+
+def _floor(
+    layer: str, tint: Rgb, scale: float, gloss: float = 0.03, x: Rgb | tuple = (-40, 40), z: tuple = (-60, 15)
+) -> Soup:
+    corners = np.array([[x[0], 0, z[0]], [x[1], 0, z[0]], [x[1], 0, z[1]], [x[0], 0, z[1]]], np.float32)
+    return surface((corners, np.array([[0, 2, 1], [0, 3, 2]])), layer, tint, scale, gloss)
+
+
+def _patch(layer: str, tint: Rgb, scale: float, x: tuple, z: tuple, lift: float = 0.012, gloss: float = 0.03) -> Soup:
+    out = _floor(layer, tint, scale, gloss, x, z)
+    out[:, 1] += lift
+    return out
+
+
+def _wall(
+    x: tuple, z: float, high: float, layer: str, tint: Rgb, scale: float, deep: float = 3.0, gloss: float = 0.03
+) -> Soup:
+    centre = [(x[0] + x[1]) / 2, high / 2, z - deep / 2]
+    return surface(box(centre, [x[1] - x[0], high, deep]), layer, tint, scale, gloss)
+
+
+def _side_wall(x: float, z: tuple, high: float, layer: str, tint: Rgb, scale: float) -> Soup:
+    return surface(box([x, high / 2, (z[0] + z[1]) / 2], [0.5, high, abs(z[1] - z[0])]), layer, tint, scale)
+
+
+# ---- things; each builder takes a generator and gives a soup about the origin
+
+
+def car(rng: np.random.Generator) -> Soup:
+    """Build a parked car, along z."""
+    long, high = rng.uniform(3.9, 4.7), rng.uniform(1.4, 1.65)
+    shades = (
+        (0.75, 0.76, 0.78),
+        (0.14, 0.14, 0.15),
+        (0.42, 0.44, 0.47),
+        (0.2, 0.26, 0.4),
+        (0.5, 0.12, 0.12),
+        (0.9, 0.9, 0.9),
+    )
+    shade = shades[int(rng.integers(len(shades)))]
+    h = long / 2
+    lower = [(-h, 0.32), (h, 0.32), (h, 0.62), (h - 0.15, 0.78), (h - 1.25, 0.92), (-h + 0.5, 0.95), (-h, 0.85)]
+    cabin = [(h - 1.3, 0.9), (h - 1.95, high), (-h + 1.15, high), (-h + 0.3, 0.92)]
+    parts = [surface(extrude(np.array(lower), 1.76), "paint", shade, 0.3, 0.5)]
+    parts.append(surface(extrude(np.array(cabin), 1.5), "glass", (0.5, 0.5, 0.5), 0.3, 0.8))
+    roof = [(h - 2.0, high - 0.05), (h - 2.02, high + 0.03), (-h + 1.2, high + 0.03), (-h + 1.15, high - 0.05)]
+    parts.append(surface(extrude(np.array(roof), 1.46), "paint", shade, 0.3, 0.5))
+    for x in (-0.82, 0.82):
+        for z in (h - 0.85, -h + 0.8):
+            wheel = tube(np.array([[x - 0.1, 0.33, z], [x + 0.1, 0.33, z]]), 0.33, 16)
+            parts.append(surface(wheel, "paint", (0.09, 0.09, 0.09), 1))
+            hub = tube(np.array([[x * 1.13, 0.33, z], [x * 1.14, 0.33, z]]), 0.2, 10)
+            parts.append(surface(hub, "paint", (0.5, 0.5, 0.5), 1))
+    for x in (-0.6, 0.6):
+        parts.append(surface(box([x, 0.68, h - 0.06], [0.36, 0.13, 0.1]), "paint", (0.95, 0.95, 0.9), 1, 0.5))
+        parts.append(surface(box([x, 0.74, -h + 0.02], [0.34, 0.14, 0.08]), "paint", (0.6, 0.08, 0.08), 1, 0.4))
+    return np.concatenate(parts)
+
+
+def bench(rng: np.random.Generator) -> Soup:
+    """Build a bench of slats with a back, along x."""
+    parts = []
+    for y, z in ((0.45, -0.16), (0.45, 0.0), (0.45, 0.16), (0.66, -0.26), (0.82, -0.3)):
+        parts.append(
+            surface(box([0, y, z], [1.7, 0.05 if y < 0.5 else 0.12, 0.13 if y < 0.5 else 0.04]), "wood", GREY, 0.8)
+        )
+    for x in (-0.7, 0.7):
+        parts.append(surface(box([x, 0.22, 0], [0.07, 0.44, 0.42]), "metal", (0.3, 0.3, 0.32), 1))
+        parts.append(surface(box([x, 0.65, -0.28], [0.06, 0.5, 0.05]), "metal", (0.3, 0.3, 0.32), 1))
+    return np.concatenate(parts)
+
+
+def pole(rng: np.random.Generator) -> Soup:
+    """Build a lamp post, a sign post or a column."""
+    radius = float(rng.choice([0.05, 0.07, 0.1, 0.16]))
+    tint = tuple(np.full(3, rng.uniform(0.25, 0.65)))
+    parts = [surface(cylinder([0, 0, 0], radius, 4.5, 14), "metal", tint, 0.4, 0.1, True)]
+    parts.append(surface(cylinder([0, 0, 0], (radius * 1.8, radius * 1.2), 0.5, 14), "metal", tint, 0.4, 0.1, True))
+    if radius < 0.08:
+        sign = box([0, 2.4, 0.06], [0.5, 0.5, 0.03])
+        parts.append(surface(sign, "paint", tuple(rng.uniform(0.1, 0.9, 3)), 1))
+    return np.concatenate(parts)
+
+
+def column(rng: np.random.Generator) -> Soup:
+    """Build a pillar of a hall."""
+    radius = rng.uniform(0.2, 0.32)
+    return surface(
+        cylinder([0, 0, 0], radius, 5, 20), "plaster", tuple(np.full(3, rng.uniform(0.6, 0.9))), 0.5, 0.05, True
+    )
+
+
+def foliage(rng: np.random.Generator, centre: tuple, size: tuple, tint: Rgb) -> Soup:
+    """Build a lumpy ball of leaves."""
+    turn = np.linspace(0, np.pi, 8)
+    ball = lathe(np.stack([np.sin(turn), -np.cos(turn)], 1), 12)
+    bumps = rng.uniform(0.78, 1.2, (len(ball[0]), 1))
+    return surface(((ball[0] * bumps * size + centre).astype(np.float32), ball[1]), "hedge", tint, 0.7, 0.02, True)
+
+
+def planter(rng: np.random.Generator) -> Soup:
+    """Build a box or pot with a shrub."""
+    tint = (0.75, 0.85, 0.6)
+    wide = rng.uniform(0.5, 0.9)
+    pot = (
+        cylinder([0, 0, 0], (wide * 0.38, wide * 0.5), 0.55, 14)
+        if rng.random() < 0.5
+        else box([0, 0.28, 0], [wide * 1.5, 0.56, wide])
+    )
+    parts = [surface(pot, str(rng.choice(["concrete", "wood", "paint"])), tuple(rng.uniform(0.35, 0.8, 3)), 0.7)]
+    for _ in range(5):
+        at = (rng.uniform(-0.3, 0.3) * wide, rng.uniform(0.65, 1.15), rng.uniform(-0.2, 0.2) * wide)
+        parts.append(foliage(rng, at, tuple(rng.uniform(0.22, 0.42, 3)), tint))
+    return np.concatenate(parts)
+
+
+def tree(rng: np.random.Generator) -> Soup:
+    """Build a tree with a crown above head height."""
+    trunk = cylinder([0, 0, 0], (0.16, 0.1), 3.4, 12)
+    parts = [surface(trunk, "bark", GREY, 0.8, 0.02, True)]
+    for _ in range(7):
+        at = (rng.uniform(-1.0, 1.0), rng.uniform(2.9, 4.4), rng.uniform(-1.0, 1.0))
+        parts.append(
+            foliage(
+                rng, at, tuple(rng.uniform(0.7, 1.2, 3)), tuple(np.array([0.8, 0.85, 0.65]) * rng.uniform(0.8, 1.1))
+            )
+        )
+    return np.concatenate(parts)
+
+
+def bin_(rng: np.random.Generator) -> Soup:
+    """Build a litter bin."""
+    tint = ((0.2, 0.3, 0.24), (0.25, 0.26, 0.28), (0.5, 0.5, 0.5))[int(rng.integers(3))]
+    return surface(cylinder([0, 0, 0], (0.24, 0.28), 0.95, 16), "metal", tint, 1, 0.08, True)
+
+
+def barrier(rng: np.random.Generator) -> Soup:
+    """Build a low wall, a counter or a construction fence, along x."""
+    wide, high = rng.uniform(1.2, 2.4), rng.uniform(0.6, 1.1)
+    layer = str(rng.choice(["brick", "concrete", "wood", "metal"]))
+    shade = tuple(rng.uniform(0.6, 0.95, 3)) if layer != "paint" else (0.8, 0.3, 0.2)
+    return surface(box([0, high / 2, 0], [wide, high, 0.3]), layer, shade, 0.6)
+
+
+def railing(rng: np.random.Generator) -> Soup:
+    """Build a railing of thin bars, along x."""
+    tint = tuple(np.full(3, rng.uniform(0.2, 0.7)))
+    parts = [surface(tube(np.array([[-1.2, y, 0], [1.2, y, 0]]), 0.03, 6), "metal", tint, 1) for y in (0.15, 1.05)]
+    for x in np.linspace(-1.2, 1.2, 13):
+        parts.append(surface(tube(np.array([[x, 0, 0], [x, 1.05, 0]]), 0.014, 5), "metal", tint, 1))
+    return np.concatenate(parts)
+
+
+def board(rng: np.random.Generator) -> Soup:
+    """Build an advertising board."""
+    high = rng.uniform(1.0, 1.8)
+    parts = [
+        surface(box([0, high / 2 + 0.12, 0], [rng.uniform(0.6, 1.1), high, 0.12]), "posters", (0.95, 0.95, 0.95), 0.7)
+    ]
+    return np.concatenate([*parts, surface(box([0, 0.06, 0], [0.7, 0.12, 0.4]), "metal", (0.3, 0.3, 0.3), 1)])
+
+
+def trolley(rng: np.random.Generator) -> Soup:
+    """Build a shopping trolley with goods."""
+    parts = []
+    for y in (0.45, 0.7, 0.95):
+        ring = np.array([[-0.28, y, -0.45], [0.28, y, -0.45], [0.28, y, 0.45], [-0.28, y, 0.45]])
+        parts.append(surface(tube(ring, 0.02, 5, True), "metal", GREY, 1))
+    for x in np.linspace(-0.28, 0.28, 5):
+        for z in (-0.45, 0.45):
+            parts.append(surface(tube(np.array([[x, 0.42, z], [x, 0.97, z]]), 0.012, 4), "metal", GREY, 1))
+    for x in (-0.26, 0.26):
+        for z in (-0.4, 0.4):
+            parts.append(surface(tube(np.array([[x, 0.03, z], [x, 0.45, z]]), 0.02, 5), "metal", GREY, 1))
+    for _ in range(5):
+        at = [rng.uniform(-0.15, 0.15), rng.uniform(0.55, 0.85), rng.uniform(-0.3, 0.3)]
+        parts.append(surface(box(at, rng.uniform(0.15, 0.3, 3)), "paint", tuple(rng.uniform(0.2, 0.9, 3)), 1))
+    return np.concatenate(parts)
+
+
+def stall(rng: np.random.Generator) -> Soup:
+    """Build a market stall with goods and an awning."""
+    parts = [surface(box([0, 0.45, 0], [2.2, 0.9, 0.9]), "wood", (0.8, 0.75, 0.7), 0.6)]
+    for _ in range(14):
+        at = [rng.uniform(-1, 1), 0.98, rng.uniform(-0.35, 0.35)]
+        parts.append(surface(box(at, [0.24, 0.14, 0.22]), "paint", tuple(rng.uniform(0.15, 0.9, 3)), 1))
+    parts.append(surface(box([0, 2.35, 0.1], [2.5, 0.06, 1.5]), "paint", tuple(rng.uniform(0.2, 0.9, 3)), 1))
+    for x in (-1.1, 1.1):
+        parts.append(surface(cylinder([x, 0, -0.4], 0.03, 2.35, 8), "metal", GREY, 1))
+    return np.concatenate(parts)
+
+
+def suitcase(rng: np.random.Generator) -> Soup:
+    """Build a suitcase left standing."""
+    return surface(box([0, 0.36, 0], [0.48, 0.68, 0.28]), "paint", tuple(rng.uniform(0.08, 0.5, 3)), 1, 0.15)
+
+
+# name -> (builder, half width m that people keep clear of)
+THINGS: dict[str, tuple[Callable[[np.random.Generator], Soup], float]] = {
+    "car": (car, 1.6),
+    "bench": (bench, 1.0),
+    "pole": (pole, 0.35),
+    "column": (column, 0.5),
+    "planter": (planter, 0.8),
+    "tree": (tree, 0.5),
+    "bin": (bin_, 0.5),
+    "barrier": (barrier, 1.2),
+    "railing": (railing, 1.2),
+    "board": (board, 0.7),
+    "trolley": (trolley, 0.6),
+    "stall": (stall, 1.5),
+    "suitcase": (suitcase, 0.5),
+}
+
+
+def _light(
+    elevation: float, azimuth: float, sun: Rgb, sky: Rgb, ground: Rgb, fog: Rgb, density: float, **more
+) -> Light:
+    e, a = np.radians(elevation), np.radians(azimuth)
+    direction = (float(np.cos(e) * np.sin(a)), float(np.sin(e)), float(np.cos(e) * np.cos(a)))
+    return Light(direction, sun, sky, ground, fog, density, **more)
+
+
+LIGHTS: dict[str, Callable[[float], Light]] = {  # name -> light, given the sun's azimuth in degrees
+    "sunny": lambda a: _light(
+        48, a, (1.6, 1.45, 1.2), (0.36, 0.43, 0.55), (0.26, 0.24, 0.21), (0.55, 0.66, 0.8), 0.006
+    ),
+    "low sun": lambda a: _light(
+        27, a, (1.5, 1.2, 0.85), (0.36, 0.40, 0.50), (0.24, 0.21, 0.18), (0.7, 0.68, 0.66), 0.009
+    ),
+    "leaves": lambda a: _light(
+        55, a, (1.5, 1.4, 1.1), (0.36, 0.42, 0.44), (0.22, 0.23, 0.17), (0.5, 0.58, 0.5), 0.01, dapple=0.85
+    ),
+    "hazy": lambda a: _light(
+        55, a, (0.75, 0.72, 0.66), (0.58, 0.61, 0.66), (0.32, 0.31, 0.29), (0.7, 0.72, 0.75), 0.014
+    ),
+    "overcast": lambda a: _light(
+        70, a, (0.2, 0.2, 0.2), (0.82, 0.84, 0.88), (0.36, 0.36, 0.35), (0.72, 0.74, 0.77), 0.016
+    ),
+    "dusk": lambda a: _light(
+        50, a, (0.42, 0.32, 0.2), (0.2, 0.22, 0.32), (0.15, 0.13, 0.12), (0.2, 0.22, 0.32), 0.012, lamp=1.1
+    ),
+    "night": lambda a: _light(
+        62, a, (0.5, 0.36, 0.18), (0.1, 0.11, 0.16), (0.1, 0.085, 0.07), (0.05, 0.06, 0.09), 0.01, lamp=1.3
+    ),
+    "white lamps": lambda a: _light(
+        78, a, (0.42, 0.43, 0.42), (0.62, 0.64, 0.64), (0.4, 0.4, 0.38), (0.6, 0.6, 0.6), 0.004, lamp=0.5
+    ),
+    "warm lamps": lambda a: _light(
+        74, a, (0.55, 0.48, 0.36), (0.5, 0.45, 0.38), (0.34, 0.29, 0.23), (0.45, 0.4, 0.34), 0.005, lamp=0.7
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A kind of place."""
+
+    light: str  # a name of `LIGHTS`
+    build: Callable[[np.random.Generator], list[Soup]]  # floor and walls
+    things: dict[str, int]  # names of `THINGS` and how many stand about
+    in_front: tuple[str, ...]  # what may hide a person here
+    indoors: bool = False
+    walk: tuple[float, float] = (4.5, 10.0)  # m from the camera
+
+
+def _plaza(r: np.random.Generator) -> list[Soup]:
+    rows = [_floor("slabs", (0.86, 0.84, 0.8), 0.4)]
+    for x in range(-36, 36, 9):
+        rows.append(
+            _wall((x, x + 8.6), -20 - r.uniform(0, 4), r.uniform(8, 14), "facade", tuple(r.uniform(0.7, 1, 3)), 0.16)
+        )
+    return rows
+
+
+def _high_street(r: np.random.Generator) -> list[Soup]:
+    rows = [
+        _floor("pavers", (0.85, 0.82, 0.8), 0.35),
+        _patch("asphalt", (0.62, 0.62, 0.63), 0.3, (-40, 40), (-60, -13)),
+    ]
+    for x in range(-32, 32, 6):
+        rows.append(_wall((x, x + 6), -22, 3.6, "shopfront", tuple(r.uniform(0.7, 1, 3)), 0.28))
+        rows.append(_wall((x, x + 6), -22.2, r.uniform(8, 11), "facade", tuple(r.uniform(0.65, 1, 3)), 0.2))
+    return rows
+
+
+def _park(r: np.random.Generator) -> list[Soup]:
+    rows = [_floor("grass", (0.85, 0.9, 0.75), 0.3), _patch("asphalt", (0.75, 0.73, 0.7), 0.3, (-3.6, 3.6), (-60, 15))]
+    rows += [
+        _side_wall(-7, (-40, -4), 1.3, "hedge", (0.8, 0.85, 0.7), 0.6),
+        _wall((-30, 30), -26, 3, "hedge", (0.7, 0.8, 0.65), 0.5),
+    ]
+    return rows
+
+
+def _mall(r: np.random.Generator) -> list[Soup]:
+    rows = [_floor("tiles", (0.92, 0.9, 0.86), 0.35, 0.18), _side_wall(-8, (-40, 0), 5, "shopfront", GREY, 0.3)]
+    rows += [
+        _side_wall(8, (-40, 0), 5, "shopfront", (0.9, 0.85, 0.8), 0.3),
+        _wall((-12, 12), -24, 6, "office", (0.9, 0.85, 0.8), 0.3),
+    ]
+    return rows
+
+
+def _platform(r: np.random.Generator) -> list[Soup]:
+    rows = [_floor("concrete", (0.8, 0.8, 0.8), 0.3), _patch("paint", (0.85, 0.75, 0.25), 0.4, (-40, 40), (-13.4, -13))]
+    rows += [
+        _wall((-40, 40), -14.2, 3.4, "train", (0.95, 0.95, 0.95), 0.22),
+        _wall((-40, 40), -20, 7, "concrete", (0.6, 0.6, 0.62), 0.2),
+    ]
+    return rows
+
+
+def _car_park(r: np.random.Generator) -> list[Soup]:
+    rows = [_floor("asphalt", (0.7, 0.7, 0.7), 0.3), _wall((-40, 40), -22, 4, "brick", (0.9, 0.85, 0.8), 0.5)]
+    for x in np.arange(-20, 20, 2.6):
+        rows.append(_patch("paint", (0.8, 0.8, 0.78), 0.4, (x, x + 0.1), (-18, -12.5)))
+    return rows
+
+
+def _crossing(r: np.random.Generator) -> list[Soup]:
+    rows = [_floor("asphalt", (0.58, 0.58, 0.6), 0.3), _patch("slabs", (0.78, 0.77, 0.75), 0.5, (-40, 40), (-60, -14))]
+    for z in np.arange(-12.5, -3, 1.0):
+        rows.append(_patch("paint", (0.82, 0.82, 0.8), 0.4, (-2.6, 2.6), (z, z + 0.5)))
+    for x in range(-32, 32, 8):
+        rows.append(
+            _wall(
+                (x, x + 8),
+                -20,
+                r.uniform(5, 12),
+                str(r.choice(["office", "shopfront", "facade"])),
+                tuple(r.uniform(0.6, 1, 3)),
+                0.22,
+            )
+        )
+    return rows
+
+
+def _campus(r: np.random.Generator) -> list[Soup]:
+    rows = [_floor("pavers", (0.86, 0.8, 0.76), 0.3), _patch("grass", (0.8, 0.85, 0.7), 0.3, (4.4, 40), (-60, 10))]
+    rows += [
+        _wall((-30, 2), -17, 9, "brick", (0.95, 0.9, 0.85), 0.4),
+        _wall((-28, 0), -16.9, 8, "facade", (0.85, 0.7, 0.62), 0.2),
+    ]
+    rows.append(_wall((2, 30), -24, 7, "office", GREY, 0.25))
+    return rows
+
+
+def _lobby(r: np.random.Generator) -> list[Soup]:
+    rows = [_floor("tiles", (0.7, 0.69, 0.68), 0.3, 0.25), _wall((-20, 20), -15, 6, "office", (0.95, 0.95, 0.95), 0.3)]
+    rows += [
+        _side_wall(-6.5, (-30, 0), 5, "wood", (0.8, 0.75, 0.7), 0.4),
+        _wall((1.5, 6), -12.5, 1.15, "wood", (0.9, 0.8, 0.7), 0.5, 0.8),
+    ]
+    return rows
+
+
+def _old_town(r: np.random.Generator) -> list[Soup]:
+    rows = [_floor("cobbles", (0.84, 0.8, 0.76), 0.4)]
+    for x in range(-30, 30, 5):
+        tint = tuple(np.array([1.0, r.uniform(0.8, 0.95), r.uniform(0.6, 0.85)]) * r.uniform(0.75, 1))
+        rows.append(_wall((x, x + 5), -15 - r.uniform(0, 1.5), r.uniform(7, 10), "facade", tint, 0.22))
+    rows.append(_side_wall(-7.5, (-30, -3), 8, "plaster", (0.95, 0.85, 0.7), 0.3))
+    return rows
+
+
+def _square_at_dusk(r: np.random.Generator) -> list[Soup]:
+    rows = [_floor("slabs", (0.75, 0.75, 0.76), 0.5, 0.08)]
+    for x in range(-30, 30, 10):
+        rows.append(
+            _wall((x, x + 9), -19 - r.uniform(0, 3), r.uniform(9, 14), "office", tuple(r.uniform(0.6, 0.9, 3)), 0.2)
+        )
+    return rows
+
+
+def _street_at_night(r: np.random.Generator) -> list[Soup]:
+    rows = [_floor("cobbles", (0.7, 0.68, 0.66), 0.35, 0.1)]
+    for x in range(-30, 30, 6):
+        rows.append(_wall((x, x + 6), -15, 3.4, "shopfront", tuple(r.uniform(0.6, 1, 3)), 0.29))
+        rows.append(_wall((x, x + 6), -15.2, 9, "facade", tuple(r.uniform(0.5, 0.9, 3)), 0.2))
+    return rows
+
+
+def _corridor(r: np.random.Generator) -> list[Soup]:
+    rows = [_floor("carpet", (0.8, 0.8, 0.85), 0.5), _side_wall(-2.9, (-40, 4), 3, "plaster", (0.9, 0.9, 0.86), 0.4)]
+    rows += [
+        _side_wall(2.9, (-40, 4), 3, "posters", (0.92, 0.92, 0.9), 0.33),
+        _wall((-3, 3), -26, 3, "wood", (0.85, 0.8, 0.75), 0.5),
+    ]
+    for z in range(-24, -2, 5):
+        rows.append(surface(box([-2.68, 1.05, z], [0.1, 2.1, 0.95]), "wood", (0.75, 0.65, 0.55), 0.6))
+    return rows
+
+
+def _supermarket(r: np.random.Generator) -> list[Soup]:
+    rows = [
+        _floor("tiles", (0.9, 0.9, 0.88), 0.5, 0.15),
+        _wall((-20, 20), -20, 3.2, "shelves", (0.95, 0.95, 0.95), 0.45),
+    ]
+    rows += [_side_wall(x, (-18, -5), 2.1, "shelves", (0.95, 0.95, 0.95), 0.5) for x in (-5.5, 5.5)]
+    rows.append(_wall((-5, -1.8), -13, 2.1, "shelves", (0.95, 0.95, 0.95), 0.5, 1.0))
+    return rows
+
+
+SCENES: dict[str, Scene] = {
+    "plaza": Scene(
+        "sunny", _plaza, {"bench": 3, "tree": 4, "pole": 4, "bin": 2, "planter": 2}, ("pole", "bench", "planter", "bin")
+    ),
+    "high street": Scene(
+        "overcast", _high_street, {"car": 5, "pole": 4, "board": 2, "bin": 1}, ("car", "pole", "board", "barrier")
+    ),
+    "park": Scene("leaves", _park, {"tree": 6, "bench": 3, "bin": 1, "pole": 2}, ("bench", "pole", "tree", "planter")),
+    "mall": Scene(
+        "warm lamps",
+        _mall,
+        {"planter": 4, "column": 3, "board": 2, "bench": 2},
+        ("planter", "column", "board", "trolley"),
+        True,
+    ),
+    "platform": Scene(
+        "hazy", _platform, {"column": 4, "bench": 2, "board": 1, "bin": 1}, ("column", "bench", "suitcase", "pole")
+    ),
+    "car park": Scene("low sun", _car_park, {"car": 7, "pole": 3}, ("car", "pole", "barrier")),
+    "crossing": Scene("overcast", _crossing, {"pole": 4, "car": 3, "railing": 2}, ("car", "pole", "railing")),
+    "campus": Scene(
+        "sunny", _campus, {"tree": 4, "bench": 2, "railing": 3, "bin": 1}, ("bench", "railing", "pole", "planter")
+    ),
+    "lobby": Scene(
+        "white lamps",
+        _lobby,
+        {"planter": 3, "column": 2, "bench": 1},
+        ("planter", "column", "barrier", "suitcase"),
+        True,
+    ),
+    "old town": Scene(
+        "low sun", _old_town, {"stall": 3, "pole": 2, "planter": 3}, ("stall", "planter", "pole", "barrier")
+    ),
+    "square at dusk": Scene("dusk", _square_at_dusk, {"tree": 3, "pole": 4, "bench": 2}, ("bench", "pole", "planter")),
+    "street at night": Scene(
+        "night", _street_at_night, {"car": 3, "pole": 3, "bin": 2}, ("car", "pole", "bin", "board")
+    ),
+    "corridor": Scene("white lamps", _corridor, {"bin": 1}, ("barrier", "board", "suitcase"), True),
+    "supermarket": Scene(
+        "white lamps", _supermarket, {"trolley": 3, "board": 2}, ("trolley", "board", "barrier"), True
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A fixed camera: its place and how it sees."""
+
+    scene: str
+    height: float  # m
+    balance: Rgb  # white balance: gain of red, green and blue
+    exposure: float = 1.0
+    contrast: float = 1.0
+    saturation: float = 0.9
+    lift: float = 0.02
+    blur: float = 0.5  # px of the finished picture
+    resolution: int = 200  # px of a typical person's height before enlarging
+    noise: float = 0.012
+    quality: int = 80  # of its JPEG
+    azimuth: float = 40.0  # degrees, of the sun
+
+
+CAMERAS: tuple[Camera, ...] = (  # camid 1, 2, ...
+    Camera("plaza", 3.0, (1.06, 1.0, 0.92), 0.95, 1.05, 0.95, 0.01, 0.4, 230, 0.008, 88, 35),
+    Camera("high street", 2.4, (0.93, 1.0, 1.12), 0.85, 0.9, 0.75, 0.05, 0.7, 170, 0.014, 75, 120),
+    Camera("park", 2.0, (0.96, 1.06, 0.9), 1.0, 1.0, 0.85, 0.02, 0.6, 190, 0.012, 80, -60),
+    Camera("mall", 3.4, (1.16, 1.0, 0.8), 0.95, 0.95, 0.9, 0.03, 0.6, 180, 0.014, 78, 10),
+    Camera("platform", 3.8, (0.98, 1.04, 0.97), 0.72, 0.88, 0.62, 0.07, 0.9, 140, 0.018, 68, 80),
+    Camera("car park", 4.6, (1.1, 0.98, 0.9), 0.9, 1.12, 0.9, 0.0, 0.5, 150, 0.012, 72, -35),
+    Camera("crossing", 2.8, (0.92, 1.0, 1.08), 1.05, 1.0, 0.8, 0.03, 0.5, 210, 0.01, 85, 150),
+    Camera("campus", 1.8, (1.0, 1.0, 1.0), 1.0, 1.08, 1.05, 0.0, 0.3, 250, 0.006, 92, -110),
+    Camera("lobby", 2.6, (0.9, 1.04, 1.04), 0.8, 0.92, 0.7, 0.04, 0.7, 170, 0.016, 76, 20),
+    Camera("old town", 3.2, (1.14, 0.98, 0.84), 1.08, 1.02, 0.95, 0.02, 0.6, 200, 0.01, 82, 65),
+    Camera("square at dusk", 2.9, (0.9, 0.96, 1.16), 1.5, 0.95, 0.7, 0.03, 0.8, 160, 0.026, 70, -20),
+    Camera("street at night", 3.5, (1.12, 1.0, 0.74), 1.9, 1.05, 0.72, 0.02, 0.9, 140, 0.034, 66, 45),
+    Camera("corridor", 2.3, (0.97, 1.05, 0.88), 0.9, 0.9, 0.66, 0.05, 0.6, 190, 0.014, 80, 0),
+    Camera("supermarket", 2.7, (1.04, 1.0, 1.06), 1.1, 1.1, 1.0, 0.01, 0.4, 220, 0.009, 86, -15),
+)
+
+
+@dataclass(eq=False)
+class Place:
+    """A scene as its camera sees it: the built mesh and what stands where."""
+
+    camera: Camera
+    scene: Scene
+    light: Light
+    mesh: Soup
+    clear: np.ndarray  # (k, 3): x, z and half width of things that people walk round
+
+
+def build_place(number: int) -> Place:
+    """Build the place of a camera by its number, from 1; always the same."""
+    camera = CAMERAS[number - 1]
+    scene = SCENES[camera.scene]
+    rng = np.random.default_rng([90, number])
+    parts, clear = scene.build(rng), []
+    narrow = 2.2 if camera.scene == "corridor" else 9.0
+    for name, count in scene.things.items():
+        build, wide = THINGS[name]
+        for _ in range(count):
+            for _ in range(20):
+                x, z = rng.uniform(-narrow, narrow), -rng.uniform(7, 17)
+                if abs(x) > 1.6 or z < -11.5:
+                    break
+            yaw = float(rng.choice([0, np.pi / 2])) + rng.normal(0, 0.15)
+            parts.append(moved(build(rng), x, z, yaw))
+            clear.append((x, z, wide))
+    return Place(
+        camera, scene, LIGHTS[scene.light](camera.azimuth), np.concatenate(parts), np.array(clear).reshape(-1, 3)
+    )
+
+
+def stand(place: Place, rng: np.random.Generator) -> tuple[float, float]:
+    """Draw where a person is: `(x, z)`, not inside a thing nor hidden behind one."""
+    near, far = place.scene.walk
+    wide = 1.7 if place.camera.scene == "corridor" else 3.2
+    x = z = 0.0
+    for _ in range(60):
+        x, z = rng.uniform(-wide, wide), -rng.uniform(near, far)
+        t = np.clip((place.clear[:, 0] * x + place.clear[:, 1] * z) / (x * x + z * z), 0, 1)
+        gap = np.hypot(place.clear[:, 0] - t * x, place.clear[:, 1] - t * z)
+        if (gap > place.clear[:, 2] * np.where(t < 0.98, 1, 0.7)).all():
+            break
+    return float(x), float(z)
+
+
+def detector_box(
+    rng: np.random.Generator, box_px: tuple[float, float, float, float], careless: float = 0.08
+) -> tuple[float, float, float, float]:
+    """Change an exact box `(x0, y0, x1, y1)` as a detector would: a little loose, and now and then off."""
+    x0, y0, x1, y1 = box_px
+    height, width = y1 - y0, x1 - x0
+    x, y = (x0 + x1) / 2 + rng.normal(0, 0.03) * width, (y0 + y1) / 2 + rng.normal(0, 0.012) * height
+    tall = height * rng.uniform(1.01, 1.08)
+    wide = float(np.clip(max(tall * rng.uniform(0.40, 0.50), width * rng.uniform(0.95, 1.1)), 0, tall * 0.62))
+    if rng.random() < careless:
+        scale = rng.choice([rng.uniform(0.82, 0.94), rng.uniform(1.12, 1.3)])
+        x, y = x + rng.normal(0, 0.16) * wide, y + rng.normal(0, 0.06) * tall
+        tall, wide = tall * scale, wide * scale
+    return x - wide / 2, y - tall / 2, x + wide / 2, y + tall / 2

@@ -1,0 +1,53 @@
+"""The MakeHuman assets come from the environment variable REID_DEMO_ASSETS; without them, or OpenGL, tests skip."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from reid_demo.errors import SyntheticError
+
+
+@pytest.fixture(scope="session")
+def assets_folder() -> Path:
+    folder = os.environ.get("REID_DEMO_ASSETS")
+    if not folder:
+        pytest.skip("REID_DEMO_ASSETS does not name a folder of MakeHuman assets")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def body(assets_folder):
+    from reid_demo.synthetic.assets import load_assets
+    from reid_demo.synthetic.body import Body
+
+    return Body(load_assets(assets_folder))
+
+
+@pytest.fixture(scope="session")
+def studio(body):
+    pytest.importorskip("moderngl", reason="moderngl is not installed")
+    os.environ.setdefault("LP_NUM_THREADS", "1")
+    from reid_demo.synthetic.capture import Studio
+
+    try:
+        return Studio(body, 0, bystanders=2)
+    except SyntheticError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def person(body):
+    from reid_demo.synthetic.people import Person, identity
+
+    return Person(body, identity(0, 1))
+
+
+@pytest.fixture(scope="session")
+def small_set(studio, assets_folder, tmp_path_factory):
+    """Render four people, two of them for test; give the folder."""
+    from reid_demo.synthetic.dataset import synthesize
+
+    out = tmp_path_factory.mktemp("synthetic") / "small"
+    synthesize(assets_folder, out, 4, images_per_id=3, test_fraction=0.5, absent=1, workers=1)
+    return out

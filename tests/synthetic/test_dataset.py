@@ -1,0 +1,108 @@
+"""The data set on disk; needs the assets and OpenGL."""
+
+import re
+
+import cv2
+import pytest
+
+pytest.importorskip("scipy")
+
+from reid_demo.data.datasets import load_split, load_train
+from reid_demo.errors import SyntheticError
+from reid_demo.synthetic.dataset import SPLITS, TRUTH, synthesize
+from reid_demo.synthetic.truth import read_truth
+
+SMALL = dict(images_per_id=3, test_fraction=0.5, absent=1)
+
+
+def test_names_and_layout_are_those_of_market1501(small_set):
+    counts = {split: sorted(path.name for path in (small_set / split).glob("*")) for split in SPLITS}
+    assert {split: len(names) for split, names in counts.items()} == {
+        **{"bounding_box_train": 6, "query": 2, "bounding_box_test": 6},
+        **{"query_occluded": 2, "query_partial": 2, "absent": 1},
+    }
+    for names in counts.values():
+        assert all(re.fullmatch(r"2\d{4}_c\d{1,2}s1_\d{6}_00\.jpg", name) for name in names)
+    assert len(load_train("synthetic", small_set)) == 6
+    image = cv2.imread(str(small_set / "query" / counts["query"][0]))
+    assert image.shape == (256, 128, 3)
+
+
+def test_training_and_test_share_nobody(small_set):
+    train, test, absent = (
+        {record.pid for record in load_split(small_set, split)}
+        for split in ("bounding_box_train", "bounding_box_test", "absent")
+    )
+    assert train == {20001, 20002}
+    assert test == {20003, 20004}
+    assert absent == {20005}
+
+
+def test_truth_has_every_image_and_knows_why_it_is_occluded(small_set):
+    rows = read_truth(small_set / TRUTH)
+    files = {path.relative_to(small_set).as_posix() for split in SPLITS for path in (small_set / split).glob("*.jpg")}
+    assert {row.image for row in rows} == files
+    for row in rows:
+        assert f"{row.pid}_c{row.camid}s" in row.image
+        assert all(0 <= value <= 1 for value in row.visible.values())
+        if row.image.startswith("query_occluded"):
+            assert row.hidden_by and row.body_visible < 0.95
+        if row.image.startswith("query/"):
+            assert not row.hidden_by
+
+
+def test_the_card_and_the_cutouts_are_there(small_set):
+    card = (small_set / "README.md").read_text(encoding="utf-8")
+    for word in ("CC0", "Limits", "ancestry", "query_occluded", "skin"):
+        assert word in card
+    cutout = cv2.imread(str(small_set / "occluders" / "person_00.png"), cv2.IMREAD_UNCHANGED)
+    assert cutout.shape[2] == 4
+    assert cutout[..., 3].max() == 255 and cutout[..., 3].min() == 0
+
+
+def test_same_seed_same_bytes_with_two_workers(small_set, assets_folder, tmp_path):
+    synthesize(assets_folder, tmp_path / "again", 4, workers=2, cutouts=False, **SMALL)
+    for split in SPLITS:
+        for path in (small_set / split).glob("*.jpg"):
+            assert (tmp_path / "again" / split / path.name).read_bytes() == path.read_bytes()
+    assert (tmp_path / "again" / TRUTH).read_bytes() == (small_set / TRUTH).read_bytes()
+
+
+def test_a_finished_set_is_left_alone_and_another_plan_is_refused(small_set, assets_folder):
+    before = (small_set / TRUTH).stat().st_mtime_ns
+    assert synthesize(assets_folder, small_set, 4, workers=1, **SMALL)["query"] == 2
+    assert (small_set / TRUTH).stat().st_mtime_ns == before
+    with pytest.raises(SyntheticError, match="another data set"):
+        synthesize(assets_folder, small_set, 5, workers=1, **SMALL)
+
+
+def test_a_stopped_run_goes_on(small_set, assets_folder, tmp_path, monkeypatch):
+    from reid_demo.synthetic import dataset
+
+    real, made = dataset.render_identity, []
+
+    def stop_after_two(studio, out, plan, index):
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(index)
+        real(studio, out, plan, index)
+
+    monkeypatch.setattr(dataset, "render_identity", stop_after_two)
+    with pytest.raises(KeyboardInterrupt):
+        synthesize(assets_folder, tmp_path / "set", 4, workers=1, cutouts=False, **SMALL)
+    made.clear()
+    monkeypatch.setattr(dataset, "render_identity", lambda *a: (made.append(a[3]), real(*a)))
+    synthesize(assets_folder, tmp_path / "set", 4, workers=1, cutouts=False, **SMALL)
+    assert made == [2, 3, 4]
+    assert (tmp_path / "set" / TRUTH).read_bytes() == (small_set / TRUTH).read_bytes()
+
+
+def test_wrong_arguments_and_folders_are_told(tmp_path):
+    with pytest.raises(SyntheticError, match="test fraction"):
+        synthesize(tmp_path, tmp_path / "out", 4, test_fraction=2)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "photo.jpg").write_bytes(b"")
+    with pytest.raises(SyntheticError, match="not empty"):
+        synthesize(tmp_path, tmp_path / "mine", 4)
+    with pytest.raises(SyntheticError, match="MakeHuman"):
+        synthesize(tmp_path, tmp_path / "out", 1)

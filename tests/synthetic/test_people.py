@@ -1,0 +1,77 @@
+"""Bodies, clothes and poses; needs the assets but no OpenGL."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("scipy")
+
+from reid_demo.errors import SyntheticError
+from reid_demo.synthetic.assets import load_assets
+from reid_demo.synthetic.body import PART, Build
+from reid_demo.synthetic.people import MAX_MATERIALS, Person, identity
+
+
+def test_a_wrong_folder_is_told(tmp_path):
+    with pytest.raises(SyntheticError, match="base.obj is missing"):
+        load_assets(tmp_path)
+
+
+def test_unknown_clothes_are_told(body):
+    with pytest.raises(SyntheticError, match="tuxedo"):
+        body.assets.cloth("tuxedo")
+
+
+def test_sliders_change_the_body(body):
+    tall, small = body.shape(Build(height=0.8)), body.shape(Build(height=0.2))
+    assert np.ptp(tall[body.is_skin, 1]) > np.ptp(small[body.is_skin, 1]) + 1
+    heavy, light = body.shape(Build(weight=1)), body.shape(Build(weight=0))
+    waist = body.is_skin & (body.arm < 0.1) & (np.abs(body.assets.vertices[:, 1] - 1.5) < 0.4)
+    assert np.ptp(heavy[waist, 0]) > np.ptp(light[waist, 0]) + 0.3
+
+
+def test_standing_pose_of_the_assets_can_be_read(body):
+    turns = body.assets.pose("standing01")
+    np.testing.assert_allclose(turns["root"] @ turns["root"].T, np.eye(3), atol=1e-6)
+
+
+@pytest.mark.parametrize("index", range(0, 24, 3))
+def test_people_are_whole_and_stand_on_the_ground(body, index):
+    person = Person(body, identity(5, index))
+    assert len(person.materials) <= MAX_MATERIALS
+    assert person.triangles.max() < len(person.rest)
+    for name in ("walk", "stand", "phone"):
+        posed = person.pose(np.random.default_rng(index), name)
+        assert np.isfinite(posed.vertices).all()
+        feet = posed.vertices[person.part == PART["feet"], 1]
+        assert feet.min() == pytest.approx(0, abs=1e-5)
+        assert 1.3 < posed.vertices[person.part == PART["head"], 1].max() < 2.25
+        np.testing.assert_allclose(np.linalg.norm(posed.normals, axis=1).max(), 1, atol=1e-3)
+
+
+def test_same_seed_same_pose(person):
+    first, again = (person.pose(np.random.default_rng(4)) for _ in range(2))
+    np.testing.assert_array_equal(first.vertices, again.vertices)
+
+
+def test_skirts_keep_the_legs_inside(body):
+    found = 0
+    for index in range(1, 200, 2):
+        look = identity(1, index)
+        if look.bottom not in ("skirt", "long skirt") or look.coat != "none":
+            continue
+        person = Person(body, look)
+        found += 1
+        for phase in range(3):
+            posed = person.pose(np.random.default_rng(phase), "walk")
+            (start, end, _), *_ = person._drapes
+            hem = posed.vertices[start:end, 1].min()
+            skin = np.isin(person.surface, [i for i, m in enumerate(person.materials) if m.kind == 1])
+            legs = posed.vertices[skin & np.isin(person.part, [PART["left_leg"], PART["right_leg"]])]
+            legs = legs[(legs[:, 1] > hem + 0.1) & (legs[:, 1] < 0.75)]
+            if len(legs):
+                skirt = posed.vertices[start:end]
+                wide = np.abs(skirt[:, 2]).max() + 0.02
+                assert np.abs(legs[:, 2]).max() < wide
+        if found == 3:
+            break
+    assert found

@@ -1,0 +1,96 @@
+"""Photographs: masks, occlusion, repeatability; needs the assets and OpenGL."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("scipy")
+
+from reid_demo.errors import SyntheticError
+from reid_demo.synthetic import renderer
+from reid_demo.synthetic.capture import Order
+from reid_demo.synthetic.truth import GRID
+
+
+def shoot(studio, person, seed=0, **order):
+    return studio.shoot(person, Order(**{"camid": 8, **order}), np.random.default_rng(seed))
+
+
+def test_a_photograph_is_of_the_right_form_and_not_flat(studio, person):
+    shot = shoot(studio, person)
+    assert shot.image.shape == (256, 128, 3)
+    assert shot.image.dtype == np.uint8
+    assert shot.image.std() > 15
+
+
+def test_same_seed_same_photograph(studio, person):
+    np.testing.assert_array_equal(shoot(studio, person).image, shoot(studio, person).image)
+    assert (shoot(studio, person).image != shoot(studio, person, 1).image).any()
+
+
+def test_masks_lie_in_the_box_and_body_parts_are_in_order(studio, person):
+    for seed in range(4):
+        shot = shoot(studio, person, seed)
+        x0, y0, x1, y1 = np.array(shot.box) / 4  # grid cells are 4 px wide and high
+        for part, mask in shot.masks.items():
+            assert mask.shape == GRID
+            if part != "carried":
+                ys, xs = np.nonzero(mask)
+                assert ys.min() >= y0 - 2 and ys.max() <= y1 + 2
+                assert xs.min() >= x0 - 2 and xs.max() <= x1 + 2
+        rows = {part: np.nonzero(mask)[0].mean() for part, mask in shot.masks.items()}
+        assert rows["head"] < rows["torso"] < rows["feet"]
+        assert shot.body_visible > 0.9
+
+
+def test_masks_are_where_the_person_is_in_the_picture(studio, person):
+    """Against the same picture with nobody in it."""
+    from reid_demo.synthetic.capture import _bounds
+    from reid_demo.synthetic.renderer import Actor, Grade, View
+
+    place = studio.place(8)
+    posed = person.pose(np.random.default_rng(0), "stand")
+    actor = Actor(person, posed, 0.0, 0.0, -6.0)
+    eye, target = np.array([0, 1.8, 0]), np.array([0, 0.95, -6.0])
+    x0, y0, x1, y1 = _bounds(actor, View(eye, target, (-1, 1, -1, 1)), True)
+    view = View(eye, target, (x0 - 0.02, x1 + 0.02, -y1 - 0.02, -y0 + 0.02))
+    full, ids = studio.renderer.draw([actor], place.mesh, None, view, place.light, Grade(), (0, -6))
+    empty, none = studio.renderer.draw([], place.mesh, None, view, place.light, Grade(), (0, -6))
+    assert not none.any()
+    changed = np.abs(full.astype(int) - empty).max(2) > 12
+    body = (ids > 0) & (ids < 9)
+    assert changed[body].mean() > 0.9
+    assert body[: body.shape[0] // 50].mean() < 0.2
+
+
+def test_something_in_front_lowers_what_is_visible(studio, person):
+    whole = shoot(studio, person, 3)
+    for hide in ("object", "person"):
+        hidden = shoot(studio, person, 3, hide=hide)
+        assert hidden.body_visible < whole.body_visible - 0.1
+        assert hidden.hidden_by and "frame" not in hidden.hidden_by
+        assert min(hidden.visible.values()) < 0.9
+
+
+def test_the_frame_cuts_the_right_parts(studio, person):
+    upper, lower = (shoot(studio, person, 2, crop=crop) for crop in ("upper", "lower"))
+    assert upper.visible["head"] > 0.9 and upper.visible.get("feet", 0) < 0.1
+    assert lower.visible["feet"] > 0.9 and lower.visible.get("head", 0) < 0.1
+    assert upper.hidden_by == ("frame",)
+
+
+def test_too_many_materials_are_told():
+    from reid_demo.synthetic.fabrics import CLOTH, Material
+
+    with pytest.raises(SyntheticError, match="25 materials"):
+        renderer.pack([Material(CLOTH, (0.1, 0.1, 0.1))] * 25)
+
+
+def test_a_machine_without_opengl_is_told(monkeypatch):
+    moderngl = pytest.importorskip("moderngl")
+
+    def refuse(**options):
+        raise RuntimeError("no library")
+
+    monkeypatch.setattr(moderngl, "create_context", refuse)
+    with pytest.raises(SyntheticError, match="EGL nor OSMesa"):
+        renderer.create_context()
