@@ -1,0 +1,143 @@
+"""k-reciprocal re-ranking (Zhong et al., 2017), in memory that grows with the images and not with their square.
+
+Not in the paper. It compares neighbourhoods: two images are close when they share k-reciprocal neighbours. It sees all
+queries and gallery images of a benchmark at once, so its numbers are not those of a search for one probe alone.
+Knows no model and no images: similarities come a few rows at a time from a function.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from reid_demo.errors import ConfigError, ShapeError
+
+K1, K2, WEIGHT = 20, 6, 0.3  # of the authors' code
+CHUNK = 512  # rows of similarities held at once
+
+SimilarityRows = Callable[[int, int], np.ndarray]
+
+
+def rerank(
+    similarity_rows: SimilarityRows,
+    num_query: int,
+    num_images: int,
+    *,
+    k1: int = K1,
+    k2: int = K2,
+    weight: float = WEIGHT,
+    chunk: int = CHUNK,
+) -> np.ndarray:
+    """Give similarities after re-ranking.
+
+    The distance of two images is `2 - 2 similarity` (the squared Euclidean distance of unit vectors), divided by the
+    row's largest, as in the authors' code. Of equal similarities the earlier image is the nearer neighbour.
+
+    Args:
+        similarity_rows: `(start, stop)` to `(stop - start, Q + G)` similarities of images `start:stop` to all images,
+            queries first, symmetric; it is asked for at most `chunk` rows at once, each of them twice.
+        num_query: Q.
+        num_images: Q + G.
+        k1: size of the neighbourhood; at most the number of other images is used.
+        k2: neighbours over which a neighbourhood is averaged; 1 leaves it alone.
+        weight: lambda, the share of the first distance, 0 to 1.
+        chunk: rows at once.
+
+    Returns:
+        `(Q, G)` float32, at most 1, higher is closer: 1 less the mix of Jaccard distance and first distance.
+
+    Raises:
+        ConfigError: a setting out of its range.
+        ShapeError: no query or no gallery, or rows of another shape.
+    """
+    if k1 < 1 or k2 < 1 or chunk < 1 or not 0 <= weight <= 1:
+        raise ConfigError("Re-ranking needs k1, k2 and chunk of at least 1, and a weight between 0 and 1.")
+    if not 0 < num_query < num_images:
+        raise ShapeError(f"Re-ranking needs queries and a gallery; got {num_query} queries of {num_images} images.")
+    k1 = min(k1, num_images - 1)
+
+    def distances(start: int) -> np.ndarray:
+        stop = min(start + chunk, num_images)
+        rows = np.asarray(similarity_rows(start, stop), np.float32)
+        if rows.shape != (stop - start, num_images):
+            raise ShapeError(f"Expected similarities {(stop - start, num_images)}, got {rows.shape}.")
+        rows = np.maximum(2 - 2 * rows, 0)
+        return rows / np.maximum(rows.max(axis=1, keepdims=True), 1e-12)
+
+    near = np.empty((num_images, max(k1 + 1, min(k2, num_images))), np.int32)  # nearest first; itself is one of them
+    first = np.empty((num_query, num_images - num_query), np.float32)
+    for start in range(0, num_images, chunk):
+        rows = distances(start)
+        for i, row in enumerate(rows, start):
+            near[i] = _nearest(row, near.shape[1])
+            if i < num_query:
+                first[i] = row[num_query:]
+
+    halves = [_reciprocal(near, i, round(k1 / 2)) for i in range(num_images)]
+    columns, values = [], []
+    for start in range(0, num_images, chunk):
+        for i, row in enumerate(distances(start), start):
+            hood = _neighbourhood(_reciprocal(near, i, k1), halves)
+            closeness = np.exp(-row[hood])
+            columns.append(hood)
+            values.append(closeness / closeness.sum())
+    if k2 > 1:
+        columns, values = _average(columns, values, near[:, :k2])
+    first *= weight
+    first += (1 - weight) * _jaccard_distances(columns, values, num_query, num_images)
+    return np.subtract(1, first, out=first)
+
+
+def _nearest(row: np.ndarray, count: int) -> np.ndarray:
+    """Give the `count` nearest, nearest first, of equal ones the earlier."""
+    limit = np.partition(row, count - 1)[count - 1]
+    candidates = np.flatnonzero(row <= limit)
+    return candidates[np.argsort(row[candidates], kind="stable")][:count]
+
+
+def _reciprocal(near: np.ndarray, i: int, k: int) -> np.ndarray:
+    forward = near[i, : k + 1]
+    return forward[(near[forward, : k + 1] == i).any(axis=1)]
+
+
+def _neighbourhood(own: np.ndarray, halves: list[np.ndarray]) -> np.ndarray:
+    """Widen k-reciprocal neighbours by those, at half of k, of each that shares more than two thirds with them."""
+    wide = [own]
+    for candidate in own:
+        theirs = halves[candidate]
+        if 3 * (theirs[:, None] == own).sum() > 2 * len(theirs):
+            wide.append(theirs)
+    return np.unique(np.concatenate(wide))
+
+
+def _average(
+    columns: list[np.ndarray], values: list[np.ndarray], near: np.ndarray
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Average each image's sparse row over its nearest images."""
+    wide, mean = [], []
+    for neighbours in near:
+        joined, place = np.unique(np.concatenate([columns[j] for j in neighbours]), return_inverse=True)
+        total = np.bincount(place, np.concatenate([values[j] for j in neighbours]), len(joined))
+        wide.append(joined)
+        mean.append((total / len(neighbours)).astype(np.float32))
+    return wide, mean
+
+
+def _jaccard_distances(
+    columns: list[np.ndarray], values: list[np.ndarray], num_query: int, num_images: int
+) -> np.ndarray:
+    """Give `(Q, G)` distances `1 - sum(min) / sum(max)` of sparse rows that each sum to 1."""
+    rows = np.repeat(np.arange(num_images), [len(c) for c in columns])
+    flat, weights = np.concatenate(columns), np.concatenate(values)
+    held = rows >= num_query  # the gallery's entries, sorted by column
+    order = np.argsort(flat[held], kind="stable")
+    g_rows, g_weights = rows[held][order] - num_query, weights[held][order]
+    starts = np.searchsorted(flat[held][order], np.arange(num_images + 1))
+    out = np.empty((num_query, num_images - num_query), np.float32)
+    for q in range(num_query):
+        spans = [slice(starts[c], starts[c + 1]) for c in columns[q]]
+        least = [np.minimum(v, g_weights[span]) for v, span in zip(values[q], spans, strict=True)]
+        shared = np.bincount(
+            np.concatenate([g_rows[span] for span in spans]), np.concatenate(least), num_images - num_query
+        )
+        out[q] = 1 - shared / (2 - shared)
+    return out
