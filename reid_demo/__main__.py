@@ -51,6 +51,15 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("images", metavar="DIR")
     sub.add_argument("--out", required=True, metavar="GALLERY")
     sub.add_argument("--name", help="name shown on the page; default: the folder's")
+    sub.add_argument(
+        "--find-people",
+        nargs="?",
+        const="hog",
+        metavar="ONNX",
+        help="the images are whole frames: cut out each person found, by OpenCV's detector or by a YOLO-like ONNX file",
+    )
+    sub.add_argument("--store", metavar="ADDRESS", help="keep the vectors in milvus://host:port/collection instead")
+    sub.add_argument("--exact-limit", type=int, metavar="N", help="compress galleries of more images; default 200000")
     json_flag(sub)
 
     sub = command("search", _search, "rank a gallery for one or more probe images", engine=True)
@@ -85,11 +94,14 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", required=True, metavar="NPZ")
 
     sub = command("evaluate", _evaluate, "measure rank-1, mAP and mINP under a data set's protocol")
-    sub.add_argument("--dataset", required=True, help="market1501, synthetic or gallery")
+    names = "market1501, synthetic, occluded_reid, partial_reid, partial_ilids, gallery or folder"
+    sub.add_argument("--dataset", required=True, help=names)
     sub.add_argument("--root", required=True, metavar="DIR")
     sub.add_argument("--occlude", metavar="NAME", help="hide part of every query, as lower_half")
-    sub.add_argument("--fill", default="mean_grey")
-    sub.add_argument("--probes", default="whole", help="of a gallery: whole, occluded or partial")
+    sub.add_argument("--fill", default="mean_grey", help="what the hidden part shows; default mean_grey")
+    probes = "of synthetic and gallery: whole, occluded or partial; of partial_reid: partial or occluded"
+    sub.add_argument("--probes", help=f"{probes}; default: the first")
+    sub.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking; sees all queries at once")
     sub.add_argument("--json", metavar="FILE", dest="json_file", help="also write the record to FILE")
     _scoring_flags(sub)
 
@@ -107,6 +119,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--workers", type=int, default=0, help="processes; 0 is one per core")
 
+    sub = command("anatomy", _anatomy, "measure on which body part each template looks; writes parts.json")
+    sub.add_argument("--root", required=True, metavar="DIR", help="a data set of `synthesize`, with its ground truth")
+    sub.add_argument("--limit", type=int, default=400, help="how many images; default 400")
+
     sub = command("probes", _probes, "ship example probes with a gallery, from the query images of its data set")
     sub.add_argument("dataset", metavar="DIR", help="with query, query_occluded, query_partial")
     sub.add_argument("--gallery", required=True)
@@ -114,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("bench", _bench, "measure speed beside a plain reference", engine=True)
     sub.add_argument("--gallery-size", type=int, default=20_000)
+    sub.add_argument("--large", type=int, metavar="N", help="measure a gallery of N mixed descriptors instead")
     json_flag(sub)
 
     sub = command("info", _info, "versions, device, fingerprints and a self-test, for bug reports", engine=True)
@@ -153,23 +170,44 @@ def _describer(options: argparse.Namespace):
 def _index(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
+    from reid_demo import finder
     from reid_demo.indexing import index_folder
 
+    people = finder.open_finder(options.find_people) if options.find_people else None
     describer, fingerprint, _ = _describer(options)
-    with tqdm(unit="image", file=sys.stderr, disable=None) as bar:
+    pace = 0.1 if sys.stderr.isatty() else 10.0  # seconds between two updates; a log gets few lines
+    with tqdm(unit="image", file=sys.stderr, mininterval=pace, maxinterval=pace) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        report = index_folder(options.images, options.out, describer, fingerprint, name=options.name, progress=progress)
+        report = index_folder(
+            options.images,
+            options.out,
+            describer,
+            fingerprint,
+            name=options.name,
+            finder=people,
+            store=options.store,
+            progress=progress,
+            say=lambda line: tqdm.write(line, file=sys.stderr),
+            exact_limit=options.exact_limit,
+        )
     if options.json:
         print(json.dumps(vars(report)))
         return
+    if report.rebuilt:
+        print(f"Everything was described anew. {report.rebuilt}")
     print(
-        f"{report.total} images in {options.out}: {report.added} new, {report.kept} kept, {report.removed} removed, "
-        f"{report.duplicates} duplicates left out, {len(report.skipped)} skipped."
+        f"{report.total} images in {options.out}: {report.added} new ({report.resumed} from a run that was stopped), "
+        f"{report.kept} kept, {report.removed} removed, {report.duplicates} duplicates left out, "
+        f"{len(report.skipped)} skipped; {report.seconds:.0f} s."
     )
+    if people:
+        print(f"{report.empty} frames without a person. {finder.CAVEAT}")
+    if not report.exact:
+        print("Searches of this gallery are approximate: it is compressed, and candidates are scored exactly.")
     for path, reason in report.skipped:
         print(f"  skipped {path}: {reason}")
     print(f"Open it with: python app.py --gallery {options.out}")
@@ -239,6 +277,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         scoring=scoring,
         occlusion=occlusion,
         probes=options.probes,
+        reranked=options.rerank,
     )
     shown = " ".join(a for a in sys.argv[1:])
     record = {**record, "weights": name, "fingerprint": fingerprint, "command": f"python -m reid_demo {shown}"}
@@ -258,6 +297,21 @@ def _calibrate(options: argparse.Namespace) -> None:
     text = json.dumps({**record, "fingerprint": fingerprint}, indent=2)
     Path(options.weights or DEFAULT_WEIGHTS, calibrate.FILE).write_text(text + "\n", encoding="utf-8")
     print(text)
+
+
+def _anatomy(options: argparse.Namespace) -> None:
+    from reid_demo import anatomy
+    from reid_demo.engine import DEFAULT_WEIGHTS
+
+    describer, fingerprint, _ = _describer(options)
+    samples = anatomy.labelled(Path(options.root), limit=options.limit)
+    record = anatomy.study(describer, samples, anatomy.BODY_PARTS)
+    text = json.dumps({**record, "fingerprint": fingerprint})
+    Path(options.weights or DEFAULT_WEIGHTS, anatomy.FILE).write_text(text + "\n", encoding="utf-8")
+    shares = record["template_attention"]["share"]
+    for name, share, auc in zip(record["names"], shares, record["presence_auc"], strict=True):
+        print(f"{name:28} presence AUC {auc}  " + "  ".join(f"{value:.2f}" for value in share))
+    print(" " * 46 + "  ".join(name[:4] for name in record["body_parts"]))
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -319,7 +373,12 @@ def _probes(options: argparse.Namespace) -> None:
 def _bench(options: argparse.Namespace) -> None:
     from reid_demo.bench import bench, machine
 
-    rows = bench(_engine(options), gallery_size=options.gallery_size)
+    if options.large is not None:
+        from reid_demo.bench_large import bench_large
+
+        rows = bench_large(_engine(options).gallery, options.large, say=lambda line: print(line, file=sys.stderr))
+    else:
+        rows = bench(_engine(options), gallery_size=options.gallery_size)
     if options.json:
         print(json.dumps(rows, indent=2))
         return

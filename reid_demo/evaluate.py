@@ -1,22 +1,23 @@
 """Benchmarks: describe, compare, measure. Uses the same describe path and similarity as the page."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from reid_demo import gallery as galleries
 from reid_demo import matching, occlude
-from reid_demo.data.datasets import load_split
+from reid_demo.data.datasets import PROBES, Benchmark, load_benchmark, read_probes
 from reid_demo.describe import Describer
-from reid_demo.errors import DatasetError
+from reid_demo.errors import DatasetError, ImageError
 from reid_demo.images import read_image
 from reid_demo.metrics import rank_metrics
-from reid_demo.records import Descriptor, ImageRecord, Occlusion, Scoring
+from reid_demo.records import ImageRecord, Occlusion, Scoring
+from reid_demo.rerank import K1, K2, WEIGHT, rerank
 
-DATASETS = ("market1501", "gallery")
-PROBE_KINDS = ("whole", "occluded", "partial")
+DATASETS = (*PROBES, "gallery")
+GALLERY_PROBES = ("whole", "occluded", "partial")
+RANKS = (1, 3, 5, 10)
 
 
 def evaluate(
@@ -26,65 +27,111 @@ def evaluate(
     *,
     scoring: Scoring = Scoring(),
     occlusion: Occlusion | None = None,
-    probes: str = "whole",
+    probes: str | None = None,
+    reranked: bool = False,
 ) -> dict:
     """Measure a network on a data set.
 
     Args:
         describer: the network.
-        dataset: `market1501` (its layout, or `synthetic` in that layout) or `gallery` (a gallery and its probes).
+        dataset: one of `DATASETS`: a layout of `load_benchmark`, or `gallery` (a gallery and the probes it ships; the
+            same person and camera are excluded where both cameras are known).
         root: the data set's or the gallery's folder.
         scoring: which similarity.
         occlusion: hides part of every query.
-        probes: for `gallery`, which of its probes.
+        probes: which probe set of the data set; default: the one that its protocol means.
+        reranked: rank by k-reciprocal re-ranking of all queries and gallery images together.
 
     Returns:
-        `dataset, protocol, num_query, num_gallery, rank1, rank3, rank5, rank10, mAP, mINP`; fractions.
+        `dataset, protocol, num_query, num_gallery, rank1, rank3, rank5, rank10, mAP, mINP`; fractions. `num_query`
+        counts the queries that have a right answer.
+
+    Raises:
+        DatasetError: the root is not as its layout says, an image cannot be read, or no query has a right answer; the
+            message names the path.
+        OcclusionError: no such occlusion or fill.
     """
-    if dataset in ("market1501", "synthetic"):
-        queries = load_split(root, "query")
-        images = load_split(root, "bounding_box_test")
-    elif dataset == "gallery":
-        queries = _gallery_probes(root, probes)
-        images = galleries.load(root).records
+    root = Path(root)
+    if occlusion is not None:
+        occlude.check(occlusion)
+    if dataset == "gallery":
+        benchmark, q_root = _gallery_benchmark(root, probes or "whole"), root / "probes"
+    elif dataset in PROBES:
+        benchmark, q_root = load_benchmark(dataset, root, probes), root
     else:
-        raise DatasetError(f"Unknown data set {dataset!r}; choose one of {', '.join((*DATASETS, 'synthetic'))}.")
-    q_root = root / "probes" if dataset == "gallery" else root
-    pictures = (read_image(q_root / record.path) for record in queries)
+        raise DatasetError(f"Unknown data set {dataset!r}; choose one of {', '.join(DATASETS)}.")
+    queries, images = benchmark.queries, benchmark.gallery
+    # An unknown id is nobody else's, an unknown camera no other's.
+    pids = [_column(rows, "pid", unknown) for rows, unknown in ((queries, -2), (images, -3))]
+    camids = [_column(rows, "camid", unknown) for rows, unknown in ((queries, -2), (images, -3))]
+    if not np.isin(pids[0], pids[1]).any():
+        raise DatasetError(f"No query of {root} has a right answer in its gallery; check the ids in the file names.")
+
+    pictures = _pictures(q_root, queries)
     if occlusion is not None:
         pictures = (occlude.apply(picture, [occlusion]) for picture in pictures)
-    q_parts, q_presence = _stack(list(describer.describe_stream(pictures)))
-    g_parts, g_presence = _stack(list(describer.describe_paths(root / record.path for record in images)))
-    similarity = matching.similarity_matrix(q_parts, q_presence, g_parts, g_presence, scoring)
-    result = rank_metrics(similarity, *_column(queries, images, "pid"), *_column(queries, images, "camid"))
+    q_parts, q_presence = _describe(describer, pictures)
+    g_parts, g_presence = _describe(describer, _pictures(root, images))
+    if reranked:
+        parts, presence = np.concatenate([q_parts, g_parts]), np.concatenate([q_presence, g_presence])
+        similarity = _reranked(parts, presence, len(queries), scoring)
+    else:
+        similarity = matching.similarity_matrix(q_parts, q_presence, g_parts, g_presence, scoring)
+    try:
+        result = rank_metrics(similarity, *pids, *camids, exclude_same_camera=benchmark.exclude_same_camera)
+    except DatasetError as error:
+        raise DatasetError(f"{error} The data set is {root}.") from error
     cmc = result["cmc"]
-    hidden = f", {occlusion.kind} of every query filled with {occlusion.fill}" if occlusion else ""
-    kind = f", {probes} probes" if dataset == "gallery" else ""
     how = "part-aware" if scoring.part_aware else "cosine" + (", adaptive weights" if scoring.adaptive else "")
+    hidden = f", {occlusion.kind} of every query filled with {occlusion.fill}" if occlusion else ""
+    again = f", k-reciprocal re-ranking (k1 {K1}, k2 {K2}, lambda {WEIGHT})" if reranked else ""
     return {
         "dataset": dataset,
-        "protocol": f"same person and camera excluded, {how}{kind}{hidden}",
+        "protocol": f"{benchmark.protocol}, {how}{hidden}{again}",
         "num_query": result["num_query"],
         "num_gallery": len(images),
-        **{f"rank{k}": round(float(cmc[k - 1]), 4) for k in (1, 3, 5, 10)},
+        **{f"rank{k}": round(float(cmc[k - 1]), 4) for k in RANKS},
         "mAP": round(result["mAP"], 4),
         "mINP": round(result["mINP"], 4),
     }
 
 
-def _gallery_probes(root: Path, kind: str) -> list[ImageRecord]:
-    if kind not in PROBE_KINDS:
-        raise DatasetError(f"Unknown probes {kind!r}; choose one of {', '.join(PROBE_KINDS)}.")
-    listing = root / "probes" / "probes.jsonl"
-    if not listing.is_file():
-        raise DatasetError(f"The gallery has no {listing.name}; make it with `python -m reid_demo probes`.")
-    rows = [json.loads(line) for line in listing.read_text(encoding="utf-8").splitlines()]
-    return [ImageRecord(row["path"], row["pid"], row["camid"]) for row in rows if row["kind"] == kind]
+def _gallery_benchmark(root: Path, probes: str) -> Benchmark:
+    if probes not in GALLERY_PROBES:
+        raise DatasetError(f"Unknown probes {probes!r}; choose one of {', '.join(GALLERY_PROBES)}.")
+    queries = [ImageRecord(row["path"], row["pid"], row["camid"]) for row in read_probes(root) if row["kind"] == probes]
+    if not queries:
+        raise DatasetError(f"The listing {root / 'probes' / 'probes.jsonl'} has no {probes} probe.")
+    return Benchmark(queries, galleries.load(root).records, True, f"{probes} probes, same person and camera excluded")
 
 
-def _stack(descriptors: Sequence[Descriptor]) -> tuple[np.ndarray, np.ndarray]:
-    return np.stack([d.parts for d in descriptors]), np.stack([d.presence for d in descriptors])
+def _pictures(root: Path, records: Sequence[ImageRecord]) -> Iterator[np.ndarray]:
+    for record in records:
+        try:
+            yield read_image(root / record.path)
+        except ImageError as error:
+            raise DatasetError(f"The image {root / record.path} cannot be used: {error}") from error
 
 
-def _column(queries: Sequence[ImageRecord], images: Sequence[ImageRecord], name: str) -> tuple[np.ndarray, np.ndarray]:
-    return tuple(np.array([-2 if (v := getattr(r, name)) is None else v for r in rows]) for rows in (queries, images))
+def _describe(describer: Describer, pictures: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Give parts `(M, P+1, D)` and presence `(M, P)`; the attention maps are not kept."""
+    kept = [(d.parts, d.presence) for d in describer.describe_stream(pictures)]
+    return np.stack([parts for parts, _ in kept]), np.stack([presence for _, presence in kept])
+
+
+def _reranked(parts: np.ndarray, presence: np.ndarray, num_query: int, scoring: Scoring) -> np.ndarray:
+    if scoring.part_aware:
+
+        def rows(start: int, stop: int) -> np.ndarray:
+            return matching.similarity_matrix(parts[start:stop], presence[start:stop], parts, presence, scoring)
+    else:
+        vectors = matching.unit_vectors(parts, presence, scoring)
+
+        def rows(start: int, stop: int) -> np.ndarray:
+            return vectors[start:stop] @ vectors.T
+
+    return rerank(rows, num_query, len(parts))
+
+
+def _column(records: Sequence[ImageRecord], name: str, unknown: int) -> np.ndarray:
+    return np.array([unknown if (value := getattr(record, name)) is None else value for record in records])

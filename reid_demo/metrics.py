@@ -18,23 +18,27 @@ def rank_metrics(
     """Give CMC, mAP and mINP of a benchmark.
 
     Args:
-        similarity: `(Q, G)`, higher is closer; equal values keep the gallery's order.
+        similarity: `(Q, G)`, finite, higher is closer; equal values keep the gallery's order.
         q_pids: `(Q,)`.
         g_pids: `(G,)`; -1 is junk and left out of every list.
         q_camids: `(Q,)`.
         g_camids: `(G,)`.
         exclude_same_camera: leave out gallery images of the query's person under its own camera (Market-1501).
-        max_rank: length of the CMC curve.
+        max_rank: length of the CMC curve; it may pass the size of the gallery.
 
     Returns:
-        `cmc` `(max_rank,)`, `mAP`, `mINP` as fractions, and `num_query`, the queries with at least one right answer.
+        `cmc` `(max_rank,)`, `mAP`, `mINP` as fractions, and `num_query`, the queries with at least one right answer;
+        the means are over these. `cmc[k - 1]` is R-k. A query's AP is the mean, over its right answers, of the share
+        of right answers down to each; its INP is their number divided by the rank of the last.
 
     Raises:
-        ShapeError: lengths differ.
+        ShapeError: lengths differ, or a similarity is not finite.
         DatasetError: no query has a right answer.
     """
     if similarity.shape != (len(q_pids), len(g_pids)) or len(q_camids) != len(q_pids) or len(g_camids) != len(g_pids):
         raise ShapeError(f"similarity {similarity.shape} does not fit {len(q_pids)} queries and {len(g_pids)} images.")
+    if not np.isfinite(similarity).all():
+        raise ShapeError("A similarity is not finite; the network's descriptors are broken.")
     curves, precisions, penalties = [], [], []
     for row, pid, camid in zip(similarity, q_pids, q_camids, strict=True):
         keep = g_pids != -1

@@ -31,6 +31,28 @@ def test_junk_is_left_out_and_distractors_stay():
     assert run([[0.9, 0.8]], [1], [0, 1], [1], [2, 2])["cmc"][0] == 0
 
 
+def test_every_number_of_two_queries_by_hand():
+    # query A: right at ranks 2, 4 and 6 of 6; query B: its one right answer at rank 5
+    similarity = [[0.9, 0.8, 0.7, 0.6, 0.5, 0.4], [0.5, 0.9, 0.8, 0.7, 0.6, 0.4]]
+    result = run(similarity, [1, 2], [2, 1, 3, 1, 4, 1], [1, 1], [2] * 6)
+    assert result["cmc"].tolist() == [0, 0.5, 0.5, 0.5, 1, 1, 1, 1, 1, 1]
+    assert result["mAP"] == pytest.approx(((1 / 2 + 2 / 4 + 3 / 6) / 3 + 1 / 5) / 2)
+    assert result["mINP"] == pytest.approx((3 / 6 + 1 / 5) / 2)
+    assert result["num_query"] == 2
+
+
+def test_ranks_past_the_gallery_and_beyond_the_curve():
+    assert run([[0.9, 0.8]], [1], [2, 1], [1], [2, 2])["cmc"].tolist() == [0] + [1] * 9
+    late = run([[12 - i for i in range(12)]], [1], [2] * 11 + [1], [1], [2] * 12)
+    assert late["cmc"].tolist() == [0] * 10 and late["mINP"] == pytest.approx(1 / 12)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_broken_similarities_are_refused(value):
+    with pytest.raises(ShapeError, match="not finite"):
+        run([[0.9, value]], [1], [2, 1], [1], [2, 2])
+
+
 def test_ties_keep_the_order_of_the_gallery():
     assert run([[0.5, 0.5]], [1], [2, 1], [1], [2, 2])["cmc"][:2].tolist() == [0, 1]
 

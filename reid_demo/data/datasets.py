@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from reid_demo.errors import DatasetError
@@ -10,6 +11,28 @@ from reid_demo.records import ImageRecord
 MARKET_NAME = re.compile(r"^(-?\d+)_c(\d+)")  # 0002_c1s1_000451_03.jpg
 CAMERA_NAME = re.compile(r"_c(\d+)")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+SPLITS = {"bounding_box_train", "bounding_box_test", "query"}
+
+# Benchmarks, and the probe sets of each; the first is the one that its protocol means.
+PROBES = {
+    "market1501": ("whole",),
+    "synthetic": ("whole", "occluded", "partial"),
+    "occluded_reid": ("occluded",),
+    "partial_reid": ("partial", "occluded"),
+    "partial_ilids": ("partial",),
+    "folder": ("whole",),
+}
+_QUERY_FOLDERS = {"whole": "query", "occluded": "query_occluded", "partial": "query_partial"}
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Queries and gallery of a data set, and its protocol."""
+
+    queries: list[ImageRecord]
+    gallery: list[ImageRecord]
+    exclude_same_camera: bool  # leave out gallery images of the query's person under the query's camera
+    protocol: str  # in words
 
 
 def load_split(root: Path, split: str) -> list[ImageRecord]:
@@ -18,19 +41,17 @@ def load_split(root: Path, split: str) -> list[ImageRecord]:
     Raises:
         DatasetError: the folder is missing, empty, or holds names of another form.
     """
-    folder = root / split
-    if not folder.is_dir():
-        raise DatasetError(f"The folder {split!r} is missing under {root.name!r}; the Market-1501 layout needs it.")
+    folder = _folder(root, split)
     records = []
     for path in sorted(folder.glob("*.jpg")):
         found = MARKET_NAME.match(path.name)
         if not found:
-            raise DatasetError(f"{split}/{path.name} is not named like 0002_c1s1_000451_03.jpg.")
+            raise DatasetError(f"The file {path} is not named like 0002_c1s1_000451_03.jpg; rename or remove it.")
         pid, camid = int(found.group(1)), int(found.group(2))
         if pid != -1:
             records.append(ImageRecord(f"{split}/{path.name}", pid, camid))
     if not records:
-        raise DatasetError(f"The folder {split!r} under {root.name!r} holds no .jpg images.")
+        raise DatasetError(f"The folder {folder} holds no .jpg images.")
     return records
 
 
@@ -53,7 +74,7 @@ def load_train(dataset: str, root: Path) -> list[ImageRecord]:
         raise DatasetError(f"Cannot train on {dataset!r}; choose market1501, synthetic or folder.")
     people = [record for record in records if record.pid is not None and record.pid > 0]
     if not people:
-        raise DatasetError(f"{root.name!r} holds no image of a known person to train on.")
+        raise DatasetError(f"The folder {root} holds no image of a known person to train on.")
     return people
 
 
@@ -62,9 +83,9 @@ def load_folder(root: Path) -> list[ImageRecord]:
 
     A file name of the form `..._cN...` gives the camera; without it the camera is not known.
     """
-    if not root.is_dir():
-        raise DatasetError(f"The folder {root.name!r} does not exist.")
-    folders = sorted(path for path in root.iterdir() if path.is_dir())
+    folders = sorted(path for path in _folder(root).iterdir() if path.is_dir())
+    if SPLITS & {folder.name for folder in folders}:
+        raise DatasetError(f"The folder {root} has the layout of Market-1501; name the data set market1501.")
     records = []
     for pid, folder in enumerate(folders, start=1):
         for path in _images(folder):
@@ -75,34 +96,61 @@ def load_folder(root: Path) -> list[ImageRecord]:
             found = MARKET_NAME.match(path.name)
             if not found:
                 raise DatasetError(
-                    f"{path.name} is not named like 0002_c1s1_000451_03.jpg; use one sub-folder a person."
+                    f"The file {path} is not named like 0002_c1s1_000451_03.jpg; use one sub-folder a person."
                 )
             if int(found.group(1)) != -1:
                 records.append(ImageRecord(path.name, int(found.group(1)), int(found.group(2))))
     if not records:
-        raise DatasetError(f"The folder {root.name!r} holds no images.")
+        raise DatasetError(f"The folder {root} holds no images.")
     return records
 
 
-def load_benchmark(dataset: str, root: Path, probes: str = "partial") -> tuple[list[ImageRecord], list[ImageRecord]]:
-    """Give queries and gallery of an occluded or partial benchmark; cameras are not known, so none is excluded.
+def load_benchmark(dataset: str, root: Path, probes: str | None = None) -> Benchmark:
+    """Read queries and gallery as the protocol of a data set pairs them.
 
     Args:
-        dataset: `occluded_reid` (`occluded_body_images/NNN/*`, `whole_body_images/NNN/*`), `partial_reid`
-            (`partial_body_images`, `occluded_body_images`, `whole_body_images`, files `001_001.jpg`) or
-            `partial_ilids` (`Probe/1.jpg`, `Gallery/1.jpg`).
+        dataset: one of `PROBES`.
+            `market1501`: `query/` against `bounding_box_test/`, the same person and camera excluded.
+            `synthetic`: the same layout and rule; `query_occluded/` and `query_partial/` are further probe sets.
+            `occluded_reid`: `occluded_body_images/NNN/*` against `whole_body_images/NNN/*`.
+            `partial_reid`: `partial_body_images/NNN_*` (or `occluded_body_images`) against `whole_body_images/NNN_*`.
+            `partial_ilids`: `Probe/NNN*` against `Gallery/NNN*`. These three exclude nothing: they name no cameras.
+            `folder`: as `load_folder`. The first image by name of every person of two or more is a query, all other
+            images are the gallery. If every name states a camera, the same person and camera are excluded.
         root: its folder.
-        probes: for `partial_reid`, `partial` or `occluded`.
+        probes: which probe set; default: the first that `PROBES` lists.
+
+    Raises:
+        DatasetError: an unknown data set or probe set, or a root that is not as its layout says.
     """
-    if dataset == "occluded_reid":
-        return tuple(_numbered(root, f"{kind}_body_images", deep=True) for kind in ("occluded", "whole"))
-    if dataset == "partial_reid":
-        if probes not in ("partial", "occluded"):
-            raise DatasetError(f"Partial-REID has the probes partial and occluded, not {probes!r}.")
-        return tuple(_numbered(root, f"{kind}_body_images", deep=False) for kind in (probes, "whole"))
+    if dataset not in PROBES:
+        raise DatasetError(f"Unknown data set {dataset!r}; choose one of {', '.join(PROBES)}.")
+    probes = probes or PROBES[dataset][0]
+    if probes not in PROBES[dataset]:
+        raise DatasetError(f"The data set {dataset} has the probes {', '.join(PROBES[dataset])}, not {probes!r}.")
+    if dataset in ("market1501", "synthetic"):
+        queries, gallery = load_split(root, _QUERY_FOLDERS[probes]), load_split(root, "bounding_box_test")
+        return Benchmark(queries, gallery, True, f"{probes} queries, same person and camera excluded")
+    if dataset == "folder":
+        return _split_folder(load_folder(root))
     if dataset == "partial_ilids":
-        return _numbered(root, "Probe", deep=False), _numbered(root, "Gallery", deep=False)
-    raise DatasetError(f"Unknown benchmark {dataset!r}; choose occluded_reid, partial_reid or partial_ilids.")
+        queries, gallery = _numbered(root, "Probe", deep=False), _numbered(root, "Gallery", deep=False)
+    else:
+        deep = dataset == "occluded_reid"
+        queries, gallery = (_numbered(root, f"{kind}_body_images", deep=deep) for kind in (probes, "whole"))
+    return Benchmark(queries, gallery, False, f"{probes} queries, whole gallery, nothing excluded")
+
+
+def _split_folder(records: list[ImageRecord]) -> Benchmark:
+    by_person: dict[int, list[ImageRecord]] = {}
+    for record in records:
+        by_person.setdefault(record.pid, []).append(record)
+    queries = [rows[0] for pid, rows in sorted(by_person.items()) if pid > 0 and len(rows) > 1]
+    chosen = {record.path for record in queries}
+    cameras = all(record.camid is not None for record in records)
+    rule = "same person and camera excluded" if cameras else "nothing excluded"
+    gallery = [record for record in records if record.path not in chosen]
+    return Benchmark(queries, gallery, cameras, f"first image of each person is the query, {rule}")
 
 
 def read_probes(gallery_folder: Path) -> list[dict]:
@@ -115,26 +163,35 @@ def read_probes(gallery_folder: Path) -> list[dict]:
     try:
         return [json.loads(line) for line in listing.read_text(encoding="utf-8").splitlines()]
     except FileNotFoundError as error:
-        raise DatasetError(f"The gallery has no {listing.name}; make it with `python -m reid_demo probes`.") from error
+        raise DatasetError(f"There is no {listing}; make it with `python -m reid_demo probes`.") from error
     except ValueError as error:
         raise DatasetError(f"The listing {listing.name} of the gallery's probes is damaged: {error}") from error
 
 
+def _folder(root: Path, name: str = "") -> Path:
+    """Give a folder of a data set that must be there."""
+    root = Path(root)
+    if not root.is_dir():
+        raise DatasetError(f"The data set's folder {root} does not exist.")
+    if not (root / name).is_dir():
+        raise DatasetError(f"The folder {root / name} is missing; the data set's layout needs it.")
+    return root / name
+
+
 def _numbered(root: Path, name: str, deep: bool) -> list[ImageRecord]:
     """Read images whose pid is the leading number of their folder (`deep`) or of their own name."""
-    folder = root / name
-    if not folder.is_dir():
-        raise DatasetError(f"The folder {name!r} is missing under {root.name!r}; the data set's layout needs it.")
+    folder = _folder(root, name)
     places = sorted(path for path in folder.iterdir() if path.is_dir()) if deep else [folder]
     records = []
     for place in places:
         for path in _images(place):
             number = re.match(r"\d+", place.name if deep else path.name)
             if not number:
-                raise DatasetError(f"{path.relative_to(root)} has no person number at the start of its name.")
+                raise DatasetError(f"The path {path} has no person number at the start of its name.")
             records.append(ImageRecord(path.relative_to(root).as_posix(), int(number.group())))
     if not records:
-        raise DatasetError(f"The folder {name!r} under {root.name!r} holds no images.")
+        wanted = folder / "001" if deep else folder
+        raise DatasetError(f"There are no images in {folder}; the layout expects some such as {wanted / '001_01.jpg'}.")
     return sorted(records, key=lambda record: record.path)
 
 

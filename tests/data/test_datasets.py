@@ -54,26 +54,38 @@ def test_occluded_reid(tmp_path):
         "whole_body_images/001/001_01.tif",
         "whole_body_images/002/1.tif",
     )
-    queries, gallery = load_benchmark("occluded_reid", tmp_path)
-    assert ids(queries) == [("occluded_body_images/001/001_01.tif", 1, None)]
-    assert [r.pid for r in gallery] == [1, 2]
+    found = load_benchmark("occluded_reid", tmp_path)
+    assert ids(found.queries) == [("occluded_body_images/001/001_01.tif", 1, None)]
+    assert [r.pid for r in found.gallery] == [1, 2] and not found.exclude_same_camera
 
 
 def test_partial_reid_probes_by_name(tmp_path):
     for kind in ("partial", "occluded", "whole"):
         touch(tmp_path, f"{kind}_body_images/001_001.jpg", f"{kind}_body_images/060_002.jpg")
-    queries, gallery = load_benchmark("partial_reid", tmp_path)
-    assert [r.pid for r in queries] == [1, 60] and queries[0].path.startswith("partial")
-    assert load_benchmark("partial_reid", tmp_path, "occluded")[0][0].path.startswith("occluded")
-    assert gallery[0].path.startswith("whole")
+    found = load_benchmark("partial_reid", tmp_path)
+    assert [r.pid for r in found.queries] == [1, 60] and found.queries[0].path.startswith("partial")
+    assert load_benchmark("partial_reid", tmp_path, "occluded").queries[0].path.startswith("occluded")
+    assert found.gallery[0].path.startswith("whole")
     with pytest.raises(DatasetError, match="whole"):
         load_benchmark("partial_reid", tmp_path, "whole")
 
 
 def test_partial_ilids(tmp_path):
     touch(tmp_path, "Probe/1.jpg", "Probe/119.jpg", "Gallery/1.jpg", "Gallery/119.jpg")
-    queries, gallery = load_benchmark("partial_ilids", tmp_path)
-    assert [r.pid for r in queries] == [r.pid for r in gallery] == [1, 119]
+    found = load_benchmark("partial_ilids", tmp_path)
+    assert [r.pid for r in found.queries] == [r.pid for r in found.gallery] == [1, 119]
+
+
+def test_a_folder_asks_with_the_first_image_of_each_person(tmp_path):
+    touch(tmp_path, "anna/1.png", "anna/2.png", "anna/3.png", "ben/1.png", "cleo/1.png", "cleo/2.png")
+    found = load_benchmark("folder", tmp_path)
+    assert ids(found.queries) == [("anna/1.png", 1, None), ("cleo/1.png", 3, None)]
+    assert [r.path for r in found.gallery] == ["anna/2.png", "anna/3.png", "ben/1.png", "cleo/2.png"]
+    assert not found.exclude_same_camera
+    flat = touch(tmp_path / "flat", *(f"000{n}_c{c}s1_1.jpg" for n in (0, 4) for c in (1, 2)))
+    found = load_benchmark("folder", flat)
+    assert ids(found.queries) == [("0004_c1s1_1.jpg", 4, 1)]  # a distractor asks nothing
+    assert [r.pid for r in found.gallery] == [0, 0, 4] and found.exclude_same_camera
 
 
 def test_faults_name_what_was_expected(tmp_path):
@@ -81,7 +93,7 @@ def test_faults_name_what_was_expected(tmp_path):
         load_train("market1501", tmp_path)
     with pytest.raises(DatasetError, match="Probe"):
         load_benchmark("partial_ilids", tmp_path)
-    with pytest.raises(DatasetError, match="Unknown benchmark"):
+    with pytest.raises(DatasetError, match="Unknown data set"):
         load_benchmark("duke", tmp_path)
     with pytest.raises(DatasetError, match="0002_c1s1"):
         load_split(touch(tmp_path, "query/photo.jpg"), "query")
@@ -94,3 +106,5 @@ def test_faults_name_what_was_expected(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match="no images"):
         load_folder(tmp_path / "empty")
+    with pytest.raises(DatasetError, match="market1501"):
+        load_folder(tmp_path)  # holds query/
