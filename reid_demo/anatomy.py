@@ -3,8 +3,9 @@
 Only a rendered person has a mask for each body part, so this is measured there; names on the page come from it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,7 +13,10 @@ import numpy as np
 from reid_demo import occlude
 from reid_demo.describe import Describer
 from reid_demo.errors import DatasetError, ShapeError
+from reid_demo.images import read_image
 from reid_demo.records import Descriptor
+from reid_demo.synthetic.truth import PARTS as BODY_PARTS
+from reid_demo.synthetic.truth import read_truth
 
 FILE = "parts.json"
 BACKGROUND = "background"
@@ -27,6 +31,24 @@ class Labelled:
 
     image: np.ndarray  # (H, W, 3) uint8 RGB
     masks: np.ndarray  # (K, H, W) bool, the visible pixels of each body part
+
+
+def labelled(root: Path, split: str = "bounding_box_test", limit: int = 400) -> Iterator[Labelled]:
+    """Read up to `limit` images of a synthetic data set, evenly taken, with the masks of `BODY_PARTS`.
+
+    Raises:
+        SyntheticError: there is no ground truth.
+    """
+    rows = [truth for truth in read_truth(root / "truth.jsonl.gz") if truth.image.startswith(split + "/")]
+    for truth in rows[:: max(1, len(rows) // limit)][:limit]:
+        image = read_image(root / truth.image)
+        size = (image.shape[1], image.shape[0])
+        masks = np.zeros((len(BODY_PARTS), *image.shape[:2]), bool)
+        for mask, name in zip(masks, BODY_PARTS, strict=True):
+            if name in truth.masks:
+                small = truth.masks[name].astype(np.uint8)
+                mask[:] = cv2.resize(small, size, interpolation=cv2.INTER_NEAREST).astype(bool)
+        yield Labelled(image, masks)
 
 
 def study(describer: Describer, samples: Iterable[Labelled], body_parts: Sequence[str]) -> dict:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from figures import draw_person
 from PIL import Image
 
 from reid_demo import checkpoint, gallery
@@ -12,18 +13,6 @@ from reid_demo.engine import Engine, Example
 from reid_demo.images import read_image
 from reid_demo.model import build_model
 from reid_demo.records import ImageRecord
-
-
-def draw_person(pid: int, camid: int, height: int = 128, width: int = 64) -> np.ndarray:
-    """Draw a figure whose colours depend on the pid and whose background and noise depend on the camera."""
-    person, place = np.random.default_rng(pid), np.random.default_rng(1000 * camid + pid)
-    image = np.full((height, width, 3), place.integers(60, 200), np.uint8)
-    image = (image + place.normal(0, 6, image.shape)).clip(0, 255).astype(np.uint8)
-    left, right = width // 4, width - width // 4
-    bands = ((0.05, 0.2), (0.2, 0.55), (0.55, 0.92))
-    for top, bottom in bands:
-        image[int(top * height) : int(bottom * height), left:right] = person.integers(0, 256, 3)
-    return image
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
-from conftest import draw_person
+from figures import draw_person
+from PIL import Image
 
 from reid_demo import anatomy
 from reid_demo.config import MEAN_GREY
-from reid_demo.errors import DatasetError, ShapeError
+from reid_demo.errors import DatasetError, ShapeError, SyntheticError
+from reid_demo.synthetic.truth import GRID, Truth, to_line, write_truth
 
 NAMES = ("head", "left_arm", "background")
 
@@ -83,3 +85,22 @@ def test_a_study_of_a_real_network(tiny_describer):
     assert all(0 <= value <= 1 for value in found["presence_auc"])
     with pytest.raises(DatasetError, match="No image"):
         anatomy.study(tiny_describer, [], ("head",))
+
+
+def test_images_of_a_synthetic_data_set_come_with_their_masks(tmp_path):
+    (tmp_path / "bounding_box_test").mkdir()
+    Image.fromarray(draw_person(1, 1)).save(tmp_path / "bounding_box_test" / "20001_c1s1_000001_00.png")
+    mask = np.zeros(GRID, bool)
+    mask[:16] = True
+    row = Truth(
+        "bounding_box_test/20001_c1s1_000001_00.png", 20001, 1, 1, 1, "street", "walk", 0.0, {"height_m": 3.0},
+        (0.0, 0.0, 64.0, 128.0), (), {"torso": 1.0}, {"torso": mask}, 1.0,
+    )  # fmt: skip
+    write_truth(tmp_path / "truth.jsonl.gz", [to_line(row)])
+    (sample,) = anatomy.labelled(tmp_path)
+    torso = sample.masks[anatomy.BODY_PARTS.index("torso")]
+    height = len(sample.image)
+    assert torso[: height // 4].all() and not torso[height // 4 :].any()
+    assert sample.masks.sum() == torso.sum() and sample.masks.shape[1:] == sample.image.shape[:2]
+    with pytest.raises(SyntheticError, match="synthesize"):
+        list(anatomy.labelled(tmp_path / "absent"))

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from conftest import draw_person
+from figures import draw_person
 
 from reid_demo.config import BACKBONES, variant
 from reid_demo.describe import Describer, for_inference

@@ -3,7 +3,7 @@
 import fcntl
 
 import pytest
-from conftest import draw_person
+from figures import draw_person
 from PIL import Image
 
 from reid_demo import checkpoint, gallery

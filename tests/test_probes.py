@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from conftest import draw_person
+from figures import draw_person
 from PIL import Image
 
 from reid_demo import gallery

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import draw_person
+from figures import draw_person
 from PIL import Image
 
 from reid_demo import checkpoint, distill

@@ -9,8 +9,8 @@ from scipy.sparse import csr_matrix
 
 from reid_demo.synthetic.assets import Assets
 from reid_demo.synthetic.geometry import averaging, incidence, normals, quads_to_triangles
+from reid_demo.synthetic.truth import PARTS
 
-PARTS = ("head", "torso", "left_arm", "right_arm", "left_leg", "right_leg", "feet", "carried")
 PART = {name: i + 1 for i, name in enumerate(PARTS)}  # 0 is "no part" in an id picture
 ANCESTRIES = ("african", "asian", "caucasian")
 

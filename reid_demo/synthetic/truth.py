@@ -14,6 +14,7 @@ import numpy as np
 
 from reid_demo.errors import SyntheticError
 
+PARTS = ("head", "torso", "left_arm", "right_arm", "left_leg", "right_leg", "feet", "carried")
 GRID = (64, 32)  # rows and columns of the masks, over the whole image
 
 

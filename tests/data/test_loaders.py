@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import draw_person
+from figures import draw_person
 from PIL import Image
 
 from reid_demo.config import TrainConfig

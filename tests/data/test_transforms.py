@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from conftest import draw_person
+from figures import draw_person
 
 from reid_demo.config import TrainConfig
 from reid_demo.data.transforms import augment, random_occlusion
