@@ -27,10 +27,17 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     option("gallery", "folder of a gallery made by `python -m reid_demo index`")
     option("device", "cpu, cuda or cuda:N; the best one by default")
     option("host", "address to listen on; Gradio's own default otherwise")
-    option("port", "port to listen on; Gradio's own default otherwise", type=int)
+    option("port", "port to listen on; Gradio's own default otherwise", type=_port)
     share = os.environ.get("REID_DEMO_SHARE", "").lower() in ("1", "true", "yes")
     parser.add_argument("--share", action="store_true", default=share, help="public link (or REID_DEMO_SHARE=1)")
     return parser.parse_args(arguments)
+
+
+def _port(value: str) -> int:
+    """Read a port; argparse turns the error into one sentence."""
+    if not value.isdigit() or not 0 < int(value) < 65536:
+        raise argparse.ArgumentTypeError(f"a port is a number from 1 to 65535 (flag or REID_DEMO_PORT), not {value!r}")
+    return int(value)
 
 
 def main(arguments: list[str] | None = None) -> None:

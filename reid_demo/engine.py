@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -13,7 +13,7 @@ from reid_demo import explain as explanations
 from reid_demo import gallery as galleries
 from reid_demo.config import variant_name
 from reid_demo.describe import Describer
-from reid_demo.errors import GalleryError
+from reid_demo.errors import GalleryError, WeightsError
 from reid_demo.gallery import Gallery
 from reid_demo.images import read_image
 from reid_demo.records import Descriptor, Explanation, Match, Occlusion, Scoring, WhatIf
@@ -21,6 +21,25 @@ from reid_demo.records import Descriptor, Explanation, Match, Occlusion, Scoring
 PROJECT = Path(__file__).resolve().parent.parent
 DEFAULT_WEIGHTS = PROJECT / "weights" / "dpti-r18-first"
 DEFAULT_GALLERY = PROJECT / "gallery_data"
+UNTRAINED = "These weights are untrained: nothing shown here means anything."
+WEIGHINGS = {  # name -> changes of a `Scoring`
+    "plain": {"adaptive": False, "part_aware": False},
+    "adaptive": {"adaptive": True, "part_aware": False},
+    "part_aware": {"adaptive": False, "part_aware": True},
+}
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What the makers of weights say of them: `quality.json` of the weights folder."""
+
+    trained: bool = True
+    note: str = ""  # one sentence on their limits
+
+    @property
+    def warning(self) -> str:
+        """One or two sentences to show beside every result; empty where there is nothing to warn of."""
+        return self.note if self.trained else f"{UNTRAINED} {self.note}".strip()
 
 
 @dataclass(frozen=True)
@@ -32,6 +51,7 @@ class Example:
     pid: int | None
     camid: int | None
     kind: str  # whole, occluded, partial, or absent: the person is not in the gallery
+    featured: bool = True  # offered on the page; the others serve sets of what-ifs
 
 
 class Engine:
@@ -47,15 +67,20 @@ class Engine:
         part_names: Sequence[str] | None = None,
         examples: Sequence[Example] = (),
         cutouts: occlude.Cutouts | None = None,
+        quality: Quality = Quality(),
     ) -> None:
-        """Join what `load` read."""
+        """Join what `load` read; `examples` are all shipped probes, of which the page shows the featured ones."""
         self.describer = describer
         self.gallery = gallery
         self.weights_name = weights_name
         self.card = card
         config = describer.model.config
         self.part_names = tuple(part_names or (f"part {i + 1}" for i in range(config.parts)))
-        self.examples = list(examples)
+        self.probes = list(examples)
+        self.examples = [example for example in self.probes if example.featured]
+        self.trained, self.warning = quality.trained, quality.warning
+        self.pids = np.array([-2 if r.pid is None else r.pid for r in gallery.records])  # (G,) -2: not known
+        self.camids = np.array([-2 if r.camid is None else r.camid for r in gallery.records])  # (G,)
         self.cutouts = cutouts or {}
         self.variant = variant_name(config)
         self.default_scoring = Scoring(adaptive=config.adaptive_weighting)
@@ -82,6 +107,7 @@ class Engine:
             part_names=json.loads(names.read_text(encoding="utf-8"))["names"] if names.is_file() else None,
             examples=_read_examples(folder / "probes"),
             cutouts=_read_cutouts(folder / "occluders"),
+            quality=_read_quality(weights / "quality.json"),
         )
 
     @property
@@ -126,7 +152,32 @@ class Engine:
         """Mark the gallery images, `(G,)` bool, of one person under one camera."""
         if pair is None:
             return None
-        return np.array([(r.pid, r.camid) == tuple(pair) for r in self.gallery.records])
+        return (self.pids == pair[0]) & (self.camids == pair[1])
+
+    def right_matches(self, pid: int | None, exclude_same_camera: tuple[int, int] | None = None) -> np.ndarray:
+        """Give the gallery rows, `(R,)` int, of a person; none where the identity is not known."""
+        if pid is None:
+            return np.zeros(0, np.int64)
+        right = self.pids == pid
+        if exclude_same_camera is not None:
+            right &= ~self._same_camera(exclude_same_camera)
+        return np.flatnonzero(right)
+
+    def compare_scorings(
+        self, probe: Descriptor, index: int, scoring: Scoring, exclude_same_camera: tuple[int, int] | None = None
+    ) -> dict[str, tuple[float, int]]:
+        """Give similarity and rank of one gallery image under each of `WEIGHINGS`, with the switches of `scoring`."""
+        self._check_index(index)
+        found = {}
+        for name, changes in WEIGHINGS.items():
+            other = replace(scoring, **changes)
+            similarity = float(self.gallery.scores(probe, other)[index])
+            found[name] = (similarity, int(self.ranks(probe, other, exclude_same_camera)[index]))
+        return found
+
+    def _check_index(self, index: int) -> None:
+        if not 0 <= index < len(self.gallery):
+            raise GalleryError(f"The gallery has no image {index}; it has {len(self.gallery)}.")
 
     def explain(self, probe: Descriptor, match: Match, scoring: Scoring | None = None) -> Explanation:
         """Split a match's similarity into terms; the match's image is described anew for its attention maps.
@@ -168,8 +219,7 @@ class Engine:
         scoring: Scoring | None = None,
     ) -> Iterator[explanations.SweepStep]:
         """Slide an occluder over the probe and watch the gallery image `index`."""
-        if not 0 <= index < len(self.gallery):
-            raise GalleryError(f"The gallery has no image {index}; it has {len(self.gallery)}.")
+        self._check_index(index)
         scoring = scoring or self.default_scoring
 
         def measure(probe: Descriptor) -> tuple[float, int]:
@@ -180,15 +230,28 @@ class Engine:
         return explanations.sweep(image, boxes, fill, self.describer.describe, measure)
 
 
+def _read_quality(path: Path) -> Quality:
+    if not path.is_file():
+        return Quality()
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        trained, note = values["trained"], values.get("note", "")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path.name} of the weights {path.parent.name!r} cannot be read: {error}.") from error
+    if not isinstance(trained, bool) or not isinstance(note, str):
+        name = path.parent.name
+        raise WeightsError(f'{path.name} of the weights {name!r} must be {{"trained": true or false, "note": "text"}}.')
+    return Quality(trained, note.strip())
+
+
 def _read_examples(folder: Path) -> list[Example]:
     listing = folder / "probes.jsonl"
     if not listing.is_file():
         return []
     rows = [json.loads(line) for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
     return [
-        Example(folder / r["path"], r["title"], r.get("pid"), r.get("camid"), r["kind"])
+        Example(folder / r["path"], r["title"], r.get("pid"), r.get("camid"), r["kind"], r.get("featured", True))
         for r in rows
-        if r.get("featured", True)
     ]
 
 

@@ -6,6 +6,7 @@ An `Occlusion` is a recipe in fractions of the image, so that it can be stored a
 import base64
 import binascii
 import io
+import json
 from collections.abc import Mapping, Sequence
 
 import cv2
@@ -29,6 +30,7 @@ BOXES: dict[str, tuple[float, float, float, float]] = {
 KINDS = (*BOXES, "random_block", "box", "brush", "person", "object", "crop")
 FILLS = ("mean_grey", "blur", "noise", "black", "inpaint")
 MIN_CROP = 16  # image px
+MAX_RECIPE = 50  # occlusions
 
 Cutouts = Mapping[str, Sequence[np.ndarray]]  # "person": list of (h, w, 4) uint8 RGBA
 
@@ -224,3 +226,32 @@ def from_dict(values: Mapping) -> Occlusion:
     occlusion = Occlusion(**{**values, "box": None if box is None else tuple(float(v) for v in box)})
     check(occlusion)
     return occlusion
+
+
+def write_recipe(occlusions: Sequence[Occlusion]) -> str:
+    """Give a list of occlusions as JSON text; keys that a kind does not use are left out."""
+    rows = []
+    for occlusion in occlusions:
+        plain = to_dict(Occlusion(occlusion.kind))
+        rows.append({k: v for k, v in to_dict(occlusion).items() if k == "kind" or v != plain[k]})
+    return json.dumps(rows, indent=1)
+
+
+def read_recipe(source: str) -> list[Occlusion]:
+    """Read what `write_recipe` wrote.
+
+    Raises:
+        OcclusionError: not JSON, not a list, or an entry that is no occlusion.
+    """
+    try:
+        rows = json.loads(source)
+    except ValueError as error:
+        raise OcclusionError("The recipe is not JSON. Use one that this page or `what-if` wrote.") from error
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+        raise OcclusionError('A recipe is a JSON list of occlusions, such as [{"kind": "lower_half"}].')
+    if len(rows) > MAX_RECIPE:
+        raise OcclusionError(f"A recipe holds at most {MAX_RECIPE} occlusions, not {len(rows)}.")
+    try:
+        return [from_dict(row) for row in rows]
+    except (TypeError, ValueError) as error:
+        raise OcclusionError("The recipe holds a value of the wrong type.") from error

@@ -99,6 +99,12 @@ def img_tag(image: np.ndarray, alt: str, *, lossless: bool = False) -> str:
     return f'<img src="data:image/{kind};base64,{uri}" alt="{html.escape(alt, quote=True)}">'
 
 
+def download_link(data: bytes, file_name: str, kind: str, words: str) -> str:
+    """Give a link that carries a file in itself, so that no file of a visitor is written on the server."""
+    uri = f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    return f'<a class="download" href="{uri}" download="{html.escape(file_name, quote=True)}">{html.escape(words)}</a>'
+
+
 def legend(low: str, middle: str, high: str) -> str:
     """Give the colour scale of `heat_overlay` as HTML, with its two ends and the place of 'uniform' in words."""
     stops = ", ".join("rgb({},{},{})".format(*_COLOURS[i]) for i in range(0, 256, 15))
@@ -110,7 +116,7 @@ def legend(low: str, middle: str, high: str) -> str:
     )
 
 
-def signed_bars(names: Sequence[str], values: np.ndarray, caption: str, total: str) -> str:
+def signed_bars(names: Sequence[str], values: np.ndarray, caption: str, total: str, *, rows_of: str = "") -> str:
     """Give signed bars around a common zero, with their numbers, as an HTML table.
 
     Args:
@@ -118,25 +124,27 @@ def signed_bars(names: Sequence[str], values: np.ndarray, caption: str, total: s
         values: `(T,)` float.
         caption: of the table.
         total: words of the last row; their number is the sum of `values`.
+        rows_of: if given, rows can be focused and carry the class `NAME NAME-i`, `i` from 0, for a style sheet.
     """
     values = np.asarray(values, np.float64)
     most = max(float(np.abs(values).max(initial=0)), 1e-6)
     zero = 100 * most / (2 * most) if (values < 0).any() else 0
     room = 100 - zero
+    hook = f' class="{rows_of} {rows_of}-{{i}}" tabindex="0"' if rows_of else ""
     rows = []
-    for name, value in zip(names, values, strict=True):
+    for i, (name, value) in enumerate(zip(names, values, strict=True)):
         long = abs(value) / most * room
         left = zero if value >= 0 else zero - long
         sign = "plus" if value >= 0 else "minus"
         rows.append(
-            f'<tr><th scope="row">{html.escape(name)}</th><td class="track">'
+            f'<tr{hook.format(i=i)}><th scope="row">{html.escape(name)}</th><td class="track">'
             f'<span class="axis" style="left:{zero:.1f}%">'
             f'</span><span class="bar {sign}" style="left:{left:.2f}%;width:{long:.2f}%"></span></td>'
             f'<td class="number">{value:+.4f}</td></tr>'
         )
     return (
         f'<table class="bars"><caption>{html.escape(caption)}</caption><tbody>{"".join(rows)}</tbody>'
-        f'<tfoot><tr><th scope="row">{html.escape(total)}</th><td></td>'
+        f'<tfoot><tr><th scope="row" colspan="2">{html.escape(total)}</th>'
         f'<td class="number">{values.sum():.4f}</td></tr></tfoot></table>'
     )
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from reid_demo import checkpoint, gallery, matching, occlude
+from reid_demo.engine import UNTRAINED, WEIGHINGS, Engine
 from reid_demo.errors import GalleryError, WeightsError
 from reid_demo.images import read_image
 from reid_demo.records import Occlusion, Scoring
@@ -120,6 +121,49 @@ def test_images_outside_the_gallery_are_not_served(broken):
     (broken / "records.jsonl").write_text("\n".join([json.dumps(first), *lines[1:]]))
     with pytest.raises(GalleryError, match="outside"):
         gallery.load(broken).image_path(0)
+
+
+@pytest.mark.parametrize(
+    ("written", "trained", "warning"),
+    [
+        (None, True, ""),
+        ('{"trained": true, "note": ""}', True, ""),
+        ('{"trained": true, "note": "Weak: rank-1 is 30%."}', True, "Weak: rank-1 is 30%."),
+        ('{"trained": false}', False, UNTRAINED),
+        ('{"trained": false, "note": "Random."}', False, f"{UNTRAINED} Random."),
+    ],
+)
+def test_weights_say_what_they_are_worth(tmp_path, tiny_weights, tiny_gallery_folder, written, trained, warning):
+    shutil.copytree(tiny_weights, tmp_path / "w")
+    if written is not None:
+        (tmp_path / "w" / "quality.json").write_text(written)
+    engine = Engine.load(tmp_path / "w", tiny_gallery_folder, "cpu")
+    assert (engine.trained, engine.warning) == (trained, warning)
+
+
+@pytest.mark.parametrize("written", ["oops", "[]", "{}", '{"trained": "yes"}', '{"trained": true, "note": 3}'])
+def test_a_bad_quality_file_is_a_clear_error(tmp_path, tiny_weights, tiny_gallery_folder, written):
+    shutil.copytree(tiny_weights, tmp_path / "w")
+    (tmp_path / "w" / "quality.json").write_text(written)
+    with pytest.raises(WeightsError, match="quality.json"):
+        Engine.load(tmp_path / "w", tiny_gallery_folder, "cpu")
+
+
+def test_scorings_are_compared_on_one_match(tiny_engine, probe_image):
+    probe = tiny_engine.describe(probe_image)
+    found = tiny_engine.compare_scorings(probe, 4, Scoring(enabled=(True,) * 5 + (False,) * 4))
+    for name, changes in WEIGHINGS.items():
+        scoring = Scoring(enabled=(True,) * 5 + (False,) * 4, **changes)
+        values = tiny_engine.gallery.scores(probe, scoring)
+        assert found[name] == (pytest.approx(values[4]), int((values > values[4]).sum()) + 1)
+    with pytest.raises(GalleryError, match="no image 99"):
+        tiny_engine.compare_scorings(probe, 99, Scoring())
+
+
+def test_right_matches_are_those_of_the_person(tiny_engine):
+    rows = tiny_engine.right_matches(3)
+    assert [tiny_engine.gallery.records[i].pid for i in rows] == [3, 3, 3]
+    assert len(tiny_engine.right_matches(3, (3, 1))) == 2 and not len(tiny_engine.right_matches(None))
 
 
 def test_weights_round_trip_and_refusals(tiny_weights, tmp_path):

@@ -14,10 +14,14 @@ ROWS = [
     {"hub", "losses", "checkpoint", "describe", "gallery", "explain", "distill"},
     {"indexing", "evaluate", "calibrate", "anatomy"},
     {"train", "engine", "probes"},
-    {"bench", "report", "ui.text", "ui.handlers"},
-    {"__main__", "ui.view"},
+    {"bench", "report", "whatif", "case"},
+    {"ui"},
+    {"__main__"},
 ]
-ONLY_IN = {"gradio": {"ui.view"}, "faiss": {"gallery"}, "argparse": {"__main__"}}
+PAGE = {"ui.view", "ui.wiring", "ui.theme"} | {
+    f"ui.panels.{path.stem}" for path in (PACKAGE / "ui" / "panels").glob("*.py")
+}
+ONLY_IN = {"gradio": PAGE, "faiss": {"gallery"}, "argparse": {"__main__"}}
 
 
 def module_name(path: Path) -> str:
@@ -71,9 +75,11 @@ def test_imports_point_up_the_table(path):
         ("matching", "from reid_demo.engine import Engine"),
         ("describe", "from reid_demo import gallery"),
         ("engine", "import gradio"),
+        ("ui.handlers.why", "import gradio"),
+        ("whatif", "from reid_demo.ui import text"),
         ("model.dpti", "from .parts import PartAttention"),
     ],
-    ids=["upward", "sideways", "toolkit", "relative"],
+    ids=["upward", "sideways", "toolkit", "toolkit in a handler", "page from below", "relative"],
 )
 def test_a_wrong_import_is_caught(name, source):
     assert faults(name, source)

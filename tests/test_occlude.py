@@ -78,6 +78,25 @@ def test_senseless_recipes_are_refused(occlusion):
         occlude.apply(IMAGE, [occlusion])
 
 
+def test_a_list_of_recipes_survives_text():
+    painted = np.zeros((64, 32), bool)
+    painted[3:40, 5:20] = True
+    recipe = [Occlusion("random_block", "blur", coverage=0.4, seed=9), occlude.brush(painted), Occlusion("upper_third")]
+    assert occlude.read_recipe(occlude.write_recipe(recipe)) == recipe
+    assert occlude.read_recipe("[]") == []
+
+
+@pytest.mark.parametrize("source", ["", "{}", "[1]", '["centre"]', '[{"kind": "centre", "coverage": "x"}]', "[{}]"])
+def test_what_is_no_recipe_is_refused(source):
+    with pytest.raises(OcclusionError):
+        occlude.read_recipe(source)
+
+
+def test_a_recipe_has_an_end():
+    with pytest.raises(OcclusionError, match="at most"):
+        occlude.read_recipe('[{"kind": "centre"}' + ', {"kind": "centre"}' * occlude.MAX_RECIPE + "]")
+
+
 def test_unknown_keys_are_refused():
     with pytest.raises(OcclusionError, match="keys"):
         occlude.from_dict({"kind": "centre", "colour": "red"})

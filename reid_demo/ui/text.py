@@ -6,7 +6,6 @@ DESCRIPTION = (
     "and see which gallery images match, which part earned the score, and what the change did."
 )
 HONESTY = "A ranking is a list of candidates for a human to verify, never an identification."
-UNTRAINED = "These weights are untrained: nothing that the page shows means anything yet."
 
 CHIP_WEIGHTS, CHIP_DEVICE, CHIP_GALLERY = "weights", "runs on", "gallery"
 GALLERY_SIZE = "{name}: {images:,} images of {people:,} people"
@@ -32,31 +31,48 @@ OCCLUDERS = {
     "upper_half": "Upper half",
     "left_half": "Left half",
     "right_half": "Right half",
+    "upper_third": "Upper third",
+    "middle_third": "Middle third",
+    "lower_third": "Lower third",
     "centre": "Centre",
     "random_block": "Random block",
     "person": "Person",
     "object": "Object",
 }
+BLOCK_HEADING = "Random block: how large, which one"
+COVERAGE = "Covered area, percent"
+SEED = "Seed; empty: another block at each click"
+RECIPE_HEADING = "Recipe: save, load, replay"
+RECIPE_BOX = "Changes as JSON"
+RECIPE_INFO = "Boxes are fractions of the picture, so a recipe replays on any probe."
+REPLAY = "Apply this recipe"
+RECIPE_FILE = "Load from a file"
+RECIPE_UNREADABLE = "The recipe is not JSON text. Use one that this page or `what-if` wrote."
+RECIPE_SAVE = "Save as a file"
+KEEP_RECIPE = "Keep the changes when I choose another probe"
 CROP_HEADING = "Crop by exact numbers"
 CROP_FIELDS = ("x", "y", "width", "height")
 CROP = "Crop"
 CROP_NEEDS = "Fill in x, y, width and height of the crop, in pixels of the probe as it is now."
 CROP_OUTSIDE = "The crop {x}, {y}, {w} x {h} leaves the probe, which is {width} x {height} pixels."
+DECISIONS = {"confirmed": "confirmed", "rejected": "rejected"}
+DECISION_MARKS = {"confirmed": "confirmed", "rejected": "rejected"}
 KIND_WORDS = {"brush": "painted", "crop": "crop", "box": "box"}
 
 SETTINGS = "Ranking settings"
 TOP_K = "How many matches"
-ADAPTIVE = "Adaptive weighting"
-ADAPTIVE_INFO = "Weigh each part by its presence, on probe and gallery alike"
+WEIGHING = "How parts are weighed"
+WEIGHING_INFO = "On probe and gallery alike"
+WEIGHINGS = {"plain": "cosine", "adaptive": "adaptive (Eq. 8)", "part_aware": "part-aware"}
 SAME_CAMERA = "Ignore same camera"
-SAME_CAMERA_INFO = "Leave out the probe's own person under its own camera; needs a probe with known id and camera"
+SAME_CAMERA_INFO = "Leave out the probe's own person under its own camera"
 SWITCHES = "Parts that count"
 SWITCHES_INFO = "Switch parts off to see the list move; at least one stays on"
 
 STRIP_LABEL = "Ranked matches, best first. Click one to see why"
 USE_AS_PROBE = "Use this match as probe"
 RIGHT, WRONG = "✓", "✗"
-CAPTION = "#{rank}  {similarity:.3f} {mark} {move}\nid {pid} · cam {camid}"
+CAPTION = "#{rank} {mark} {move}\n{similarity:.3f}\nid {pid}\ncam {camid}"
 UNKNOWN = "?"
 DISTRACTOR = "none"
 UP, DOWN, STILL = "▲{by}", "▼{by}", "="
@@ -72,7 +88,6 @@ STATUS_UNKNOWN = "The probe's identity is not known, so nothing is marked right 
 STATUS_CHANGED = "{count} of the top {top_k} were not there before the change."
 STATUS_SAME = "The change brought no new image into the top {top_k}."
 STATUS_KEY = "Blue frame and ✓: same person. Orange frame and ✗: another. ▲▼: move against the untouched probe."
-STATUS_APPROXIMATE = "The first match scores {similarity:.3f}."
 
 UPLOADED = "Your picture"
 FROM_GALLERY = "Gallery image, id {pid}"
@@ -90,6 +105,13 @@ WHY_PRESENCE_NOTE = (
 )
 WHY_HEAT = "Where each part template looks"
 WHY_HEAT_NOTE = "Same scale for every picture: attention as a multiple of uniform."
+WHY_POINT = "Point at a part, or tab to it, to see its heatmap on both pictures."
+WHY_DISTANCES = "This match under each way of weighing"
+WHY_DISTANCES_NOTE = (
+    "Cosine: every part counts alike. Adaptive: each side's parts are weighed by its own presence. Part-aware: the "
+    "mean of the parts' cosines, weighed by the presence on both sides; the paper leaves it to future work."
+)
+DISTANCE_COLUMNS = ("weighing", "similarity", "rank")
 WHY_NO_PARTS = "This model has a global descriptor only, so it has no part templates to show."
 HEAT_ALT = "{name} on the {side}: strongest attention {peak:.1f} times uniform, {place}"
 PLACES = (("upper left", "upper right"), ("middle left", "middle right"), ("lower left", "lower right"))

@@ -1,60 +1,20 @@
-"""One journey in a real browser: open, choose an example, hide a half, search, click a match, see why.
+"""Journeys in a real browser: open, choose an example, hide, paint, search, see why; bad files; a phone."""
 
-Skipped with its reason where Playwright or Chromium is not installed.
-"""
+import io
 
-import os
-import shutil
-
+import numpy as np
 import pytest
+from PIL import Image
+
+from reid_demo.ui import text
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-from reid_demo.ui import text  # noqa: E402
-from reid_demo.ui.view import build_ui, launch_options  # noqa: E402
-
+expect = playwright.expect
 pytestmark = pytest.mark.browser
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-ARGUMENTS = ["--no-sandbox", "--use-gl=swiftshader", "--enable-unsafe-swiftshader"]
-WAIT_MS = 60_000
 
 
-@pytest.fixture(scope="module")
-def address(tiny_engine):
-    """Serve the page over the tiny engine on a free port."""
-    demo = build_ui(tiny_engine)
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
-    yield url
-    demo.close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Give a headless Chromium."""
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def page(browser, address):
-    """Open the page and wait for its first result and explanation."""
-    shown = browser.new_page(viewport={"width": 1280, "height": 1000})
-    shown.set_default_timeout(WAIT_MS)
-    playwright.expect.set_options(timeout=WAIT_MS)
-    shown.goto(address)
-    playwright.expect(shown.locator("#why article")).to_have_count(8)
-    yield shown
-    shown.close()
-
-
-def test_hide_search_and_see_why(page):
-    expect = playwright.expect
-    expect(page.locator("#strip .thumbnail-item")).to_have_count(10)
+def test_hide_search_and_see_why(page, paint):
     expect(page.locator("#probe-line")).to_contain_text("person 2")
-
     page.locator("#examples .thumbnail-item").nth(1).click()
     expect(page.locator("#probe-line")).to_contain_text("person 50")
     expect(page.locator("#status")).to_contain_text("not in the gallery")
@@ -64,14 +24,7 @@ def test_hide_search_and_see_why(page):
     page.get_by_role("button", name=text.OCCLUDERS["lower_half"], exact=True).click()
     expect(page.locator("#probe-line")).to_contain_text("lower half (mean grey)")
     expect(page.locator("#status")).to_contain_text("untouched")
-
-    page.wait_for_timeout(1500)  # the editor draws its new background after the answer
-    page.locator("#canvas").scroll_into_view_if_needed()
-    box = page.locator("#canvas canvas").last.bounding_box()
-    page.mouse.move(box["x"] + box["width"] * 0.35, box["y"] + box["height"] * 0.3)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.35, steps=6)
-    page.mouse.up()
+    paint()
     page.locator("#search").click()
     expect(page.locator("#probe-line")).to_contain_text("painted (mean grey)")
 
@@ -80,6 +33,10 @@ def test_hide_search_and_see_why(page):
     expect(page.locator("#why article img")).to_have_count(16)
     total = page.locator("#why .bars tfoot .number").inner_text()
     assert total in page.locator("#why-heading").inner_text()
+    page.locator("#why tr.part-3").hover()
+    for over in page.locator("#why .over-3").all():
+        expect(over).to_have_css("opacity", "1")
+    expect(page.locator("#why .over-4").first).to_have_css("opacity", "0")
 
     page.locator("#undo").click()
     expect(page.locator("#probe-line")).not_to_contain_text("painted")
@@ -88,17 +45,114 @@ def test_hide_search_and_see_why(page):
     expect(page.locator("#probe-line")).to_contain_text(text.NO_RECIPE)
 
 
-def test_a_bad_upload_warns_and_keeps_the_result(page, tmp_path):
-    (tmp_path / "broken.png").write_bytes(b"this is no picture")
-    page.get_by_test_id(f"{text.UPLOAD}-upload-button").set_input_files(tmp_path / "broken.png")
-    playwright.expect(page.get_by_text("not an image that can be read")).to_be_visible()
-    playwright.expect(page.locator("#strip .thumbnail-item")).to_have_count(10)
-    playwright.expect(page.locator("#probe-line")).to_contain_text("person 2")
+def test_strokes_survive_a_click_on_an_occluder(page, paint):
+    paint()
+    page.locator("#hide-lower_third").click()
+    expect(page.locator("#probe-line")).to_contain_text("painted (mean grey) → lower third (mean grey)")
+    paint((0.45, 0.2), (0.5, 0.2))
+    page.locator("#undo").click()  # the waiting strokes only
+    page.wait_for_timeout(1000)
+    expect(page.locator("#probe-line")).to_contain_text("painted (mean grey) → lower third (mean grey)")
 
 
-def test_the_phone_page_has_one_column(browser, address):
-    phone = browser.new_page(viewport={"width": 390, "height": 844})
-    phone.goto(address)
-    playwright.expect(phone.locator("#why article")).to_have_count(8, timeout=WAIT_MS)
-    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
-    phone.close()
+def test_the_probe_stands_in_the_middle_of_its_canvas(page):
+    page.locator("#hide-centre").click()
+    expect(page.locator("#probe-line")).to_contain_text("centre")
+    for _ in range(20):
+        page.wait_for_timeout(1000)
+        shot = Image.open(io.BytesIO(page.locator("#canvas canvas").first.screenshot())).convert("L")
+        grey = np.asarray(shot, int)
+        columns = np.flatnonzero((np.abs(grey[60:] - grey[-2, 2]) > 12).mean(axis=0) > 0.5)
+        wide = columns.max() - columns.min() if len(columns) else 0
+        if wide > 150 and abs((columns.min() + columns.max()) / 2 - grey.shape[1] / 2) < 15:
+            return
+    pytest.fail(f"columns {columns.min()} to {columns.max()} of {grey.shape[1]}")
+
+
+def png(array: np.ndarray, mode: str | None = None) -> bytes:
+    buffer = io.BytesIO()
+    image = Image.fromarray(array)
+    (image.convert(mode) if mode else image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (128, 64, 3), np.uint8)
+
+
+def animated() -> bytes:
+    buffer = io.BytesIO()
+    frames = [Image.fromarray(PICTURE), Image.fromarray(PICTURE[::-1].copy())]
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
+    return buffer.getvalue()
+
+
+def cmyk() -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(PICTURE).convert("CMYK").save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def test_a_bad_file_is_one_sentence_and_changes_nothing(page):
+    page.locator("#hide-upper_half").click()
+    expect(page.locator("#probe-line")).to_contain_text("upper half")
+    before = page.locator("#strip").inner_text()
+    bad = {
+        "text.jpg": (b"this is no picture", "not an image that can be read"),
+        "cut.png": (png(PICTURE)[:6000], "damaged or cut short"),
+        "wide.png": (png(np.zeros((20, 20_000, 3), np.uint8)), "20000 x 20 pixels"),
+        "dot.png": (png(PICTURE[:4, :4]), "each side needs at least"),
+    }
+    for name, (data, sentence) in bad.items():
+        page.get_by_test_id(f"{text.UPLOAD}-upload-button").set_input_files(
+            {"name": name, "mimeType": "image/png", "buffer": data}
+        )
+        expect(page.get_by_text(sentence).first).to_be_visible()
+    expect(page.locator("#probe-line")).to_contain_text("upper half")
+    assert page.locator("#strip").inner_text() == before
+
+
+def test_odd_but_good_files_are_searched(page):
+    good = {
+        "animated.gif": animated(),
+        "sixteen.png": png(np.full((128, 65), 40_000, np.uint16)),
+        "cmyk.jpg": cmyk(),
+        "palette.png": png(PICTURE[:, :60].copy(), "P"),
+    }
+    sizes = {"animated.gif": "64 x 128", "sixteen.png": "65 x 128", "cmyk.jpg": "64 x 128", "palette.png": "60 x 128"}
+    for name, data in good.items():
+        page.get_by_test_id(f"{text.UPLOAD}-upload-button").set_input_files(
+            {"name": name, "mimeType": "image/png", "buffer": data}
+        )
+        expect(page.locator("#probe-line")).to_contain_text(f"{text.UPLOADED}: {sizes[name]}")
+        page.locator("#examples .thumbnail-item").first.click()
+        expect(page.locator("#probe-line")).to_contain_text("person 2")
+
+
+def test_everything_has_a_name_and_can_be_reached_by_keyboard(page):
+    unnamed = page.evaluate(
+        """() => [...document.querySelectorAll('#work button, #work input, #work textarea')]
+            .filter(e => e.offsetParent !== null && !e.innerText.trim() && !e.getAttribute('aria-label')
+                && !e.title && !(e.labels && e.labels.length))
+            .map(e => e.outerHTML.slice(0, 160))"""
+    )
+    assert unnamed == []
+    pictures = page.evaluate("() => [...document.querySelectorAll('#why img')].filter(i => !i.alt).length")
+    assert pictures == 0
+    page.locator("#hide-left_half").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#probe-line")).to_contain_text("left half")
+    page.locator("#strip .thumbnail-item").nth(1).focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#why-heading")).to_contain_text("Match #2")
+    page.locator("#why article.part-2").focus()
+    expect(page.locator("#why .over-2").first).to_have_css("opacity", "1")
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_the_page_fits_its_width(browser, address, width):
+    shown = browser.new_page(viewport={"width": width, "height": 844})
+    shown.goto(address)
+    expect(shown.locator("#why article")).to_have_count(8)
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    assert shown.locator(".gradio-container").bounding_box()["width"] <= width
+    shown.close()

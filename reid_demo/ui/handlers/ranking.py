@@ -1,0 +1,108 @@
+"""The ranked list: rank it again, choose from it, and say in words what it shows."""
+
+import html
+from dataclasses import replace
+
+import numpy as np
+
+from reid_demo import images, render
+from reid_demo.engine import Engine
+from reid_demo.errors import GalleryError
+from reid_demo.records import Match
+from reid_demo.ui import text
+from reid_demo.ui.handlers.session import Session, Settings, is_right, name_of, need_probe, ranked
+
+
+def rank_again(engine: Engine, session: Session, settings: Settings) -> Session:
+    """Rank the same probe under other settings; the model is not asked again."""
+    need_probe(session)
+    return ranked(engine, session, settings)
+
+
+def choose(session: Session, index: int) -> Session:
+    """Choose a match by its place in the list."""
+    if not 0 <= index < len(session.matches):
+        raise GalleryError(text.NO_MATCH)
+    return replace(session, chosen=index)
+
+
+def strip(engine: Engine, session: Session) -> list[tuple[np.ndarray, str]]:
+    """Give the ranked list as framed thumbnails with captions."""
+    return [
+        (framed(session, match, images.read_image(engine.gallery.image_path(match.index))), caption(session, match))
+        for match in session.matches
+    ]
+
+
+def framed(session: Session, match: Match, image: np.ndarray) -> np.ndarray:
+    """Give a match's thumbnail in the frame that says right, wrong or not known."""
+    frames = {True: render.RIGHT, False: render.WRONG, None: render.UNKNOWN}
+    return render.thumbnail(image, frame=frames[is_right(session, match)])
+
+
+def caption(session: Session, match: Match) -> str:
+    """Give the words under a match."""
+    marks = {True: text.RIGHT, False: text.WRONG, None: ""}
+    gained = session.moves.get(match.index, 0)
+    move = text.STILL if session.recipe else ""
+    if gained:
+        move = (text.UP if gained > 0 else text.DOWN).format(by=abs(gained))
+    lines = text.CAPTION.format(
+        rank=match.rank,
+        similarity=match.similarity,
+        mark=marks[is_right(session, match)],
+        move=move,
+        pid=name_of(match.record.pid),
+        camid=name_of(match.record.camid),
+    ).split("\n")
+    decided = session.decisions.get(match.index)
+    if decided:
+        lines.append(text.DECISION_MARKS[decided])
+    return "\n".join(" ".join(line.split()) for line in lines)
+
+
+def status(session: Session) -> str:
+    """Say in plain words what the ranking shows and what the change did."""
+    if not session.matches:
+        return ""
+    lines = []
+    if session.pid is None:
+        lines.append(text.STATUS_UNKNOWN)
+    elif session.first_right is None:
+        lines.append(text.STATUS_ABSENT)
+    elif session.recipe:
+        lines.append(text.STATUS_MOVED.format(before=session.first_right[0], after=session.first_right[1]))
+    else:
+        lines.append(text.STATUS_RIGHT.format(rank=session.first_right[1]))
+    if session.recipe:
+        words = text.STATUS_CHANGED if session.entered else text.STATUS_SAME
+        lines.append(words.format(count=session.entered, top_k=len(session.matches)))
+    first, *rest = [html.escape(line) for line in lines]
+    key = "" if session.pid is None else f"<span>{html.escape(text.STATUS_KEY)}</span>"
+    return f"<p><strong>{first}</strong> {' '.join(rest)} {key}</p>"
+
+
+def header(engine: Engine) -> str:
+    """Give the head of the page: what this is, what it runs with, and what a ranking is not."""
+    gallery = engine.gallery
+    people = len({r.pid for r in gallery.records if r.pid is not None and r.pid > 0})
+    size = text.GALLERY_SIZE.format(name=gallery.name, images=len(gallery), people=people)
+    chips = (
+        (text.CHIP_WEIGHTS, engine.weights_name),
+        (text.CHIP_DEVICE, engine.device_name),
+        (text.CHIP_GALLERY, size),
+    )
+    spans = "".join(f"<li><span>{html.escape(k)}</span> {html.escape(v)}</li>" for k, v in chips)
+    return (
+        f'<header class="top"><div><h1>{html.escape(text.TITLE)}</h1><p>{html.escape(text.DESCRIPTION)}</p></div>'
+        f'<ul class="chips">{spans}</ul></header>{banner(engine)}'
+        f'<p class="honesty">{html.escape(text.HONESTY)}</p>'
+    )
+
+
+def banner(engine: Engine) -> str:
+    """Give the warning about the weights: loud where they are untrained, soft where they are weak, else nothing."""
+    if not engine.warning:
+        return ""
+    kind, role = ("weak", "note") if engine.trained else ("untrained", "alert")
+    return f'<p class="banner {kind}" role="{role}">{html.escape(engine.warning)}</p>'

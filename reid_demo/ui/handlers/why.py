@@ -1,0 +1,123 @@
+"""Why a match scores what it scores, as HTML: pictures, contributions, presence, heatmaps and the three distances."""
+
+import html
+
+import numpy as np
+
+from reid_demo import images, render
+from reid_demo.engine import Engine
+from reid_demo.records import Explanation
+from reid_demo.ui import text
+from reid_demo.ui.handlers.ranking import framed
+from reid_demo.ui.handlers.session import Session, chosen_match, left_out, name_of
+
+HEAT_SIZE = (256, 128)  # height, width of a heatmap, px
+
+
+def why(engine: Engine, session: Session) -> str:
+    """Explain the chosen match, or the best one. Pointing at a part shows its heatmap on both pictures."""
+    if not session.matches:
+        return f'<p class="empty">{html.escape(text.WHY_EMPTY)}</p>'
+    match = chosen_match(session)
+    explained = engine.explain(session.probe, match, session.scoring)
+    picture = images.read_image(engine.gallery.image_path(match.index))
+    of_match = text.WHY_MATCH_OF.format(pid=name_of(match.record.pid), camid=name_of(match.record.camid))
+    heading = text.WHY_HEADING.format(rank=match.rank, similarity=match.similarity)
+    heat = _heatmaps(session, explained, picture)
+    pair = "".join(
+        f'<figure><div class="stack">{render.img_tag(shown, words)}{"".join(_over(i, h[side]) for i, h in heat)}</div>'
+        f"<figcaption>{html.escape(words)}</figcaption></figure>"
+        for side, shown, words in (
+            (0, render.thumbnail(session.current, frame=render.UNKNOWN), text.WHY_PROBE),
+            (1, framed(session, match, picture), of_match),
+        )
+    )
+    terms = render.signed_bars(
+        explained.names, explained.contributions, text.WHY_CONTRIBUTIONS, text.WHY_SUM, rows_of="part"
+    )
+    head = f'<h3 id="why-heading">{html.escape(heading)}</h3>'
+    distances = _distances(engine, session, match.index)
+    if not len(explained.probe.presence):
+        note = f'<p class="note">{html.escape(text.WHY_NO_PARTS)}</p>'
+        top = f'<div class="why-top"><div class="pair">{pair}</div>{terms}</div>'
+        return f'<section class="why">{head}{top}{note}</section>'
+    presence = render.paired_bars(
+        explained.names[1:],
+        explained.probe.presence,
+        explained.match.presence,
+        (text.WHY_PROBE, text.WHY_MATCH),
+        text.WHY_PRESENCE,
+    )
+    cards = "".join(_card(explained, i, figures) for i, figures in heat)
+    return (
+        f'<section class="why">{head}<div class="why-top"><div><div class="pair">{pair}</div>'
+        f'<p class="note">{html.escape(text.WHY_POINT)}</p></div><div>{terms}</div>'
+        f'<div>{presence}<p class="note">{html.escape(text.WHY_PRESENCE_NOTE)}</p></div></div>'
+        f'<div class="why-heat"><div><h4>{html.escape(text.WHY_HEAT)}</h4>'
+        f'<p class="note">{html.escape(text.WHY_HEAT_NOTE)}</p></div>{render.legend(*text.LEGEND)}</div>'
+        f'<div class="heat-grid">{cards}</div>{distances}</section>'
+    )
+
+
+def _heatmaps(session: Session, explained: Explanation, picture: np.ndarray) -> list[tuple[int, tuple[str, str]]]:
+    """Give each part's number, from 1, with its `<img>` on the probe and on the match."""
+    sides = (
+        (text.WHY_PROBE, session.current, explained.probe.template_attention),
+        (text.WHY_MATCH, picture, explained.match.template_attention),
+    )
+    return [
+        (
+            i + 1,
+            tuple(
+                render.img_tag(render.heat_overlay(image, maps[i], *HEAT_SIZE), _heat_alt(name, side, maps[i]))
+                for side, image, maps in sides
+            ),
+        )
+        for i, name in enumerate(explained.names[1:])
+    ]
+
+
+def _over(number: int, picture: str) -> str:
+    return f'<span class="over over-{number}" aria-hidden="true">{picture}</span>'
+
+
+def _card(explained: Explanation, number: int, figures: tuple[str, str]) -> str:
+    shown = "".join(
+        f"<figure>{figure}<figcaption>{html.escape(side)}</figcaption></figure>"
+        for figure, side in zip(figures, (text.WHY_PROBE, text.WHY_MATCH), strict=True)
+    )
+    term = f"{explained.contributions[number]:+.4f}"
+    return (
+        f'<article class="part part-{number}" tabindex="0"><h5>{html.escape(explained.names[number])}'
+        f'<span class="number">{term}</span></h5><div class="two-pictures">{shown}</div></article>'
+    )
+
+
+def _distances(engine: Engine, session: Session, index: int) -> str:
+    """Give the match's similarity and rank under each way of weighing, as a table."""
+    leave_out = left_out(session, session.settings)
+    rows = "".join(
+        f'<tr{_current(name == session.settings.weighing)}><th scope="row">{html.escape(text.WEIGHINGS[name])}</th>'
+        f'<td class="number">{similarity:.4f}</td><td class="number">{rank}</td></tr>'
+        for name, (similarity, rank) in engine.compare_scorings(
+            session.probe, index, session.scoring, leave_out
+        ).items()
+    )
+    columns = "".join(f'<th scope="col">{html.escape(word)}</th>' for word in text.DISTANCE_COLUMNS)
+    return (
+        f'<table class="bars distances"><caption>{html.escape(text.WHY_DISTANCES)}</caption>'
+        f"<thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table>"
+        f'<p class="note">{html.escape(text.WHY_DISTANCES_NOTE)}</p>'
+    )
+
+
+def _current(is_current: bool) -> str:
+    return ' aria-current="true"' if is_current else ""
+
+
+def _heat_alt(name: str, side: str, attention: np.ndarray) -> str:
+    h, w = attention.shape
+    row, column = np.unravel_index(int(attention.argmax()), (h, w))
+    place = text.PLACES[min(2, 3 * int(row) // h)][min(1, 2 * int(column) // w)]
+    peak = float(render.relative_attention(attention).max())
+    return text.HEAT_ALT.format(name=name, side=side, peak=peak, place=place)

@@ -1,0 +1,16 @@
+// The image editor fits its picture only when its size changes, not when it gets a new picture: change the size a little,
+// until the visitor takes hold of it.
+let waitingFits = [];
+window.fitProbe = () => {
+  const box = document.querySelector("#canvas");
+  if (!box) return;
+  waitingFits.forEach(clearTimeout);
+  waitingFits = [];
+  for (const wait of [150, 700, 1600, 3000]) {
+    waitingFits.push(setTimeout(() => {
+      box.style.marginRight = "2px";
+      setTimeout(() => { box.style.marginRight = ""; }, 120);
+    }, wait));
+  }
+  box.addEventListener("pointerdown", () => waitingFits.forEach(clearTimeout), { once: true });
+};

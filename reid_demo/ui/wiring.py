@@ -1,0 +1,90 @@
+"""From clicks to handlers: one queue for the network, errors as warnings, and what is drawn after every search."""
+
+import logging
+from collections.abc import Callable, Sequence
+
+import gradio as gr
+
+from reid_demo.engine import Engine
+from reid_demo.errors import ReidError
+from reid_demo.ui import text
+from reid_demo.ui.handlers.session import Session, Settings
+
+QUEUE = {"concurrency_id": "model", "concurrency_limit": 1, "api_visibility": "private"}  # all that asks the network
+_log = logging.getLogger(__name__)
+
+
+class Wiring:
+    """What every panel of a page needs to react to clicks."""
+
+    def __init__(self, engine: Engine, session: gr.State) -> None:
+        """Start with no panels; `view` sets `settings`, `ranking`, `everything` and their `show_` functions."""
+        self.engine = engine
+        self.session = session
+        self.settings: list = []  # inputs that make a `Settings`
+        self.ranking: list = []  # outputs that a new ranking draws
+        self.everything: list = []  # outputs that a new probe or change draws
+        self.show_ranking: Callable[[Session], list] = lambda now: []
+        self.show_everything: Callable[[Session], list] = lambda now: []
+        self._details: list[tuple] = []
+        self.busy: list = []  # components that carry the progress of a search
+
+    def detail(self, component, show: Callable[[Session], object]) -> None:
+        """Draw a component anew after every search and choice; it may be a moment later than the list."""
+        self._details.append((component, show))
+
+    def search(self, listen: Callable, verb: Callable, inputs: Sequence = (), *, everything: bool = True) -> None:
+        """Wire a click that ranks anew: `verb(engine, session, settings, *inputs) -> Session`."""
+        count = len(inputs)
+
+        def act(now: Session, *values) -> Session:
+            return verb(self.engine, now, read_settings(*values[count:]), *values[:count])
+
+        outputs, show = (self.everything, self.show_everything) if everything else (self.ranking, self.show_ranking)
+        step = listen(
+            guard(act, show, len(outputs)),
+            [self.session, *inputs, *self.settings],
+            outputs,
+            show_progress_on=self.busy,
+            **QUEUE,
+        )
+        self.follow(step, everything=everything)
+
+    def follow(self, step, *, everything: bool = False) -> None:
+        """Draw all details once a step has ended well; fit the canvas where it was drawn."""
+        if everything:
+            step.then(None, js="() => window.fitProbe()", api_visibility="private")
+        components = [component for component, _ in self._details]
+
+        def show(now: Session) -> list:
+            return [draw(now) for _, draw in self._details]
+
+        step.success(
+            guard(lambda now: now, show, len(components)),
+            [self.session],
+            components,
+            show_progress="hidden",
+            **QUEUE,
+        )
+
+
+def read_settings(top_k: float, weighing: str, same_camera: bool, terms: list[str], keep: bool) -> Settings:
+    """Turn the raw values of the settings into their record."""
+    return Settings(int(top_k), weighing, bool(same_camera), tuple(terms), bool(keep))
+
+
+def guard(action: Callable, show: Callable, outputs: int) -> Callable:
+    """Run an action; a `ReidError` becomes a warning, and nothing on the page changes."""
+
+    def run(*inputs):
+        try:
+            shown = show(action(*inputs))
+            return shown[0] if outputs == 1 and isinstance(shown, list) else shown
+        except ReidError as error:
+            gr.Warning(str(error))
+        except Exception:
+            _log.exception("A click failed")
+            gr.Warning(text.BUSY_FAILURE)
+        return gr.skip() if outputs == 1 else [gr.skip()] * outputs
+
+    return run
