@@ -1,18 +1,17 @@
 """`Gallery`: vectors, records and the model's fingerprint travel together. Knows no images' contents and no model."""
 
 import json
-import shutil
+import os
 import tempfile
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 
-import faiss
 import numpy as np
 
-from reid_demo import matching
+from reid_demo import matching, milvus, vectors
 from reid_demo.errors import GalleryError
 from reid_demo.records import Descriptor, ImageRecord, Match, Scoring
 
@@ -24,6 +23,9 @@ VECTORS, PARTS, PRESENCE, RECORDS, META = (
     "records.jsonl",
     "meta.json",
 )
+READY = ".ready"  # complete new files on their way to their places; whoever finds them finishes the move
+MATRIX_BYTES = 512 << 20  # largest float32 matrix kept for a scoring that is not the index's own
+BLOCK = 2048  # rows held in float32 at a time
 
 
 class Gallery:
@@ -36,7 +38,7 @@ class Gallery:
         parts: np.ndarray,
         presence: np.ndarray,
         meta: dict,
-        index: faiss.Index,
+        index: "vectors.Flat | vectors.Compressed | milvus.Collection",
     ) -> None:
         """Hold what `load` read; see the attributes of the files in this module."""
         self.folder = folder
@@ -59,6 +61,11 @@ class Gallery:
         return self.meta.get("name", self.folder.name)
 
     @property
+    def exact(self) -> bool:
+        """Say whether every image is compared; a compressed gallery compares candidates and is approximate."""
+        return self.index.exact
+
+    @property
     def num_pids(self) -> int:
         """Number of known persons."""
         return len({r.pid for r in self.records if r.pid is not None})
@@ -75,16 +82,47 @@ class Gallery:
         empty = np.zeros((self.presence.shape[1], 0, 0), np.float32)
         return Descriptor(self.parts[index].astype(np.float32), self.presence[index].copy(), empty, empty)
 
+    def rows(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Give stored `(n, P+1, D)` float16 parts and `(n, P)` float32 presence of some images."""
+        # Mapped anew, so that the pages read are given back.
+        stored = np.load(self.folder / PARTS, mmap_mode="r", allow_pickle=False)
+        return stored[numbers], self.presence[numbers]
+
     def scores(self, probe: Descriptor, scoring: Scoring = Scoring()) -> np.ndarray:
-        """Give the `(G,)` float32 similarity of every image; exact."""
-        if scoring.part_aware:
-            return matching.similarities(
-                probe.parts, probe.presence, self.parts.astype(np.float32), self.presence, scoring
+        """Give the `(G,)` float32 similarity of every image.
+
+        Exact, but in a compressed gallery under its own scoring: there the candidates' are exact and all others
+        estimated from their codes. A scoring that the compressed codes do not hold reads every stored vector.
+        """
+        if not self.exact and self.is_indexed(scoring):
+            return self._estimates(probe, scoring)
+        if not scoring.part_aware and self.parts.size * 4 <= MATRIX_BYTES:
+            return self._matrix(scoring) @ matching.unit_vectors(probe.parts, probe.presence, scoring)
+        values = np.empty(len(self), np.float32)
+        for start in range(0, len(self), BLOCK):
+            rows = slice(start, start + BLOCK)
+            values[rows] = matching.similarities(
+                probe.parts, probe.presence, self.parts[rows].astype(np.float32), self.presence[rows], scoring
             )
-        return self._matrix(scoring) @ matching.unit_vectors(probe.parts, probe.presence, scoring)
+        return values
+
+    def _estimates(self, probe: Descriptor, scoring: Scoring) -> np.ndarray:
+        vector = matching.unit_vectors(probe.parts, probe.presence, scoring)
+        values = self.index.estimate(vector)
+        candidates = self.index.nearest(vector, self.index.tuning.depth)
+        exact = self._terms(probe, candidates, scoring).sum(axis=1)
+        # Lost axes make all estimates too high by about the same amount, which the candidates tell.
+        values += np.mean(exact - values[candidates], dtype=np.float32)
+        values[candidates] = exact
+        return values
+
+    def _terms(self, probe: Descriptor, rows: np.ndarray, scoring: Scoring) -> np.ndarray:
+        return matching.contributions(
+            probe.parts, probe.presence, self.parts[rows].astype(np.float32), self.presence[rows], scoring
+        )
 
     def _matrix(self, scoring: Scoring) -> np.ndarray:
-        """Unit vectors under a scoring; the default lives in the FAISS index, two others are kept."""
+        """Unit vectors under a scoring; two are kept."""
         key = (scoring.adaptive, scoring.enabled)
         with self._lock:
             if key not in self._matrices:
@@ -94,7 +132,7 @@ class Gallery:
             return self._matrices[key]
 
     def is_indexed(self, scoring: Scoring) -> bool:
-        """Say whether the FAISS index itself holds vectors under this scoring."""
+        """Say whether the index itself holds vectors under this scoring."""
         all_on = scoring.enabled is None or all(scoring.enabled)
         return all_on and not scoring.part_aware and scoring.adaptive == self.meta["adaptive"]
 
@@ -123,19 +161,8 @@ class Gallery:
                 f"The probe has descriptors {probe.parts.shape}, this gallery {self.parts.shape[1:]}; "
                 "rebuild the gallery with `python -m reid_demo index`."
             )
-        terms_of = min(len(self), 4 * top_k + 32)  # more than asked, so that half-precision rounding cannot lose one
-        if exclude is None and self.is_indexed(scoring):
-            vector = matching.unit_vectors(probe.parts, probe.presence, scoring)[None]
-            candidates = self.index.search(np.ascontiguousarray(vector), terms_of)[1][0]
-        else:
-            values = self.scores(probe, scoring)
-            if exclude is not None:
-                values = np.where(exclude, -np.inf, values)
-                terms_of = min(terms_of, int((~exclude).sum()))
-            candidates = np.argsort(-values, kind="stable")[:terms_of]
-        terms = matching.contributions(
-            probe.parts, probe.presence, self.parts[candidates].astype(np.float32), self.presence[candidates], scoring
-        )
+        candidates = self._candidates(probe, top_k, scoring, exclude)
+        terms = self._terms(probe, candidates, scoring)
         totals = terms.sum(axis=1)
         best = np.lexsort((candidates, -totals))[:top_k]
         return [
@@ -143,8 +170,28 @@ class Gallery:
             for rank, i in enumerate(best, start=1)
         ]
 
+    def _candidates(self, probe: Descriptor, top_k: int, scoring: Scoring, exclude: np.ndarray | None) -> np.ndarray:
+        """Give the rows to score for `top_k` matches: more than asked, so that rounded vectors cannot lose one."""
+        count = min(len(self), 4 * top_k + 32)
+        if self.is_indexed(scoring):
+            if not self.exact:
+                count = max(count, min(self.index.tuning.depth * -(-top_k // 10), vectors.MAX_DEPTH))
+            return self.index.nearest(matching.unit_vectors(probe.parts, probe.presence, scoring), count, exclude)
+        if not self.exact:  # the codes hold another scoring: go deep with it, then score as asked
+            own = Scoring(adaptive=self.meta["adaptive"])
+            vector = matching.unit_vectors(probe.parts, probe.presence, own)
+            return self.index.nearest(vector, max(count, vectors.MAX_DEPTH), exclude)
+        values = self.scores(probe, scoring)
+        if exclude is not None:
+            values = np.where(exclude, -np.inf, values)
+            count = min(count, int((~exclude).sum()))
+        return np.argsort(-values, kind="stable")[:count]
+
     def ranks(self, probe: Descriptor, scoring: Scoring = Scoring(), exclude: np.ndarray | None = None) -> np.ndarray:
-        """Give the `(G,)` int64 rank of every image, 1 is the best, ties in gallery order; excluded ones come last."""
+        """Give the `(G,)` int64 rank of every image, 1 is the best, ties in gallery order; excluded ones come last.
+
+        Ranks follow `scores`: in a compressed gallery those of images that are not candidates are estimates.
+        """
         values = self.scores(probe, scoring)
         if exclude is not None:
             values = np.where(exclude, -np.inf, values)
@@ -157,27 +204,46 @@ def load(folder: str | Path, fingerprint: str | None = None) -> Gallery:
     """Read a gallery.
 
     Args:
-        folder: as `save` wrote it.
+        folder: as `save` wrote it, or the `milvus://` address of its vectors.
         fingerprint: of the weights in use; a gallery made by others is refused.
 
     Raises:
         GalleryError: missing, damaged or made by other weights.
     """
-    folder = Path(folder)
-    missing = [n for n in (VECTORS, PARTS, PRESENCE, RECORDS, META) if not (folder / n).is_file()]
-    rebuild = f"Rebuild it with `python -m reid_demo index IMAGES --out {folder.name}`."
+    folder = Path(milvus.folder_of(folder) if milvus.is_address(folder) else folder)
+    for _ in range(3):
+        finish(folder)
+        before = _stamp(folder)
+        try:
+            loaded = _read(folder, fingerprint)
+        except GalleryError:
+            if not (folder / READY).exists() and before == _stamp(folder):
+                raise
+            continue
+        if not (folder / READY).exists() and before == _stamp(folder):
+            return loaded  # nobody replaced the files meanwhile
+    raise GalleryError(f"The gallery {folder.name!r} is being rewritten all the time. Wait for `index` to end.")
+
+
+def _stamp(folder: Path) -> tuple[int, int] | None:
+    try:
+        facts = (folder / META).stat()
+    except FileNotFoundError:
+        return None
+    return facts.st_mtime_ns, facts.st_ino
+
+
+def _read(folder: Path, fingerprint: str | None) -> Gallery:
+    rebuild = f"Rebuild it with `python -m reid_demo index IMAGES --out {folder}`."
+    names = (PARTS, PRESENCE, RECORDS, META)
+    missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise GalleryError(f"The gallery {folder.name!r} has no {missing[0]}. {rebuild}")
     try:
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
-        with open(folder / RECORDS, encoding="utf-8") as lines:
-            records = [ImageRecord(**json.loads(line)) for line in lines]
-        parts = np.load(folder / PARTS, mmap_mode="r", allow_pickle=False)
-        presence = np.load(folder / PRESENCE, allow_pickle=False)
-        index = faiss.read_index(str(folder / VECTORS))
-        made_by, version = meta["fingerprint"], meta["format_version"]
-    except (ValueError, KeyError, TypeError, RuntimeError, EOFError) as error:
-        raise GalleryError(f"The gallery {folder.name!r} is damaged ({error}). {rebuild}") from error
+        made_by, version, facts = meta["fingerprint"], meta["format_version"], meta.get("index", {"kind": "flat"})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise GalleryError(f"The gallery {folder.name!r} is damaged ({META}: {error}). {rebuild}") from error
     if version != FORMAT_VERSION:
         raise GalleryError(
             f"The gallery {folder.name!r} has format {version}, this program reads {FORMAT_VERSION}. {rebuild}"
@@ -186,9 +252,31 @@ def load(folder: str | Path, fingerprint: str | None = None) -> Gallery:
         raise GalleryError(
             f"The gallery {folder.name!r} was made by other weights ({made_by}, now {fingerprint}). {rebuild}"
         )
-    if not len(records) == len(parts) == len(presence) == index.ntotal or not len(records):
+    if facts["kind"] != "milvus" and not (folder / VECTORS).is_file():
+        raise GalleryError(f"The gallery {folder.name!r} has no {VECTORS}. {rebuild}")
+    try:
+        with open(folder / RECORDS, encoding="utf-8") as lines:
+            records = [read_record(line) for line in lines]
+        parts = np.load(folder / PARTS, mmap_mode="r", allow_pickle=False)
+        presence = np.load(folder / PRESENCE, allow_pickle=False).astype(np.float32)
+        index = milvus.load(facts) if facts["kind"] == "milvus" else vectors.load(folder / VECTORS, facts)
+    except (ValueError, KeyError, TypeError, EOFError) as error:
+        raise GalleryError(f"The gallery {folder.name!r} is damaged ({error}). {rebuild}") from error
+    except OSError as error:
+        raise GalleryError(f"The gallery {folder.name!r} cannot be read ({error.strerror}). {rebuild}") from error
+    except GalleryError as error:
+        raise GalleryError(f"The gallery {folder.name!r}: {error} {rebuild}") from error
+    if not len(records) == len(parts) == len(presence) == len(index) or not len(records):
         raise GalleryError(f"The files of the gallery {folder.name!r} disagree in length. {rebuild}")
-    return Gallery(folder, records, parts, presence.astype(np.float32), meta, index)
+    return Gallery(folder, records, parts, presence, meta, index)
+
+
+def read_record(line: str | bytes) -> ImageRecord:
+    """Give the record of one line of `records.jsonl`."""
+    values = json.loads(line)
+    if values.get("box") is not None:
+        values["box"] = tuple(values["box"])
+    return ImageRecord(**values)
 
 
 def save(
@@ -200,35 +288,122 @@ def save(
     adaptive: bool,
     name: str,
 ) -> None:
-    """Write the gallery files beside the images that already lie in `folder`; each file appears whole or not at all."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the gallery files beside the images that already lie in `folder`; all appear, or none does."""
     descriptors = list(descriptors)
     if not records or len(records) != len(descriptors):
         raise GalleryError(f"{len(records)} images and {len(descriptors)} descriptors do not make a gallery.")
     parts = np.stack([d.parts for d in descriptors]).astype(np.float16)
     presence = np.stack([d.presence for d in descriptors]).astype(np.float32)
-    # The index holds what the stored half-precision parts say, so both ways of scoring agree.
-    vectors = matching.unit_vectors(parts.astype(np.float32), presence, Scoring(adaptive=adaptive))
-    index = faiss.index_factory(vectors.shape[1], "SQfp16", faiss.METRIC_INNER_PRODUCT)
-    index.train(vectors)
-    index.add(vectors)
-    meta = {
-        "format_version": FORMAT_VERSION,
-        "name": name,
-        "fingerprint": fingerprint,
-        "adaptive": adaptive,
-        "count": len(records),
-        "pids": len({r.pid for r in records if r.pid is not None}),
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
+    write(folder, records, iter([(parts, presence)]), fingerprint=fingerprint, adaptive=adaptive, name=name)
+
+
+def write(
+    folder: str | Path,
+    records: Sequence[ImageRecord],
+    blocks: Iterator[tuple[np.ndarray, np.ndarray]],
+    *,
+    fingerprint: str,
+    adaptive: bool,
+    name: str,
+    more: dict | None = None,
+    store: str | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    exact_limit: int | None = None,
+) -> None:
+    """Write a gallery of any size, holding one block and the index in memory.
+
+    Args:
+        folder: already holds the images.
+        records: one an image, in the order of the blocks.
+        blocks: `(n, P+1, D)` float16 parts and `(n, P)` float32 presence, in order; G rows in all.
+        fingerprint: of the weights.
+        adaptive: whether the index holds adaptively weighted vectors.
+        name: for people.
+        more: further keys of `meta.json`.
+        store: a `milvus://` address for the vectors; a FAISS file in the folder otherwise.
+        say: gets lines of progress.
+        exact_limit: the largest gallery with an exact index, images; `vectors.EXACT_LIMIT` where None.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    scoring = Scoring(adaptive=adaptive)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as temporary:
-        stage = Path(temporary)
-        faiss.write_index(index, str(stage / VECTORS))
-        np.save(stage / PARTS, parts)
+        stage = Path(temporary) / "files"
+        stage.mkdir()
+        presence = _write_parts(stage / PARTS, records, blocks)
         np.save(stage / PRESENCE, presence)
-        lines = (json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in records)
-        (stage / RECORDS).write_text("".join(lines), encoding="utf-8")
+
+        def rows(numbers: np.ndarray) -> np.ndarray:
+            # The index holds what the stored half-precision parts say, so both ways of scoring agree. The file is
+            # mapped anew for every block, so that the pages read do not pile up in this process.
+            stored = np.load(stage / PARTS, mmap_mode="r", allow_pickle=False)
+            whole = len(numbers) and numbers[-1] - numbers[0] + 1 == len(numbers)
+            picked = stored[numbers[0] : numbers[-1] + 1] if whole else stored[numbers]
+            return matching.unit_vectors(picked.astype(np.float32), presence[numbers], scoring)
+
+        _, terms, dim = np.load(stage / PARTS, mmap_mode="r", allow_pickle=False).shape
+        if store:
+            index = milvus.build(store, rows, len(records), terms * dim, folder, say)
+        else:
+            limit = vectors.EXACT_LIMIT if exact_limit is None else exact_limit
+            index = vectors.build(rows, len(records), terms * dim, say, limit)
+            index.save(stage / VECTORS)
+        with open(stage / RECORDS, "w", encoding="utf-8") as lines:
+            lines.writelines(json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in records)
+        meta = {
+            "format_version": FORMAT_VERSION,
+            "name": name,
+            "fingerprint": fingerprint,
+            "adaptive": adaptive,
+            "count": len(records),
+            "pids": len({r.pid for r in records if r.pid is not None}),
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "index": index.facts(),
+            **(more or {}),
+        }
         (stage / META).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
-        for file_name in (VECTORS, PARTS, PRESENCE, RECORDS, META):  # meta last: without it the gallery is refused
-            shutil.move(stage / file_name, folder / file_name)
+        finish(folder)
+        os.rename(stage, folder / READY)  # from here on the new gallery holds
+    finish(folder)
+    if store:
+        (folder / VECTORS).unlink(missing_ok=True)
+
+
+def _write_parts(path: Path, records: Sequence[ImageRecord], blocks: Iterator) -> np.ndarray:
+    """Write `(G, P+1, D)` float16 block by block; give the presence `(G, P)` float32."""
+    presence, count = [], 0
+    with open(path, "wb") as file:
+        for parts, rho in blocks:
+            if not presence:
+                shape = (len(records), *parts.shape[1:])
+                header = {"descr": "<f2", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+            if not np.isfinite(parts).all() or not np.isfinite(rho).all():
+                raise GalleryError("The network gave descriptors that are not finite numbers. Use other weights.")
+            file.write(np.ascontiguousarray(parts, "<f2").tobytes())
+            presence.append(np.asarray(rho, np.float32))
+            count += len(parts)
+    if not count or count != len(records):
+        raise GalleryError(f"{len(records)} images and {count} descriptors do not make a gallery.")
+    return np.concatenate(presence)
+
+
+def finish(folder: Path) -> None:
+    """Move files that a writer has completed to their places; also where that writer was killed meanwhile."""
+    ready = folder / READY
+    if not ready.is_dir():
+        return
+    try:
+        for name in (VECTORS, PARTS, PRESENCE, RECORDS, META):
+            try:
+                os.replace(ready / name, folder / name)
+            except FileNotFoundError:
+                continue  # moved already, or the vectors lie elsewhere
+        ready.rmdir()
+    except FileNotFoundError:
+        return  # another process finished it
+    except OSError as error:
+        raise GalleryError(
+            f"The gallery {folder.name!r} waits for its new files, which cannot be moved here ({error.strerror}). "
+            "Run `index` on it again where it can be written."
+        ) from error

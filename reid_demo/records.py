@@ -15,7 +15,9 @@ class ImageRecord:
     camid: int | None = None
     width: int = 0  # image px
     height: int = 0  # image px
-    sha256: str = ""
+    sha256: str = ""  # of the file it came from
+    frame: str = ""  # where it was cut out of a whole frame: that file, relative to the folder indexed
+    box: tuple[int, int, int, int] | None = None  # (x0, y0, x1, y1) in that frame, image px
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,19 +9,19 @@ PACKAGE = Path(__file__).parent.parent / "reid_demo"
 
 ROWS = [
     {"errors", "records", "config"},
-    {"images", "matching", "metrics", "rerank", "occlude", "render"},
-    {"model", "data", "synthetic"},
+    {"images", "matching", "metrics", "rerank", "occlude", "render", "vectors", "milvus"},
+    {"model", "data", "synthetic", "finder"},
     {"hub", "losses", "checkpoint", "describe", "gallery", "explain", "distill"},
     {"indexing", "evaluate", "calibrate", "anatomy"},
     {"train", "engine", "probes"},
-    {"bench", "report", "whatif", "case"},
+    {"bench", "bench_large", "report", "whatif", "case"},
     {"ui"},
     {"__main__"},
 ]
 PAGE = {"ui.view", "ui.wiring", "ui.theme"} | {
     f"ui.panels.{path.stem}" for path in (PACKAGE / "ui" / "panels").glob("*.py")
 }
-ONLY_IN = {"gradio": PAGE, "faiss": {"gallery"}, "argparse": {"__main__"}}
+ONLY_IN = {"gradio": PAGE, "faiss": {"vectors"}, "pymilvus": {"milvus"}, "argparse": {"__main__"}}
 
 
 def module_name(path: Path) -> str:

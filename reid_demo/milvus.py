@@ -1,0 +1,192 @@
+"""Vectors kept by Milvus instead of a FAISS file: `milvus://host:port/collection` or `milvus+file://path.db`.
+
+Records, images and exact scoring stay with the gallery's folder, whose place the collection remembers. Needs the extra
+`milvus`. Knows no images, records or scorings.
+"""
+
+import json
+import os
+import re
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from reid_demo.errors import GalleryError
+
+SERVER = re.compile(r"^milvus://(?P<place>[^/@]+:\d+)/(?P<collection>[A-Za-z_]\w{0,254})$")
+FILE = re.compile(r"^milvus\+file://(?P<place>.+\.db)(?:#(?P<collection>[A-Za-z_]\w{0,254}))?$")
+BLOCK = 1000  # rows sent at a time, 9 MB
+MAX_RESULTS = 16_384  # what Milvus gives for one search
+
+
+def is_address(name: str | Path) -> bool:
+    """Say whether a gallery's name is meant as the address of a Milvus collection."""
+    return str(name).startswith(("milvus://", "milvus+file:"))
+
+
+class Collection:
+    """A flat inner-product collection; the answer is exact. The same verbs as `vectors.Flat`."""
+
+    exact = True
+
+    def __init__(self, client, address: str, name: str, stamp: str, count: int) -> None:
+        """Hold an open client."""
+        self._client, self._address, self._name, self._stamp, self._count = client, address, name, stamp, count
+
+    def __len__(self) -> int:
+        """Number of vectors."""
+        return self._count
+
+    def nearest(self, vector: np.ndarray, count: int, exclude: np.ndarray | None = None) -> np.ndarray:
+        """Give the rows, `(n,)` int64 with n at most `count`, best first; arguments as `vectors.Flat.nearest`."""
+        import pymilvus
+
+        left_out = np.flatnonzero(exclude) if exclude is not None else np.zeros(0, np.int64)
+        try:
+            found = self._client.search(
+                self._name,
+                data=[np.asarray(vector, np.float32).tolist()],
+                limit=min(count, len(self), MAX_RESULTS),
+                search_params={"metric_type": "IP"},
+                filter=f"id not in {left_out.tolist()}" if len(left_out) else "",
+                output_fields=[],
+            )[0]
+        except pymilvus.MilvusException as error:
+            raise _unreachable(self._address, error) from error
+        return np.array([hit["id"] for hit in found], np.int64)
+
+    def facts(self) -> dict:
+        """Say what `meta.json` keeps of the index."""
+        return {"kind": "milvus", "address": self._address, "stamp": self._stamp}
+
+
+def build(
+    address: str,
+    rows: Callable[[np.ndarray], np.ndarray],
+    count: int,
+    dim: int,
+    folder: Path,
+    say: Callable[[str], None] = lambda line: None,
+) -> Collection:
+    """Fill a new collection with `count` vectors, in place of one of that name.
+
+    Args:
+        address: `milvus://host:port/collection` or `milvus+file://path.db`.
+        rows: gives `(n, D)` float32 unit vectors for ascending row numbers.
+        count: G.
+        dim: D.
+        folder: the gallery's folder, remembered by the collection.
+        say: gets lines of progress.
+    """
+    import_pymilvus()
+    from pymilvus import DataType, MilvusClient, MilvusException
+
+    client, name = _open(address)
+    stamp = uuid.uuid4().hex
+    about = {"reid_demo": stamp, "folder": str(Path(folder).resolve())}
+    try:
+        if client.has_collection(name):
+            if _about(client, name) is None:
+                raise GalleryError(f"{address} holds a collection that is no gallery. Name another collection.")
+            client.drop_collection(name)
+        schema = MilvusClient.create_schema(auto_id=False, description=json.dumps(about))
+        schema.add_field("id", DataType.INT64, is_primary=True)
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
+        index = client.prepare_index_params()
+        index.add_index("vector", index_type="FLAT", metric_type="IP")
+        client.create_collection(name, schema=schema, index_params=index, consistency_level="Strong")
+        for start in range(0, count, BLOCK):
+            numbers = np.arange(start, min(start + BLOCK, count))
+            block = rows(numbers)
+            client.insert(name, [{"id": int(i), "vector": v.tolist()} for i, v in zip(numbers, block, strict=True)])
+            say(f"sent {numbers[-1] + 1:,} of {count:,} vectors to {address}")
+        client.flush(name)
+        client.load_collection(name)
+    except MilvusException as error:
+        raise _unreachable(address, error) from error
+    return Collection(client, address, name, stamp, count)
+
+
+def load(facts: dict) -> Collection:
+    """Open the collection that a gallery's `meta.json` names.
+
+    Raises:
+        GalleryError: it cannot be reached, or is not the one that was filled for this gallery.
+    """
+    address = facts["address"]
+    import_pymilvus()
+    from pymilvus import MilvusException
+
+    client, name = _open(address)
+    try:
+        about = _about(client, name) if client.has_collection(name) else None
+        if about is None or about["reid_demo"] != facts["stamp"]:
+            raise GalleryError(f"the collection {address} was not filled for it.")
+        client.load_collection(name)
+        count = int(client.query(name, filter="", output_fields=["count(*)"])[0]["count(*)"])
+    except MilvusException as error:
+        raise _unreachable(address, error) from error
+    return Collection(client, address, name, about["reid_demo"], count)
+
+
+def folder_of(address: str) -> Path:
+    """Give the gallery's folder that a collection remembers."""
+    import_pymilvus()
+    from pymilvus import MilvusException
+
+    client, name = _open(str(address))
+    try:
+        about = _about(client, name) if client.has_collection(name) else None
+    except MilvusException as error:
+        raise _unreachable(str(address), error) from error
+    if about is None:
+        raise GalleryError(
+            f"There is no gallery at {address}. Make one with `python -m reid_demo index IMAGES --out GALLERY "
+            f"--store {address}`."
+        )
+    if not Path(about["folder"]).is_dir():
+        raise GalleryError(f"The folder of the gallery at {address} is not there any more. Name it with --gallery.")
+    return Path(about["folder"])
+
+
+def import_pymilvus() -> None:
+    """Check that the optional packages are there."""
+    try:
+        import pymilvus  # noqa: F401
+    except ImportError as error:
+        raise GalleryError("Milvus needs `pip install 'reid_demo[milvus]'` (pymilvus, milvus-lite).") from error
+
+
+def _open(address: str):
+    from pymilvus import MilvusClient, MilvusException
+
+    if found := SERVER.match(address):
+        where, name = f"http://{found['place']}", found["collection"]
+    elif found := FILE.match(address):
+        path = Path(found["place"]).resolve()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        where, name = str(path), found["collection"] or "gallery"
+    else:
+        raise GalleryError(
+            f"{address!r} is no Milvus address; use milvus://host:port/collection or milvus+file://x.db."
+        )
+    try:
+        return MilvusClient(where, token=os.environ.get("MILVUS_TOKEN", ""), timeout=10), name
+    except (MilvusException, OSError, RuntimeError) as error:
+        raise _unreachable(address, error) from error
+
+
+def _about(client, name: str) -> dict | None:
+    """Give what `build` wrote into a collection's description; None where another program made it."""
+    try:
+        about = json.loads(client.describe_collection(name).get("description") or "")
+    except ValueError:
+        return None
+    return about if isinstance(about, dict) and {"reid_demo", "folder"} <= set(about) else None
+
+
+def _unreachable(address: str, error: Exception) -> GalleryError:
+    text = str(getattr(error, "message", "") or error).splitlines()
+    return GalleryError(f"Milvus at {address} does not answer ({text[0] if text else type(error).__name__}).")

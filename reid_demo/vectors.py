@@ -1,0 +1,286 @@
+"""Unit vectors in, nearest rows out: the only module that imports FAISS. Knows no images, records or scorings.
+
+Up to `EXACT_LIMIT` rows the index is flat and exact. Above, it is compressed (principal axes, 8 bits each) and pruned
+(inverted lists): it proposes candidates, and the gallery scores those exactly from its half-precision file.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from reid_demo.errors import GalleryError
+
+EXACT_LIMIT = 200_000  # rows; a flat index of 2304-dimensional vectors takes 0.9 GB there
+TARGET_RECALL = 0.99  # recall@10 sought on the tuning queries; a measurement on others is then above 0.98
+BLOCK = 4096  # rows read, turned and added at a time
+TRAINING_ROWS = 65_536
+TUNING_QUERIES = 128
+DIMS = (64, 128, 256, 512)  # kept principal axes to try
+ENERGY = 0.95  # share of the variance that the kept axes must hold before their recall is tried
+MAX_DEPTH = 2048
+EVERY_S = 5.0  # seconds between two lines of progress
+
+Rows = Callable[[np.ndarray], np.ndarray]  # (n,) int64 ascending row numbers -> (n, D) float32 unit vectors
+Say = Callable[[str], None]
+
+
+class Flat:
+    """Every vector in half precision; the answer is the exact inner product."""
+
+    exact = True
+
+    def __init__(self, index: faiss.Index) -> None:
+        """Hold a FAISS index of the inner product."""
+        self._index = index
+
+    def __len__(self) -> int:
+        """Number of vectors."""
+        return self._index.ntotal
+
+    def nearest(self, vector: np.ndarray, count: int, exclude: np.ndarray | None = None) -> np.ndarray:
+        """Give the rows, `(n,)` int64 with n at most `count`, best first.
+
+        Args:
+            vector: `(D,)` float32 of unit length.
+            count: how many.
+            exclude: `(G,)` bool, rows to leave out.
+        """
+        found = self._index.search(vector[None], min(count, len(self)), params=_parameters(exclude))[1][0]
+        return found[found >= 0]
+
+    def save(self, path: Path) -> None:
+        """Write the index as one file."""
+        faiss.write_index(self._index, str(path))
+
+    def facts(self) -> dict:
+        """Say what `meta.json` keeps of the index."""
+        return {"kind": "flat"}
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How a compressed index is searched, chosen by measuring; see `Compressed.build`."""
+
+    dims: int  # principal axes kept of the descriptor
+    lists: int  # inverted lists
+    probes: int  # lists searched for one probe
+    depth: int  # candidates scored exactly for the best ten
+    recall_at_10: float  # against exact search, on gallery images as probes, themselves left out
+    queries: int  # how many of them
+
+
+class Compressed:
+    """Principal axes at 8 bits in inverted lists: proposes candidates, and estimates the similarity of all others."""
+
+    exact = False
+
+    def __init__(self, index: faiss.IndexPreTransform, tuning: Tuning) -> None:
+        """Hold a trained index; the search width is set here, once, and never by a request."""
+        self._index, self.tuning = index, tuning
+        self._axes = faiss.downcast_VectorTransform(index.chain.at(0))
+        self._lists = faiss.extract_index_ivf(index)
+        self._lists.nprobe = tuning.probes
+        self._lists.parallel_mode = 1  # one probe is searched by all cores
+
+    def __len__(self) -> int:
+        """Number of vectors."""
+        return self._index.ntotal
+
+    def nearest(self, vector: np.ndarray, count: int, exclude: np.ndarray | None = None) -> np.ndarray:
+        """Give candidate rows, `(n,)` int64, nearest first; arguments as `Flat.nearest`.
+
+        At least `tuning.depth` are given, in proportion more when more than ten matches are wanted.
+        """
+        parameters = _parameters(exclude, self.tuning.probes)
+        found = self._lists.search(self._turn(vector), min(count, len(self)), params=parameters)[1][0]
+        return found[found >= 0]
+
+    def estimate(self, vector: np.ndarray) -> np.ndarray:
+        """Give an estimate, `(G,)` float32, of the similarity of every row, from all compressed codes."""
+        parameters = faiss.SearchParametersIVF(nprobe=self._lists.nlist)
+        _, squared, rows = self._lists.range_search(self._turn(vector), np.float32(1e9), params=parameters)
+        values = np.full(len(self), -1, np.float32)
+        values[rows] = 1 - squared / 2
+        return values
+
+    def _turn(self, vector: np.ndarray) -> np.ndarray:
+        return self._axes.apply(vector[None])
+
+    def save(self, path: Path) -> None:
+        """Write the index as one file."""
+        faiss.write_index(self._index, str(path))
+
+    def facts(self) -> dict:
+        """Say what `meta.json` keeps of the index."""
+        return {"kind": "compressed", **asdict(self.tuning)}
+
+    @classmethod
+    def build(cls, rows: Rows, count: int, dim: int, say: Say) -> "Compressed":
+        """Train, fill and tune; the first number of axes whose measured recall reaches the target is taken.
+
+        Memory: one sample of `TRAINING_ROWS` vectors, one block, and the codes (`dims` bytes a row).
+        """
+        rng = np.random.default_rng(0)
+        sample = rows(np.sort(rng.choice(count, min(count, TRAINING_ROWS), replace=False)))
+        say(f"finding the principal axes of {len(sample):,} vectors")
+        most = min(dim, DIMS[-1], len(sample))
+        axes = faiss.PCAMatrix(dim, most)
+        axes.train(sample)
+        energy = np.cumsum(faiss.vector_to_array(axes.eigenvalues).clip(0))
+        choices = [d for d in DIMS if d < most] + [most]
+        enough = [d for d in choices if energy[d - 1] >= ENERGY * energy[-1]] or choices[-1:]
+        queries = np.sort(rng.choice(count, min(count, TUNING_QUERIES), replace=False))
+        truth = _nearest_exactly(rows, count, queries, say)
+        best = None
+        for dims in enough:
+            index = cls._fill(rows, count, dim, axes, dims, sample, say)
+            tuned = _tune(index, rows(queries), queries, truth, dims, say)
+            if best is None or tuned.recall_at_10 > best.tuning.recall_at_10:
+                best = cls(index, tuned)
+            if tuned.recall_at_10 >= TARGET_RECALL:
+                break
+        return best
+
+    @staticmethod
+    def _fill(
+        rows: Rows, count: int, dim: int, axes: faiss.PCAMatrix, dims: int, sample: np.ndarray, say: Say
+    ) -> faiss.IndexPreTransform:
+        kept = faiss.PCAMatrix(dim, dims)
+        kept.copy_from(axes)
+        kept.d_out = dims
+        kept.prepare_Ab()
+        lists = max(1, min(2 ** round(math.log2(2 * math.sqrt(count))), len(sample) // 16))
+        # The distance, not the inner product: it does not change when the mean is taken off, and equals it in order.
+        coarse = faiss.IndexFlatL2(dims)
+        inverted = faiss.IndexIVFScalarQuantizer(
+            coarse, dims, lists, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_L2, True
+        )
+        inverted.cp.min_points_per_centroid = 1
+        index = faiss.IndexPreTransform(kept, inverted)
+        say(f"training {lists:,} lists over {dims} axes")
+        index.train(sample)
+        tell = _Paced(say)
+        for start in range(0, count, BLOCK):
+            stop = min(start + BLOCK, count)
+            index.add(rows(np.arange(start, stop)))
+            tell("compressed", stop, count)
+        return index
+
+
+def build(rows: Rows, count: int, dim: int, say: Say, limit: int):
+    """Index `count` vectors: flat and exact up to `limit`, compressed above.
+
+    Args:
+        rows: gives `(n, D)` float32 unit vectors for ascending row numbers.
+        count: G.
+        dim: D.
+        say: gets a line of progress now and then.
+        limit: the largest exact index, rows.
+    """
+    if count > limit:
+        return Compressed.build(rows, count, dim, say)
+    index = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+    index.train(np.zeros((1, dim), np.float32))
+    for start in range(0, count, BLOCK):
+        index.add(rows(np.arange(start, min(start + BLOCK, count))))
+    return Flat(index)
+
+
+def load(path: Path, facts: dict):
+    """Read what `save` wrote; `facts` as `facts()` gave them.
+
+    Raises:
+        GalleryError: the file is damaged or not of that kind.
+    """
+    try:
+        index = faiss.read_index(str(path))
+        if facts["kind"] == "flat":
+            return Flat(index)
+        if facts["kind"] == "compressed":
+            return Compressed(index, Tuning(**{k: v for k, v in facts.items() if k != "kind"}))
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise GalleryError(f"{path.name} is damaged ({str(error).splitlines()[0]}).") from error
+    raise GalleryError(f"{path.name} has the unknown kind {facts['kind']!r}.")
+
+
+def _parameters(exclude: np.ndarray | None, probes: int | None = None):
+    """Join what one search is told: rows to leave out, and lists to visit."""
+    if exclude is None:
+        return None
+    selector = faiss.IDSelectorBitmap(np.packbits(~exclude, bitorder="little"))
+    if probes is None:
+        return faiss.SearchParameters(sel=selector)
+    return faiss.SearchParametersIVF(sel=selector, nprobe=probes)
+
+
+def _nearest_exactly(rows: Rows, count: int, queries: np.ndarray, say: Say) -> np.ndarray:
+    """Give the ten nearest rows of each query, `(Q, 10)` int64, itself left out, by comparing with every row."""
+    wanted = min(10, count - 1)
+    vectors = rows(queries)
+    best = np.full((len(queries), wanted), -np.inf, np.float32)
+    which = np.full((len(queries), wanted), -1, np.int64)
+    tell = _Paced(say)
+    for start in range(0, count, BLOCK):
+        stop = min(start + BLOCK, count)
+        values = vectors @ rows(np.arange(start, stop)).T
+        own = np.flatnonzero((queries >= start) & (queries < stop))
+        values[own, queries[own] - start] = -np.inf
+        values = np.concatenate([best, values], axis=1)
+        names = np.concatenate([which, np.broadcast_to(np.arange(start, stop), (len(queries), stop - start))], axis=1)
+        chosen = np.argpartition(-values, wanted - 1, axis=1)[:, :wanted]
+        best, which = np.take_along_axis(values, chosen, 1), np.take_along_axis(names, chosen, 1)
+        tell("compared exactly", stop, count)
+    return which
+
+
+def _tune(
+    index: faiss.IndexPreTransform, vectors: np.ndarray, queries: np.ndarray, truth: np.ndarray, dims: int, say: Say
+) -> Tuning:
+    """Choose the cheapest number of lists and of candidates that finds the exact ten nearest often enough."""
+    inverted = faiss.extract_index_ivf(index)
+    depth = min(MAX_DEPTH, index.ntotal)
+    tried: list[tuple[float, Tuning]] = []
+    probes = 8
+    while True:
+        probes = min(probes, inverted.nlist)
+        inverted.nprobe = probes
+        found = index.search(vectors, depth)[1]
+        # place[q, t]: where the t-th true neighbour of query q stands among the candidates, itself not counted
+        place = np.full(truth.shape, MAX_DEPTH + 1)
+        for q, own in enumerate(queries):
+            order = {row: at for at, row in enumerate(found[q][found[q] != own])}
+            place[q] = [order.get(row, MAX_DEPTH + 1) for row in truth[q]]
+        for keep in (128, 256, 512, 1024, MAX_DEPTH):
+            recall = float((place < keep).mean())
+            cost = probes * index.ntotal / inverted.nlist * dims + keep * index.d * 8.0
+            tried.append((cost, Tuning(dims, inverted.nlist, probes, keep, round(recall, 4), len(queries))))
+        if probes == inverted.nlist or probes >= 512:
+            break
+        probes *= 2
+    good = [row for row in tried if row[1].recall_at_10 >= TARGET_RECALL]
+    chosen = min(good, key=lambda row: row[0])[1] if good else max(tried, key=lambda row: row[1].recall_at_10)[1]
+    say(
+        f"{dims} axes: {chosen.probes} of {chosen.lists} lists and {chosen.depth} candidates find "
+        f"{chosen.recall_at_10:.3f} of the exact ten nearest"
+    )
+    return chosen
+
+
+class _Paced:
+    """Passes on a line of progress with rate and time left, at most one every `EVERY_S` seconds."""
+
+    def __init__(self, say: Say) -> None:
+        self._say, self._start = say, time.monotonic()
+        self._last = self._start
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._last >= EVERY_S:
+            self._last = now
+            rate = done / (now - self._start)
+            self._say(f"{what} {done:,} of {total:,}, {rate:,.0f}/s, {(total - done) / rate:.0f} s left")
