@@ -60,15 +60,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--store", metavar="ADDRESS", help="keep the vectors in milvus://host:port/collection instead")
     sub.add_argument("--exact-limit", type=int, metavar="N", help="compress galleries of more images; default 200000")
-    sub.add_argument(
-        "--find-people",
-        nargs="?",
-        const="hog",
-        metavar="ONNX",
-        help="the images are whole frames: cut out each person found, by OpenCV's detector or by a YOLO-like ONNX file",
-    )
-    sub.add_argument("--store", metavar="ADDRESS", help="keep the vectors in milvus://host:port/collection instead")
-    sub.add_argument("--exact-limit", type=int, metavar="N", help="compress galleries of more images; default 200000")
     json_flag(sub)
 
     sub = command("search", _search, "rank a gallery for one or more probe images", engine=True)
@@ -383,11 +374,6 @@ def _bench(options: argparse.Namespace) -> None:
     from reid_demo.bench import bench, machine
 
     if options.large is not None:
-        from reid_demo.bench_large import bench_large
-
-        rows = bench_large(_engine(options).gallery, options.large, say=lambda line: print(line, file=sys.stderr))
-    else:
-        if options.large is not None:
         from reid_demo.bench_large import bench_large
 
         rows = bench_large(_engine(options).gallery, options.large, say=lambda line: print(line, file=sys.stderr))
