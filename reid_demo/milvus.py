@@ -51,7 +51,7 @@ class Collection:
                 limit=min(count, len(self), MAX_RESULTS),
                 search_params={"metric_type": "IP"},
                 filter=f"id not in {left_out.tolist()}" if len(left_out) else "",
-                output_fields=[],
+                output_fields=["id"],
             )[0]
         except pymilvus.MilvusException as error:
             raise _unreachable(self._address, error) from error
@@ -91,12 +91,13 @@ def build(
             if _about(client, name) is None:
                 raise GalleryError(f"{address} holds a collection that is no gallery. Name another collection.")
             client.drop_collection(name)
+        # A server keeps the description, Milvus Lite only the properties.
         schema = MilvusClient.create_schema(auto_id=False, description=json.dumps(about))
         schema.add_field("id", DataType.INT64, is_primary=True)
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
         index = client.prepare_index_params()
         index.add_index("vector", index_type="FLAT", metric_type="IP")
-        client.create_collection(name, schema=schema, index_params=index, consistency_level="Strong")
+        client.create_collection(name, schema=schema, index_params=index, consistency_level="Strong", properties=about)
         for start in range(0, count, BLOCK):
             numbers = np.arange(start, min(start + BLOCK, count))
             block = rows(numbers)
@@ -179,12 +180,16 @@ def _open(address: str):
 
 
 def _about(client, name: str) -> dict | None:
-    """Give what `build` wrote into a collection's description; None where another program made it."""
+    """Give what `build` wrote with a collection; None where another program made it."""
+    told = client.describe_collection(name)
     try:
-        about = json.loads(client.describe_collection(name).get("description") or "")
+        described = json.loads(told.get("description") or "{}")
     except ValueError:
-        return None
-    return about if isinstance(about, dict) and {"reid_demo", "folder"} <= set(about) else None
+        described = {}
+    for about in (told.get("properties") or {}, described):
+        if isinstance(about, dict) and {"reid_demo", "folder"} <= set(about):
+            return about
+    return None
 
 
 def _unreachable(address: str, error: Exception) -> GalleryError:
