@@ -86,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--max-steps", type=int, help="optimiser steps in all; the schedule shrinks to fit")
     sub.add_argument("--time-limit", type=float, metavar="S", help="seconds in all; the schedule follows the clock")
     sub.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    sub.add_argument("--save-every", type=int, default=100, metavar="N", help="steps between checkpoints; default 100")
+    sub.add_argument("--evaluate", nargs=2, metavar=("DATASET", "DIR"), help="measure the finished weights")
 
     sub = command("teach", _teach, "cache a teacher network's vectors of training images, for train --teacher")
     sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
@@ -122,6 +124,15 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("anatomy", _anatomy, "measure on which body part each template looks; writes parts.json")
     sub.add_argument("--root", required=True, metavar="DIR", help="a data set of `synthesize`, with its ground truth")
     sub.add_argument("--limit", type=int, default=400, help="how many images; default 400")
+
+    sub = command("what-if", _what_if, "measure a list of occlusions over a list of labelled probes", engine=True)
+    sub.add_argument("probes", nargs="*", metavar="PATH", help="files or folders named as Market-1501; default: shipped")
+    sub.add_argument("--occlude", nargs="+", default=[], metavar="NAME", help="such as lower_half centre random_block")
+    sub.add_argument("--recipe", nargs="+", default=[], metavar="JSON", help="recipes that the page or this tool wrote")
+    sub.add_argument("--fill", default="mean_grey")
+    sub.add_argument("--out", metavar="DIR", help="also write what-if.json and the curve what-if.svg")
+    _scoring_flags(sub)
+    json_flag(sub)
 
     sub = command("probes", _probes, "ship example probes with a gallery, from the query images of its data set")
     sub.add_argument("dataset", metavar="DIR", help="with query, query_occluded, query_partial")
@@ -328,9 +339,12 @@ def _train(options: argparse.Namespace) -> None:
         resume=options.resume,
         max_steps=options.max_steps,
         time_limit_s=options.time_limit,
+        save_every=options.save_every,
         device=options.device,
+        evaluate_on=(options.evaluate[0], Path(options.evaluate[1])) if options.evaluate else None,
     )
-    print(json.dumps(result, indent=2))
+    if "fingerprint" in result:  # of several processes, the one that writes
+        print(json.dumps(result, indent=2))
 
 
 def _teach(options: argparse.Namespace) -> None:
@@ -360,6 +374,24 @@ def _synthesize(options: argparse.Namespace) -> None:
         workers=options.workers,
     )
     print(json.dumps(report, indent=2))
+
+
+def _what_if(options: argparse.Namespace) -> None:
+    from reid_demo import occlude, whatif
+
+    engine = _engine(options)
+    probes = whatif.read_probes([Path(p) for p in options.probes]) if options.probes else whatif.shipped_probes(engine)
+    trials = [whatif.Trial("untouched"), *whatif.named_trials(options.occlude, options.fill)]
+    for path in map(Path, options.recipe):
+        trials.append(whatif.Trial(path.stem, tuple(occlude.read_recipe(path.read_text(encoding="utf-8")))))
+    if len(trials) == 1:
+        trials = whatif.curve_trials(options.fill)
+    for step in whatif.run_set(engine, probes, trials, _scoring(options, engine.default_scoring)):
+        print(f"{step.done} of {step.total} what-ifs", file=sys.stderr)
+    if options.out:
+        for path in whatif.write(Path(options.out), step.results, engine):
+            print(path, file=sys.stderr)
+    print(whatif.to_json(step.results, engine) if options.json else whatif.table(step.results))
 
 
 def _probes(options: argparse.Namespace) -> None:

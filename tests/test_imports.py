@@ -9,10 +9,10 @@ PACKAGE = Path(__file__).parent.parent / "reid_demo"
 
 ROWS = [
     {"errors", "records", "config"},
-    {"images", "matching", "metrics", "rerank", "occlude", "render", "vectors", "milvus"},
+    {"images", "matching", "metrics", "rerank", "occlude", "render", "charts", "vectors", "milvus"},
     {"model", "data", "synthetic", "finder"},
     {"hub", "losses", "checkpoint", "describe", "gallery", "explain", "distill"},
-    {"indexing", "evaluate", "calibrate", "anatomy"},
+    {"indexing", "evaluate", "calibrate", "anatomy", "parallel"},
     {"train", "engine", "probes"},
     {"bench", "bench_large", "report", "whatif", "case"},
     {"ui"},

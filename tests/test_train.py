@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -10,9 +12,9 @@ from figures import draw_person
 from PIL import Image
 
 from reid_demo import checkpoint, distill
-from reid_demo.config import ModelConfig, TrainConfig
+from reid_demo.config import ModelConfig, TrainConfig, read_train_config
 from reid_demo.data.datasets import load_train
-from reid_demo.errors import TrainingError
+from reid_demo.errors import DatasetError, TrainingError
 from reid_demo.losses import Objective
 from reid_demo.model import build_model
 from reid_demo.train import build_optimizer, learning_rate_factor, train
@@ -57,20 +59,99 @@ def test_a_run_logs_every_step_and_leaves_weights_that_load(root, tmp_path):
     assert [row["step"] for row in rows(tmp_path)] == [1, 2, 3]
     assert {"identity", "triplet", "diversity", "total", "learning_rate", "size"} <= set(rows(tmp_path)[0])
     assert checkpoint.load_weights(tmp_path / "weights").config == TINY.model
+    for folder in (tmp_path, tmp_path / "weights"):
+        assert read_train_config(folder / "recipe.json") == TINY
 
 
-def test_stopping_and_resuming_changes_nothing(root, tmp_path):
-    whole = run(TINY, root, tmp_path / "whole", max_steps=5)
-    stopped = run(TINY, root, tmp_path / "halves", max_steps=5, stop_after=2)
+@pytest.mark.parametrize(
+    "change", [{}, {"accumulate": 2, "num_workers": 2, "precision": "bfloat16", "augmix": True, "occlusion": 0.5}]
+)
+def test_stopping_and_resuming_changes_nothing(change, root, tmp_path):
+    config = dataclasses.replace(TINY, **change)
+    whole = run(config, root, tmp_path / "whole", max_steps=5)
+    stopped = run(config, root, tmp_path / "halves", max_steps=5, stop_after=2)
     assert stopped["steps"] == 2 and not stopped["finished"]
-    resumed = run(TINY, root, tmp_path / "halves", max_steps=5, resume=True)
+    resumed = run(config, root, tmp_path / "halves", max_steps=5, resume=True)
     assert resumed["fingerprint"] == whole["fingerprint"] != stopped["fingerprint"]
+    states = [torch.load(tmp_path / name / "training.pt", weights_only=True) for name in ("whole", "halves")]
+    for name, tensor in states[0]["model"].items():
+        assert torch.equal(tensor, states[1]["model"][name]), name
     for a, b in zip(rows(tmp_path / "whole"), rows(tmp_path / "halves"), strict=True):
         assert (a["total"], a["learning_rate"]) == (b["total"], b["learning_rate"])
 
 
+def test_rows_past_the_checkpoint_are_dropped_and_a_fresh_run_starts_a_fresh_log(root, tmp_path):
+    run(TINY, root, tmp_path, max_steps=3, stop_after=2)
+    with open(tmp_path / "log.jsonl", "a") as log:
+        log.write('{"step": 3, "total": 9}\n{"step": 4, "tot')  # as a run leaves that is cut off after its checkpoint
+    run(TINY, root, tmp_path, max_steps=3, resume=True)
+    assert [row["step"] for row in rows(tmp_path)] == [1, 2, 3] and rows(tmp_path)[2]["total"] != 9
+    run(TINY, root, tmp_path, max_steps=1)
+    assert [row["step"] for row in rows(tmp_path)] == [1]
+
+
+def test_a_checkpoint_of_an_earlier_release_resumes(root, tmp_path):
+    run(TINY, root, tmp_path, max_steps=3, stop_after=2)
+    state = torch.load(tmp_path / "training.pt", weights_only=True)
+    recipe = json.loads(state["config"])
+    del recipe["recolour"], recipe["model"]["bn_neck"]  # an option that did not exist yet
+    del state["random_team"], state["random_device"]
+    torch.save({**state, "config": json.dumps(recipe)}, tmp_path / "training.pt")
+    assert run(TINY, root, tmp_path, max_steps=3, resume=True)["finished"]
+
+
+def test_a_finished_run_measures_itself(root, tmp_path):
+    place = tmp_path / "split"
+    for pid in range(1, 5):
+        for folder, camid in (("query", 1), ("bounding_box_test", 2)):
+            (place / folder).mkdir(parents=True, exist_ok=True)
+            image = Image.fromarray(draw_person(pid, camid, 64, 32))
+            image.save(place / folder / f"{pid:04d}_c{camid}s1_000001_00.jpg")
+    options = {"evaluate_on": ("market1501", place), "max_steps": 2}
+    assert "evaluation" not in run(TINY, root, tmp_path / "out", stop_after=1, **options)
+    result = run(TINY, root, tmp_path / "out", resume=True, **options)
+    assert result["evaluation"]["num_query"] == 4
+    assert json.loads((tmp_path / "out" / "evaluation.json").read_text()) == result["evaluation"]
+    with pytest.raises(DatasetError, match="nowhere"):
+        run(TINY, root, tmp_path / "none", max_steps=1, evaluate_on=("market1501", tmp_path / "nowhere"))
+    assert not (tmp_path / "none").exists()  # refused before the work
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_events_for_tensorboard_where_it_is_installed(installed, root, tmp_path, monkeypatch):
+    written = []
+
+    class Writer:
+        def __init__(self, folder, purge_step):
+            written.append(("open", folder, purge_step))
+
+        def add_scalar(self, name, value, step):
+            written.append((name, value, step))
+
+        def close(self):
+            written.append(("close",))
+
+    fake = types.SimpleNamespace(SummaryWriter=Writer) if installed else None
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
+    run(TINY, root, tmp_path, max_steps=2)
+    if not installed:
+        return
+    assert written[0] == ("open", str(tmp_path), 1) and written[-1] == ("close",)
+    totals = [(value, step) for name, value, step in written[1:-1] if name == "total"]
+    assert totals == [(row["total"], row["step"]) for row in rows(tmp_path)]
+
+
+def test_bfloat16_learns_close_to_float32(root, tmp_path):
+    for precision in ("float32", "bfloat16"):
+        run(dataclasses.replace(TINY, precision=precision), root, tmp_path / precision, max_steps=2)
+    full, half = (rows(tmp_path / name) for name in ("float32", "bfloat16"))
+    assert half[0]["identity"] == pytest.approx(full[0]["identity"], rel=0.02) and half[1] != full[1]
+    state = torch.load(tmp_path / "bfloat16" / "training.pt", weights_only=True)["model"]
+    assert all(t.dtype == torch.float32 for t in state.values() if t.is_floating_point())
+
+
 def test_resuming_needs_a_checkpoint_of_the_same_recipe(root, tmp_path):
-    with pytest.raises(TrainingError, match="no training.pt"):
+    with pytest.raises(TrainingError, match=r"no .*training\.pt"):
         run(TINY, root, tmp_path, resume=True)
     run(TINY, root, tmp_path, max_steps=1)
     with pytest.raises(TrainingError, match="another recipe"):
@@ -101,6 +182,24 @@ def test_a_partial_start_reports_what_it_loaded(root, tmp_path):
     torch.save({name: t for name, t in state.items() if not name.startswith("layer4")}, tmp_path / "part.pt")
     loaded = run(TINY, root, tmp_path / "out", max_steps=1, init=tmp_path / "part.pt")["loaded"]
     assert "conv1.weight" in loaded["loaded"] and "layer4.0.conv1.weight" in loaded["missing"]
+
+
+def test_a_run_goes_on_from_another_with_its_classifier(root, tmp_path):
+    run(TINY, root, tmp_path / "first", max_steps=3)
+    first = torch.load(tmp_path / "first" / "training.pt", weights_only=True)
+    still = dataclasses.replace(TINY, learning_rate=1e-30, warmup_start=1e-30, weight_decay=0.0)
+    result = run(still, [root, root], tmp_path / "next", max_steps=1, init=tmp_path / "first")
+    after = torch.load(tmp_path / "next" / "training.pt", weights_only=True)
+    assert torch.equal(
+        after["model"]["part_attention.block.query.weight"], first["model"]["part_attention.block.query.weight"]
+    )
+    known = len(first["objective"]["classifier.weight"])
+    assert result["num_classes"] == 2 * known  # the same people under a second root are others
+    assert torch.equal(after["objective"]["classifier.weight"][:known], first["objective"]["classifier.weight"])
+    assert not torch.equal(after["objective"]["classifier.weight"][known:], first["objective"]["classifier.weight"])
+    other = dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, dim=64))
+    with pytest.raises(TrainingError, match="another model"):
+        run(other, root, tmp_path / "other", max_steps=1, init=tmp_path / "first")
 
 
 def test_frozen_stages_do_not_move(root, tmp_path):
@@ -147,7 +246,16 @@ def test_backbone_and_new_layers_have_their_own_rates():
 
 
 @pytest.mark.parametrize(
-    "change", [{"optimizer": "sgd"}, {"schedule": "none"}, {"precision": "int8"}, {"height": 100}, {"accumulate": 0}]
+    "change",
+    [
+        {"optimizer": "sgd"},
+        {"schedule": "none"},
+        {"precision": "int8"},
+        {"height": 100},
+        {"accumulate": 0},
+        {"flip": 2.0},
+        {"epochs": 0},
+    ],
 )
 def test_recipes_that_do_not_exist_are_refused(change, root, tmp_path):
     with pytest.raises(TrainingError):

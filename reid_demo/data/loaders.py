@@ -70,11 +70,24 @@ class TrainingSet:
 
 
 class BatchLoader:
-    """Batches by number: batch `step` is the same whenever and from wherever training starts."""
+    """Batches by number: batch `step` is the same whenever and from wherever training starts.
 
-    def __init__(self, data: TrainingSet, config: TrainConfig) -> None:
-        """Prepare the sampler of `config`."""
-        self.data, self.config = data, config
+    Of `ranks` processes, each loads its own share of the whole identities of a batch; the shares in the order of the
+    ranks are the batch of one process, pixel for pixel.
+    """
+
+    def __init__(self, data: TrainingSet, config: TrainConfig, rank: int = 0, ranks: int = 1) -> None:
+        """Prepare the sampler of `config`.
+
+        Raises:
+            TrainingError: the identities of a batch cannot be shared out evenly, or are more than there are.
+        """
+        if config.ids_per_batch % ranks:
+            raise TrainingError(
+                f"ids_per_batch {config.ids_per_batch} cannot be shared by {ranks} processes; use a multiple."
+            )
+        share = config.ids_per_batch // ranks * config.imgs_per_id
+        self.data, self.config, self.share = data, config, slice(rank * share, (rank + 1) * share)
         self.sampler = IdentitySampler(data.labels, config.ids_per_batch, config.imgs_per_id, config.seed)
 
     def __len__(self) -> int:
@@ -89,12 +102,16 @@ class BatchLoader:
             epoch, offset = epoch + 1, 0
 
     def load(self, number: int, rows: Sequence[int], size: tuple[int, int]) -> Batch:
-        """Read and augment the images `rows` of batch `number` at `size` `(h, w)`; safe to call from threads."""
+        """Read and augment this process's share of `rows`, the images of batch `number`, at `size` `(h, w)`.
+
+        Safe to call from threads.
+        """
+        rows = list(rows)[self.share]
         pictures = []
-        for place, row in enumerate(rows):
+        for place, row in enumerate(rows, self.share.start):
             rng = np.random.default_rng((self.config.seed, number, place))
             pictures.append(augment(read_image(self.data.paths[row]), self.config, rng, size))
-        teacher = None if self.data.teacher is None else torch.from_numpy(self.data.teacher[list(rows)])
+        teacher = None if self.data.teacher is None else torch.from_numpy(self.data.teacher[rows])
         labels = torch.tensor([self.data.labels[row] for row in rows])
         return Batch(torch.from_numpy(np.stack(pictures)), labels, teacher)
 

@@ -62,3 +62,21 @@ def test_batch_by_number_is_the_same_from_any_start_and_with_threads(roots):
 def test_no_root_is_refused():
     with pytest.raises(DatasetError):
         TrainingSet("market1501", [])
+
+
+def test_the_shares_of_the_processes_are_the_batch_of_one(roots):
+    data = TrainingSet("market1501", roots)
+
+    def first(rank, ranks):
+        stream = BatchLoader(data, config(), rank, ranks).batches(0, lambda number: (32, 16))
+        batch = next(stream)
+        stream.close()
+        return batch
+
+    whole, shares = first(0, 1), [first(rank, 2) for rank in (0, 1)]
+    assert torch.equal(torch.cat([b.images for b in shares]), whole.images)
+    assert torch.equal(torch.cat([b.labels for b in shares]), whole.labels)
+    for share in shares:
+        assert len(share.labels) == 2 and len(set(share.labels.tolist())) == 1  # whole identities
+    with pytest.raises(TrainingError, match="2 cannot be shared by 3"):
+        BatchLoader(data, config(), 0, 3)
