@@ -89,6 +89,23 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--save-every", type=int, default=100, metavar="N", help="steps between checkpoints; default 100")
     sub.add_argument("--evaluate", nargs=2, metavar=("DATASET", "DIR"), help="measure the finished weights")
 
+    sub = command("ablate", _ablate, "train and measure variants or backbones under equal budgets (Tables 4 and 5)")
+    sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
+    sub.add_argument("--root", required=True, nargs="+", metavar="DIR", help="train on these, measure on the first")
+    sub.add_argument("--out", required=True, metavar="DIR", help="gets a folder a run, ablation.json and ablation.md")
+    sub.add_argument("--variants", nargs="+", metavar="NAME", help="rows of Table 4; default: all, unless --backbones")
+    sub.add_argument("--backbones", nargs="+", default=[], metavar="NAME", help="rows of Table 5")
+    sub.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N")
+    sub.add_argument("--max-steps", required=True, type=int, help="optimiser steps of every run")
+    sub.add_argument("--occlude", nargs="+", default=[], metavar="NAME", help="also measure with these hidden")
+    sub.add_argument("--fill", default="mean_grey", help="what the hidden part shows; default mean_grey")
+    sub.add_argument("--probes", nargs="+", default=[], metavar="NAME", help="probe sets; default: the data set's own")
+    sub.add_argument("--evaluate", nargs=2, action="append", metavar=("DATASET", "DIR"), help="measure on these instead")
+    sub.add_argument("--config", metavar="JSON", help="recipe that all runs share; default: the paper's")
+    sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change the recipe, as loss.margin=0.5")
+    sub.add_argument("--init", nargs="+", default=[], metavar="BACKBONE=PATH", help="ImageNet weights of backbones")
+    sub.add_argument("--teacher", metavar="NPZ", help="a teacher's vectors, from the command teach")
+
     sub = command("teach", _teach, "cache a teacher network's vectors of training images, for train --teacher")
     sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
     sub.add_argument("--root", required=True, nargs="+", metavar="DIR")
@@ -126,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--limit", type=int, default=400, help="how many images; default 400")
 
     sub = command("what-if", _what_if, "measure a list of occlusions over a list of labelled probes", engine=True)
-    sub.add_argument("probes", nargs="*", metavar="PATH", help="files or folders named as Market-1501; default: shipped")
+    sub.add_argument("probes", nargs="*", metavar="PATH", help="files or folders named as Market-1501; else shipped")
     sub.add_argument("--occlude", nargs="+", default=[], metavar="NAME", help="such as lower_half centre random_block")
     sub.add_argument("--recipe", nargs="+", default=[], metavar="JSON", help="recipes that the page or this tool wrote")
     sub.add_argument("--fill", default="mean_grey")
@@ -142,6 +159,17 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("bench", _bench, "measure speed beside a plain reference", engine=True)
     sub.add_argument("--gallery-size", type=int, default=20_000)
     sub.add_argument("--large", type=int, metavar="N", help="measure a gallery of N mixed descriptors instead")
+    json_flag(sub)
+
+    sub = commands.add_parser("push", help="upload weights, a gallery or this Space to the Hugging Face Hub")
+    sub.set_defaults(run=_push)
+    what = sub.add_mutually_exclusive_group(required=True)
+    what.add_argument("--weights", metavar="DIR")
+    what.add_argument("--gallery", metavar="DIR")
+    what.add_argument("--space", metavar="OWNER/NAME", help="this checkout, as a Space")
+    sub.add_argument("--to", metavar="OWNER/NAME", help="repository of the weights or the gallery")
+    sub.add_argument("--public", action="store_true", help="make a new repository public; default: private")
+    sub.add_argument("--dry-run", action="store_true", help="check and print, without a network")
     json_flag(sub)
 
     sub = command("info", _info, "versions, device, fingerprints and a self-test, for bug reports", engine=True)
@@ -169,11 +197,11 @@ def _engine(options: argparse.Namespace):
 
 
 def _describer(options: argparse.Namespace):
-    from reid_demo import checkpoint
+    from reid_demo import checkpoint, hub
     from reid_demo.describe import Describer
     from reid_demo.engine import DEFAULT_WEIGHTS
 
-    weights = Path(options.weights or DEFAULT_WEIGHTS)
+    weights = hub.local_folder(options.weights or DEFAULT_WEIGHTS, "weights")
     describer = Describer(checkpoint.load_weights(weights), checkpoint.choose_device(options.device))
     return describer, checkpoint.fingerprint(weights), weights.name
 
@@ -347,6 +375,42 @@ def _train(options: argparse.Namespace) -> None:
         print(json.dumps(result, indent=2))
 
 
+def _ablate(options: argparse.Namespace) -> None:
+    from reid_demo.ablate import Condition, ablate, markdown, rows_of
+    from reid_demo.config import read_train_config
+    from reid_demo.errors import ConfigError
+    from reid_demo.records import Occlusion
+
+    if options.dataset == "folder" and not options.evaluate:
+        raise ConfigError("A plain folder has no test split; name what to measure on with --evaluate DATASET DIR.")
+    config = read_train_config(options.config, None, options.set)
+    starts = [text.partition("=") for text in options.init]
+    if not all(equals for _, equals, _ in starts):
+        raise ConfigError("--init takes BACKBONE=PATH, as resnet50=resnet50.pth.")
+    conditions = []
+    for dataset, root in options.evaluate or [(options.dataset, options.root[0])]:
+        for probes in options.probes or [None]:
+            conditions.append(Condition(dataset, Path(root), probes))
+        for kind in options.occlude:
+            conditions.append(Condition(dataset, Path(root), None, Occlusion(kind, options.fill)))
+    variants = options.variants or ([] if options.backbones else ["G", "G+P", "G+T", "G+D", "G+D+W"])
+    summary = ablate(
+        config,
+        rows_of(config, variants, options.backbones),
+        dataset=options.dataset,
+        roots=[Path(root) for root in options.root],
+        out=Path(options.out),
+        conditions=conditions,
+        seeds=options.seeds,
+        max_steps=options.max_steps,
+        init={name: Path(path) for name, _, path in starts},
+        teacher=Path(options.teacher) if options.teacher else None,
+        device=options.device,
+        say=lambda words: print(words, file=sys.stderr),
+    )
+    print(markdown(summary, config))
+
+
 def _teach(options: argparse.Namespace) -> None:
     from reid_demo.data.datasets import load_train
     from reid_demo.distill import describe_with_teacher, save_vectors
@@ -418,6 +482,34 @@ def _bench(options: argparse.Namespace) -> None:
     print(f"{'what':58} {'value':>10} {'reference':>10} {'ratio':>6}")
     for row in rows:
         print(f"{row['what']:58} {row['value']:>7} {row['unit']:<3} {row['reference']:>9} {row['ratio']:>6}")
+
+
+def _push(options: argparse.Namespace) -> int:
+    from reid_demo import hub, space
+    from reid_demo.engine import PROJECT
+
+    kind = "space" if options.space else "weights" if options.weights else "gallery"
+    repo = options.space or options.to
+    if not repo:
+        raise ReidError("Name the repository with --to OWNER/NAME.")
+    if kind == "space":
+        told = space.check(PROJECT)
+    else:
+        told = {"ok": True, "card": hub.card_of(Path(options.weights or options.gallery), kind)}
+    if not options.dry_run:
+        if kind == "space":
+            told["address"] = space.push(PROJECT, repo, public=options.public)
+        else:
+            told["address"] = hub.push(options.weights or options.gallery, kind, repo, public=options.public)
+    if options.json:
+        print(json.dumps(told, indent=2))
+    elif options.dry_run:
+        print(told.get("card") or "\n".join(f"{key:15} {value}" for key, value in told.items() if key != "problems"))
+        for problem in told.get("problems", ()):
+            print(f"problem: {problem}")
+    else:
+        print(f"pushed to {told['address']}")
+    return 0 if told["ok"] else 1
 
 
 def _info(options: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from reid_demo import checkpoint, occlude
+from reid_demo import checkpoint, hub, milvus, occlude
 from reid_demo import explain as explanations
 from reid_demo import gallery as galleries
 from reid_demo.config import variant_name
@@ -89,20 +89,21 @@ class Engine:
     def load(
         cls, weights: str | Path | None = None, gallery: str | Path | None = None, device: str | None = None
     ) -> "Engine":
-        """Read weights and gallery from their folders; the shipped ones by default.
+        """Read weights and gallery from their folders, or as `hf://` and `milvus://` name them; the shipped ones by default.
 
         Raises:
             WeightsError, GalleryError: missing, damaged, or not made for each other.
+            HubError: they cannot be fetched.
         """
-        weights = Path(weights or DEFAULT_WEIGHTS)
-        folder = Path(gallery or DEFAULT_GALLERY)
+        named = weights or DEFAULT_WEIGHTS
+        weights, folder = hub.local_folder(named, "weights"), gallery_folder(gallery)
         describer = Describer(checkpoint.load_weights(weights), checkpoint.choose_device(device))
         card = weights / "MODEL_CARD.md"
         names = weights / "parts.json"
         return cls(
             describer,
             galleries.load(folder, checkpoint.fingerprint(weights)),
-            weights_name=weights.name,
+            weights_name=str(named) if hub.is_address(named) else weights.name,
             card=card.read_text(encoding="utf-8") if card.is_file() else "",
             part_names=json.loads(names.read_text(encoding="utf-8"))["names"] if names.is_file() else None,
             examples=_read_examples(folder / "probes"),
@@ -211,23 +212,47 @@ class Engine:
     def sweep(
         self,
         image: np.ndarray,
-        index: int,
+        groups: Sequence[Sequence[int]],
         *,
         size: float = 0.4,
         stride: float = 0.14,
         fill: str = "mean_grey",
         scoring: Scoring | None = None,
+        exclude_same_camera: tuple[int, int] | None = None,
     ) -> Iterator[explanations.SweepStep]:
-        """Slide an occluder over the probe and watch the gallery image `index`."""
-        self._check_index(index)
-        scoring = scoring or self.default_scoring
+        """Slide an occluder over the probe, coarse to fine, and watch groups of gallery images.
 
-        def measure(probe: Descriptor) -> tuple[float, int]:
+        Args:
+            image: `(H, W, 3)` uint8, not changed.
+            groups: `K` groups of gallery rows, such as a match alone or all images of a person; a group has the
+                similarity and the rank of its best image.
+            size: side of the window, a fraction of the image's width.
+            stride: step, a fraction of the width.
+            fill: of `occlude.FILLS`.
+            scoring: which similarity.
+            exclude_same_camera: (pid, camid) to leave out of the ranking.
+        """
+        if not groups or not all(len(group) for group in groups):
+            raise GalleryError("A sweep needs at least one gallery image to watch.")
+        for index in (int(i) for group in groups for i in group):
+            self._check_index(index)
+        scoring = scoring or self.default_scoring
+        out = self._same_camera(exclude_same_camera)
+
+        def measure(probe: Descriptor) -> np.ndarray:
             values = self.gallery.scores(probe, scoring)
-            return float(values[index]), int((values > values[index]).sum()) + 1
+            others = values if out is None else values[~out]
+            best = [float(values[list(group)].max()) for group in groups]
+            return np.array([(value, int((others > value).sum()) + 1) for value in best])
 
         boxes = explanations.sweep_boxes(size, stride, image.shape[1] / image.shape[0])
         return explanations.sweep(image, boxes, fill, self.describer.describe, measure)
+
+
+def gallery_folder(name: str | Path | None = None) -> Path:
+    """Give the folder of a gallery named by its folder, an `hf://` or a `milvus://` address; the shipped one by default."""
+    name = name or DEFAULT_GALLERY
+    return milvus.folder_of(name) if milvus.is_address(name) else hub.local_folder(name, "gallery")
 
 
 def _read_quality(path: Path) -> Quality:

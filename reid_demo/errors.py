@@ -25,12 +25,20 @@ class GalleryError(ReidError):
     """A gallery that is missing, damaged or made by other weights."""
 
 
+class HubError(ReidError):
+    """Something that cannot be fetched from the Hub or put there."""
+
+
 class DatasetError(ReidError):
     """A data set whose folders or files are not as its layout says."""
 
 
 class OcclusionError(ReidError):
     """An occlusion or crop that makes no sense on its image."""
+
+
+class CaseError(ReidError):
+    """A case file that is no such file, or that was made by other weights or another gallery."""
 
 
 class TrainingError(ReidError):

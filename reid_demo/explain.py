@@ -30,13 +30,14 @@ def explain(
 
 @dataclass(frozen=True, eq=False)
 class SweepStep:
-    """A sweep so far. Maps are signed, raw, and NaN where no window has been tried."""
+    """A sweep so far. Changes are signed, raw, and NaN where a window has not been tried."""
 
     done: int
     total: int
     boxes: np.ndarray  # (T, 4) float, fractions x0, y0, x1, y1
-    similarity_change: np.ndarray  # (T,) float32, changed minus untouched; NaN if not yet done
-    rank_change: np.ndarray  # (T,) float32, rank after minus before; positive is worse
+    base: np.ndarray  # (K, 2) float, similarity and rank of every watched group before
+    similarity_change: np.ndarray  # (K, T) float32, changed minus untouched; NaN if not yet done
+    rank_change: np.ndarray  # (K, T) float32, rank after minus before; positive is worse
 
 
 def sweep_boxes(size: float, stride: float, aspect: float = 0.5) -> np.ndarray:
@@ -71,26 +72,48 @@ def sweep(
     boxes: np.ndarray,
     fill: str,
     describe: Callable[[Sequence[np.ndarray]], list[Descriptor]],
-    measure: Callable[[Descriptor], tuple[float, int]],
+    measure: Callable[[Descriptor], np.ndarray],
     batch: int = 16,
 ) -> Iterator[SweepStep]:
-    """Hide one window after another and report how similarity and rank of a match change.
+    """Hide one window after another and report how similarity and rank of what is watched change.
 
     Args:
         image: `(H, W, 3)` uint8.
-        boxes: from `sweep_boxes`.
+        boxes: `(T, 4)` from `sweep_boxes`.
         fill: of `occlude.FILLS`.
         describe: images to descriptors, batched.
-        measure: gives (similarity, rank) of the match watched.
+        measure: gives `(K, 2)`, the similarity and the rank of every watched group.
         batch: windows a step.
     """
-    base_similarity, base_rank = measure(describe([image])[0])
-    similarity = np.full(len(boxes), np.nan, np.float32)
-    rank = np.full(len(boxes), np.nan, np.float32)
+    base = np.asarray(measure(describe([image])[0]), np.float64)
+    changes = np.full((2, len(base), len(boxes)), np.nan, np.float32)
     for start in range(0, len(boxes), batch):
         part = boxes[start : start + batch]
         hidden = [occlude.apply(image, [Occlusion("box", fill, tuple(map(float, box)))]) for box in part]
         for offset, descriptor in enumerate(describe(hidden)):
-            value, place = measure(descriptor)
-            similarity[start + offset], rank[start + offset] = value - base_similarity, place - base_rank
-        yield SweepStep(start + len(part), len(boxes), boxes, similarity.copy(), rank.copy())
+            changes[:, :, start + offset] = (measure(descriptor) - base).T
+        yield SweepStep(start + len(part), len(boxes), boxes, base, changes[0].copy(), changes[1].copy())
+
+
+def sweep_map(boxes: np.ndarray, change: np.ndarray, height: int = 64, width: int = 32) -> np.ndarray:
+    """Spread a sweep over the picture: each cell gets the mean change of the windows over its centre.
+
+    Args:
+        boxes: `(T, 4)` fractions.
+        change: `(T,)`, NaN where a window was not tried.
+        height: cells.
+        width: cells.
+
+    Returns:
+        `(height, width)` float32, signed and raw; NaN where no window was tried.
+    """
+    ys, xs = (np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width
+    total, count = np.zeros((height, width)), np.zeros((height, width))
+    for (x0, y0, x1, y1), value in zip(boxes, change, strict=True):
+        if np.isnan(value):
+            continue
+        inside = np.outer((ys >= y0) & (ys <= y1), (xs >= x0) & (xs <= x1))
+        total[inside] += value
+        count[inside] += 1
+    with np.errstate(invalid="ignore"):
+        return np.where(count > 0, total / count, np.nan).astype(np.float32)

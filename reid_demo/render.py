@@ -45,6 +45,37 @@ def heat_overlay(image: np.ndarray, attention: np.ndarray, height: int = 192, wi
     return np.round(0.4 * grey[:, :, None] + 0.6 * colours(smooth)).astype(np.uint8)
 
 
+def signed_overlay(image: np.ndarray, strength: np.ndarray, height: int = 256, width: int = 128) -> np.ndarray:
+    """Lay a signed map over its picture in grey; the picture shows through where the map is 0 or NaN.
+
+    Args:
+        image: `(H, W, 3)` uint8; stretched to the output.
+        strength: `(h, w)` float, -1 to 1; NaN where nothing is known.
+        height: output px.
+        width: output px.
+
+    Returns:
+        `(height, width, 3)` uint8; blue is negative, orange positive, never rescaled to the picture.
+    """
+    grey = cv2.cvtColor(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    known = np.nan_to_num(np.clip(np.asarray(strength, np.float32), -1, 1))
+    smooth = cv2.resize(known, (width, height), interpolation=cv2.INTER_LINEAR)[:, :, None]
+    ends = np.where(smooth < 0, np.float32(RIGHT), np.float32(WRONG))
+    weight = 0.85 * np.sqrt(np.abs(smooth))  # small effects stay visible; the legend is drawn by the same rule
+    return np.round(grey[:, :, None] * (1 - weight) + ends * weight).astype(np.uint8)
+
+
+def signed_legend(low: str, middle: str, high: str) -> str:
+    """Give the colour scale of `signed_overlay` on a middle grey as HTML, with words at its ends and its middle."""
+    shown = signed_overlay(np.full((4, 64, 3), 128, np.uint8), np.linspace(-1, 1, 21)[None], 1, 21)[0]
+    stops = ", ".join("rgb({},{},{})".format(*colour) for colour in shown)
+    return (
+        f'<div class="legend signed"><div class="legend-bar" style="background:linear-gradient(90deg,{stops})">'
+        f'<i style="left:50%"></i></div><div class="legend-words"><span>{html.escape(low)}</span>'
+        f"<span>{html.escape(middle)}</span><span>{html.escape(high)}</span></div></div>"
+    )
+
+
 def enlarge(image: np.ndarray, aim: int = 480, most: int = 1024) -> np.ndarray:
     """Copy an image for a canvas: enlarged by a whole number towards `aim` px, or shrunk to at most `most` px."""
     longest = max(image.shape[:2])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from reid_demo import checkpoint, gallery, matching, occlude
+from reid_demo import checkpoint, explain, gallery, matching, occlude
 from reid_demo.engine import UNTRAINED, WEIGHINGS, Engine
 from reid_demo.errors import GalleryError, WeightsError
 from reid_demo.images import read_image
@@ -85,14 +85,38 @@ def test_two_threads_get_their_own_answers(tiny_engine, probe_image):
 
 
 def test_sweep_equals_a_slow_loop(tiny_engine, probe_image):
-    steps = list(tiny_engine.sweep(probe_image, 4, size=0.8, stride=0.5))
+    groups = [[4], [3, 5]]
+    steps = list(tiny_engine.sweep(probe_image, groups, size=0.8, stride=0.5, fill="black"))
     last = steps[-1]
     assert last.done == last.total == len(last.boxes) and not np.isnan(last.similarity_change).any()
-    base = tiny_engine.gallery.scores(tiny_engine.describe(probe_image))
-    for box, change in list(zip(last.boxes, last.similarity_change, strict=True))[:4]:
-        hidden = occlude.apply(probe_image, [Occlusion("box", box=tuple(box))])
-        values = tiny_engine.gallery.scores(tiny_engine.describe(hidden))
-        assert values[4] - base[4] == pytest.approx(change, abs=1e-5)
+    assert np.isnan(steps[0].similarity_change).any() == (steps[0].done < last.total)
+    assert last.similarity_change.shape == last.rank_change.shape == (2, last.total)
+
+    def slow(image):
+        values = tiny_engine.gallery.scores(tiny_engine.describe(image))
+        ranks = [sum(value > best for value in values) + 1 for best in (values[4], max(values[3], values[5]))]
+        return np.array([values[4], max(values[3], values[5])]), np.array(ranks)
+
+    similarity, rank = slow(probe_image)
+    np.testing.assert_allclose(last.base, np.stack([similarity, rank], axis=1), atol=1e-5)
+    for i in range(4):
+        hidden = occlude.apply(probe_image, [Occlusion("box", "black", tuple(last.boxes[i]))])
+        values, ranks = slow(hidden)
+        np.testing.assert_allclose(values - similarity, last.similarity_change[:, i], atol=1e-5)
+        assert np.array_equal(ranks - rank, last.rank_change[:, i])
+
+
+def test_a_sweep_map_is_the_mean_over_the_windows_of_a_cell():
+    boxes = np.array([(0, 0, 1, 0.5), (0, 0, 0.5, 1), (0.5, 0.5, 1, 1)])
+    found = explain.sweep_map(boxes, np.array([1.0, -3.0, np.nan]), 4, 4)
+    assert np.array_equal(found[:2, :2], np.full((2, 2), -1)) and np.array_equal(found[:2, 2:], np.full((2, 2), 1))
+    assert np.array_equal(found[2:, :2], np.full((2, 2), -3)) and np.isnan(found[2:, 2:]).all()
+
+
+def test_a_sweep_watches_what_is_there(tiny_engine, probe_image):
+    for groups in ([], [[]], [[99]]):
+        with pytest.raises(GalleryError):
+            tiny_engine.sweep(probe_image, groups)
 
 
 @pytest.fixture

@@ -14,3 +14,7 @@ window.fitProbe = () => {
   }
   box.addEventListener("pointerdown", () => waitingFits.forEach(clearTimeout), { once: true });
 };
+
+// A link needs this page's own address, which only the browser knows.
+window.fullLink = (query) =>
+  query && query.startsWith("?") ? window.location.origin + window.location.pathname + query : query;

@@ -122,3 +122,89 @@ NO_MATCH = "Choose a match first: click one of the ranked images."
 NOTHING_TO_UNDO = "There is nothing to undo: the probe is untouched."
 NO_SUCH_EXAMPLE = "That example is not here any more. Reload the page."
 BUSY_FAILURE = "Something went wrong on the server; your probe and settings are kept. Try once more."
+
+# What changed
+STEP_CHANGED = "What changed"
+CHANGED_EMPTY = "Hide or crop a part of the probe, and this tab shows what that did to the ranking."
+CHANGED_RIGHT = "the right person"
+CHANGED_FIRST = "the first match of the untouched probe"
+CHANGED_MOVED = "This change ({steps}) moved {who} from rank {before} to {after}"
+CHANGED_STILL = "This change ({steps}) left {who} at rank {after}"
+CHANGED_LOST = "; {parts} lost most."
+CHANGED_NO_LOSS = "; no part lost similarity."
+AND = " and "
+CHANGED_LISTS = ("Untouched", "Changed")
+CHANGED_NUMBERS = "In numbers"
+CHANGED_COLUMNS = ("", "untouched", "changed", "difference")
+CHANGED_RANK = "rank of {who}"
+CHANGED_AP = "average precision"
+CHANGED_SIMILARITY = "similarity of that image"
+CHANGED_CHART = "Where each candidate went"
+CHANGED_CHART_ENDS = ("untouched", "changed")
+CHANGED_BEYOND = "beyond rank {top_k}"
+CHANGED_SUMMARY = "{entered} entered the top {top_k}, {left} left it."
+CHANGED_TABLE = "Every candidate of either list"
+CHANGED_TABLE_COLUMNS = ("candidate", "untouched", "changed", "what happened", "similarity untouched", "changed")
+ENTERED, LEFT, ROSE, FELL, STAYED = "entered", "left", "up {by}", "down {by}", "same rank"
+CHANGED_TERMS = "What each part adds to the similarity of {who}"
+CHANGED_PRESENCE = "Part presence of the probe"
+CHANGED_KEY = "Thick solid line: the right person. Thin line, open ends: another. Dashed: enters or leaves the list."
+
+# Sweep
+STEP_SWEEP = "Sweep"
+SWEEP_INTRO = (
+    "A small window hides one place of the probe after another. The maps show what each place does to the chosen match "
+    "and, where the identity is known, to the right person."
+)
+SWEEP_SIZE, SWEEP_STRIDE = "Window, percent of the width", "Step, percent of the width"
+SWEEP_RUN, SWEEP_STOP = "Start the sweep", "Stop"
+SWEEP_PROGRESS = "{done} of {total} windows"
+SWEEP_DONE = "All {total} windows tried."
+SWEEP_STOPPED = "Stopped. The last maps stay; grey places were not tried."
+SWEEP_OF_MATCH = "Match #{rank}, id {pid}"
+SWEEP_OF_RIGHT = "The right person (best image)"
+SWEEP_MAPS = ("similarity", "rank")
+SWEEP_WORST = "Hidden window that costs most: {similarity:+.4f} similarity, rank {before} to {after}."
+SWEEP_LEGEND_SIMILARITY = ("-{most:.2f} and less: this place helps", "0", "+{most:.2f} and more: it hurts")
+SWEEP_LEGEND_RANK = ("{most} ranks worse: this place helps", "0", "{most} ranks better: it hurts")
+SWEEP_NOTE = "Same scale for every picture and every sweep; colours grow with the square root of the change."
+SWEEP_ALT = "{what} map of {who}: strongest change {peak}"
+
+# Sets
+STEP_SETS = "Sets"
+SETS_INTRO = (
+    "Many what-ifs over many shipped probes: how far does the model carry when more is hidden? "
+    "Images of the probe's person under its own camera are left out, as in the benchmarks."
+)
+SETS_TRIALS = "What-ifs"
+SETS_CURVE = "Random blocks of 10 to 60 percent"
+SETS_CURRENT = "The changes of the present probe"
+SETS_PROBES = "How many probes"
+SETS_RUN = "Measure"
+SETS_PROGRESS = "{done} of {total} what-ifs"
+SETS_COLUMNS = ("what-if", "hidden", "R-1", "mAP", "mean rank", "similarity")
+SETS_TABLE = "{probes} probes; rank and similarity of the first right image, averaged"
+SETS_NONE = "No shipped probe shows a person of this gallery, so there is nothing to measure."
+SETS_PICK = "Choose at least one what-if."
+SETS_SAVE_JSON, SETS_SAVE_SVG = "Save the numbers (JSON)", "Save the curve (SVG)"
+
+# Verify and export
+STEP_VERIFY = "Verify and export"
+VERIFY_INTRO = "Look at both pictures and decide yourself. Decisions stay with the probe until you choose another."
+VERIFY_HEADING = "Candidate #{rank} of {total}: {decision}"
+VERIFY_CONFIRM, VERIFY_REJECT, VERIFY_LEAVE = "Confirm", "Reject", "Leave open"
+DECISION_WORDS = {"confirmed": "confirmed", "rejected": "rejected", "open": "open"}
+VERIFY_COUNT = "{confirmed} confirmed, {rejected} rejected, {open} open"
+CASE_MAKE = "Make the case file"
+CASE_LOAD = "Open a case file"
+CASE_NOTE = "The case file holds the probe's picture. Nothing of it is kept on the server."
+CASE_SAVE = {"json": "Save the case (JSON)", "csv": "Save the list (CSV)", "html": "Save the report (HTML)"}
+CASE_OPENED = "Case: {title}"
+
+# Link
+LINK_HEADING = "A link to this view"
+LINK_INFO = "It carries the example, the changes, the settings and the match, never a picture of yours."
+LINK_NONE = "A link is for shipped examples and gallery images. Your own picture never goes into one."
+LINK_LONG = "The painted strokes are too long for a link; save the recipe or the case instead."
+LINK_BAD = "That link names nothing that is here, so the page opened with its first example."
+CASE_DIFFERS = "This case ranks differently here than when it was saved, so its decisions were not taken over."

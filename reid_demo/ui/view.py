@@ -1,15 +1,17 @@
 """The page: what stands where, and what is drawn after a search. `panels` hold the parts, `wiring` the clicks."""
 
 import functools
+from dataclasses import replace
 
 import gradio as gr
 
 from reid_demo.engine import Engine
+from reid_demo.errors import ReidError
 from reid_demo.ui import text
+from reid_demo.ui.handlers import link, ranking
 from reid_demo.ui.handlers import probe as probes
-from reid_demo.ui.handlers import ranking
 from reid_demo.ui.handlers.session import Session, default_settings
-from reid_demo.ui.panels import probe, results
+from reid_demo.ui.panels import lab, probe, results
 from reid_demo.ui.theme import launch_options
 from reid_demo.ui.wiring import QUEUE, Wiring, guard, read_settings
 
@@ -33,6 +35,15 @@ def build_ui(engine: Engine) -> gr.Blocks:
                 with gr.Tabs(elem_id="tabs"):
                     with gr.Tab(text.STEP_WHY, id="why"):
                         use_match = results.build_why(engine, wiring)
+                    with gr.Tab(text.STEP_CHANGED, id="changed"):
+                        lab.build_changed(engine, wiring)
+                    with gr.Tab(text.STEP_SWEEP, id="sweep"):
+                        lab.build_sweep(engine, wiring)
+                    with gr.Tab(text.STEP_SETS, id="sets"):
+                        lab.build_sets(engine, wiring)
+                    with gr.Tab(text.STEP_VERIFY, id="verify"):
+                        decisions = lab.build_verify(engine, wiring)
+                lab.build_link(engine, wiring)
         if engine.card:
             with gr.Accordion(text.STEP_ABOUT, open=False, elem_id="about"):
                 gr.Markdown(engine.card)
@@ -50,13 +61,23 @@ def build_ui(engine: Engine) -> gr.Blocks:
             canvas = {"background": probes.canvas_image(now), "layers": [], "composite": None}
             return [*show_ranking(now), canvas]
 
+        def show_settings(now: Session) -> list:
+            wanted = now.settings
+            terms = list(engine.term_names) if wanted.terms is None else list(wanted.terms)
+            return [wanted.top_k, wanted.weighing, wanted.same_camera, terms, wanted.keep_recipe]
+
+        def show_captions(now: Session) -> gr.Gallery:
+            return gr.Gallery(value=ranking.strip(engine, now), selected_index=None)
+
         wiring.show_ranking, wiring.show_everything = show_ranking, show_everything
+        wiring.show_settings = show_settings
         probe.wire(left, examples, wiring)
         results.wire_ranking(right, wiring)
         results.wire_why(use_match, wiring)
+        lab.wire_verify(decisions, right.strip, wiring, show_captions)
 
         _wire_examples(examples, wiring, show_everything)
-        _wire_opening(demo, engine, examples, wiring, show_everything)
+        _wire_opening(demo, engine, examples, wiring)
     return demo
 
 
@@ -73,14 +94,29 @@ def _wire_examples(examples: gr.Gallery, wiring: Wiring, show) -> None:
     wiring.follow(step, everything=True)
 
 
-def _wire_opening(demo: gr.Blocks, engine: Engine, examples: gr.Gallery, wiring: Wiring, show) -> None:
-    """Open the page with a result on it: the first example, ranked once for all visitors."""
+def _wire_opening(demo: gr.Blocks, engine: Engine, examples: gr.Gallery, wiring: Wiring) -> None:
+    """Open the page with a result on it: what the address names, or the first example, ranked once for all."""
     first = functools.cache(lambda: probes.open_example(engine, Session(), default_settings(engine), 0))
 
-    def show_opening(now: Session) -> list:
-        ready = show(now) if now.matches else [now, probes.probe_line(now), "", [], None]
-        return [*ready, probes.examples(engine)]
+    def opening(now: Session, request: gr.Request) -> Session:
+        values = dict(request.query_params)
+        if "probe" in values:
+            try:
+                return link.open_query(engine, values)
+            except ReidError:
+                gr.Warning(text.LINK_BAD)
+        return first() if engine.examples else now
 
-    outputs = [*wiring.everything, examples]
-    opening = guard(lambda now: first() if engine.examples else now, show_opening, len(outputs))
-    wiring.follow(demo.load(opening, [wiring.session], outputs, show_progress="hidden", **QUEUE), everything=True)
+    def show_opening(now: Session) -> list:
+        if not now.matches:
+            now_settings = wiring.show_settings(replace(now, settings=default_settings(engine)))
+            return [now, probes.probe_line(now), "", [], None, *now_settings, []]
+        return [*wiring.show_everything(now), *wiring.show_settings(now), probes.examples(engine)]
+
+    outputs = [*wiring.everything, *wiring.settings, examples]
+    guarded = guard(opening, show_opening, len(outputs))
+
+    def load(now: Session, request: gr.Request) -> list:
+        return guarded(now, request)
+
+    wiring.follow(demo.load(load, [wiring.session], outputs, show_progress="hidden", **QUEUE), everything=True)

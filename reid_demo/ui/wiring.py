@@ -26,21 +26,41 @@ class Wiring:
         self.everything: list = []  # outputs that a new probe or change draws
         self.show_ranking: Callable[[Session], list] = lambda now: []
         self.show_everything: Callable[[Session], list] = lambda now: []
+        self.show_settings: Callable[[Session], list] = lambda now: []
+        self.link = None  # the field that shows a link; the browser puts its own address before it
         self._details: list[tuple] = []
         self.busy: list = []  # components that carry the progress of a search
 
-    def detail(self, component, show: Callable[[Session], object]) -> None:
-        """Draw a component anew after every search and choice; it may be a moment later than the list."""
-        self._details.append((component, show))
+    def detail(self, component, show: Callable[[Session], object], *, on_choice: bool = True) -> None:
+        """Draw a component anew after every search, and after the choice of a match unless told otherwise."""
+        self._details.append((component, show, on_choice))
 
-    def search(self, listen: Callable, verb: Callable, inputs: Sequence = (), *, everything: bool = True) -> None:
-        """Wire a click that ranks anew: `verb(engine, session, settings, *inputs) -> Session`."""
+    def search(
+        self,
+        listen: Callable,
+        verb: Callable,
+        inputs: Sequence = (),
+        *,
+        everything: bool = True,
+        settings_too: bool = False,
+    ) -> None:
+        """Wire a click that ranks anew: `verb(engine, session, settings, *inputs) -> Session`.
+
+        Args:
+            listen: of a component, such as `button.click`.
+            verb: what the click does.
+            inputs: components whose values the verb takes.
+            everything: draw the canvas too, not the list alone.
+            settings_too: the verb chooses settings, which are drawn as well.
+        """
         count = len(inputs)
 
         def act(now: Session, *values) -> Session:
             return verb(self.engine, now, read_settings(*values[count:]), *values[:count])
 
         outputs, show = (self.everything, self.show_everything) if everything else (self.ranking, self.show_ranking)
+        if settings_too:
+            outputs, show = [*outputs, *self.settings], _both(show, self.show_settings)
         step = listen(
             guard(act, show, len(outputs)),
             [self.session, *inputs, *self.settings],
@@ -50,22 +70,29 @@ class Wiring:
         )
         self.follow(step, everything=everything)
 
-    def follow(self, step, *, everything: bool = False) -> None:
+    def follow(self, step, *, everything: bool = False, choice: bool = False) -> None:
         """Draw all details once a step has ended well; fit the canvas where it was drawn."""
         if everything:
             step.then(None, js="() => window.fitProbe()", api_visibility="private")
-        components = [component for component, _ in self._details]
+        details = [(component, draw) for component, draw, on_choice in self._details if on_choice or not choice]
+        components = [component for component, _ in details]
 
         def show(now: Session) -> list:
-            return [draw(now) for _, draw in self._details]
+            return [draw(now) for _, draw in details]
 
-        step.success(
+        drawn = step.success(
             guard(lambda now: now, show, len(components)),
             [self.session],
             components,
             show_progress="hidden",
             **QUEUE,
         )
+        if self.link is not None:
+            drawn.then(None, self.link, self.link, js="(query) => window.fullLink(query)", api_visibility="private")
+
+
+def _both(first: Callable[[Session], list], second: Callable[[Session], list]) -> Callable[[Session], list]:
+    return lambda now: [*first(now), *second(now)]
 
 
 def read_settings(top_k: float, weighing: str, same_camera: bool, terms: list[str], keep: bool) -> Settings:
@@ -86,5 +113,22 @@ def guard(action: Callable, show: Callable, outputs: int) -> Callable:
             _log.exception("A click failed")
             gr.Warning(text.BUSY_FAILURE)
         return gr.skip() if outputs == 1 else [gr.skip()] * outputs
+
+    return run
+
+
+def guard_steps(steps: Callable) -> Callable:
+    """Run a generator of shown steps; a `ReidError` becomes a warning, and what was shown stays."""
+
+    def run(*inputs):
+        try:
+            yield from steps(*inputs)
+        except ReidError as error:
+            gr.Warning(str(error))
+            yield gr.skip()
+        except Exception:
+            _log.exception("A run failed")
+            gr.Warning(text.BUSY_FAILURE)
+            yield gr.skip()
 
     return run

@@ -141,6 +141,8 @@ def build_hide(engine: Engine, canvas: gr.ImageEditor, line: gr.HTML, buttons: d
 
 def wire(panel: ProbePanel, examples: gr.Gallery, wiring: Wiring) -> None:
     """Connect the clicks of the left side."""
+    wiring.detail(panel.recipe, handlers.recipe_text, on_choice=False)
+    wiring.detail(panel.recipe_file, handlers.recipe_link, on_choice=False)
     buttons, fields, canvas = panel.buttons, panel.fields, panel.canvas
     fill = fields["fill"]
     wiring.search(buttons["search"].click, handlers.search_canvas, [canvas, fill])
@@ -155,8 +157,6 @@ def wire(panel: ProbePanel, examples: gr.Gallery, wiring: Wiring) -> None:
         if kind in buttons:
             inputs = [fill, canvas, fields["coverage"], fields["seed"]]
             wiring.search(buttons[kind].click, _hider(kind), inputs)
-    wiring.detail(panel.recipe, handlers.recipe_text)
-    wiring.detail(panel.recipe_file, handlers.recipe_link)
 
 
 def _hider(kind: str):

@@ -81,7 +81,7 @@ def wire_ranking(panel: RankingPanel, wiring: Wiring) -> None:
     def click(now: Session, event: gr.SelectData) -> Session:
         return guard(lambda s: ranking.choose(s, event.index), lambda chosen: chosen, 1)(now)
 
-    wiring.follow(panel.strip.select(click, [wiring.session], [wiring.session], **QUEUE))
+    wiring.follow(panel.strip.select(click, [wiring.session], [wiring.session], **QUEUE), choice=True)
 
 
 def build_why(engine: Engine, wiring: Wiring) -> gr.Button:

@@ -1,0 +1,161 @@
+"""What a change of the probe did, as HTML: one sentence, both lists, a slope chart and the numbers."""
+
+import html
+
+import numpy as np
+
+from reid_demo import charts, images, render, whatif
+from reid_demo.engine import Engine
+from reid_demo.records import Match
+from reid_demo.ui import text
+from reid_demo.ui.handlers.probe import recipe_words
+from reid_demo.ui.handlers.ranking import framed
+from reid_demo.ui.handlers.session import Session, left_out, name_of
+
+KINDS = {True: charts.RIGHT, False: charts.WRONG, None: charts.UNKNOWN}
+
+
+def changed(engine: Engine, session: Session) -> str:
+    """Compare the untouched and the changed probe; a hint where nothing was changed."""
+    if not session.recipe or not session.matches:
+        return f'<section class="why"><p class="note">{html.escape(text.CHANGED_EMPTY)}</p></section>'
+    leave_out = left_out(session, session.settings)
+    found = whatif.compare(
+        engine,
+        session.untouched,
+        session.probe,
+        top_k=len(session.matches),
+        pid=session.pid,
+        scoring=session.scoring,
+        exclude_same_camera=leave_out,
+    )
+    before = engine.search(session.untouched, len(session.matches), session.scoring, leave_out)
+    summary = text.CHANGED_SUMMARY.format(entered=len(found.entered), left=len(found.left), top_k=found.top_k)
+    return (
+        f'<section class="why"><h3 id="changed-sentence">{html.escape(sentence(engine, session, found))}</h3>'
+        f'<p class="note">{html.escape(summary)}</p>{_lists(engine, session, before)}'
+        f'<div class="two"><div><h4>{html.escape(text.CHANGED_CHART)}</h4>{_chart(engine, session, found)}'
+        f'<p class="note">{html.escape(text.CHANGED_KEY)}</p></div>'
+        f"<div>{_numbers(found)}{_parts(engine, found)}</div></div>{_table(engine, session, found)}</section>"
+    )
+
+
+def sentence(engine: Engine, session: Session, found: whatif.Comparison) -> str:
+    """Say in plain words what the change did."""
+    first, last = found.rank
+    words = text.CHANGED_STILL if first == last else text.CHANGED_MOVED
+    said = words.format(steps=recipe_words(session.recipe), who=_who(found), before=first, after=last)
+    lost = [engine.term_names[i] for i in found.lost_most()]
+    return said + (text.CHANGED_LOST.format(parts=text.AND.join(lost)) if lost else text.CHANGED_NO_LOSS)
+
+
+def _who(found: whatif.Comparison) -> str:
+    return text.CHANGED_RIGHT if found.watched_is_right else text.CHANGED_FIRST
+
+
+def _lists(engine: Engine, session: Session, before: list[Match]) -> str:
+    sides = zip(text.CHANGED_LISTS, (session.image, session.current), (before, session.matches), strict=True)
+    shown = ""
+    for words, probe, matches in sides:
+        pictures = "".join(
+            f"<figure>{_picture(engine, session, m)}<figcaption>#{m.rank}<br>{m.similarity:.3f}</figcaption></figure>"
+            for m in matches[:10]
+        )
+        own = render.img_tag(render.thumbnail(probe, 192, 96, render.UNKNOWN, 5), f"{words} {text.WHY_PROBE}")
+        shown += (
+            f'<div class="list"><figure class="own">{own}<figcaption>{html.escape(words)}</figcaption></figure>'
+            f"{pictures}</div>"
+        )
+    return f'<div class="lists">{shown}</div>'
+
+
+def _picture(engine: Engine, session: Session, match: Match) -> str:
+    small = framed(session, match, images.read_image(engine.gallery.image_path(match.index)))
+    words = text.WHY_MATCH_OF.format(pid=name_of(match.record.pid), camid=name_of(match.record.camid))
+    return render.img_tag(render.thumbnail(small, 180, 95), words)
+
+
+def _kind(session: Session, pid: int | None) -> str:
+    known = session.pid is not None and pid is not None
+    return KINDS[pid == session.pid if known else None]
+
+
+def _label(engine: Engine, index: int) -> str:
+    record = engine.gallery.records[index]
+    return f"id {name_of(record.pid)} · cam {name_of(record.camid)}"
+
+
+def _chart(engine: Engine, session: Session, found: whatif.Comparison) -> str:
+    rows = [
+        charts.Slope(_label(engine, m.index), *m.rank, _kind(session, engine.gallery.records[m.index].pid))
+        for m in found.moves
+    ]
+    beyond = text.CHANGED_BEYOND.format(top_k=found.top_k)
+    return charts.slopes(rows, found.top_k, text.CHANGED_CHART, text.CHANGED_CHART_ENDS, beyond)
+
+
+def _numbers(found: whatif.Comparison) -> str:
+    rows = [(text.CHANGED_RANK.format(who=_who(found)), *found.rank, "{:d}", "{:+d}")]
+    rows.append((text.CHANGED_SIMILARITY, *found.similarity, "{:.4f}", "{:+.4f}"))
+    if found.average_precision:
+        rows.append((text.CHANGED_AP, *found.average_precision, "{:.3f}", "{:+.3f}"))
+    body = "".join(
+        f'<tr><th scope="row">{html.escape(name)}</th><td class="number">{plain.format(first)}</td>'
+        f'<td class="number">{plain.format(last)}</td><td class="number">{signed.format(last - first)}</td></tr>'
+        for name, first, last, plain, signed in rows
+    )
+    return _plain_table(text.CHANGED_NUMBERS, text.CHANGED_COLUMNS, body, "bars")
+
+
+def _parts(engine: Engine, found: whatif.Comparison) -> str:
+    blocks = [(text.CHANGED_TERMS.format(who=_who(found)), engine.term_names, found.terms, "{:+.4f}")]
+    if len(found.presence):
+        blocks.append((text.CHANGED_PRESENCE, engine.part_names, found.presence, "{:.3f}"))
+    shown = ""
+    for caption, names, values, form in blocks:
+        signed = "{:+.4f}" if form.startswith("{:+") else "{:+.3f}"
+        body = "".join(
+            f'<tr><th scope="row">{html.escape(name)}</th><td class="number">{form.format(first)}</td>'
+            f'<td class="number">{form.format(last)}</td><td class="track">{_delta(last - first, values)}</td>'
+            f'<td class="number">{signed.format(last - first)}</td></tr>'
+            for name, (first, last) in zip(names, values, strict=True)
+        )
+        columns = (*text.CHANGED_COLUMNS[:3], "", text.CHANGED_COLUMNS[3])
+        shown += _plain_table(caption, columns, body, "bars")
+    return shown
+
+
+def _delta(change: float, values: np.ndarray) -> str:
+    """Give a bar for a signed change around the middle, scaled to the largest change of its table."""
+    most = max(float(np.abs(values[:, 1] - values[:, 0]).max()), 1e-6)
+    long = abs(change) / most * 50
+    left = 50 - long if change < 0 else 50
+    sign = "minus" if change < 0 else "plus"
+    bar = f'<span class="bar {sign}" style="left:{left:.1f}%;width:{long:.1f}%"></span>'
+    return f'<span class="axis" style="left:50%"></span>{bar}'
+
+
+def _table(engine: Engine, session: Session, found: whatif.Comparison) -> str:
+    body = ""
+    for move in found.moves:
+        first, last = move.rank
+        entered, left = first > found.top_k, last > found.top_k
+        words = text.STAYED if first == last else (text.ROSE if last < first else text.FELL)
+        words = text.ENTERED if entered else text.LEFT if left else words.format(by=abs(first - last))
+        kind = _kind(session, engine.gallery.records[move.index].pid)
+        mark = {charts.RIGHT: text.RIGHT, charts.WRONG: text.WRONG, charts.UNKNOWN: ""}[kind]
+        body += (
+            f'<tr><th scope="row">{html.escape(_label(engine, move.index))} {mark}</th>'
+            f'<td class="number">{first}</td><td class="number">{last}</td><td>{words}</td>'
+            f'<td class="number">{move.similarity[0]:.4f}</td><td class="number">{move.similarity[1]:.4f}</td></tr>'
+        )
+    table = _plain_table(text.CHANGED_TABLE, text.CHANGED_TABLE_COLUMNS, body, "bars")
+    return f'<details><summary>{html.escape(text.CHANGED_TABLE)}</summary><div class="scroll">{table}</div></details>'
+
+
+def _plain_table(caption: str, columns: tuple[str, ...], body: str, kind: str) -> str:
+    head = "".join(f'<th scope="col">{html.escape(word)}</th>' for word in columns)
+    return (
+        f'<table class="{kind} lines"><caption>{html.escape(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )

@@ -1,0 +1,89 @@
+"""A sliding window over the probe: signed maps of what each place does to a match's similarity and rank."""
+
+import html
+from collections.abc import Iterator
+
+import numpy as np
+
+from reid_demo import explain, render
+from reid_demo.engine import Engine
+from reid_demo.ui import text
+from reid_demo.ui.handlers.session import Session, chosen_match, left_out, name_of, need_probe
+
+SIMILARITY_SCALE = 0.10  # change of similarity that gets the full colour
+RANK_SCALE = 20  # change of rank that gets the full colour
+
+
+def sweep(engine: Engine, session: Session, size: float, stride: float, fill: str) -> Iterator[str]:
+    """Run a sweep over the probe as it is now; give HTML after every batch of windows.
+
+    Args:
+        engine: the verbs.
+        session: the visit; its chosen match is watched, and the right person where known.
+        size: percent of the probe's width.
+        stride: percent of the probe's width.
+        fill: of `occlude.FILLS`.
+    """
+    image = need_probe(session)
+    match = chosen_match(session)
+    leave_out = left_out(session, session.settings)
+    groups = [[match.index]]
+    names = [text.SWEEP_OF_MATCH.format(rank=match.rank, pid=name_of(match.record.pid))]
+    right = engine.right_matches(session.pid, leave_out)
+    if len(right):
+        groups.append([int(i) for i in right])
+        names.append(text.SWEEP_OF_RIGHT)
+    steps = engine.sweep(
+        image,
+        groups,
+        size=size / 100,
+        stride=stride / 100,
+        fill=fill,
+        scoring=session.scoring,
+        exclude_same_camera=leave_out,
+    )
+    for step in steps:
+        yield show(step, image, names)
+
+
+def show(step: explain.SweepStep, image: np.ndarray, names: list[str]) -> str:
+    """Give a sweep so far as HTML: a row of maps for each watched group, their legends and the costliest window."""
+    words = text.SWEEP_DONE if step.done == step.total else text.SWEEP_PROGRESS
+    share = 100 * step.done / step.total
+    head = (
+        f'<p id="sweep-progress"><strong>{html.escape(words.format(done=step.done, total=step.total))}</strong></p>'
+        f'<div class="progress"><i style="width:{share:.0f}%"></i></div>'
+    )
+    blocks = "".join(_group(step, image, names[k], k) for k in range(len(names)))
+    similarity, rank = text.SWEEP_LEGEND_SIMILARITY, text.SWEEP_LEGEND_RANK
+    legends = (
+        f"<div><h5>{text.SWEEP_MAPS[0]}</h5>"
+        f"{render.signed_legend(*(w.format(most=SIMILARITY_SCALE) for w in similarity))}</div>"
+        f"<div><h5>{text.SWEEP_MAPS[1]}</h5>{render.signed_legend(*(w.format(most=RANK_SCALE) for w in rank))}</div>"
+    )
+    note = f'<p class="note">{html.escape(text.SWEEP_NOTE)}</p>'
+    return f'{head}<div class="sweeps">{blocks}</div><div class="two legends">{legends}</div>{note}'
+
+
+def _group(step: explain.SweepStep, image: np.ndarray, name: str, k: int) -> str:
+    similarity = explain.sweep_map(step.boxes, step.similarity_change[k])
+    rank = explain.sweep_map(step.boxes, step.rank_change[k])
+    figures = ""
+    # Blue in both maps: hiding this place makes the match worse, so the place helps.
+    for what, strength, raw in (
+        (text.SWEEP_MAPS[0], similarity / SIMILARITY_SCALE, step.similarity_change[k]),
+        (text.SWEEP_MAPS[1], -rank / RANK_SCALE, step.rank_change[k]),
+    ):
+        peak = raw[np.nanargmax(np.abs(raw))]
+        alt = text.SWEEP_ALT.format(what=what, who=name, peak=f"{peak:+.3g}")
+        picture = render.img_tag(render.signed_overlay(image, strength, 320, 160), alt)
+        figures += f"<figure>{picture}<figcaption>{html.escape(what)}</figcaption></figure>"
+    worst = int(np.nanargmin(step.similarity_change[k]))
+    before = int(step.base[k, 1])
+    sentence = text.SWEEP_WORST.format(
+        similarity=step.similarity_change[k, worst], before=before, after=before + int(step.rank_change[k, worst])
+    )
+    return (
+        f'<article><h4>{html.escape(name)}</h4><div class="two-pictures">{figures}</div>'
+        f'<p class="note">{html.escape(sentence)}</p></article>'
+    )

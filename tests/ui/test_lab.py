@@ -1,0 +1,161 @@
+"""The tabs of the laboratory as functions: what changed, sweep, sets, verify and export, links."""
+
+import html
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from urllib.parse import parse_qsl
+
+import numpy as np
+import pytest
+
+from reid_demo import case, occlude, whatif
+from reid_demo.errors import CaseError, ImageError, OcclusionError, ReidError
+from reid_demo.images import read_image
+from reid_demo.ui import text
+from reid_demo.ui.handlers import changed, link, probe, ranking, sets, sweep, verify
+from reid_demo.ui.handlers.session import Session, Settings
+
+
+@pytest.fixture
+def opened(tiny_engine) -> Session:
+    return probe.open_example(tiny_engine, Session(), Settings(), 0)
+
+
+@pytest.fixture
+def hidden(tiny_engine, opened) -> Session:
+    return probe.hide(tiny_engine, opened, Settings(), "lower_half", "black")
+
+
+def places(session: Session) -> list[int]:
+    return [m.index for m in session.matches]
+
+
+def test_an_untouched_probe_has_nothing_to_compare(tiny_engine, opened):
+    assert html.escape(text.CHANGED_EMPTY) in changed.changed(tiny_engine, opened)
+
+
+def test_what_changed_states_the_numbers_of_the_comparison(tiny_engine, hidden):
+    found = whatif.compare(tiny_engine, hidden.untouched, hidden.probe, pid=2, top_k=10)
+    shown = changed.changed(tiny_engine, hidden)
+    said = changed.sentence(tiny_engine, hidden, found)
+    assert html.escape(said) in shown and "lower half" in said
+    assert f"rank {found.rank[1]}" in said or f"to {found.rank[1]}" in said
+    for name in (tiny_engine.term_names[i] for i in found.lost_most()):
+        assert name in said
+    for value in (*found.similarity, *(m.similarity[1] for m in found.moves)):
+        assert f"{value:.4f}" in shown
+    for value in found.average_precision:
+        assert f"{value:.3f}" in shown
+    assert shown.count("<svg") == 1 and shown.count('<div class="list">') == 2
+    picture = shown[shown.index("<svg") : shown.index("</svg>") + 6]
+    tree = ElementTree.fromstring(picture)
+    groups = [g for g in tree.iter() if g.tag.endswith("}g")]
+    assert len(groups) == len(found.moves)
+
+
+def test_a_picture_of_nobody_known_is_compared_by_its_first_match(tiny_engine):
+    picture = np.random.default_rng(0).integers(0, 256, (90, 40, 3), np.uint8)
+    now = probe.open_picture(tiny_engine, Session(), Settings(top_k=4), picture)
+    now = probe.hide(tiny_engine, now, Settings(top_k=4), "centre", "black")
+    assert text.CHANGED_FIRST in changed.changed(tiny_engine, now)
+
+
+def test_a_sweep_shows_maps_of_match_and_right_person(tiny_engine, opened):
+    shown = list(sweep.sweep(tiny_engine, ranking.choose(opened, 2), 80, 50, "mean_grey"))
+    assert all("<img" in s for s in shown) and text.SWEEP_DONE.split("{")[0] in shown[-1]
+    assert shown[-1].count("<article>") == 2 and shown[-1].count("<img") == 4
+    assert "Match #3" in shown[-1] and html.escape(text.SWEEP_OF_RIGHT) in shown[-1]
+    unknown = probe.open_picture(tiny_engine, Session(), Settings(), opened.image)
+    assert list(sweep.sweep(tiny_engine, unknown, 80, 50, "blur"))[-1].count("<article>") == 1
+    with pytest.raises(ImageError):
+        next(sweep.sweep(tiny_engine, Session(), 80, 50, "blur"))
+
+
+def test_a_set_is_measured_over_the_shipped_probes(tiny_engine, hidden):
+    shown = list(sets.measure(tiny_engine, hidden, ["upper_half", sets.CURRENT], 5, "black"))
+    assert len(shown) == 4 and "what-if.json" in shown[-1] and "what-if.json" not in shown[-2]
+    first = tiny_engine.examples[0]
+    probes = [whatif.LabelledProbe(read_image(first.path), first.pid, first.camid)]
+    trials = [whatif.Trial("untouched"), *whatif.named_trials(["upper_half"], "black"), whatif.Trial("", hidden.recipe)]
+    for result in list(whatif.run_set(tiny_engine, probes, trials))[-1].results:
+        assert f"{result.mAP:.1%}" in shown[-1] and f"{result.similarity:.4f}" in shown[-1]
+    with pytest.raises(OcclusionError, match="at least one"):
+        next(sets.measure(tiny_engine, hidden, [], 5, "black"))
+    with pytest.raises(OcclusionError, match="No shipped probe"):
+        next(sets.measure(tiny_engine, hidden, ["centre"], 0, "black"))
+
+
+def test_decisions_go_from_candidate_to_candidate(tiny_engine, opened):
+    now = verify.decide(opened, "confirmed")
+    now = verify.decide(now, "rejected")
+    assert [now.decisions.get(i) for i in places(now)[:3]] == ["confirmed", "rejected", None] and now.chosen == 2
+    assert text.VERIFY_COUNT.format(confirmed=1, rejected=1, open=8) in verify.candidate(tiny_engine, now)
+    assert text.DECISION_MARKS["confirmed"] in ranking.caption(now, now.matches[0])
+    again = verify.decide(ranking.choose(now, 0), "open")
+    assert places(again)[0] not in again.decisions
+    last = verify.decide(ranking.choose(now, 9), "rejected")
+    assert last.chosen == 9
+    changed_probe = probe.hide(tiny_engine, now, Settings(), "centre", "black")
+    assert changed_probe.decisions == now.decisions  # they belong to the probe, not to one ranking
+    assert probe.open_example(tiny_engine, now, Settings(), 1).decisions == {}
+
+
+def test_a_saved_case_opens_to_the_same_view(tiny_engine, hidden):
+    settings = Settings(top_k=5, weighing="adaptive", same_camera=True, terms=tiny_engine.term_names[:6])
+    now = verify.decide(ranking.rank_again(tiny_engine, hidden, settings), "confirmed")
+    data = case.write_json(verify.case_of(now), tiny_engine).encode()
+    back = verify.open_case(tiny_engine, Session(), Settings(), data)
+    assert places(back) == places(now) and back.decisions == now.decisions and back.recipe == now.recipe
+    assert back.settings == settings and np.array_equal(back.current, now.current) and back.pid == now.pid
+    links = verify.case_files(tiny_engine, now)
+    assert links.count("download=") == 3
+    swapped = data.replace(now.matches[0].record.path.encode(), b"images/other.png")
+    with pytest.raises(CaseError, match="ranks differently"):
+        verify.open_case(tiny_engine, Session(), Settings(), swapped)
+    with pytest.raises(ReidError):
+        verify.open_case(tiny_engine, Session(), Settings(), None)
+
+
+def test_a_link_carries_the_view(tiny_engine, hidden):
+    settings = Settings(top_k=4, weighing="part_aware", terms=tiny_engine.term_names[1:])
+    now = ranking.choose(ranking.rank_again(tiny_engine, hidden, settings), 2)
+    values = dict(parse_qsl(link.query(tiny_engine, now)))
+    back = link.open_query(tiny_engine, values)
+    assert places(back) == places(now) and back.chosen == 2 and back.recipe == now.recipe
+    assert np.array_equal(back.current, now.current) and back.settings == now.settings
+    from_gallery = probe.open_match(tiny_engine, now, settings)
+    back = link.open_query(tiny_engine, dict(parse_qsl(link.query(tiny_engine, from_gallery))))
+    assert places(back) == places(from_gallery)
+
+
+def test_a_link_never_carries_a_picture(tiny_engine, opened):
+    own = probe.open_picture(tiny_engine, opened, Settings(), opened.image)
+    with pytest.raises(ImageError, match="Your own picture"):
+        link.query(tiny_engine, own)
+    rng = np.random.default_rng(0)
+    noise = occlude.brush(rng.random((256, 128)) > 0.5)
+    with pytest.raises(OcclusionError, match="too long"):
+        link.query(tiny_engine, replace(opened, recipe=(noise,)))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"probe": "example:nobody"},
+        {"probe": "gallery:99"},
+        {"probe": "gallery:-1"},
+        {"probe": "../secret"},
+        {"probe": "gallery:1", "top_k": "many"},
+        {"probe": "gallery:1", "top_k": "0"},
+        {"probe": "gallery:1", "weighing": "magic"},
+        {"probe": "gallery:1", "terms": "10"},
+        {"probe": "gallery:1", "terms": "0" * 9},
+        {"probe": "gallery:1", "recipe": "oops"},
+        {"probe": "gallery:1", "match": "77"},
+        {"probe": "gallery:1", "match": "x"},
+    ],
+    ids=str,
+)
+def test_a_bad_link_is_refused(tiny_engine, values):
+    with pytest.raises(ReidError):
+        link.open_query(tiny_engine, values)
