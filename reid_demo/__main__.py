@@ -100,11 +100,16 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--occlude", nargs="+", default=[], metavar="NAME", help="also measure with these hidden")
     sub.add_argument("--fill", default="mean_grey", help="what the hidden part shows; default mean_grey")
     sub.add_argument("--probes", nargs="+", default=[], metavar="NAME", help="probe sets; default: the data set's own")
-    sub.add_argument("--evaluate", nargs=2, action="append", metavar=("DATASET", "DIR"), help="measure on these instead")
+    sub.add_argument("--evaluate", nargs=2, action="append", metavar=("DATASET", "DIR"), help="measure here instead")
     sub.add_argument("--config", metavar="JSON", help="recipe that all runs share; default: the paper's")
     sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change the recipe, as loss.margin=0.5")
     sub.add_argument("--init", nargs="+", default=[], metavar="BACKBONE=PATH", help="ImageNet weights of backbones")
     sub.add_argument("--teacher", metavar="NPZ", help="a teacher's vectors, from the command teach")
+
+    sub = command("attention-sheet", _attention_sheet, "draw where every part template looks (Fig. 3)")
+    sub.add_argument("images", nargs="+", metavar="IMAGE")
+    sub.add_argument("--out", required=True, metavar="PNG")
+    sub.add_argument("--maps", default="template", help="template (Fig. 3) or part (the cross-attention)")
 
     sub = command("teach", _teach, "cache a teacher network's vectors of training images, for train --teacher")
     sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
@@ -409,6 +414,20 @@ def _ablate(options: argparse.Namespace) -> None:
         say=lambda words: print(words, file=sys.stderr),
     )
     print(markdown(summary, config))
+
+
+def _attention_sheet(options: argparse.Namespace) -> None:
+    from PIL import Image
+
+    from reid_demo.attention_sheet import attention_sheet
+    from reid_demo.images import read_image
+
+    describer, _, _ = _describer(options)
+    sheet = attention_sheet(describer, [read_image(path) for path in options.images], maps=options.maps)
+    out = Path(options.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(sheet).save(out, "PNG")
+    print(out)
 
 
 def _teach(options: argparse.Namespace) -> None:

@@ -8,20 +8,20 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "reid_demo"
 
 ROWS = [
-    {"errors", "records", "config"},
+    {"errors", "records", "config", "zerogpu"},
     {"images", "matching", "metrics", "rerank", "occlude", "render", "charts", "vectors", "milvus"},
     {"model", "data", "synthetic", "finder"},
     {"hub", "losses", "checkpoint", "describe", "gallery", "explain", "distill"},
     {"indexing", "evaluate", "calibrate", "anatomy", "parallel"},
-    {"train", "engine", "probes"},
-    {"bench", "bench_large", "report", "whatif", "case"},
+    {"train", "engine", "probes", "space"},
+    {"bench", "ablate", "attention_sheet", "bench_large", "report", "whatif", "case"},
     {"ui"},
     {"__main__"},
 ]
 PAGE = {"ui.view", "ui.wiring", "ui.theme"} | {
     f"ui.panels.{path.stem}" for path in (PACKAGE / "ui" / "panels").glob("*.py")
 }
-ONLY_IN = {"gradio": PAGE, "faiss": {"vectors"}, "pymilvus": {"milvus"}, "argparse": {"__main__"}}
+ONLY_IN = {"gradio": PAGE, "faiss": {"vectors"}, "pymilvus": {"milvus"}, "huggingface_hub": {"hub", "space"}, "argparse": {"__main__"}}
 
 
 def module_name(path: Path) -> str:
