@@ -8,7 +8,7 @@ import numpy as np
 from reid_demo.synthetic.body import PART, PARTS, Body
 from reid_demo.synthetic.people import Person, identity
 from reid_demo.synthetic.renderer import Actor, Grade, Renderer, View, look_at
-from reid_demo.synthetic.scenes import CAMERAS, THINGS, Camera, Place, build_place, detector_box, moved, stand
+from reid_demo.synthetic.scenes import THINGS, Camera, Place, build_place, detector_box, moved, stand
 from reid_demo.synthetic.truth import GRID
 
 WIDTH, HEIGHT = 128, 256  # image px
@@ -184,7 +184,9 @@ def _bounds(actor: Actor, view: View, all_parts: bool) -> tuple[float, float, fl
 def _areas(ids: np.ndarray, view: View) -> np.ndarray:
     """Give the area of each id in tangents squared, `(256,)`."""
     left, right, bottom, top = view.window
-    return np.bincount(ids.ravel(), minlength=256) * ((right - left) * (top - bottom) / ids.size)
+    return cv2.calcHist([np.ascontiguousarray(ids)], [0], None, [256], [0, 256])[:, 0] * (
+        (right - left) * (top - bottom) / ids.size
+    )
 
 
 def _crop(rng: np.random.Generator, box: tuple, crop: str) -> tuple[float, float, float, float]:
@@ -206,7 +208,7 @@ def _crop(rng: np.random.Generator, box: tuple, crop: str) -> tuple[float, float
 
 def sense(rgb: np.ndarray, camera: Camera, rows: int, rng: np.random.Generator) -> np.ndarray:
     """Turn a drawn picture of twice the size into what the camera stores: blur, pixels, noise, JPEG."""
-    image = cv2.GaussianBlur(rgb, (0, 0), max(0.2, camera.blur * rng.uniform(0.7, 1.3) * 2))
+    image = cv2.GaussianBlur(np.ascontiguousarray(rgb), (0, 0), max(0.2, camera.blur * rng.uniform(0.7, 1.3) * 2))
     if rng.random() < 0.1:  # a moving person in a long exposure
         length = int(rng.integers(5, 13))
         image = cv2.blur(image, (length, 1))
@@ -233,8 +235,3 @@ def part_masks(ids: np.ndarray) -> dict[str, np.ndarray]:
             if small.any():
                 masks[part] = small
     return masks
-
-
-def cameras() -> int:
-    """Give the number of cameras."""
-    return len(CAMERAS)

@@ -21,12 +21,15 @@ METAL = Material(PLAIN, (0.35, 0.35, 0.36), gloss=0.5)
 DARK = Material(PLAIN, (0.05, 0.05, 0.055), gloss=0.25)
 
 
-def shell(outfit: Outfit, body: Body) -> tuple[np.ndarray, np.ndarray]:
-    """Give the clothed torso as points `(n, 3)` and their bone weights; arms are left out."""
+def shell(outfit: Outfit, body: Body, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give the clothed torso above the hips and without arms: points `(n, 3)` and their bone weights."""
     arms = [i for name, i in body.bone.items() if name.startswith(("upperarm", "lowerarm", "wrist", "finger"))]
     points, weights = [], []
+    floor = body.joint(shape, "upperleg01.L")[1] - 0.3
+    ceiling = body.joint(shape, "upperarm01.L")[1] + 0.55  # hoods and collars are not leant on
     for piece in outfit.pieces:
-        torso = piece.weights[:, arms].sum(1) < 0.35
+        torso = (piece.weights[:, arms].sum(1) < 0.35) & (piece.vertices[:, 1] > floor)
+        torso &= piece.vertices[:, 1] < ceiling
         points.append(piece.vertices[torso])
         weights.append(piece.weights[torso])
     return np.concatenate(points), np.concatenate(weights)
@@ -52,7 +55,8 @@ def hug(points: np.ndarray, centre: np.ndarray, along: np.ndarray, turn: np.ndar
     gap = np.abs((angle[None] - turn[:, None] + np.pi) % (2 * np.pi) - np.pi)
     found = np.where(gap < 0.16, radius[None], 0).max(1)
     known = found > 0
-    found = np.interp(turn, turn[known], found[known]) if known.any() else np.ones(len(turn))
+    order = np.argsort(turn[known])  # `interp` needs rising angles
+    found = np.interp(turn, turn[known][order], found[known][order]) if known.any() else np.ones(len(turn))
     padded = np.pad(found, 2, mode="edge")
     found = np.maximum(found, (padded[:-4] + padded[1:-3] + padded[2:-2] + padded[3:-1] + padded[4:]) / 5)
     return centre + (found[:, None] + 0.03) * (np.cos(turn)[:, None] * along[0] + np.sin(turn)[:, None] * along[1])
@@ -72,7 +76,7 @@ def _bound(mesh: Mesh, weights: np.ndarray, material: Material) -> Piece:
 
 def backpack(body: Body, shape: np.ndarray, outfit: Outfit, material: Material, rng: np.random.Generator) -> None:
     """Wear a backpack with a front pocket, a lid, side pockets and two straps."""
-    points, weights = shell(outfit, body)
+    points, weights = shell(outfit, body, shape)
     chest = body.joint(shape, "spine01") + [0, -0.3, 0]
     wide, tall, deep = rng.uniform(2.5, 3.2), rng.uniform(3.6, 4.9), rng.uniform(1.1, 1.7)
     top = body.joint(shape, "upperarm01.L")[1] + rng.uniform(-0.3, 0.15)
@@ -110,7 +114,7 @@ def backpack(body: Body, shape: np.ndarray, outfit: Outfit, material: Material, 
 def _side_bag(
     body: Body, shape: np.ndarray, outfit: Outfit, material: Material, rng: np.random.Generator, across: bool
 ) -> None:
-    points, weights = shell(outfit, body)
+    points, weights = shell(outfit, body, shape)
     side = 1 if rng.random() < 0.5 else -1
     hip, chest = body.joint(shape, "upperleg01.L"), body.joint(shape, "spine01")
     size = (rng.uniform(0.7, 1.1), rng.uniform(1.7, 2.6), rng.uniform(2.2, 3.2))
@@ -206,9 +210,10 @@ WORN_BAGS: dict[str, Callable] = {"backpack": backpack, "cross-body": cross_body
 HELD_BAGS: dict[str, Callable] = {"handbag": handbag, "shopping": shopping, "wheeled": wheeled, "umbrella": umbrella}
 
 
-def _scalp(
+def scalp(
     body: Body, shape: np.ndarray, ease: float | np.ndarray, brim: float, slope: float, smooth: int, material: Material
 ) -> Piece:
+    """Grow a layer from the skull, `ease` dm thick, above a line that rises towards the front by `slope`."""
     v, quads = body.assets.vertices, body.skin_quads
     over = (body.head > 0.6) & (v[:, 1] > brim + slope * np.clip(v[:, 2] - 0.3, -1.2, 1))
     ears = (np.abs(v[:, 0]) > 0.86) & (v[:, 1] < 7.6) & (v[:, 1] > 6.6)
@@ -223,7 +228,7 @@ def cut_hair(hair: Piece, shape: np.ndarray, body: Body, brim: float) -> None:
 
 def cap(body: Body, shape: np.ndarray, material: Material, rng: np.random.Generator) -> list[Piece]:
     """Give a cap with a peak."""
-    crown = _scalp(body, shape, 0.24, 7.28, 0.5, 6, material)
+    crown = scalp(body, shape, 0.24, 7.28, 0.5, 6, material)
     brow = crown.vertices[np.abs(crown.vertices[:, 0]) < 0.4]
     front = brow[:, 2].max() - 0.1
     low = brow[brow[:, 2] > front - 0.3][:, 1].min()
@@ -239,21 +244,21 @@ def cap(body: Body, shape: np.ndarray, material: Material, rng: np.random.Genera
 def beanie(body: Body, shape: np.ndarray, material: Material, rng: np.random.Generator) -> list[Piece]:
     """Give a knitted hat with a turned-up edge."""
     slack = rng.uniform(0.24, 0.34)
-    edge = _scalp(body, shape, slack + 0.1, 7.18, 0.42, 6, material)
+    edge = scalp(body, shape, slack + 0.1, 7.18, 0.42, 6, material)
     top = edge.vertices[:, 1].min()
     keep = edge.vertices[edge.triangles][..., 1].max(1) < top + 1.15
     edge.triangles = edge.triangles[keep]
-    return [_scalp(body, shape, slack, 7.18, 0.42, 6, material), edge]
+    return [scalp(body, shape, slack, 7.18, 0.42, 6, material), edge]
 
 
 def fedora(body: Body, shape: np.ndarray, material: Material, rng: np.random.Generator) -> list[Piece]:
     """Give a felt hat with a brim."""
-    return [fitted(body, shape, "fedora01", material, inflate=0.1), _scalp(body, shape, 0.12, 7.5, 0.3, 4, material)]
+    return [fitted(body, shape, "fedora01", material, inflate=0.1), scalp(body, shape, 0.12, 7.5, 0.3, 4, material)]
 
 
 def bucket(body: Body, shape: np.ndarray, material: Material, rng: np.random.Generator) -> list[Piece]:
     """Give a soft hat with a sloping brim all round."""
-    crown = _scalp(body, shape, 0.27, 7.45, 0.3, 7, material)
+    crown = scalp(body, shape, 0.27, 7.45, 0.3, 7, material)
     head = crown.vertices
     middle = (head.min(0) + head.max(0)) / 2
     half = (head.max(0) - head.min(0)) / 2
@@ -268,7 +273,7 @@ def bucket(body: Body, shape: np.ndarray, material: Material, rng: np.random.Gen
 def headscarf(body: Body, shape: np.ndarray, material: Material, rng: np.random.Generator) -> list[Piece]:
     """Give a scarf over hair, ears and neck that leaves the face free."""
     v, quads = body.assets.vertices, body.skin_quads
-    face = (v[:, 2] > 0.62 + 0.25 * np.clip(7.0 - v[:, 1], 0, 1)) & (v[:, 1] < 8.0) & (v[:, 1] > 6.15)
+    face = (v[:, 2] > 0.7) & (np.abs(v[:, 0]) < 0.76) & (v[:, 1] < 7.72) & (v[:, 1] > 6.1)
     over = (v[:, 1] > 5.2) & (body.arm < 0.25) & ~face & ((v[:, 1] > 5.8) | (np.hypot(v[:, 0], v[:, 2]) < 1.5))
     ease = np.where(v[:, 1] > 6.8, 0.3, 0.36)
     return [grown(body, shape, quads[over[quads].all(1)], ease, 14, material)]

@@ -8,7 +8,7 @@ import numpy as np
 from reid_demo.synthetic.capture import BYSTANDERS, Studio
 from reid_demo.synthetic.people import Person, identity
 from reid_demo.synthetic.renderer import Actor, Grade, View
-from reid_demo.synthetic.scenes import LIGHTS, THINGS
+from reid_demo.synthetic.scenes import THINGS, light
 
 KINDS = {"person": 12, "pole": 4, "suitcase": 4, "car": 4}
 NOTHING = np.zeros((3, 12), np.float32)
@@ -46,7 +46,7 @@ def _cut(studio: Studio, actors: list[Actor], props: np.ndarray | None, size: fl
     view = View(eye, target, (-half / 2, half / 2, -half, half))
     if size > 3:  # wide things: the window is 1:2, so show more height
         view = View(eye, target, (-half, half, -2 * half, 2 * half))
-    rgb, ids = studio.renderer.draw(actors, NOTHING, props, view, LIGHTS["overcast"](30), Grade((0.9, 0.9, 0.9)))
+    rgb, ids = studio.renderer.draw(actors, NOTHING, props, view, light("overcast", 30), Grade((0.9, 0.9, 0.9)))
     alpha = (ids > 0).astype(np.uint8) * 255
     rgba = np.dstack([np.where(alpha[..., None] > 0, rgb, 0).astype(np.float32) * (alpha[..., None] / 255), alpha])
     small = cv2.resize(rgba.astype(np.float32), (ids.shape[1] // 2, ids.shape[0] // 2), interpolation=cv2.INTER_AREA)

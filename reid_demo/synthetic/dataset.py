@@ -123,7 +123,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _studio(assets: Path, plan: Plan) -> Studio:
-    os.environ.setdefault("LP_NUM_THREADS", "1")
+    os.environ.setdefault("LP_NUM_THREADS", "0")  # Mesa draws in this thread
     cv2.setNumThreads(1)
     return Studio(Body(load_assets(assets)), plan.seed, min(24, max(4, plan.ids // 6)))
 
@@ -141,12 +141,16 @@ def _work(index: int) -> int:
     return index
 
 
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _render_all(assets: Path, out: Path, plan: Plan, todo: list[int], workers: int) -> None:
     from tqdm import tqdm
 
     if not todo:
         return
-    workers = min(workers or len(os.sched_getaffinity(0)), len(todo))
+    workers = min(workers or _cores(), len(todo))
     load_assets(assets)  # tells of a wrong folder here, not in a worker
     with tqdm(total=plan.everyone, initial=plan.everyone - len(todo), unit="person", file=sys.stderr) as bar:
         if workers == 1:

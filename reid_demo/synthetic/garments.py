@@ -113,7 +113,6 @@ class Piece:
     part: np.ndarray  # (n,)
     material: Material
     drapes: bool = False  # pushed out of the legs in each pose
-    columns: int = 0  # of the grid of a draped piece
 
 
 def grown(body: Body, shape: np.ndarray, quads: np.ndarray, ease: np.ndarray, smooth: int, material: Material) -> Piece:
@@ -183,7 +182,6 @@ def sheath(
         material: its cloth; an `open_top` leaves a gap in front.
     """
     columns, rows = 44, max(6, int((top - hem) / 0.35))
-    gap = 0.0
     turn = np.linspace(0, 2 * np.pi, columns, endpoint=False)
     outward = np.stack([np.sin(turn), np.cos(turn)], 1)  # x, z; the first column is the front
     torso = shape[body.is_skin & (body.arm < 0.3) & (body.head < 0.1) & (body.leg_t < 0.35)]
@@ -213,7 +211,7 @@ def sheath(
     weights[:, body.bone["root"]], weights[:, body.bone["spine03"]] = 1 - follow, follow
     left = vertices[:, 0] >= 0
     part = np.where(vertices[:, 1] > hip - 0.6, PART["torso"], np.where(left, PART["left_leg"], PART["right_leg"]))
-    coords = vertices * [1, 1, 1] + [gap, body.hip - hip, 0]
+    coords = vertices + [0, body.hip - hip, 0]
     return Piece(
         vertices.astype(np.float32),
         grid(rows, columns, True),
@@ -223,7 +221,6 @@ def sheath(
         part,
         material,
         drapes=True,
-        columns=columns,
     )
 
 
@@ -345,10 +342,10 @@ def wear_top(
 def _lining(body: Body, shape: np.ndarray, outfit: Outfit, fabric: Material, hem: float) -> None:
     """Wear a close shirt under short tops, so that no waist is bare."""
     v, quads = body.assets.vertices, body.tight_quads
-    keep = (v[quads][..., 1].max(1) > body.hip + hem) & (v[quads][..., 1].max(1) < 4.2) & (body.arm[quads].max(1) < 0.3)
-    plain = replace(fabric, pattern="solid", clip=Clip(hem=body.hip + hem))
-    outfit.pieces.append(grown(body, shape, quads[keep], np.full(len(v), 0.035), 2, plain))
-    outfit.hides |= (body.arm < 0.3) & (v[:, 1] > body.hip + hem + 0.3) & (v[:, 1] < 3.2) & (body.leg < 0.5)
+    keep = (v[quads][..., 1].max(1) > body.hip + hem) & (v[quads][..., 1].max(1) < 3.2) & (body.arm[quads].max(1) < 0.3)
+    plain = replace(fabric, clip=Clip(hem=body.hip + hem))
+    outfit.pieces.append(grown(body, shape, quads[keep], np.full(len(v), 0.025), 2, plain))
+    outfit.hides |= (body.arm < 0.3) & (v[:, 1] > body.hip + hem + 0.3) & (v[:, 1] < 2.6) & (body.leg < 0.5)
 
 
 def _hood(body: Body, shape: np.ndarray, fabric: Material, ease: float) -> Piece:

@@ -96,7 +96,7 @@ def draw_look(rng: np.random.Generator, index: int) -> Look:
         age=age,
         muscle=float(np.clip(rng.normal(0.5, 0.15), 0.1, 0.9)),
         weight=float(np.clip(rng.normal(0.52, 0.2), 0.08, 1)),
-        height=float(np.clip(rng.normal(0.5, 0.17), 0.05, 0.95)),
+        height=float(np.clip(rng.normal(0.5, 0.085), 0.3, 0.7)),
         proportions=float(rng.uniform(0.4, 0.9)),
         ancestry=tuple(float(x) for x in ancestry),
         cup=float(rng.uniform(0.25, 0.7)),
@@ -150,7 +150,7 @@ def draw_look(rng: np.random.Generator, index: int) -> Look:
         _bag_cloth(rng),
         Material(CLOTH, colour(rng, choose(rng, BAG_COLOURS)), folds=0.1, gloss=0.1),
         poses.Gait(
-            float(rng.uniform(0.72, 1.08)),
+            float(rng.uniform(0.62, 0.96)),
             float(rng.uniform(0.5, 1.15)),
             float(rng.uniform(-1, 5)),
             float(rng.uniform(12, 30)),
@@ -198,7 +198,7 @@ def vary(look: Look, what: str, rng: np.random.Generator) -> Look:
         return replace(look, hair=choose(rng, styles), hair_colour=shade, hat="none", glasses=other.glasses)
     if what == "build":
         weight = 0.85 if look.build.weight < 0.5 else 0.2
-        height = 0.8 if look.build.height < 0.5 else 0.2
+        height = 0.67 if look.build.height < 0.5 else 0.34
         return replace(look, build=replace(look.build, weight=weight, height=height), gait=other.gait)
     light = np.mean(look.shoe_colours[0]) > 0.4
     upper = colour(rng, "black" if light else "white")
@@ -260,12 +260,12 @@ class Person:
         self._heads = np.array([body.joint(shape, name) for name in body.bones])
         names = [*body.bones, "finger3-1.L", "finger3-1.R"]
         self.joints = poses.Joints({name: body.joint(shape, name) for name in names})
-        thigh = shape[body.is_skin & (body.leg > 0.5)]
-        self._leg_radius = self._radii(shape, thigh)
+        self._leg_radius = self._radii(shape)
         weight = max(0.0, look.build.weight - 0.5)
         self._width = 9 * weight + (3 if look.coat not in ("none", "open jacket") else 0)
+        self._width += 4 if garments.BOTTOMS[look.bottom].hem is not None else 0
 
-    def _radii(self, shape: np.ndarray, legs: np.ndarray) -> np.ndarray:
+    def _radii(self, shape: np.ndarray) -> np.ndarray:
         """Measure the legs: radius in dm at 9 places from hip to ankle, cloth not counted."""
         body, out = self.body, []
         left = body.is_skin & (body.leg > 0.4) & (shape[:, 0] > 0)
@@ -311,13 +311,13 @@ class Person:
         body, look = self.body, self.look
         v = body.assets.vertices
         pieces = [_as_is(body, shape, body.eye_quads, Material(EYE, (0.86, 0.84, 0.81)))]
-        strands = Material(HAIR, look.hair_colour, gloss=0.25, phase=float(rng.uniform(0, 9)))
+        strands = Material(HAIR, look.hair_colour, gloss=0.07, phase=float(rng.uniform(0, 9)))
         asset = STYLES[look.hair][0]
         if look.hat != "headscarf" and look.hair != "bald":
             short = look.hair in ("buzz", "crop")
             lift = 0.025 if not short or look.hair == "buzz" or look.hat != "none" else None
             ease = np.full(len(v), lift) if lift else 0.06 + 0.16 * np.clip((v[:, 1] - 7.2) / 0.9, 0, 1)
-            pieces.append(_scalp(body, shape, ease, 7.05 if short else 7.15, strands))
+            pieces.append(carried.scalp(body, shape, ease, 7.05 if short else 7.15, 0.55, 1, strands))
             if asset:
                 hair = garments.fitted(body, shape, asset, strands)
                 hair.part[:] = PART["head"]
@@ -403,7 +403,7 @@ class Person:
             wrist, knuckle = at[bone[f"wrist.{high}"]], at[bone[f"finger3-1.{high}"]]
             direction = (knuckle - wrist) / np.linalg.norm(knuckle - wrist)
             frame = len(bone) + VIRTUAL.index("phone")
-            frames[frame, :, :3] = poses._aim(np.array([0, 1.0, 0]), direction)
+            frames[frame, :, :3] = poses.aim(np.array([0, 1.0, 0]), direction)
             frames[frame, :, 3] = knuckle + direction * 0.3
 
     def _drape(self, vertices: np.ndarray, at: np.ndarray, world: np.ndarray) -> None:
@@ -449,11 +449,6 @@ def _as_is(body: Body, shape: np.ndarray, quads: np.ndarray, material: Material)
         body.part[used],
         material,
     )
-
-
-def _scalp(body: Body, shape: np.ndarray, ease: np.ndarray, line: float, material: Material) -> garments.Piece:
-    """Grow a thin layer of hair on the skull."""
-    return carried._scalp(body, shape, ease, line, 0.55, 1, material)
 
 
 def _phone() -> tuple:

@@ -79,7 +79,7 @@ def bone_rotations(
     if name in HANDS and free:
         HANDS[name](turn, joints, free, rng)
     for side, thing in holding.items():
-        _hold(turn, joints, side, thing)
+        _hold(turn, joints, side, thing, width)
     _fingers(turn, joints, holding)
     return turn
 
@@ -93,8 +93,8 @@ def _leg(turn: dict, joints: Joints, side: str, sign: int, phase: float, step: f
         hip, knee, sole, spread = 2 + 9 * bent, 3 + 17 * bent, 0.0, 4.0 + 2 * bent
     thigh = _down(sign * spread, hip)
     shank = _down(sign * spread * 0.6, hip - knee)
-    upper = _aim(joints.direction(f"upperleg01.{side}", f"lowerleg01.{side}"), thigh)
-    lower = _aim(upper @ joints.direction(f"lowerleg01.{side}", f"foot.{side}"), shank) @ upper
+    upper = aim(joints.direction(f"upperleg01.{side}", f"lowerleg01.{side}"), thigh)
+    lower = aim(upper @ joints.direction(f"lowerleg01.{side}", f"foot.{side}"), shank) @ upper
     flat = rotation(1, np.radians(sign * (gait.toes_out - 4))) @ rotation(0, np.radians(-sole))
     turn[f"upperleg01.{side}"], turn[f"lowerleg01.{side}"], turn[f"foot.{side}"] = (
         upper,
@@ -122,8 +122,8 @@ def _arm(
 def _place_arm(turn: dict, joints: Joints, side: str, upper_to: np.ndarray, lower_to: np.ndarray) -> None:
     sign = 1 if side == "L" else -1
     droop = rotation(2, np.radians(-sign * 4.0))
-    upper = _aim(droop @ joints.direction(f"upperarm01.{side}", f"lowerarm01.{side}"), upper_to) @ droop
-    lower = _aim(upper @ joints.direction(f"lowerarm01.{side}", f"wrist.{side}"), lower_to) @ upper
+    upper = aim(droop @ joints.direction(f"upperarm01.{side}", f"lowerarm01.{side}"), upper_to) @ droop
+    lower = aim(upper @ joints.direction(f"lowerarm01.{side}", f"wrist.{side}"), lower_to) @ upper
     turn[f"clavicle.{side}"] = droop
     turn[f"upperarm01.{side}"] = droop.T @ upper
     turn[f"lowerarm01.{side}"] = upper.T @ lower
@@ -159,14 +159,14 @@ def _pockets(turn: dict, joints: Joints, free: list[str], rng: np.random.Generat
 HANDS: dict[str, Callable] = {"phone": _phone, "strap": _strap, "pockets": _pockets}
 
 
-def _hold(turn: dict, joints: Joints, side: str, thing: str) -> None:
+def _hold(turn: dict, joints: Joints, side: str, thing: str, width: float) -> None:
     sign = 1 if side == "L" else -1
     if thing == "umbrella":
         _place_arm(turn, joints, side, _down(sign * 10, 12), np.array([-sign * 0.15, 0.62, 0.62]))
     elif thing == "wheeled":
-        _place_arm(turn, joints, side, _down(sign * 12, -14), _down(sign * 8, -16))
+        _place_arm(turn, joints, side, _down(sign * (12 + width), -14), _down(sign * (8 + width), -16))
     else:
-        _place_arm(turn, joints, side, _down(sign * 11, 1), _down(sign * 5, 6))
+        _place_arm(turn, joints, side, _down(sign * (11 + width), 1), _down(sign * (6 + width), 6))
 
 
 def _fingers(turn: dict, joints: Joints, holding: dict[str, str]) -> None:
@@ -186,7 +186,7 @@ def _down(out: float, ahead: float) -> np.ndarray:
     return np.array([np.sin(a), -np.cos(a) * np.cos(b), np.cos(a) * np.sin(b)])
 
 
-def _aim(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+def aim(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """Give the smallest rotation that takes one direction to another."""
     end = end / np.linalg.norm(end)
     axis = np.cross(start, end)

@@ -134,8 +134,7 @@ class Renderer:
         self._place = gl.program(shaders.PLACE_VERTEX, shaders.PLACE_FRAGMENT)
         self._depth = gl.program(shaders.DEPTH_VERTEX, shaders.DEPTH_FRAGMENT)
         self._parts = gl.program(shaders.PARTS_VERTEX, shaders.PARTS_FRAGMENT)
-        self._picture, self._who = gl.texture(self.size, 4), gl.texture(self.size, 1)
-        self._target = gl.framebuffer([self._picture, self._who], gl.depth_renderbuffer(self.size))
+        self._target = gl.framebuffer([gl.texture(self.size, 4)], gl.depth_renderbuffer(self.size))
         self._alone = gl.framebuffer([gl.texture((64, 128), 1)], gl.depth_renderbuffer((64, 128)))
         self._sun, self._sky = self._shadow_map(SUN_SIZE), self._shadow_map(SKY_SIZE)
         self._noise = gl.texture3d((32, 32, 32), 4, textures.noise_volume().tobytes())
@@ -167,7 +166,7 @@ class Renderer:
             (moving, "3f 3f", "pos", "nrm"),
             (fixed_buffer, "3f 1f 1f 1f", "coord", "sleeve", "surface", "part"),
         ]
-        outlined = [(moving, "3f 12x", "pos"), everything[1]]
+        outlined = [(moving, "3f 12x", "pos"), (fixed_buffer, "3f 1f 1f 4x", "coord", "sleeve", "surface")]
         entry = (
             person,
             moving,
@@ -247,7 +246,7 @@ class Renderer:
             if extra:
                 extra[2].render()
         self._target.use()
-        self._target.clear(*self._sky_colour(light, grade), 1.0, depth=1.0)
+        self._target.clear(*self._sky_colour(light, grade), 0.0, depth=1.0)
         self._sun[0].use(0)
         self._sky[0].use(1)
         self._noise.use(2)
@@ -267,7 +266,8 @@ class Renderer:
             gl.depth_func = "<" if array == 8 else "=="
             for number, (entry, at) in enumerate(loaded):
                 program["place"].value = at
-                program["id_base"].value = OTHER if number else 0
+                if "id_base" in program:
+                    program["id_base"].value = OTHER if number else 0
                 for name, values in entry[5].items():
                     if name in program:
                         program[name].write(values)
@@ -284,12 +284,11 @@ class Renderer:
         self._place["id_base"].value = 0
         place_full.render()
         width, height = self.size
-        rgb = np.frombuffer(self._target.read(components=3, attachment=0, alignment=1), np.uint8)
-        ids = np.frombuffer(self._target.read(components=1, attachment=1, alignment=1), np.uint8)
+        rgba = np.frombuffer(self._target.read(components=4), np.uint8).reshape(height, width, 4)[::-1]
         if extra:
             for thing in (extra[1], extra[2], extra[0]):
                 thing.release()
-        return rgb.reshape(height, width, 3)[::-1], ids.reshape(height, width)[::-1]
+        return rgba[..., :3], rgba[..., 3]
 
     def parts_alone(
         self, actor: Actor, view: View, others: Sequence[Actor] = (), props: np.ndarray | None = None

@@ -116,8 +116,8 @@ def pole(rng: np.random.Generator) -> Soup:
     """Build a lamp post, a sign post or a column."""
     radius = float(rng.choice([0.05, 0.07, 0.1, 0.16]))
     tint = tuple(np.full(3, rng.uniform(0.25, 0.65)))
-    parts = [surface(cylinder([0, 0, 0], radius, 4.5, 14), "metal", tint, 0.4, 0.1, True)]
-    parts.append(surface(cylinder([0, 0, 0], (radius * 1.8, radius * 1.2), 0.5, 14), "metal", tint, 0.4, 0.1, True))
+    parts = [surface(cylinder([0, 0, 0], radius, 4.5, 14), "paint", tint, 0.4, 0.1, True)]
+    parts.append(surface(cylinder([0, 0, 0], (radius * 1.8, radius * 1.2), 0.5, 14), "paint", tint, 0.4, 0.1, True))
     if radius < 0.08:
         sign = box([0, 2.4, 0.06], [0.5, 0.5, 0.03])
         parts.append(surface(sign, "paint", tuple(rng.uniform(0.1, 0.9, 3)), 1))
@@ -239,7 +239,7 @@ def suitcase(rng: np.random.Generator) -> Soup:
 
 # name -> (builder, half width m that people keep clear of)
 THINGS: dict[str, tuple[Callable[[np.random.Generator], Soup], float]] = {
-    "car": (car, 1.6),
+    "car": (car, 2.5),
     "bench": (bench, 1.0),
     "pole": (pole, 0.35),
     "column": (column, 0.5),
@@ -255,43 +255,25 @@ THINGS: dict[str, tuple[Callable[[np.random.Generator], Soup], float]] = {
 }
 
 
-def _light(
-    elevation: float, azimuth: float, sun: Rgb, sky: Rgb, ground: Rgb, fog: Rgb, density: float, **more
-) -> Light:
-    e, a = np.radians(elevation), np.radians(azimuth)
-    direction = (float(np.cos(e) * np.sin(a)), float(np.sin(e)), float(np.cos(e) * np.cos(a)))
-    return Light(direction, sun, sky, ground, fog, density, **more)
-
-
-LIGHTS: dict[str, Callable[[float], Light]] = {  # name -> light, given the sun's azimuth in degrees
-    "sunny": lambda a: _light(
-        48, a, (1.6, 1.45, 1.2), (0.36, 0.43, 0.55), (0.26, 0.24, 0.21), (0.55, 0.66, 0.8), 0.006
-    ),
-    "low sun": lambda a: _light(
-        27, a, (1.5, 1.2, 0.85), (0.36, 0.40, 0.50), (0.24, 0.21, 0.18), (0.7, 0.68, 0.66), 0.009
-    ),
-    "leaves": lambda a: _light(
-        55, a, (1.5, 1.4, 1.1), (0.36, 0.42, 0.44), (0.22, 0.23, 0.17), (0.5, 0.58, 0.5), 0.01, dapple=0.85
-    ),
-    "hazy": lambda a: _light(
-        55, a, (0.75, 0.72, 0.66), (0.58, 0.61, 0.66), (0.32, 0.31, 0.29), (0.7, 0.72, 0.75), 0.014
-    ),
-    "overcast": lambda a: _light(
-        70, a, (0.2, 0.2, 0.2), (0.82, 0.84, 0.88), (0.36, 0.36, 0.35), (0.72, 0.74, 0.77), 0.016
-    ),
-    "dusk": lambda a: _light(
-        50, a, (0.42, 0.32, 0.2), (0.2, 0.22, 0.32), (0.15, 0.13, 0.12), (0.2, 0.22, 0.32), 0.012, lamp=1.1
-    ),
-    "night": lambda a: _light(
-        62, a, (0.5, 0.36, 0.18), (0.1, 0.11, 0.16), (0.1, 0.085, 0.07), (0.05, 0.06, 0.09), 0.01, lamp=1.3
-    ),
-    "white lamps": lambda a: _light(
-        78, a, (0.42, 0.43, 0.42), (0.62, 0.64, 0.64), (0.4, 0.4, 0.38), (0.6, 0.6, 0.6), 0.004, lamp=0.5
-    ),
-    "warm lamps": lambda a: _light(
-        74, a, (0.55, 0.48, 0.36), (0.5, 0.45, 0.38), (0.34, 0.29, 0.23), (0.45, 0.4, 0.34), 0.005, lamp=0.7
-    ),
+# name -> elevation of the sun in degrees; linear RGB of sun, sky, ground and fog; fog a metre; shade of leaves; lamps
+LIGHTS: dict[str, tuple[float, Rgb, Rgb, Rgb, Rgb, float, float, float]] = {
+    "sunny": (48, (1.6, 1.45, 1.2), (0.36, 0.43, 0.55), (0.26, 0.24, 0.21), (0.55, 0.66, 0.8), 0.005, 0, 0),
+    "low sun": (27, (1.5, 1.2, 0.85), (0.36, 0.40, 0.50), (0.24, 0.21, 0.18), (0.7, 0.68, 0.66), 0.006, 0, 0),
+    "leaves": (55, (1.5, 1.4, 1.1), (0.36, 0.42, 0.44), (0.22, 0.23, 0.17), (0.45, 0.5, 0.46), 0.004, 0.85, 0),
+    "hazy": (55, (0.75, 0.72, 0.66), (0.58, 0.61, 0.66), (0.32, 0.31, 0.29), (0.6, 0.62, 0.65), 0.006, 0, 0),
+    "overcast": (70, (0.2, 0.2, 0.2), (0.82, 0.84, 0.88), (0.36, 0.36, 0.35), (0.66, 0.68, 0.72), 0.006, 0, 0),
+    "dusk": (50, (0.42, 0.32, 0.2), (0.2, 0.22, 0.32), (0.15, 0.13, 0.12), (0.2, 0.22, 0.32), 0.01, 0, 1.1),
+    "night": (62, (0.5, 0.36, 0.18), (0.1, 0.11, 0.16), (0.1, 0.085, 0.07), (0.05, 0.06, 0.09), 0.01, 0, 1.3),
+    "white lamps": (78, (0.42, 0.43, 0.42), (0.62, 0.64, 0.64), (0.4, 0.4, 0.38), (0.6, 0.6, 0.6), 0.003, 0, 0.5),
+    "warm lamps": (74, (0.55, 0.48, 0.36), (0.5, 0.45, 0.38), (0.34, 0.29, 0.23), (0.45, 0.4, 0.34), 0.004, 0, 0.7),
 }
+
+
+def light(name: str, azimuth: float) -> Light:
+    """Give a row of `LIGHTS` with the sun in a direction, degrees from +z towards +x."""
+    elevation, *rest = LIGHTS[name]
+    e, a = np.radians(elevation), np.radians(azimuth)
+    return Light((float(np.cos(e) * np.sin(a)), float(np.sin(e)), float(np.cos(e) * np.cos(a))), *rest)
 
 
 @dataclass(frozen=True)
@@ -317,7 +299,7 @@ def _plaza(r: np.random.Generator) -> list[Soup]:
 
 def _high_street(r: np.random.Generator) -> list[Soup]:
     rows = [
-        _floor("pavers", (0.85, 0.82, 0.8), 0.35),
+        _floor("pavers", (0.85, 0.82, 0.8), 0.62),
         _patch("asphalt", (0.62, 0.62, 0.63), 0.3, (-40, 40), (-60, -13)),
     ]
     for x in range(-32, 32, 6):
@@ -379,7 +361,7 @@ def _crossing(r: np.random.Generator) -> list[Soup]:
 
 
 def _campus(r: np.random.Generator) -> list[Soup]:
-    rows = [_floor("pavers", (0.86, 0.8, 0.76), 0.3), _patch("grass", (0.8, 0.85, 0.7), 0.3, (4.4, 40), (-60, 10))]
+    rows = [_floor("pavers", (0.86, 0.8, 0.76), 0.7), _patch("grass", (0.8, 0.85, 0.7), 0.3, (4.4, 40), (-60, 10))]
     rows += [
         _wall((-30, 2), -17, 9, "brick", (0.95, 0.9, 0.85), 0.4),
         _wall((-28, 0), -16.9, 8, "facade", (0.85, 0.7, 0.62), 0.2),
@@ -398,7 +380,7 @@ def _lobby(r: np.random.Generator) -> list[Soup]:
 
 
 def _old_town(r: np.random.Generator) -> list[Soup]:
-    rows = [_floor("cobbles", (0.84, 0.8, 0.76), 0.4)]
+    rows = [_floor("cobbles", (0.84, 0.8, 0.76), 0.62)]
     for x in range(-30, 30, 5):
         tint = tuple(np.array([1.0, r.uniform(0.8, 0.95), r.uniform(0.6, 0.85)]) * r.uniform(0.75, 1))
         rows.append(_wall((x, x + 5), -15 - r.uniform(0, 1.5), r.uniform(7, 10), "facade", tint, 0.22))
@@ -416,7 +398,7 @@ def _square_at_dusk(r: np.random.Generator) -> list[Soup]:
 
 
 def _street_at_night(r: np.random.Generator) -> list[Soup]:
-    rows = [_floor("cobbles", (0.7, 0.68, 0.66), 0.35, 0.1)]
+    rows = [_floor("cobbles", (0.7, 0.68, 0.66), 0.55, 0.1)]
     for x in range(-30, 30, 6):
         rows.append(_wall((x, x + 6), -15, 3.4, "shopfront", tuple(r.uniform(0.6, 1, 3)), 0.29))
         rows.append(_wall((x, x + 6), -15.2, 9, "facade", tuple(r.uniform(0.5, 0.9, 3)), 0.2))
@@ -511,7 +493,7 @@ CAMERAS: tuple[Camera, ...] = (  # camid 1, 2, ...
     Camera("high street", 2.4, (0.93, 1.0, 1.12), 0.85, 0.9, 0.75, 0.05, 0.7, 170, 0.014, 75, 120),
     Camera("park", 2.0, (0.96, 1.06, 0.9), 1.0, 1.0, 0.85, 0.02, 0.6, 190, 0.012, 80, -60),
     Camera("mall", 3.4, (1.16, 1.0, 0.8), 0.95, 0.95, 0.9, 0.03, 0.6, 180, 0.014, 78, 10),
-    Camera("platform", 3.8, (0.98, 1.04, 0.97), 0.72, 0.88, 0.62, 0.07, 0.9, 140, 0.018, 68, 80),
+    Camera("platform", 3.8, (0.98, 1.04, 0.97), 0.72, 0.94, 0.66, 0.05, 0.8, 150, 0.018, 68, 80),
     Camera("car park", 4.6, (1.1, 0.98, 0.9), 0.9, 1.12, 0.9, 0.0, 0.5, 150, 0.012, 72, -35),
     Camera("crossing", 2.8, (0.92, 1.0, 1.08), 1.05, 1.0, 0.8, 0.03, 0.5, 210, 0.01, 85, 150),
     Camera("campus", 1.8, (1.0, 1.0, 1.0), 1.0, 1.08, 1.05, 0.0, 0.3, 250, 0.006, 92, -110),
@@ -553,7 +535,7 @@ def build_place(number: int) -> Place:
             parts.append(moved(build(rng), x, z, yaw))
             clear.append((x, z, wide))
     return Place(
-        camera, scene, LIGHTS[scene.light](camera.azimuth), np.concatenate(parts), np.array(clear).reshape(-1, 3)
+        camera, scene, light(scene.light, camera.azimuth), np.concatenate(parts), np.array(clear).reshape(-1, 3)
     )
 
 

@@ -1,4 +1,4 @@
-"""The GLSL of the renderer: people, places, shadows. Patterns and kinds are numbered as in `fabrics`."""
+"""The GLSL of the renderer. Patterns and kinds are numbered as in `fabrics`; the alpha channel carries the ids."""
 
 PERSON_VERTEX = """#version 330
 in vec3 pos; in vec3 nrm; in vec3 coord; in float sleeve; in float surface; in float part;
@@ -58,13 +58,12 @@ uniform vec4 mat_d[24]; uniform vec4 mat_e[24]; uniform vec4 mat_f[24];  // phas
 
 OUTLINE_FRAGMENT = (
     """#version 330
-in vec3 cloth_at; in float arm; flat in int m; flat in float body_part;
-layout(location = 0) out vec4 picture; layout(location = 1) out vec4 who;
-uniform float id_base;
+in vec3 cloth_at; in float arm; flat in int m;
+out vec4 picture;
 """
     + MATERIALS
     + """
-// First pass: cuts cloth at its edges and fills depth and ids, so that the costly pass below shades each pixel once.
+// First pass: cuts cloth at its edges and fills the depth, so that the costly pass below shades each pixel once.
 void main() {
   vec4 e = mat_e[m], f = mat_f[m]; vec3 p = cloth_at; bool sleeve = arm > .5, gone = false;
   gone = sleeve ? p.y < e.y : (p.y < e.x || p.y > mat_b[m].a);
@@ -76,7 +75,7 @@ void main() {
   float half_gap = mix(e.w, e.z, clamp((p.y + 1.) / 5., 0., 1.)) + .05 * sin(p.y * 1.7 + mat_d[m].x);
   gone = gone || (e.z >= 0. && p.z > 0. && !sleeve && abs(p.x) < half_gap);
   if (gone && mat_a[m].a < .5) discard;
-  picture = vec4(0.); who = vec4((id_base > 0. ? id_base : body_part) / 255., 0., 0., 1.);
+  picture = vec4(0.);
 }"""
 )
 
@@ -84,7 +83,7 @@ PERSON_FRAGMENT = (
     """#version 330
 in vec3 world; in vec3 normal; in vec3 cloth_at; in float arm; flat in int m; flat in float body_part;
 in vec3 sun_at; in vec3 sky_at;
-layout(location = 0) out vec4 picture; layout(location = 1) out vec4 who;
+out vec4 picture;
 uniform float id_base;
 """
     + MATERIALS
@@ -166,7 +165,7 @@ void main() {
   bool hair = kind == 2;
   vec4 big = noise(hair ? vec3(p.x * 1.5, p.y * .16, p.z * 1.5) : p * vec3(.05, .035, .05) + phase * .13);
   vec4 mid = noise(hair ? vec3(p.x * .8, p.y * .1, p.z * .8) : p * vec3(.10, .17, .10) + phase * .31);
-  float scale = kind == 1 ? .5 : (t > 7.5 && t < 8.5 ? .7 : (t > 6.5 ? .24 : .12) * s);
+  float scale = kind == 1 ? .5 : (t > 7.5 && t < 8.5 ? .7 : (t > 13.5 && t < 14.5 ? .5 : t > 6.5 ? .24 : .12) * s);
   vec4 fine = noise(scale * p + phase);
   float shade = 1.;
   if (kind == 0) {
@@ -191,8 +190,7 @@ void main() {
   float rim = 1. - max(dot(n, v), 0.);
   float glint = pow(max(dot(n, normalize(sun + v)), 0.), shine);
   c += gloss * (sun_colour * lit_by_sun * glint + sky * (.04 + .5 * rim * rim * rim) * sky_seen);
-  picture = vec4(develop(c, world), 1.);
-  who = vec4((id_base > 0. ? id_base : body_part) / 255., 0., 0., 1.);
+  picture = vec4(develop(c, world), (id_base > 0. ? id_base : body_part) / 255.);
 }"""
 )
 
@@ -209,7 +207,7 @@ void main() {
 PLACE_FRAGMENT = (
     """#version 330
 in vec3 world; in vec3 normal; in vec3 colour; flat in vec3 surface; in vec3 sun_at; in vec3 sky_at;
-layout(location = 0) out vec4 picture; layout(location = 1) out vec4 who;
+out vec4 picture;
 uniform sampler2DArray layers; uniform float id_base; uniform vec3 feet[4];  // x, z, strength
 """
     + LIGHT
@@ -230,8 +228,7 @@ void main() {
   float rim = pow(1. - max(dot(n, v), 0.), 4.);
   c += surface.z * (sky * (.06 + .9 * rim) + sun_colour * s * pow(max(dot(n, normalize(sun + v)), 0.), 40.));
   c += t.a * lamp * (.3 + t.rgb) * vec3(1.0, .82, .58);
-  picture = vec4(develop(c, world), 1.);
-  who = vec4(id_base / 255., 0., 0., 1.);
+  picture = vec4(develop(c, world), id_base / 255.);
 }"""
 )
 

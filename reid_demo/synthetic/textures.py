@@ -68,12 +68,12 @@ def slabs(rng: np.random.Generator) -> np.ndarray:
 
 def pavers(rng: np.random.Generator) -> np.ndarray:
     """Paint small paving bricks."""
-    return _laid(rng, 16, 8, 0.5, (0.66, 0.60, 0.56), 0.09, 0.006)
+    return _laid(rng, 16, 8, 0.5, (0.66, 0.61, 0.58), 0.06, 0.006)
 
 
 def cobbles(rng: np.random.Generator) -> np.ndarray:
     """Paint cobbles."""
-    return _laid(rng, 14, 14, 0.5, (0.6, 0.58, 0.56), 0.14, 0.014)
+    return _laid(rng, 14, 14, 0.5, (0.6, 0.59, 0.57), 0.08, 0.012)
 
 
 def brick(rng: np.random.Generator) -> np.ndarray:
@@ -94,7 +94,7 @@ def wood(rng: np.random.Generator) -> np.ndarray:
     row, _, joint = _cells(8, 1, 0, 0.004)
     grain = 0.85 + 0.12 * cloud(rng, 1.3, (1, 0.08)) + 0.08 * rng.normal(size=8)[row]
     out = _tint(grain, (0.62, 0.46, 0.33))
-    out[joint & (_cells(8, 1, 0, 0.004)[0] >= 0), :3] *= 0.6
+    out[joint, :3] *= 0.6
     return out
 
 

@@ -27,7 +27,7 @@ def body(assets_folder):
 @pytest.fixture(scope="session")
 def studio(body):
     pytest.importorskip("moderngl", reason="moderngl is not installed")
-    os.environ.setdefault("LP_NUM_THREADS", "1")
+    os.environ.setdefault("LP_NUM_THREADS", "0")
     from reid_demo.synthetic.capture import Studio
 
     try:
@@ -46,8 +46,11 @@ def person(body):
 @pytest.fixture(scope="session")
 def small_set(studio, assets_folder, tmp_path_factory):
     """Render four people, two of them for test; give the folder."""
+    from reid_demo.synthetic import cutouts
     from reid_demo.synthetic.dataset import synthesize
 
     out = tmp_path_factory.mktemp("synthetic") / "small"
-    synthesize(assets_folder, out, 4, images_per_id=3, test_fraction=0.5, absent=1, workers=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cutouts, "KINDS", dict.fromkeys(cutouts.KINDS, 1))
+        synthesize(assets_folder, out, 4, images_per_id=2, test_fraction=0.5, absent=1, workers=1)
     return out

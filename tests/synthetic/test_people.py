@@ -34,7 +34,7 @@ def test_standing_pose_of_the_assets_can_be_read(body):
     np.testing.assert_allclose(turns["root"] @ turns["root"].T, np.eye(3), atol=1e-6)
 
 
-@pytest.mark.parametrize("index", range(0, 24, 3))
+@pytest.mark.parametrize("index", range(0, 20, 4))
 def test_people_are_whole_and_stand_on_the_ground(body, index):
     person = Person(body, identity(5, index))
     assert len(person.materials) <= MAX_MATERIALS
@@ -72,6 +72,6 @@ def test_skirts_keep_the_legs_inside(body):
                 skirt = posed.vertices[start:end]
                 wide = np.abs(skirt[:, 2]).max() + 0.02
                 assert np.abs(legs[:, 2]).max() < wide
-        if found == 3:
+        if found == 2:
             break
     assert found
