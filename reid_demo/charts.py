@@ -38,7 +38,7 @@ def slopes(rows: Sequence[Slope], top_k: int, title: str, ends: tuple[str, str],
         `<svg>` text. Right lines are thick and solid with filled ends, wrong ones thin with hollow ends; lines that
         enter or leave the list are dashed.
     """
-    step, top, left, right, width = 24, 46, 150, 370, 520
+    step, top, left, right, width = 24, 46, 154, 310, 464
     height = top + step * (top_k + 1) + 14
 
     def y(rank: int) -> float:
@@ -70,16 +70,19 @@ def slopes(rows: Sequence[Slope], top_k: int, title: str, ends: tuple[str, str],
         weight = ' font-weight="700"' if strong else ""
         for x, rank, anchor in ((left - 12, row.before, "end"), (right + 12, row.after, "start")):
             if rank <= top_k:
-                words = f"{row.label}  {rank}" if anchor == "end" else f"{rank}  {row.label}"
-                parts.append(
-                    f'<text x="{x}" y="{y(rank) + 4}" text-anchor="{anchor}" fill="{_INK}"{weight}>'
-                    f"{html.escape(words)}</text>"
-                )
+                away = -26 if anchor == "end" else 26
+                number = f'<text x="{x}" y="{y(rank) + 4}" fill="{_QUIET}">{rank}</text>'
+                words = f'<text x="{x + away}" y="{y(rank) + 4}" fill="{_INK}">{html.escape(row.label)}</text>'
+                parts.append(f'<g text-anchor="{anchor}"{weight} stroke="none">{number}{words}</g>')
     return _svg(width, height, title, parts)
 
 
 def curves(
-    series: Sequence[tuple[str, Sequence[tuple[float, float]]]], title: str, across: str, names: Sequence[str] = ()
+    series: Sequence[tuple[str, Sequence[tuple[float, float]]]],
+    title: str,
+    across: str,
+    names: Sequence[str] = (),
+    marks: Sequence[tuple[str, Sequence[float]]] = (),
 ) -> str:
     """Give lines of fractions against a fraction, both 0 to 1, as `<svg>` text.
 
@@ -88,6 +91,7 @@ def curves(
         title: over the chart.
         across: words under the horizontal axis.
         names: of the points, read out when one points at them.
+        marks: (name, (across, value of every series)), hollow points on no line.
     """
     width, height, left, right, top, bottom = 560, 320, 52, 70, 40, 48
     across_px, down_px = width - left - right, height - top - bottom
@@ -126,11 +130,22 @@ def curves(
         if placed:
             y = placed[-1][1]
             while any(abs(y - other) < 15 for other in last_y):
-                y += 15
+                y -= 15  # upwards: below are the numbers of the axis
             last_y.append(y)
             parts.append(
                 f'<text x="{placed[-1][0] + 10:.1f}" y="{y + 4:.1f}" font-weight="650" fill="{colour}">'
                 f"{html.escape(name)}</text>"
+            )
+    for name, (share, *values) in marks:
+        for i, value in enumerate(values):
+            x, y = place((share, value))
+            colour = (_COLOURS[RIGHT], _COLOURS[WRONG])[i % 2]
+            tip = f"<title>{html.escape(name)}: {html.escape(series[i][0])} {value:.1%} at {share:.1%}</title>"
+            look = f'fill="var(--block-background-fill, #fff)" stroke="{colour}" stroke-width="2"'
+            parts.append(
+                f'<rect x="{x - 4:.1f}" y="{y - 4:.1f}" width="8" height="8" {look}>{tip}</rect>'
+                if i % 2
+                else f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" {look}>{tip}</circle>'
             )
     return _svg(width, height, title, parts)
 

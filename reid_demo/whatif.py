@@ -13,6 +13,7 @@ from reid_demo.engine import Engine
 from reid_demo.errors import OcclusionError
 from reid_demo.records import Descriptor, Occlusion, Scoring
 
+UNTOUCHED, BLOCK = "untouched", "random block"  # names of what-ifs that make the curve
 CURVE_COVERAGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)  # of random blocks
 
 
@@ -161,7 +162,7 @@ class SetProgress:
 def curve_trials(fill: str = "mean_grey", seed: int = 1) -> list[Trial]:
     """Give the untouched probe and random blocks of growing size."""
     blocks = [Occlusion("random_block", fill, coverage=share, seed=seed) for share in CURVE_COVERAGES]
-    return [Trial("untouched"), *(Trial(f"random block {b.coverage:.0%}", (b,)) for b in blocks)]
+    return [Trial(UNTOUCHED), *(Trial(f"{BLOCK} {b.coverage:.0%}", (b,)) for b in blocks)]
 
 
 def named_trials(kinds: Sequence[str], fill: str = "mean_grey", seed: int = 1) -> list[Trial]:
@@ -196,9 +197,7 @@ def read_probes(paths: Sequence[Path]) -> list[LabelledProbe]:
             continue
         name = re.match(r"(\d+)_c(\d+)", path.name)
         if name is None:
-            raise OcclusionError(
-                f"The name {path.name!r} says no person; name it as in 0007_c3s1_000001_00.jpg."
-            )
+            raise OcclusionError(f"The name {path.name!r} says no person; name it as in 0007_c3s1_000001_00.jpg.")
         probes.append(LabelledProbe(images.read_image(path), int(name[1]), int(name[2])))
     return probes
 
@@ -290,14 +289,16 @@ def table(results: Sequence[TrialResult]) -> str:
 
 
 def curve(results: Sequence[TrialResult]) -> str:
-    """Give R-1 and mAP against the hidden share as an SVG picture."""
-    ordered = sorted(results, key=lambda r: r.coverage)
+    """Give R-1 and mAP against the hidden share as an SVG picture: random blocks as lines, others as hollow points."""
+    on_line = [r for r in results if r.name == UNTOUCHED or r.name.startswith(BLOCK)]
+    ordered = sorted(on_line, key=lambda r: r.coverage)
+    marks = [(r.name, (r.coverage, r.rank1, r.mAP)) for r in results if r not in on_line]
     series = [
         ("R-1", [(r.coverage, r.rank1) for r in ordered]),
         ("mAP", [(r.coverage, r.mAP) for r in ordered]),
     ]
-    title = f"R-1 and mAP against the hidden share of the probe, {ordered[0].num_probes} probes"
-    return charts.curves(series, title, "hidden share of the probe", [r.name for r in ordered])
+    title = f"R-1 and mAP against the hidden share, {results[0].num_probes} probes"
+    return charts.curves(series, title, "hidden share of the probe", [r.name for r in ordered], marks)
 
 
 def to_json(results: Sequence[TrialResult], engine: Engine) -> str:

@@ -105,10 +105,14 @@ def test_a_set_needs_probes_and_trials(tiny_engine, probe_image):
 
 
 def test_the_curve_is_svg_and_states_its_points():
-    results = [whatif.TrialResult("<b>", 0.25, 0.5, 0.4, 2.0, 0.9, 3), whatif.TrialResult("none", 0, 1, 1, 1, 1, 3)]
+    values = {"<b>": 0.5, "untouched": 0, "random block 25%": 0.25}
+    results = [whatif.TrialResult(name, share, 0.5, 0.4, 2.0, 0.9, 3) for name, share in values.items()]
     drawn = whatif.curve(results)
     ElementTree.fromstring(drawn)
     assert "R-1 50.0% at 25.0%" in drawn and "mAP 40.0% at 25.0%" in drawn and "<b>" not in drawn
+    assert "&lt;b&gt;: R-1 50.0% at 50.0%" in drawn
+    lines = [e.get("points") for e in ElementTree.fromstring(drawn).iter() if e.tag.endswith("polyline")]
+    assert [len(points.split()) for points in lines] == [2, 2]
     assert "25.0%" in whatif.table(results)
 
 

@@ -128,8 +128,19 @@ STEP_CHANGED = "What changed"
 CHANGED_EMPTY = "Hide or crop a part of the probe, and this tab shows what that did to the ranking."
 CHANGED_RIGHT = "the right person"
 CHANGED_FIRST = "the first match of the untouched probe"
-CHANGED_MOVED = "This change ({steps}) moved {who} from rank {before} to {after}"
-CHANGED_STILL = "This change ({steps}) left {who} at rank {after}"
+CHANGED_MOVED = "{what} moved {who} from rank {before} to {after}"
+CHANGED_STILL = "{what} left {who} at rank {after}"
+CHANGED_WHAT = {
+    "brush": "Painting over a place",
+    "crop": "Cropping",
+    "box": "Hiding a box",
+    "random_block": "Hiding a random block",
+    "person": "A person in front",
+    "object": "An object in front",
+}
+CHANGED_HIDING = "Hiding the {place}"
+CHANGED_SEVERAL = "These {count} changes"
+CHANGED_GLOBAL = "the global term"
 CHANGED_LOST = "; {parts} lost most."
 CHANGED_NO_LOSS = "; no part lost similarity."
 AND = " and "
@@ -166,7 +177,7 @@ SWEEP_OF_RIGHT = "The right person (best image)"
 SWEEP_MAPS = ("similarity", "rank")
 SWEEP_WORST = "Hidden window that costs most: {similarity:+.4f} similarity, rank {before} to {after}."
 SWEEP_LEGEND_SIMILARITY = ("-{most:.2f} and less: this place helps", "0", "+{most:.2f} and more: it hurts")
-SWEEP_LEGEND_RANK = ("{most} ranks worse: this place helps", "0", "{most} ranks better: it hurts")
+SWEEP_LEGEND_RANK = ("{most} ranks worse and more: this place helps", "0", "{most} ranks better and more: it hurts")
 SWEEP_NOTE = "Same scale for every picture and every sweep; colours grow with the square root of the change."
 SWEEP_ALT = "{what} map of {who}: strongest change {peak}"
 

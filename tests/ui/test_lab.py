@@ -38,9 +38,9 @@ def test_what_changed_states_the_numbers_of_the_comparison(tiny_engine, hidden):
     found = whatif.compare(tiny_engine, hidden.untouched, hidden.probe, pid=2, top_k=10)
     shown = changed.changed(tiny_engine, hidden)
     said = changed.sentence(tiny_engine, hidden, found)
-    assert html.escape(said) in shown and "lower half" in said
+    assert html.escape(said) in shown and said.startswith("Hiding the lower half")
     assert f"rank {found.rank[1]}" in said or f"to {found.rank[1]}" in said
-    for name in (tiny_engine.term_names[i] for i in found.lost_most()):
+    for name in (tiny_engine.term_names[i] for i in found.lost_most() if i):
         assert name in said
     for value in (*found.similarity, *(m.similarity[1] for m in found.moves)):
         assert f"{value:.4f}" in shown
@@ -49,8 +49,23 @@ def test_what_changed_states_the_numbers_of_the_comparison(tiny_engine, hidden):
     assert shown.count("<svg") == 1 and shown.count('<div class="list">') == 2
     picture = shown[shown.index("<svg") : shown.index("</svg>") + 6]
     tree = ElementTree.fromstring(picture)
-    groups = [g for g in tree.iter() if g.tag.endswith("}g")]
+    groups = [g for g in tree.iter() if g.tag.endswith("}g") and g.get("stroke") != "none"]
     assert len(groups) == len(found.moves)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "words"),
+    [
+        (["object"], "An object in front"),
+        (["random_block"], "Hiding a random block"),
+        (["centre"] * 2, "These 2 changes"),
+    ],
+)
+def test_the_sentence_names_the_change(tiny_engine, opened, kinds, words):
+    now = opened
+    for kind in kinds:
+        now = probe.hide(tiny_engine, now, Settings(), kind, "black")
+    assert f'changed-sentence">{words}' in changed.changed(tiny_engine, now)
 
 
 def test_a_picture_of_nobody_known_is_compared_by_its_first_match(tiny_engine):

@@ -1,6 +1,7 @@
 """What a change of the probe did, as HTML: one sentence, both lists, a slope chart and the numbers."""
 
 import html
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -8,10 +9,10 @@ from reid_demo import charts, images, render, whatif
 from reid_demo.engine import Engine
 from reid_demo.records import Match
 from reid_demo.ui import text
-from reid_demo.ui.handlers.probe import recipe_words
 from reid_demo.ui.handlers.ranking import framed
 from reid_demo.ui.handlers.session import Session, left_out, name_of
 
+LEAST_TERM, LEAST_PRESENCE = 0.01, 0.02  # differences that fill a whole bar at least
 KINDS = {True: charts.RIGHT, False: charts.WRONG, None: charts.UNKNOWN}
 
 
@@ -35,8 +36,8 @@ def changed(engine: Engine, session: Session) -> str:
         f'<section class="why"><h3 id="changed-sentence">{html.escape(sentence(engine, session, found))}</h3>'
         f'<p class="note">{html.escape(summary)}</p>{_lists(engine, session, before)}'
         f'<div class="two"><div><h4>{html.escape(text.CHANGED_CHART)}</h4>{_chart(engine, session, found)}'
-        f'<p class="note">{html.escape(text.CHANGED_KEY)}</p></div>'
-        f"<div>{_numbers(found)}{_parts(engine, found)}</div></div>{_table(engine, session, found)}</section>"
+        f'<p class="note">{html.escape(text.CHANGED_KEY)}</p>{_presence(engine, found)}</div>'
+        f"<div>{_numbers(found)}{_terms(engine, found)}</div></div>{_table(engine, session, found)}</section>"
     )
 
 
@@ -44,9 +45,16 @@ def sentence(engine: Engine, session: Session, found: whatif.Comparison) -> str:
     """Say in plain words what the change did."""
     first, last = found.rank
     words = text.CHANGED_STILL if first == last else text.CHANGED_MOVED
-    said = words.format(steps=recipe_words(session.recipe), who=_who(found), before=first, after=last)
-    lost = [engine.term_names[i] for i in found.lost_most()]
+    said = words.format(what=_what(session), who=_who(found), before=first, after=last)
+    lost = [engine.term_names[i] if i else text.CHANGED_GLOBAL for i in found.lost_most()]
     return said + (text.CHANGED_LOST.format(parts=text.AND.join(lost)) if lost else text.CHANGED_NO_LOSS)
+
+
+def _what(session: Session) -> str:
+    if len(session.recipe) > 1:
+        return text.CHANGED_SEVERAL.format(count=len(session.recipe))
+    kind = session.recipe[0].kind
+    return text.CHANGED_WHAT.get(kind) or text.CHANGED_HIDING.format(place=kind.replace("_", " "))
 
 
 def _who(found: whatif.Comparison) -> str:
@@ -107,30 +115,43 @@ def _numbers(found: whatif.Comparison) -> str:
     return _plain_table(text.CHANGED_NUMBERS, text.CHANGED_COLUMNS, body, "bars")
 
 
-def _parts(engine: Engine, found: whatif.Comparison) -> str:
-    blocks = [(text.CHANGED_TERMS.format(who=_who(found)), engine.term_names, found.terms, "{:+.4f}")]
-    if len(found.presence):
-        blocks.append((text.CHANGED_PRESENCE, engine.part_names, found.presence, "{:.3f}"))
-    shown = ""
-    for caption, names, values, form in blocks:
-        signed = "{:+.4f}" if form.startswith("{:+") else "{:+.3f}"
-        body = "".join(
-            f'<tr><th scope="row">{html.escape(name)}</th><td class="number">{form.format(first)}</td>'
-            f'<td class="number">{form.format(last)}</td><td class="track">{_delta(last - first, values)}</td>'
-            f'<td class="number">{signed.format(last - first)}</td></tr>'
-            for name, (first, last) in zip(names, values, strict=True)
-        )
-        columns = (*text.CHANGED_COLUMNS[:3], "", text.CHANGED_COLUMNS[3])
-        shown += _plain_table(caption, columns, body, "bars")
-    return shown
+def _terms(engine: Engine, found: whatif.Comparison) -> str:
+    caption = text.CHANGED_TERMS.format(who=_who(found))
+    return _changes(caption, engine.term_names, found.terms, "{:+.4f}", LEAST_TERM)
 
 
-def _delta(change: float, values: np.ndarray) -> str:
-    """Give a bar for a signed change around the middle, scaled to the largest change of its table."""
-    most = max(float(np.abs(values[:, 1] - values[:, 0]).max()), 1e-6)
-    long = abs(change) / most * 50
-    left = 50 - long if change < 0 else 50
-    sign = "minus" if change < 0 else "plus"
+def _presence(engine: Engine, found: whatif.Comparison) -> str:
+    if not len(found.presence):
+        return ""
+    shown = _changes(text.CHANGED_PRESENCE, engine.part_names, found.presence, "{:.3f}", LEAST_PRESENCE)
+    return f'{shown}<p class="note">{html.escape(text.WHY_PRESENCE_NOTE)}</p>'
+
+
+def _changes(caption: str, names: Sequence[str], values: np.ndarray, form: str, least: float) -> str:
+    """Give a table of pairs with a signed bar for each difference.
+
+    Args:
+        caption: of the table.
+        names: one a row.
+        values: `(R, 2)`, before and after.
+        form: of a value.
+        least: difference that may fill a whole bar; smaller ones stay small.
+    """
+    most = max(float(np.abs(values[:, 1] - values[:, 0]).max()), least)
+    body = "".join(
+        f'<tr><th scope="row">{html.escape(name)}</th><td class="number">{form.format(first)}</td>'
+        f'<td class="number">{form.format(last)}</td><td class="track">{_delta((last - first) / most)}</td>'
+        f'<td class="number">{last - first:+.4f}</td></tr>'
+        for name, (first, last) in zip(names, values, strict=True)
+    )
+    return _plain_table(caption, (*text.CHANGED_COLUMNS[:3], "", text.CHANGED_COLUMNS[3]), body, "bars")
+
+
+def _delta(share: float) -> str:
+    """Give a bar for a signed share, -1 to 1, around the middle."""
+    long = abs(share) * 50
+    left = 50 - long if share < 0 else 50
+    sign = "minus" if share < 0 else "plus"
     bar = f'<span class="bar {sign}" style="left:{left:.1f}%;width:{long:.1f}%"></span>'
     return f'<span class="axis" style="left:50%"></span>{bar}'
 

@@ -66,4 +66,4 @@ def show(engine: Engine, step: whatif.SetProgress) -> str:
             + render.download_link(curve.encode(), "what-if.svg", "image/svg+xml", text.SETS_SAVE_SVG)
             + "</p>"
         )
-    return f'{head}<div class="two"><div class="scroll">{table}</div><div>{curve}</div></div>{saves}'
+    return f'{head}<div class="scroll">{table}</div>{curve}{saves}'
