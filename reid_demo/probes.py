@@ -1,16 +1,19 @@
-"""Ship example probes with a gallery: whole, occluded, partial, and people who are not in it."""
+"""Ship with a gallery what the page and the measurements need: example probes, cut-outs, ground truth."""
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from reid_demo.errors import DatasetError
 from reid_demo.gallery import Gallery
 from reid_demo.indexing import market_ids
+from reid_demo.synthetic.truth import read_truth, to_line, write_truth
 
 KINDS = {"whole": "query", "occluded": "query_occluded", "partial": "query_partial"}
 FEATURED = {"whole": 4, "occluded": 4, "partial": 2, "absent": 2}  # how many the page offers
-MAX_ABSENT = 40
+MAX_ABSENT = 60
+TRUTH = "truth.jsonl.gz"
 
 
 def ship_probes(dataset: Path, gallery: Gallery, absent: Path | None = None) -> dict[str, int]:
@@ -56,6 +59,34 @@ def ship_probes(dataset: Path, gallery: Gallery, absent: Path | None = None) -> 
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "probes.jsonl").write_text(lines, encoding="utf-8")
     return counts
+
+
+def ship_cutouts(dataset: Path, gallery: Gallery) -> int:
+    """Copy the cut-outs of a synthetic data set, RGBA, to `GALLERY/occluders`; give how many there are."""
+    source, target = dataset / "occluders", gallery.folder / "occluders"
+    if not source.is_dir():
+        return 0
+    if target.exists():
+        shutil.rmtree(target)
+    shutil.copytree(source, target)
+    return sum(1 for _ in target.glob("*.png"))
+
+
+def ship_truth(dataset: Path, gallery: Gallery) -> int:
+    """Write the ground truth of the gallery's images and probes to `GALLERY/truth.jsonl.gz`; give how many rows.
+
+    A row's `image` is the path inside the gallery's folder.
+    """
+    if not (dataset / TRUTH).is_file():
+        return 0
+    # `index` puts a piece of the content's hash into a file name, before the suffix.
+    places = {Path(record.path).name.split(".")[0]: record.path for record in gallery.records}
+    for path in (gallery.folder / "probes").glob("*.jpg"):
+        places[path.stem.partition("_")[2]] = f"probes/{path.name}"
+    rows = [(places.get(Path(row.image).stem), row) for row in read_truth(dataset / TRUTH)]
+    lines = sorted(to_line(replace(row, image=place)) for place, row in rows if place)
+    write_truth(gallery.folder / TRUTH, lines)
+    return len(lines)
 
 
 def _copy(path: Path, folder: Path, kind: str) -> dict:

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
 from figures import draw_person
 from PIL import Image
@@ -10,7 +12,8 @@ from PIL import Image
 from reid_demo import gallery
 from reid_demo.engine import _read_examples
 from reid_demo.errors import DatasetError
-from reid_demo.probes import ship_probes
+from reid_demo.probes import ship_cutouts, ship_probes, ship_truth
+from reid_demo.synthetic.truth import GRID, Truth, read_truth, to_line, write_truth
 
 
 @pytest.fixture
@@ -36,6 +39,23 @@ def test_probes_are_copied_and_listed(dataset, own_gallery):
     examples = _read_examples(own_gallery.folder / "probes")
     assert [e.kind for e in examples] == ["whole", "whole", "occluded", "absent", "absent"]
     assert all(e.path.is_file() for e in examples)
+
+
+def test_cutouts_and_ground_truth_go_along(dataset, own_gallery):
+    (dataset / "occluders").mkdir()
+    Image.new("RGBA", (8, 8)).save(dataset / "occluders" / "person_00.png")
+    ship_probes(dataset, own_gallery, dataset / "absent")
+    kept = Path(own_gallery.records[0].path)
+    mask = np.zeros(GRID, bool)
+    rows = [
+        Truth(f"{split}/{stem}.jpg", 1, 1, 1, 1, "street", "walk", 0.0, {}, (0.0,) * 4, (), {}, {"head": mask}, 1.0)
+        for split, stem in (("bounding_box_test", kept.stem), ("query", "0001_c4s1_000001_00"), ("query", "0099_c4s1"))
+    ]
+    write_truth(dataset / "truth.jsonl.gz", map(to_line, rows))
+    assert ship_cutouts(dataset, own_gallery) == 1 and ship_truth(dataset, own_gallery) == 2
+    shipped = read_truth(own_gallery.folder / "truth.jsonl.gz")
+    assert [row.image for row in shipped] == [kept.as_posix(), "probes/whole_0001_c4s1_000001_00.jpg"]
+    assert all((own_gallery.folder / row.image).is_file() for row in shipped)
 
 
 def test_a_present_person_is_not_absent(dataset, own_gallery):
