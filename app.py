@@ -4,9 +4,13 @@ import argparse
 import logging
 import os
 
-from reid_demo.engine import Engine
-from reid_demo.errors import ReidError
-from reid_demo.ui.view import build_ui, launch_options
+from reid_demo import zerogpu
+
+zerogpu.prepare()  # before torch, which the next lines import
+
+from reid_demo.engine import Engine  # noqa: E402
+from reid_demo.errors import ReidError  # noqa: E402
+from reid_demo.ui.view import build_ui, launch_options  # noqa: E402
 
 
 def create_demo(engine: Engine):

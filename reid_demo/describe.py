@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.fx.experimental.optimization import fuse
 
+from reid_demo import zerogpu
 from reid_demo.images import read_image, to_model_input
 from reid_demo.model import DPTI, DPTIOutput
 from reid_demo.records import Descriptor
@@ -22,6 +23,7 @@ class Describer:
         self.device = torch.device(device)
         self.model = for_inference(model).to(self.device)
         self.batch_size = batch_size
+        self._batch = zerogpu.on_gpu(self._describe_batch)
 
     def describe(self, images: Sequence[np.ndarray]) -> list[Descriptor]:
         """Describe `(H, W, 3)` uint8 images of any sizes, in order."""
@@ -36,7 +38,10 @@ class Describer:
         images = iter(images)
         while batch := list(islice(images, self.batch_size)):
             pixels = torch.from_numpy(np.stack([to_model_input(image) for image in batch]))
-            yield from to_descriptors(self.forward(pixels))
+            yield from self._batch(pixels)
+
+    def _describe_batch(self, pixels: torch.Tensor) -> list[Descriptor]:
+        return to_descriptors(self.forward(pixels))
 
     @torch.inference_mode()
     def forward(self, pixels: torch.Tensor) -> DPTIOutput:

@@ -89,7 +89,7 @@ class Engine:
     def load(
         cls, weights: str | Path | None = None, gallery: str | Path | None = None, device: str | None = None
     ) -> "Engine":
-        """Read weights and gallery from their folders, or as `hf://` and `milvus://` name them; the shipped ones by default.
+        """Read weights and gallery, from folders or as `hf://` and `milvus://` name them; the shipped ones by default.
 
         Raises:
             WeightsError, GalleryError: missing, damaged, or not made for each other.
@@ -250,7 +250,7 @@ class Engine:
 
 
 def gallery_folder(name: str | Path | None = None) -> Path:
-    """Give the folder of a gallery named by its folder, an `hf://` or a `milvus://` address; the shipped one by default."""
+    """Give the folder of a gallery: itself, what an `hf://` or `milvus://` address leads to, or the shipped one."""
     name = name or DEFAULT_GALLERY
     return milvus.folder_of(name) if milvus.is_address(name) else hub.local_folder(name, "gallery")
 

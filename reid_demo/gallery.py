@@ -71,11 +71,17 @@ class Gallery:
         return len({r.pid for r in self.records if r.pid is not None})
 
     def image_path(self, index: int) -> Path:
-        """Give the file of an image; never one outside the gallery's own folder."""
-        path = (self.folder / self.records[index].path).resolve()
-        if not path.is_relative_to(self.folder.resolve()):
-            raise GalleryError(f"The gallery names an image outside its folder: {self.records[index].path!r}.")
-        return path
+        """Give the file of an image; never one outside the gallery's own folder.
+
+        A gallery in the Hub's cache is made of links into that repository's own store, which count as inside.
+        """
+        root = self.folder.resolve()
+        path = Path(os.path.normpath(root / self.records[index].path))
+        stores = [parent.parent / "blobs" for parent in root.parents if parent.name == "snapshots"]
+        target = path.resolve()
+        if path.is_relative_to(root) and (target.is_relative_to(root) or target.parent in stores):
+            return target
+        raise GalleryError(f"The gallery names an image outside its folder: {self.records[index].path!r}.")
 
     def descriptor(self, index: int) -> Descriptor:
         """Give the stored descriptor of an image, without attention maps `(P, 0, 0)`."""

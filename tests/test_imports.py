@@ -21,7 +21,14 @@ ROWS = [
 PAGE = {"ui.view", "ui.wiring", "ui.theme"} | {
     f"ui.panels.{path.stem}" for path in (PACKAGE / "ui" / "panels").glob("*.py")
 }
-ONLY_IN = {"gradio": PAGE, "faiss": {"vectors"}, "pymilvus": {"milvus"}, "huggingface_hub": {"hub", "space"}, "argparse": {"__main__"}}
+ONLY_IN = {
+    "gradio": PAGE,
+    "faiss": {"vectors"},
+    "pymilvus": {"milvus"},
+    "huggingface_hub": {"hub", "space"},
+    "spaces": {"zerogpu"},
+    "argparse": {"__main__"},
+}
 
 
 def module_name(path: Path) -> str:
