@@ -142,6 +142,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--absent", type=int, help="further people who are in no gallery; default: a tenth of the test's")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--workers", type=int, default=0, help="processes; 0 is one per core")
+    sub.add_argument("--jpeg-quality", type=int, default=92)
+    sub.add_argument("--gallery", metavar="GALLERY", help="also build this gallery of the test people")
+    sub.add_argument("--weights", help="weights folder that describes the gallery; default: the shipped one")
+    sub.add_argument("--device", help="cpu, cuda or cuda:N, for the gallery")
 
     sub = command("anatomy", _anatomy, "measure on which body part each template looks; writes parts.json")
     sub.add_argument("--root", required=True, metavar="DIR", help="a data set of `synthesize`, with its ground truth")
@@ -162,6 +166,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--absent", metavar="DIR", help="images of people who are not in the gallery")
 
     sub = command("bench", _bench, "measure speed beside a plain reference", engine=True)
+    sub.add_argument("--train", action="store_true", help="measure a training step and the loader instead")
+    sub.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="with --train: change the paper's recipe"
+    )
     sub.add_argument("--gallery-size", type=int, default=20_000)
     sub.add_argument("--large", type=int, metavar="N", help="measure a gallery of N mixed descriptors instead")
     json_flag(sub)
@@ -455,8 +463,27 @@ def _synthesize(options: argparse.Namespace) -> None:
         absent=options.absent,
         seed=options.seed,
         workers=options.workers,
+        jpeg_quality=options.jpeg_quality,
     )
+    if options.gallery:
+        report["gallery"] = _ship(options)
     print(json.dumps(report, indent=2))
+
+
+def _ship(options: argparse.Namespace) -> dict[str, int]:
+    """Build a gallery of a synthetic data set's test people; give what it holds."""
+    from reid_demo import gallery, probes
+    from reid_demo.indexing import index_folder
+
+    describer, fingerprint, _ = _describer(options)
+    dataset = Path(options.out)
+    people = len({path.name.partition("_")[0] for path in (dataset / "query").glob("*.jpg")})
+    name = f"{people} synthetic people"
+    report = index_folder(dataset / "bounding_box_test", options.gallery, describer, fingerprint, name=name)
+    built = gallery.load(options.gallery)
+    shipped = probes.ship_probes(dataset, built, dataset / "absent")
+    cutouts, truths = probes.ship_cutouts(dataset, built), probes.ship_truth(dataset, built)
+    return {"images": report.total, **shipped, "cutouts": cutouts, "ground_truth": truths}
 
 
 def _what_if(options: argparse.Namespace) -> None:
@@ -486,9 +513,12 @@ def _probes(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
-    from reid_demo.bench import bench, machine
+    from reid_demo.bench import bench, bench_training, machine
+    from reid_demo.config import read_train_config
 
-    if options.large is not None:
+    if options.train:
+        rows = bench_training(read_train_config(None, None, options.set), device=options.device)
+    elif options.large is not None:
         from reid_demo.bench_large import bench_large
 
         rows = bench_large(_engine(options).gallery, options.large, say=lambda line: print(line, file=sys.stderr))

@@ -1,18 +1,34 @@
 """The speed table: each row beside a plain reference measured in the same run."""
 
+import itertools
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
+from torch import nn
+from torch.nn import functional
 
 from reid_demo import matching
-from reid_demo.describe import Describer
+from reid_demo.checkpoint import choose_device
+from reid_demo.config import TrainConfig, variant_name
+from reid_demo.data.loaders import Batch, BatchLoader, TrainingSet
 from reid_demo.engine import Engine
 from reid_demo.images import to_model_input
+from reid_demo.losses import Objective
+from reid_demo.model import build_model
+from reid_demo.model.backbones import build_backbone
+from reid_demo.parallel import Team, WholeBatch
 from reid_demo.records import Occlusion
+from reid_demo.train import build_optimizer, train_step
+
+CLASSES = 751  # people of Market-1501's training split
+LOADED = 8  # batches read for the loader's row
 
 
 def median_s(action: Callable[[], object], repeats: int) -> float:
@@ -35,8 +51,9 @@ def bench(engine: Engine, *, gallery_size: int = 20_000, repeats: int = 9) -> li
     """
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (256, 128, 3), dtype=np.uint8) for _ in range(32)]
-    model = engine.describer.model
-    describer = Describer(model, engine.describer.device, batch_size=32)
+    describer = engine.describer
+    # Plain: neither folded nor channels last. Random weights take as long as trained ones.
+    model = build_model(describer.model.config).eval().requires_grad_(False).to(describer.device)
 
     def plain_describe() -> None:
         with torch.no_grad():
@@ -76,6 +93,81 @@ def bench(engine: Engine, *, gallery_size: int = 20_000, repeats: int = 9) -> li
         _row(f"occlude, describe and search {len(engine.gallery):,} images", "ms", path * 1e3, both * 1e3, both / path)
     )
     return rows
+
+
+def bench_training(config: TrainConfig, *, device: str | None = None, repeats: int = 5) -> list[dict]:
+    """Measure a training step beside a bare one, and reading images beside using them.
+
+    The bare step is the same backbone with an average pool and a linear classifier, cross-entropy and Adam, on the
+    same pictures in the same precision and memory format: what any training of that backbone costs.
+
+    Args:
+        config: the recipe; its batch, size, precision and workers count.
+        device: as `choose_device`.
+        repeats: steps timed; the median counts.
+
+    Returns:
+        Two rows as `bench`, in images per second. The first ratio aims at 1/1.2 or more; with a second ratio above 1
+        reading and augmenting in `num_workers` threads is not what training waits for.
+    """
+    place = choose_device(device)
+    count, size = config.ids_per_batch * config.imgs_per_id, (config.height, config.width)
+    torch.manual_seed(0)
+    labels = torch.arange(count) // config.imgs_per_id % CLASSES
+    batch = Batch(torch.randn(count, 3, *size), labels, None)
+
+    model, objective = build_model(config.model), Objective(config, CLASSES)
+    model, objective = model.to(place, memory_format=torch.channels_last), objective.to(place)
+    optimizer = build_optimizer(config, model, objective)
+    module = WholeBatch(model, objective, config.precision, Team(place))
+    ours = median_s(lambda: train_step(config, module, optimizer, itertools.repeat(batch), 0), repeats)
+
+    backbone = build_backbone(config.model)
+    head = nn.Linear(backbone.final_channels, CLASSES).to(place)
+    backbone = backbone.to(place, memory_format=torch.channels_last).train()
+    adam = torch.optim.Adam([*backbone.parameters(), *head.parameters()], config.learning_rate)
+
+    def bare_step() -> float:
+        adam.zero_grad(set_to_none=True)
+        for _ in range(config.accumulate):
+            pixels = batch.images.to(place, memory_format=torch.channels_last)
+            with torch.autocast(place.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+                scores = head(backbone(pixels)[1].mean(dim=(2, 3)))
+            loss = functional.cross_entropy(scores.float(), batch.labels.to(place)) / config.accumulate
+            loss.backward()
+        adam.step()
+        return loss.item()
+
+    bare = median_s(bare_step, repeats)
+    images = count * config.accumulate
+    what = (
+        f"train {variant_name(config.model)} {config.model.backbone}, {count} x {size[0]}x{size[1]} {config.precision}"
+    )
+    loaded = _loader_rate(config)
+    return [
+        _row(what, "1/s", images / ours, images / bare, bare / ours),
+        _row(f"read and augment, {config.num_workers} workers", "1/s", loaded, images / ours, loaded * ours / images),
+    ]
+
+
+def _loader_rate(config: TrainConfig) -> float:
+    """Give the images per second that `BatchLoader` reads from JPEG files of Market-1501's size."""
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory(prefix="reid_demo-bench-") as root:
+        folder = Path(root) / "bounding_box_train"
+        folder.mkdir()
+        for pid in range(1, config.ids_per_batch + 1):
+            for number in range(config.imgs_per_id):
+                picture = Image.fromarray(rng.integers(0, 256, (16, 8, 3), dtype=np.uint8)).resize((64, 128))
+                picture.save(folder / f"{pid:04d}_c1s1_{number:06d}_00.jpg")
+        loader = BatchLoader(TrainingSet("market1501", [Path(root)]), config)
+        batches = loader.batches(0, lambda number: (config.height, config.width))
+        next(batches)
+        start = time.perf_counter()
+        images = sum(len(next(batches).labels) for _ in range(LOADED))
+        spent = time.perf_counter() - start
+        batches.close()
+    return images / spent
 
 
 def _row(what: str, unit: str, value: float, reference: float, ratio: float) -> dict:
