@@ -123,6 +123,9 @@ class TrainConfig:
     small_width: int = 64  # model px
     distill_direct: float = 0.0  # not in the paper: 1 - cosine of a linear head to the teacher's vector
     distill_similarity: float = 0.0  # not in the paper: match of the batch's similarity matrices
+    # not in the paper: the same match under the two scorings that use presence, which learns it from nothing else
+    # when the trained descriptor is unweighted
+    distill_presence: float = 0.0
     clip_norm: float = 0.0  # not in the paper: longest gradient; 0 leaves it alone
     precision: str = "float32"  # or "bfloat16"
     num_workers: int = 0

@@ -62,11 +62,38 @@ def similarity_match(embeddings: Tensor, targets: Tensor) -> Tensor:
         embeddings: `(B, E)` of the student.
         targets: `(B, T)` of the teacher.
     """
-    count = len(embeddings)
-    if count < 2:
-        return embeddings.sum() * 0
-    ours, theirs = functional.normalize(embeddings, dim=1), functional.normalize(targets, dim=1)
-    return (ours @ ours.T - theirs @ theirs.T).pow(2).sum() / (count * (count - 1))
+    return _off_diagonal_gap(_cosines(embeddings), _cosines(targets))
+
+
+def _cosines(vectors: Tensor) -> Tensor:
+    unit = functional.normalize(vectors, dim=1)
+    return unit @ unit.T
+
+
+def _off_diagonal_gap(ours: Tensor, theirs: Tensor) -> Tensor:
+    others = ~torch.eye(len(ours), dtype=torch.bool, device=ours.device)
+    return ((ours - theirs).pow(2) * others).sum() / max(1, len(ours) * (len(ours) - 1))
+
+
+def presence_similarities(output: DPTIOutput) -> tuple[Tensor, Tensor]:
+    """Give a batch's similarities under the two scorings that use presence, with gradients; not in the paper.
+
+    The same numbers as `matching.similarity_matrix` with `adaptive` and with `part_aware` of the batch with itself.
+
+    Returns:
+        Two `(B, B)` float32: cosines of the descriptors weighted by Eq. 8, and part-aware similarities.
+    """
+    num_parts = output.presence.shape[1]
+    presence = output.presence.float()
+    terms = torch.cat([output.global_embedding[:, None], output.part_embeddings], dim=1).float()
+    ones = presence.new_ones(len(presence), 1)
+    weighted = (terms * torch.cat([ones, num_parts * presence], 1)[..., None]).flatten(1)
+    # the root of a product has no finite gradient at 0
+    both = num_parts * (presence[:, None] * presence[None]).clamp_min(1e-12).sqrt()
+    trust = torch.cat([both.new_ones(*both.shape[:2], 1), both], dim=2)
+    unit = functional.normalize(terms, dim=2)
+    cosines = torch.einsum("bpd,cpd->bcp", unit, unit)
+    return _cosines(weighted), (trust * cosines).sum(2) / trust.sum(2)
 
 
 class Objective(nn.Module):
@@ -119,4 +146,8 @@ class Objective(nn.Module):
             terms["distill_similarity"] = similarity_match(embeddings, teacher)
             total = total + self.config.distill_direct * terms["distill_direct"]
             total = total + self.config.distill_similarity * terms["distill_similarity"]
+            if self.config.distill_presence:
+                gaps = [_off_diagonal_gap(ours, _cosines(teacher)) for ours in presence_similarities(output)]
+                terms["distill_presence"] = sum(gaps) / len(gaps)
+                total = total + self.config.distill_presence * terms["distill_presence"]
         return {**terms, "total": total}

@@ -258,7 +258,7 @@ def _check(
         raise TrainingError("accumulate, save_every and max_steps must be at least 1.")
     if time_limit_s is not None and time_limit_s <= 0:
         raise TrainingError("The time limit must be above 0 seconds.")
-    if (config.distill_direct or config.distill_similarity) and teacher is None:
+    if (config.distill_direct or config.distill_similarity or config.distill_presence) and teacher is None:
         raise TrainingError("The distillation terms need a teacher's vectors; name the cache with --teacher.")
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 import pytest
-from conftest import draw_person
+from figures import draw_person
 from PIL import Image
 
 from reid_demo import ablate as module

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import draw_person
+from figures import draw_person
 from PIL import Image
 
 from reid_demo import render

@@ -2,13 +2,16 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from reid_demo.config import LossConfig, ModelConfig, TrainConfig
 from reid_demo.errors import ShapeError
-from reid_demo.losses import Objective, batch_hard_triplet, diversity, similarity_match
+from reid_demo.losses import Objective, batch_hard_triplet, diversity, presence_similarities, similarity_match
+from reid_demo.matching import similarity_matrix
 from reid_demo.model import DPTIOutput
+from reid_demo.records import Scoring
 
 
 def output_of(parts: torch.Tensor, global_embedding: torch.Tensor) -> DPTIOutput:
@@ -94,10 +97,28 @@ def test_similarity_match_against_loops():
     assert similarity_match(ours[:1], theirs[:1]).item() == 0
 
 
+def test_presence_similarities_are_those_of_matching_and_teach_presence():
+    generator = torch.Generator().manual_seed(4)
+    output = output_of(torch.randn(5, 3, 6, generator=generator), torch.randn(5, 6, generator=generator))
+    output.presence = torch.rand(5, 3, generator=generator).softmax(1).requires_grad_()
+    terms = torch.cat([output.global_embedding[:, None], output.part_embeddings], 1).numpy()
+    presence = output.presence.detach().numpy()
+    ours = presence_similarities(output)
+    for scoring, similarity in zip((Scoring(adaptive=True), Scoring(part_aware=True)), ours, strict=True):
+        wanted = similarity_matrix(terms, presence, terms, presence, scoring)
+        np.testing.assert_allclose(similarity.detach().numpy(), wanted, atol=1e-6)
+        (gradient,) = torch.autograd.grad(similarity[0, 1:].sum(), output.presence, retain_graph=True)
+        assert (gradient.abs() > 1e-6).all()
+
+
 def test_the_total_is_the_weighted_sum_and_the_identity_term_a_cross_entropy():
     model = ModelConfig(dim=8, num_parts=2, bn_neck=False)
     config = TrainConfig(
-        model=model, loss=LossConfig(identity=0.5, triplet=2, diversity=3), distill_direct=5, distill_similarity=7
+        model=model,
+        loss=LossConfig(identity=0.5, triplet=2, diversity=3),
+        distill_direct=5,
+        distill_similarity=7,
+        distill_presence=9,
     )
     torch.manual_seed(0)
     objective = Objective(config, num_classes=3, teacher_dim=4)
@@ -110,6 +131,7 @@ def test_the_total_is_the_weighted_sum_and_the_identity_term_a_cross_entropy():
     ]
     assert terms["identity"] == pytest.approx(sum(slow) / 4, rel=1e-4)
     weights = {"identity": 0.5, "triplet": 2, "diversity": 3, "distill_direct": 5, "distill_similarity": 7}
+    weights["distill_presence"] = 9
     assert terms.pop("total") == pytest.approx(sum(weights[n] * v for n, v in terms.items()), rel=1e-5)
     assert set(terms) == set(weights)
 

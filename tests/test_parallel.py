@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import draw_person
+from figures import draw_person
 from PIL import Image
 
 from reid_demo.config import ModelConfig, TrainConfig, to_dict
