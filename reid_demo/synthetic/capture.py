@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from reid_demo.synthetic.body import PART, PARTS, Body
-from reid_demo.synthetic.people import Person, identity
+from reid_demo.synthetic.people import GROUP, Person, identity
 from reid_demo.synthetic.renderer import Actor, Grade, Renderer, View, look_at
 from reid_demo.synthetic.scenes import THINGS, Camera, Place, build_place, detector_box, moved, stand
 from reid_demo.synthetic.truth import GRID
@@ -64,7 +64,7 @@ class Studio:
         """Draw one of the bystanders."""
         number = int(rng.integers(self._crowd))
         if number not in self._bystanders:
-            self._bystanders[number] = Person(self.body, identity(self.seed + BYSTANDERS, number))
+            self._bystanders[number] = Person(self.body, identity(self.seed + BYSTANDERS, number * GROUP + number % 2))
         return self._bystanders[number]
 
     def shoot(self, person: Person, order: Order, rng: np.random.Generator) -> Shot:

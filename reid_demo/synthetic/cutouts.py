@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from reid_demo.synthetic.capture import BYSTANDERS, Studio
-from reid_demo.synthetic.people import Person, identity
+from reid_demo.synthetic.people import GROUP, Person, identity
 from reid_demo.synthetic.renderer import Actor, Grade, View
 from reid_demo.synthetic.scenes import THINGS, light
 
@@ -25,14 +25,14 @@ def write_cutouts(studio: Studio, folder: Path) -> None:
 
 
 def _person(studio: Studio, number: int, rng: np.random.Generator) -> np.ndarray:
-    person = Person(studio.body, identity(studio.seed + BYSTANDERS, number))
+    person = Person(studio.body, identity(studio.seed + BYSTANDERS, number * GROUP + number % 2))
     posed = person.pose(rng)
     return _cut(studio, [Actor(person, posed, float(rng.uniform(-3, 3)), 0, 0)], None, 2.1)
 
 
 def _thing(studio: Studio, kind: str, rng: np.random.Generator) -> np.ndarray:
     soup = THINGS[kind][0](rng)
-    size = {"pole": 2.4, "suitcase": 1.0, "car": 5.0}[kind]
+    size = {"pole": 2.4, "suitcase": 1.25, "car": 5.0}[kind]
     if kind == "car":
         soup = soup.copy()
         soup[:, [0, 2]], soup[:, [3, 5]] = soup[:, [2, 0]], soup[:, [5, 3]]

@@ -23,7 +23,6 @@ from reid_demo.synthetic.truth import Truth, to_line, write_truth
 FIRST_PID = 20001
 SPLITS = ("bounding_box_train", "query", "bounding_box_test", "query_occluded", "query_partial", "absent")
 TRUTH, WORK = "truth.jsonl.gz", ".unfinished"
-JPEG = 92
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,7 @@ class Plan:
     test_ids: int
     absent: int
     seed: int
+    jpeg_quality: int = 92
 
     @property
     def everyone(self) -> int:
@@ -57,6 +57,7 @@ def synthesize(
     seed: int = 0,
     workers: int = 0,
     cutouts: bool = True,
+    jpeg_quality: int = 92,
 ) -> dict:
     """Render a data set; run it again to go on where it stopped.
 
@@ -70,6 +71,7 @@ def synthesize(
         seed: the same seed gives the same images, whatever the number of workers.
         workers: processes; 0 is one per core.
         cutouts: also write `occluders/`.
+        jpeg_quality: 1 to 100, of the stored files; what a camera did to its picture comes before.
 
     Returns:
         Counts by folder, and where the data set is.
@@ -79,8 +81,10 @@ def synthesize(
     """
     if ids < 1 or images_per_id < 1 or not 0 <= test_fraction <= 1 or workers < 0 or (absent or 0) < 0 or seed < 0:
         raise SyntheticError("Give ids and images-per-id of at least 1, a test fraction from 0 to 1, nothing negative.")
+    if not 1 <= jpeg_quality <= 100:
+        raise SyntheticError(f"The JPEG quality is from 1 to 100, not {jpeg_quality}.")
     test_ids = round(ids * test_fraction)
-    plan = Plan(ids, images_per_id, test_ids, round(test_ids / 10) if absent is None else absent, seed)
+    plan = Plan(ids, images_per_id, test_ids, round(test_ids / 10) if absent is None else absent, seed, jpeg_quality)
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, plan)
     finished = {int(path.stem) for path in (out / WORK).glob("*.jsonl")}
@@ -204,7 +208,7 @@ def render_identity(studio: Studio, out: Path, plan: Plan, index: int) -> None:
         shot = studio.shoot(person, order, np.random.default_rng([plan.seed, 5, index, number]))
         frame += int(rng.integers(25, 400))
         name = f"{split}/{pid}_c{order.camid}s1_{frame:06d}_00.jpg"
-        cv2.imwrite(str(out / name), shot.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG])
+        cv2.imwrite(str(out / name), shot.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, plan.jpeg_quality])
         known = {key: value for key, value in vars(shot).items() if key != "image"}
         lines.append(to_line(Truth(image=name, pid=pid, camid=order.camid, sequence=1, frame=frame, **known)))
     done = out / WORK / f"{index}.jsonl"
@@ -274,11 +278,15 @@ def data_card(plan: Plan, counts: dict[str, int]) -> str:
     ]
     for name, shares in measured.items():
         lines.append(f"- {name}: " + ", ".join(f"{key} {100 * value:.0f} %" for key, value in shares.items()))
-    sexes = measured["body"].values()
-    even = len(looks) < 24 or max(sexes) < 0.6
+    if len(looks) < 60:
+        verdict = "Too few people to check for balance."
+    elif max(measured["body"].values()) <= 0.6 and max(measured["main ancestry"].values()) <= 0.45:
+        verdict = "Checked: neither sex is above 60 %, no main ancestry above 45 %."
+    else:
+        verdict = "NOT balanced: a sex is above 60 % or a main ancestry above 45 %; draw another seed."
     lines += [
         "",
-        "The share of each sex is " + ("within 10 points of even." if even else "NOT even: draw another seed."),
+        verdict,
         "",
         "## Limits",
         "",

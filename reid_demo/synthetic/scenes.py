@@ -8,13 +8,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reid_demo.synthetic.geometry import Mesh, box, cylinder, extrude, lathe, normals, rotation, tube
+from reid_demo.synthetic.geometry import Mesh, box, cylinder, extrude, lathe, normals, rotation, rounded_box, tube
 from reid_demo.synthetic.renderer import Light
 from reid_demo.synthetic.textures import INDEX
 
 Soup = np.ndarray  # (3 k, 12) float32: position, normal, tint, layer, tiles a metre, gloss
 Rgb = tuple[float, float, float]
 GREY: Rgb = (0.8, 0.8, 0.8)
+SUITCASES: tuple[Rgb, ...] = (
+    (0.12, 0.12, 0.13),
+    (0.62, 0.1, 0.12),
+    (0.12, 0.22, 0.42),
+    (0.66, 0.66, 0.68),
+    (0.8, 0.62, 0.15),
+    (0.16, 0.42, 0.4),
+)
 
 
 def surface(
@@ -89,10 +97,10 @@ def car(rng: np.random.Generator) -> Soup:
     parts.append(surface(extrude(np.array(roof), 1.46), "paint", shade, 0.3, 0.5))
     for x in (-0.82, 0.82):
         for z in (h - 0.85, -h + 0.8):
-            wheel = tube(np.array([[x - 0.1, 0.33, z], [x + 0.1, 0.33, z]]), 0.33, 16)
-            parts.append(surface(wheel, "paint", (0.09, 0.09, 0.09), 1))
-            hub = tube(np.array([[x * 1.13, 0.33, z], [x * 1.14, 0.33, z]]), 0.2, 10)
-            parts.append(surface(hub, "paint", (0.5, 0.5, 0.5), 1))
+            for wide, radius, shade_of in ((0.1, 0.33, 0.09), (0.12, 0.2, 0.5)):  # tyre and hub
+                across = np.array([[x + w, 0.33, z] for w in (-wide, -wide + 0.001, wide - 0.001, wide)])
+                wheel = tube(across, np.array([0.01, radius, radius, 0.01]), 16)
+                parts.append(surface(wheel, "paint", (shade_of,) * 3, 1))
     for x in (-0.6, 0.6):
         parts.append(surface(box([x, 0.68, h - 0.06], [0.36, 0.13, 0.1]), "paint", (0.95, 0.95, 0.9), 1, 0.5))
         parts.append(surface(box([x, 0.74, -h + 0.02], [0.34, 0.14, 0.08]), "paint", (0.6, 0.08, 0.08), 1, 0.4))
@@ -233,8 +241,24 @@ def stall(rng: np.random.Generator) -> Soup:
 
 
 def suitcase(rng: np.random.Generator) -> Soup:
-    """Build a suitcase left standing."""
-    return surface(box([0, 0.36, 0], [0.48, 0.68, 0.28]), "paint", tuple(rng.uniform(0.08, 0.5, 3)), 1, 0.15)
+    """Build a hard suitcase left standing, with ribs, wheels and its handle out."""
+    wide, high, deep = rng.uniform(0.38, 0.48), rng.uniform(0.55, 0.7), rng.uniform(0.24, 0.3)
+    tint = np.array(SUITCASES[int(rng.integers(len(SUITCASES)))]) * rng.uniform(0.85, 1.1)
+    shell = rounded_box((wide, high, deep), 13, 9)
+    shell[0][:, 1] += 0.07 + high / 2
+    parts = [surface(shell, "paint", tuple(tint), 1, 0.15, True)]
+    for x in np.linspace(-0.34, 0.34, 6) * wide:
+        rib = box([x, 0.07 + high / 2, 0], [0.018, high * 0.84, deep + 0.016])
+        parts.append(surface(rib, "paint", tuple(tint * 0.8), 1, 0.15))
+    dark = (0.08, 0.08, 0.09)
+    for x in (-0.4 * wide, 0.4 * wide):
+        for z in (-0.35 * deep, 0.35 * deep):
+            wheel = tube(np.array([[x - 0.015, 0.035, z], [x + 0.015, 0.035, z]]), 0.035, 10)
+            parts.append(surface(wheel, "paint", dark, 1))
+    top, grip = 0.07 + high, rng.uniform(0.25, 0.4)
+    bow = np.array([[-0.09, top, 0], [-0.09, top + grip, 0], [0.09, top + grip, 0], [0.09, top, 0]])
+    parts.append(surface(tube(bow, 0.013, 6), "metal", (0.35, 0.35, 0.37), 1))
+    return np.concatenate(parts)
 
 
 # name -> (builder, half width m that people keep clear of)

@@ -1,5 +1,6 @@
 """The data set on disk; needs the assets and OpenGL."""
 
+import json
 import re
 
 import cv2
@@ -7,6 +8,8 @@ import pytest
 
 pytest.importorskip("scipy")
 
+from reid_demo import gallery
+from reid_demo.__main__ import main
 from reid_demo.data.datasets import load_split, load_train
 from reid_demo.errors import SyntheticError
 from reid_demo.synthetic.dataset import SPLITS, TRUTH, synthesize
@@ -74,6 +77,27 @@ def test_a_finished_set_is_left_alone_and_another_plan_is_refused(small_set, ass
     assert (small_set / TRUTH).stat().st_mtime_ns == before
     with pytest.raises(SyntheticError, match="another data set"):
         synthesize(assets_folder, small_set, 5, workers=1, **SMALL)
+
+
+def test_the_gallery_is_built_with_its_probes_cutouts_and_truth_by_the_same_command(
+    small_set, assets_folder, tiny_weights, tmp_path, capsys
+):
+    wanted = ["--ids", "4", "--images-per-id", "2", "--test-fraction", "0.5", "--absent", "1", "--workers", "1"]
+    built = ["--gallery", str(tmp_path / "gallery"), "--weights", str(tiny_weights), "--device", "cpu"]
+    assert main(["synthesize", "--assets", str(assets_folder), "--out", str(small_set), *wanted, *built]) == 0
+    report = json.loads(capsys.readouterr().out)["gallery"]
+    assert report["images"] == 4 and report["cutouts"] == 4
+    shipped = gallery.load(tmp_path / "gallery")
+    assert {record.pid for record in shipped.records} == {20003, 20004}
+    assert shipped.name == "2 synthetic people"
+
+
+def test_a_lower_jpeg_quality_makes_smaller_files(small_set, assets_folder, tmp_path):
+    synthesize(assets_folder, tmp_path / "small", 4, workers=1, cutouts=False, jpeg_quality=40, **SMALL)
+    for path in (small_set / "query").glob("*.jpg"):
+        assert (tmp_path / "small" / "query" / path.name).stat().st_size < 0.7 * path.stat().st_size
+    with pytest.raises(SyntheticError, match="JPEG quality"):
+        synthesize(assets_folder, tmp_path / "none", 4, jpeg_quality=0)
 
 
 def test_a_stopped_run_goes_on(studio, assets_folder, tmp_path, monkeypatch):
