@@ -24,6 +24,7 @@ CANVAS_LABEL = "Probe. Paint over a part or crop it, then press Search with this
 SEARCH = "Search with this"
 UNDO = "Undo"
 BACK = "Back to original"
+CANVAS_HINT = "To paste a picture or use the webcam, first empty the canvas with the bin."
 FILL = "Fill"
 FILLS = {"mean_grey": "mean grey", "blur": "blur", "noise": "noise", "black": "black", "inpaint": "background"}
 OCCLUDERS = {

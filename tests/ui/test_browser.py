@@ -61,8 +61,8 @@ def test_the_probe_stands_in_the_middle_of_its_canvas(page):
     for _ in range(20):
         page.wait_for_timeout(1000)
         shot = Image.open(io.BytesIO(page.locator("#canvas canvas").first.screenshot())).convert("L")
-        grey = np.asarray(shot, int)
-        columns = np.flatnonzero((np.abs(grey[60:] - grey[-2, 2]) > 12).mean(axis=0) > 0.5)
+        grey = np.asarray(shot, int)[:, 4:-4]  # without the frame
+        columns = np.flatnonzero((np.abs(grey[60:] - grey[-4, 2]) > 12).mean(axis=0) > 0.5)
         wide = columns.max() - columns.min() if len(columns) else 0
         if wide > 150 and abs((columns.min() + columns.max()) / 2 - grey.shape[1] / 2) < 15:
             return
@@ -126,6 +126,16 @@ def test_odd_but_good_files_are_searched(page):
         expect(page.locator("#probe-line")).to_contain_text(f"{text.UPLOADED}: {sizes[name]}")
         page.locator("#examples .thumbnail-item").first.click()
         expect(page.locator("#probe-line")).to_contain_text("person 2")
+
+
+def test_a_picture_put_on_the_canvas_is_searched_at_once(page):
+    page.locator("#canvas input[type=file]").first.set_input_files(
+        {"name": "mine.png", "mimeType": "image/png", "buffer": png(PICTURE)}
+    )
+    expect(page.locator("#probe-line")).to_contain_text(f"{text.UPLOADED}: 64 x 128")
+    page.get_by_role("button", name="Clear canvas", exact=True).click()
+    for source in ("Paste", "Webcam"):
+        expect(page.locator("#canvas").get_by_role("button", name=source, exact=True)).to_be_visible()
 
 
 def test_everything_has_a_name_and_can_be_reached_by_keyboard(page):

@@ -75,6 +75,7 @@ def build_probe(engine: Engine) -> tuple[gr.ImageEditor, gr.HTML, dict]:
         with gr.Row(elem_classes="tight"):
             undo = gr.Button(text.UNDO, elem_id="undo", size="sm", min_width=90)
             back = gr.Button(text.BACK, elem_id="back", size="sm", min_width=130)
+        gr.Markdown(text.CANVAS_HINT, elem_classes="intro")
     return canvas, line, {"search": search, "upload": upload, "undo": undo, "back": back}
 
 
