@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
@@ -86,6 +87,27 @@ def test_an_osnet_block_by_hand():
         total = total + y * gate[:, :, None, None]
     wanted = (block.conv3.bn(block.conv3.conv(total)) + block.downsample(x)).clamp(min=0)
     torch.testing.assert_close(block(x), wanted)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_torchvision_files_load_strictly(tmp_path, name):
+    torch.manual_seed(2)
+    published = getattr(torchvision.models, name)().state_dict()  # the names and shapes of its ImageNet files
+    torch.save(published, path := tmp_path / f"{name}.pth")
+    backbone = build_backbone(ModelConfig(backbone=name))
+    done = load_backbone_weights(backbone, path)
+    assert done["missing"] == [] and done["unused"] == ["fc.bias", "fc.weight"]
+    assert done["loaded"] == sorted(set(published) - {"fc.bias", "fc.weight"})
+    assert all(torch.equal(tensor, published[n]) for n, tensor in backbone.state_dict().items())
+
+
+def test_ibn_and_osnet_have_the_names_of_their_published_files():
+    ibn = build_backbone(ModelConfig(backbone="resnet50_ibn")).state_dict()
+    assert {"layer1.0.bn1.IN.weight", "layer1.0.bn1.BN.running_mean", "layer4.0.bn1.weight"} <= set(ibn)
+    osnet = build_backbone(ModelConfig(backbone="osnet")).state_dict()
+    names = {"conv1.conv.weight", "conv2.0.conv2a.conv1.weight", "conv2.0.conv2d.3.bn.weight", "conv2.0.gate.fc1.bias"}
+    names |= {"conv2.0.downsample.conv.weight", "conv2.2.0.conv.weight", "conv4.1.conv3.bn.bias", "conv5.bn.weight"}
+    assert names <= set(osnet)
 
 
 def resnet18():

@@ -10,10 +10,8 @@ from reid_demo.model import build_model
 SMALL = {"dim": 32, "ffn_dim": 32}
 
 
-CASES = [(name, "resnet18") for name in VARIANTS] + [("G+D+W", name) for name in BACKBONES if name != "resnet18"]
-
-
-@pytest.mark.parametrize(("name", "backbone"), CASES)
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("name", VARIANTS)
 def test_shapes_and_gradients(name, backbone):
     torch.manual_seed(0)
     model = build_model(variant(name, backbone=backbone, **SMALL)).train()
@@ -29,6 +27,18 @@ def test_shapes_and_gradients(name, backbone):
     (output.descriptor * torch.randn_like(output.descriptor)).sum().backward()
     without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert without == []
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_mid_stage_teaches_all_parameters(backbone, stage):
+    torch.manual_seed(0)
+    model = build_model(variant("G+D+W", backbone=backbone, mid_stage=stage, **SMALL)).train()
+    output = model(torch.randn(2, 3, 64, 32))
+    stride = {"osnet": (8, 16, 16)}.get(backbone, (4, 8, 16))[stage - 1]
+    assert output.template_attention.shape == (2, 8, 64 // stride, 32 // stride)
+    (output.descriptor * torch.randn_like(output.descriptor)).sum().backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
 
 
 def test_neighbouring_variants_differ():
