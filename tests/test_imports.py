@@ -16,6 +16,7 @@ ROWS = [
     {"train", "engine", "probes", "space"},
     {"bench", "ablate", "attention_sheet", "bench_large", "report", "whatif", "case"},
     {"ui"},
+    {"commands"},
     {"__main__"},
 ]
 PAGE = {"ui.view", "ui.wiring", "ui.theme"} | {
@@ -27,7 +28,7 @@ ONLY_IN = {
     "pymilvus": {"milvus"},
     "huggingface_hub": {"hub", "space"},
     "spaces": {"zerogpu"},
-    "argparse": {"__main__"},
+    "argparse": {"__main__"} | {f"commands.{path.stem}" for path in (PACKAGE / "commands").glob("*.py")},
 }
 
 

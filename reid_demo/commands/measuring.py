@@ -1,0 +1,136 @@
+"""Measure weights and speed: `evaluate`, `calibrate`, `anatomy`, `attention-sheet` and `bench`."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from reid_demo.commands import common
+
+
+def add(commands) -> None:
+    """Add these commands to the parser."""
+    sub = common.command(commands, "evaluate", _evaluate, "measure rank-1, mAP and mINP under a data set's protocol")
+    names = "market1501, synthetic, occluded_reid, partial_reid, partial_ilids, gallery or folder"
+    sub.add_argument("--dataset", required=True, help=names)
+    sub.add_argument("--root", required=True, metavar="DIR")
+    sub.add_argument("--occlude", metavar="NAME", help="hide part of every query, as lower_half")
+    sub.add_argument("--fill", default="mean_grey", help="what the hidden part shows; default mean_grey")
+    probes = "of synthetic and gallery: whole, occluded or partial; of partial_reid: partial or occluded"
+    sub.add_argument("--probes", help=f"{probes}; default: the first")
+    sub.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking; sees all queries at once")
+    sub.add_argument("--json", metavar="FILE", dest="json_file", help="also write the record to FILE")
+    common.scoring_flags(sub)
+
+    sub = common.command(
+        commands, "calibrate", _calibrate, "measure how far a similarity can be believed; writes calibration.json"
+    )
+    sub.add_argument("--gallery", help="gallery with probes; default: the shipped one")
+
+    sub = common.command(
+        commands, "anatomy", _anatomy, "measure on which body part each template looks; writes parts.json"
+    )
+    sub.add_argument("--root", required=True, metavar="DIR", help="a data set of `synthesize`, with its ground truth")
+    sub.add_argument("--limit", type=int, default=400, help="how many images; default 400")
+
+    sub = common.command(commands, "attention-sheet", _attention_sheet, "draw where every part template looks (Fig. 3)")
+    sub.add_argument("images", nargs="+", metavar="IMAGE")
+    sub.add_argument("--out", required=True, metavar="PNG")
+    sub.add_argument("--maps", default="template", help="template (Fig. 3) or part (the cross-attention)")
+
+    sub = common.command(commands, "bench", _bench, "measure speed beside a plain reference", engine=True)
+    sub.add_argument("--train", action="store_true", help="measure a training step and the loader instead")
+    sub.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="with --train: change the paper's recipe"
+    )
+    sub.add_argument("--gallery-size", type=int, default=20_000)
+    sub.add_argument("--large", type=int, metavar="N", help="measure a gallery of N mixed descriptors instead")
+    common.json_flag(sub)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from reid_demo.evaluate import evaluate
+    from reid_demo.records import Occlusion, Scoring
+
+    describer, fingerprint, name = common.describer(options)
+    scoring = common.scoring(options, Scoring(adaptive=describer.model.config.adaptive_weighting))
+    occlusion = Occlusion(options.occlude, options.fill) if options.occlude else None
+    record = evaluate(
+        describer,
+        options.dataset,
+        Path(options.root),
+        scoring=scoring,
+        occlusion=occlusion,
+        probes=options.probes,
+        reranked=options.rerank,
+    )
+    shown = " ".join(a for a in sys.argv[1:])
+    record = {**record, "weights": name, "fingerprint": fingerprint, "command": f"python -m reid_demo {shown}"}
+    print(json.dumps(record, indent=2))
+    if options.json_file:
+        Path(options.json_file).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _calibrate(options: argparse.Namespace) -> None:
+    from reid_demo import calibrate
+    from reid_demo.engine import DEFAULT_GALLERY, DEFAULT_WEIGHTS
+    from reid_demo.records import Scoring
+
+    describer, fingerprint, _ = common.describer(options)
+    scoring = Scoring(adaptive=describer.model.config.adaptive_weighting)
+    record = calibrate.calibrate(describer, Path(options.gallery or DEFAULT_GALLERY), scoring)
+    text = json.dumps({**record, "fingerprint": fingerprint}, indent=2)
+    Path(options.weights or DEFAULT_WEIGHTS, calibrate.FILE).write_text(text + "\n", encoding="utf-8")
+    print(text)
+
+
+def _anatomy(options: argparse.Namespace) -> None:
+    from reid_demo import anatomy
+    from reid_demo.engine import DEFAULT_WEIGHTS
+
+    describer, fingerprint, _ = common.describer(options)
+    samples = anatomy.labelled(Path(options.root), limit=options.limit)
+    record = anatomy.study(describer, samples, anatomy.BODY_PARTS)
+    text = json.dumps({**record, "fingerprint": fingerprint})
+    Path(options.weights or DEFAULT_WEIGHTS, anatomy.FILE).write_text(text + "\n", encoding="utf-8")
+    shares = record["template_attention"]["share"]
+    for name, share, auc in zip(record["names"], shares, record["presence_auc"], strict=True):
+        print(f"{name:28} presence AUC {auc}  " + "  ".join(f"{value:.2f}" for value in share))
+    print(" " * 46 + "  ".join(name[:4] for name in record["body_parts"]))
+
+
+def _attention_sheet(options: argparse.Namespace) -> None:
+    from PIL import Image
+
+    from reid_demo.attention_sheet import attention_sheet
+    from reid_demo.images import read_image
+
+    describer, _, _ = common.describer(options)
+    sheet = attention_sheet(describer, [read_image(path) for path in options.images], maps=options.maps)
+    out = Path(options.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(sheet).save(out, "PNG")
+    print(out)
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from reid_demo.bench import bench, bench_training, machine
+    from reid_demo.config import read_train_config
+
+    if options.train:
+        rows = bench_training(read_train_config(None, None, options.set), device=options.device)
+    elif options.large is not None:
+        from reid_demo.bench_large import bench_large
+
+        rows = bench_large(
+            common.load_engine(options).gallery, options.large, say=lambda line: print(line, file=sys.stderr)
+        )
+    else:
+        rows = bench(common.load_engine(options), gallery_size=options.gallery_size)
+    if options.json:
+        print(json.dumps(rows, indent=2))
+        return
+    print(", ".join(f"{key} {value}" for key, value in machine().items()))
+    print(f"{'what':58} {'value':>10} {'reference':>10} {'ratio':>6}")
+    for row in rows:
+        print(f"{row['what']:58} {row['value']:>7} {row['unit']:<3} {row['reference']:>9} {row['ratio']:>6}")

@@ -1,0 +1,126 @@
+"""Make weights: `train`, `ablate` and `teach`."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from reid_demo.commands import common
+
+
+def add(commands) -> None:
+    """Add these commands to the parser."""
+    sub = common.command(commands, "train", _train, "train a variant on a data set, resumable")
+    sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
+    sub.add_argument("--root", required=True, nargs="+", metavar="DIR", help="one folder, or several")
+    sub.add_argument("--out", required=True, metavar="DIR", help="gets the checkpoint, the log and weights/")
+    sub.add_argument("--config", metavar="JSON", help="recipe; default: the paper's")
+    sub.add_argument("--variant", help="G, G+P, G+T, G+D or G+D+W")
+    sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change the recipe, as loss.margin=0.5")
+    sub.add_argument("--init", metavar="PATH", help="ImageNet weights of the backbone, or a weights folder")
+    sub.add_argument("--teacher", metavar="NPZ", help="a teacher's vectors, from the command teach")
+    sub.add_argument("--max-steps", type=int, help="optimiser steps in all; the schedule shrinks to fit")
+    sub.add_argument("--time-limit", type=float, metavar="S", help="seconds in all; the schedule follows the clock")
+    sub.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    sub.add_argument("--save-every", type=int, default=100, metavar="N", help="steps between checkpoints; default 100")
+    sub.add_argument("--evaluate", nargs=2, metavar=("DATASET", "DIR"), help="measure the finished weights")
+
+    sub = common.command(
+        commands, "ablate", _ablate, "train and measure variants or backbones under equal budgets (Tables 4 and 5)"
+    )
+    sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
+    sub.add_argument("--root", required=True, nargs="+", metavar="DIR", help="train on these, measure on the first")
+    sub.add_argument("--out", required=True, metavar="DIR", help="gets a folder a run, ablation.json and ablation.md")
+    sub.add_argument("--variants", nargs="+", metavar="NAME", help="rows of Table 4; default: all, unless --backbones")
+    sub.add_argument("--backbones", nargs="+", default=[], metavar="NAME", help="rows of Table 5")
+    sub.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N")
+    sub.add_argument("--max-steps", required=True, type=int, help="optimiser steps of every run")
+    sub.add_argument("--occlude", nargs="+", default=[], metavar="NAME", help="also measure with these hidden")
+    sub.add_argument("--fill", default="mean_grey", help="what the hidden part shows; default mean_grey")
+    sub.add_argument("--probes", nargs="+", default=[], metavar="NAME", help="probe sets; default: the data set's own")
+    sub.add_argument("--evaluate", nargs=2, action="append", metavar=("DATASET", "DIR"), help="measure here instead")
+    sub.add_argument("--config", metavar="JSON", help="recipe that all runs share; default: the paper's")
+    sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change the recipe, as loss.margin=0.5")
+    sub.add_argument("--init", nargs="+", default=[], metavar="BACKBONE=PATH", help="ImageNet weights of backbones")
+    sub.add_argument("--teacher", metavar="NPZ", help="a teacher's vectors, from the command teach")
+
+    sub = common.command(
+        commands, "teach", _teach, "cache a teacher network's vectors of training images, for train --teacher"
+    )
+    sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
+    sub.add_argument("--root", required=True, nargs="+", metavar="DIR")
+    sub.add_argument("--network", required=True, metavar="XML", help="a Re-ID network in OpenVINO's format")
+    sub.add_argument("--out", required=True, metavar="NPZ")
+
+
+def _train(options: argparse.Namespace) -> None:
+    from reid_demo.config import read_train_config
+    from reid_demo.train import train
+
+    result = train(
+        read_train_config(options.config, options.variant, options.set),
+        dataset=options.dataset,
+        root=[Path(root) for root in options.root],
+        out=Path(options.out),
+        init=Path(options.init) if options.init else None,
+        teacher=Path(options.teacher) if options.teacher else None,
+        resume=options.resume,
+        max_steps=options.max_steps,
+        time_limit_s=options.time_limit,
+        save_every=options.save_every,
+        device=options.device,
+        evaluate_on=(options.evaluate[0], Path(options.evaluate[1])) if options.evaluate else None,
+    )
+    if "fingerprint" in result:  # of several processes, the one that writes
+        print(json.dumps(result, indent=2))
+
+
+def _ablate(options: argparse.Namespace) -> None:
+    from reid_demo.ablate import Condition, ablate, markdown, rows_of
+    from reid_demo.config import read_train_config
+    from reid_demo.errors import ConfigError
+    from reid_demo.records import Occlusion
+
+    if options.dataset == "folder" and not options.evaluate:
+        raise ConfigError("A plain folder has no test split; name what to measure on with --evaluate DATASET DIR.")
+    config = read_train_config(options.config, None, options.set)
+    starts = [text.partition("=") for text in options.init]
+    if not all(equals for _, equals, _ in starts):
+        raise ConfigError("--init takes BACKBONE=PATH, as resnet50=resnet50.pth.")
+    conditions = []
+    for dataset, root in options.evaluate or [(options.dataset, options.root[0])]:
+        for probes in options.probes or [None]:
+            conditions.append(Condition(dataset, Path(root), probes))
+        for kind in options.occlude:
+            conditions.append(Condition(dataset, Path(root), None, Occlusion(kind, options.fill)))
+    variants = options.variants or ([] if options.backbones else ["G", "G+P", "G+T", "G+D", "G+D+W"])
+    summary = ablate(
+        config,
+        rows_of(config, variants, options.backbones),
+        dataset=options.dataset,
+        roots=[Path(root) for root in options.root],
+        out=Path(options.out),
+        conditions=conditions,
+        seeds=options.seeds,
+        max_steps=options.max_steps,
+        init={name: Path(path) for name, _, path in starts},
+        teacher=Path(options.teacher) if options.teacher else None,
+        device=options.device,
+        say=lambda words: print(words, file=sys.stderr),
+    )
+    print(markdown(summary, config))
+
+
+def _teach(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    from reid_demo.data.datasets import load_train
+    from reid_demo.distill import describe_with_teacher, save_vectors
+
+    records, vectors = [], []
+    for root in map(Path, options.root):
+        found = load_train(options.dataset, root)
+        records += found
+        vectors.append(describe_with_teacher(Path(options.network), root, found))
+    save_vectors(Path(options.out), records, np.concatenate(vectors))
+    print(f"{len(records)} vectors in {options.out}")
