@@ -19,6 +19,7 @@ from reid_demo.synthetic.truth import PARTS as BODY_PARTS
 from reid_demo.synthetic.truth import read_truth
 
 FILE = "parts.json"
+GALLERY_FOLDERS = ("bounding_box_test/", "images/")  # of a data set, and of a gallery
 BACKGROUND = "background"
 MOSTLY = 0.5  # share of the attention from which a name says "mostly"
 LEANS = 1.5  # times the body part's share of the picture from which a name says "leans to"
@@ -33,13 +34,17 @@ class Labelled:
     masks: np.ndarray  # (K, H, W) bool, the visible pixels of each body part
 
 
-def labelled(root: Path, split: str = "bounding_box_test", limit: int = 400) -> Iterator[Labelled]:
-    """Read up to `limit` images of a synthetic data set, evenly taken, with the masks of `BODY_PARTS`.
+def labelled(root: Path, limit: int = 400) -> Iterator[Labelled]:
+    """Read up to `limit` gallery images, evenly taken, with the masks of `BODY_PARTS`.
+
+    Args:
+        root: a synthetic data set, or a gallery that ships its ground truth.
+        limit: how many at most.
 
     Raises:
         SyntheticError: there is no ground truth.
     """
-    rows = [truth for truth in read_truth(root / "truth.jsonl.gz") if truth.image.startswith(split + "/")]
+    rows = [truth for truth in read_truth(root / "truth.jsonl.gz") if truth.image.startswith(GALLERY_FOLDERS)]
     for truth in rows[:: max(1, len(rows) // limit)][:limit]:
         image = read_image(root / truth.image)
         size = (image.shape[1], image.shape[0])

@@ -87,13 +87,14 @@ def test_a_study_of_a_real_network(tiny_describer):
         anatomy.study(tiny_describer, [], ("head",))
 
 
-def test_images_of_a_synthetic_data_set_come_with_their_masks(tmp_path):
-    (tmp_path / "bounding_box_test").mkdir()
-    Image.fromarray(draw_person(1, 1)).save(tmp_path / "bounding_box_test" / "20001_c1s1_000001_00.png")
+@pytest.mark.parametrize("folder", ["bounding_box_test", "images"])
+def test_images_of_a_data_set_or_a_gallery_come_with_their_masks(tmp_path, folder):
+    (tmp_path / folder).mkdir()
+    Image.fromarray(draw_person(1, 1)).save(tmp_path / folder / "20001_c1s1_000001_00.png")
     mask = np.zeros(GRID, bool)
     mask[:16] = True
     row = Truth(
-        "bounding_box_test/20001_c1s1_000001_00.png", 20001, 1, 1, 1, "street", "walk", 0.0, {"height_m": 3.0},
+        f"{folder}/20001_c1s1_000001_00.png", 20001, 1, 1, 1, "street", "walk", 0.0, {"height_m": 3.0},
         (0.0, 0.0, 64.0, 128.0), (), {"torso": 1.0}, {"torso": mask}, 1.0,
     )  # fmt: skip
     write_truth(tmp_path / "truth.jsonl.gz", [to_line(row)])

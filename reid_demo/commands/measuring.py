@@ -30,7 +30,8 @@ def add(commands) -> None:
     sub = common.command(
         commands, "anatomy", _anatomy, "measure on which body part each template looks; writes parts.json"
     )
-    sub.add_argument("--root", required=True, metavar="DIR", help="a data set of `synthesize`, with its ground truth")
+    told = "a data set of `synthesize`, or a gallery with its ground truth; default: the shipped gallery"
+    sub.add_argument("--root", metavar="DIR", help=told)
     sub.add_argument("--limit", type=int, default=400, help="how many images; default 400")
 
     sub = common.command(commands, "attention-sheet", _attention_sheet, "draw where every part template looks (Fig. 3)")
@@ -86,10 +87,10 @@ def _calibrate(options: argparse.Namespace) -> None:
 
 def _anatomy(options: argparse.Namespace) -> None:
     from reid_demo import anatomy
-    from reid_demo.engine import DEFAULT_WEIGHTS
+    from reid_demo.engine import DEFAULT_GALLERY, DEFAULT_WEIGHTS
 
     describer, fingerprint, _ = common.describer(options)
-    samples = anatomy.labelled(Path(options.root), limit=options.limit)
+    samples = anatomy.labelled(Path(options.root or DEFAULT_GALLERY), limit=options.limit)
     record = anatomy.study(describer, samples, anatomy.BODY_PARTS)
     text = json.dumps({**record, "fingerprint": fingerprint})
     Path(options.weights or DEFAULT_WEIGHTS, anatomy.FILE).write_text(text + "\n", encoding="utf-8")
