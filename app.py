@@ -8,6 +8,7 @@ from reid_demo import zerogpu
 
 zerogpu.prepare()  # before torch, which the next lines import
 
+from reid_demo.commands.galleries import gallery_of_photos  # noqa: E402
 from reid_demo.engine import Engine  # noqa: E402
 from reid_demo.errors import ReidError  # noqa: E402
 from reid_demo.ui.view import build_ui, launch_options  # noqa: E402
@@ -28,7 +29,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.add_argument(f"--{name}", default=default, help=f"{help_text} (or {variable})", **more)
 
     option("weights", "folder of weights")
-    option("gallery", "folder of a gallery made by `python -m reid_demo index`")
+    option("gallery", "gallery made by `python -m reid_demo index`, or a folder of pictures, which is described first")
     option("device", "cpu, cuda or cuda:N; the best one by default")
     option("host", "address to listen on; Gradio's own default otherwise")
     option("port", "port to listen on; Gradio's own default otherwise", type=_port)
@@ -50,7 +51,8 @@ def main(arguments: list[str] | None = None) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     options = parse_arguments(arguments)
     try:
-        engine = Engine.load(options.weights, options.gallery, options.device)
+        gallery = gallery_of_photos(options.gallery, options.weights, options.device)
+        engine = Engine.load(options.weights, gallery, options.device)
     except ReidError as error:
         raise SystemExit(f"error: {error}") from error
     create_demo(engine).launch(

@@ -1,6 +1,7 @@
 """The command line: `python -m reid_demo COMMAND`. The commands are in `commands`; here errors become exit codes."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -10,6 +11,16 @@ from reid_demo.errors import ReidError
 
 GROUPS = (galleries, searching, training, measuring, synthetic, hub)
 
+EPILOG = """\
+first steps, with the shipped weights:
+  python -m reid_demo info                               does it work here?
+  python -m reid_demo index PHOTOS --out MY_GALLERY      make a folder of person pictures searchable
+  python -m reid_demo search ME.jpg --gallery MY_GALLERY --top-k 5
+  python app.py --gallery MY_GALLERY                     the same as a page; a folder of pictures will do as well
+
+`python -m reid_demo COMMAND --help` explains one command. Answers go to stdout, progress to stderr.
+Exit codes: 0 done, 1 an error (one sentence on stderr), 2 wrong usage."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; give its exit code: 0 done, 1 a `ReidError` (its sentence is on stderr), 2 wrong usage."""
@@ -18,6 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return options.run(options) or 0
     except ReidError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
@@ -29,6 +46,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m reid_demo",
         description="Person re-identification with dynamic part templates. A ranking is a list of candidates "
         "for a human to verify.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"reid_demo {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -124,6 +124,11 @@ def _is_ours(out: Path) -> bool:
     return (out / galleries.META).is_file() or (out / JOURNAL).is_dir() or {p.name for p in out.iterdir()} <= {LOCK}
 
 
+def holds_images(source: Path) -> bool:
+    """Say whether a folder, or a folder below it, holds a file that looks like an image by its suffix."""
+    return bool(_image_files(source, source / JOURNAL))
+
+
 def _image_files(source: Path, out: Path) -> list[Path]:
     Image.init()
     suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}

@@ -1,7 +1,12 @@
 """What the commands share: their options, and the engine or the network that these name."""
 
 import argparse
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from reid_demo.errors import ConfigError
 
 
 def command(commands, name: str, run: Callable, text: str, *, engine: bool = False) -> argparse.ArgumentParser:
@@ -34,6 +39,44 @@ def scoring_flags(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--part-aware", action="store_true", help="presence-weighted mean of part cosines")
 
 
+def parts_flag(sub: argparse.ArgumentParser) -> None:
+    """Add `--parts`."""
+    text = "parts that count, by number from 1 or name, and global; default: all"
+    sub.add_argument("--parts", nargs="+", metavar="PART", help=text)
+
+
+def count(text: str) -> int:
+    """Read a whole number from 1 on; argparse makes wrong usage of the error."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 on is needed, not {text!r}")
+    return int(text)
+
+
+def read_text(path: str | Path) -> str:
+    """Read a small text file that a flag names."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"The file {str(path)!r} cannot be read as text. Check its name and what it holds."
+        ) from error
+
+
+@contextmanager
+def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on stderr; give the function that moves it to (done, in all). A log gets few lines."""
+    from tqdm import tqdm
+
+    pace = 0.1 if sys.stderr.isatty() else 10.0  # seconds between two updates
+    with tqdm(unit=unit, file=sys.stderr, mininterval=pace, maxinterval=pace) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield progress
+
+
 def scoring(options: argparse.Namespace, default):
     """Give the `Scoring` that the flags name, or the default."""
     from reid_demo.records import Scoring
@@ -41,6 +84,18 @@ def scoring(options: argparse.Namespace, default):
     if not options.adaptive and not options.part_aware:
         return default
     return Scoring(adaptive=options.adaptive, part_aware=options.part_aware)
+
+
+def engine_scoring(options: argparse.Namespace, engine):
+    """Give the `Scoring` that the flags and `--parts` name on an engine."""
+    from dataclasses import replace
+
+    from reid_demo import answers
+
+    chosen = scoring(options, engine.default_scoring)
+    if not options.parts:
+        return chosen
+    return replace(chosen, enabled=answers.switches(engine, options.parts))
 
 
 def load_engine(options: argparse.Namespace):

@@ -1,8 +1,10 @@
-"""Make galleries: `index` and `probes`."""
+"""Make galleries: `index` and `probes`, and for `app.py` a gallery of a folder of photos."""
 
 import argparse
+import functools
 import json
 import sys
+import time
 from pathlib import Path
 
 from reid_demo.commands import common
@@ -11,8 +13,11 @@ from reid_demo.commands import common
 def add(commands) -> None:
     """Add these commands to the parser."""
     sub = common.command(commands, "index", _index, "build or update a gallery from a folder of person crops")
-    sub.add_argument("images", metavar="DIR")
-    sub.add_argument("--out", required=True, metavar="GALLERY")
+    text = "folder of pictures, searched with all folders below it; each shows one person, unless --find-people"
+    sub.add_argument("images", metavar="DIR", help=text)
+    sub.add_argument(
+        "--out", required=True, metavar="GALLERY", help="gets the gallery; run again to bring it up to date"
+    )
     sub.add_argument("--name", help="name shown on the page; default: the folder's")
     sub.add_argument(
         "--find-people",
@@ -29,37 +34,34 @@ def add(commands) -> None:
         commands, "probes", _probes, "ship example probes with a gallery, from the query images of its data set"
     )
     sub.add_argument("dataset", metavar="DIR", help="with query, query_occluded, query_partial")
-    sub.add_argument("--gallery", required=True)
+    sub.add_argument("--gallery", required=True, help="gets the probes")
     sub.add_argument("--absent", metavar="DIR", help="images of people who are not in the gallery")
 
 
-def _index(options: argparse.Namespace) -> None:
+def _run_index(options: argparse.Namespace, images: str | Path, out: str | Path, **more):
     from tqdm import tqdm
 
-    from reid_demo import finder
     from reid_demo.indexing import index_folder
 
-    people = finder.open_finder(options.find_people) if options.find_people else None
     describer, fingerprint, _ = common.describer(options)
-    pace = 0.1 if sys.stderr.isatty() else 10.0  # seconds between two updates; a log gets few lines
-    with tqdm(unit="image", file=sys.stderr, mininterval=pace, maxinterval=pace) as bar:
+    with common.progress_bar("image") as progress:
+        say = functools.partial(tqdm.write, file=sys.stderr)
+        return index_folder(images, out, describer, fingerprint, progress=progress, say=say, **more)
 
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
 
-        report = index_folder(
-            options.images,
-            options.out,
-            describer,
-            fingerprint,
-            name=options.name,
-            finder=people,
-            store=options.store,
-            progress=progress,
-            say=lambda line: tqdm.write(line, file=sys.stderr),
-            exact_limit=options.exact_limit,
-        )
+def _index(options: argparse.Namespace) -> None:
+    from reid_demo import finder
+
+    people = finder.open_finder(options.find_people) if options.find_people else None
+    report = _run_index(
+        options,
+        options.images,
+        options.out,
+        name=options.name,
+        finder=people,
+        store=options.store,
+        exact_limit=options.exact_limit,
+    )
     if options.json:
         print(json.dumps(vars(report)))
         return
@@ -77,6 +79,40 @@ def _index(options: argparse.Namespace) -> None:
     for path, reason in report.skipped:
         print(f"  skipped {path}: {reason}")
     print(f"Open it with: python app.py --gallery {options.out}")
+
+
+def gallery_of_photos(name: str | None, weights: str | None, device: str | None) -> str | None:
+    """Give the gallery that a name means; a folder of photos is described first, into `NAME.gallery` beside it.
+
+    Args:
+        name: a gallery, an address, a folder of photos, or None.
+        weights: as the options name them.
+        device: as the options name it.
+
+    Raises:
+        GalleryError: the folder holds no picture, or there is no place beside it.
+    """
+    from reid_demo import gallery
+    from reid_demo.indexing import holds_images
+
+    folder = Path(name or "")
+    if not name or not folder.is_dir() or (folder / gallery.META).exists() or (folder / gallery.READY).exists():
+        return name
+    if not holds_images(folder):
+        return name
+    out = folder.resolve().with_name(folder.resolve().name + ".gallery")
+    print(f"{name} is a folder of pictures: describing them into {out} (next time only what is new).", file=sys.stderr)
+    start = time.monotonic()
+    options = argparse.Namespace(weights=weights, device=device)
+    report = _run_index(options, folder, out, name=folder.resolve().name)
+    print(
+        f"{report.total} pictures ({report.added} new, {report.duplicates} duplicates, {len(report.skipped)} skipped) "
+        f"in {time.monotonic() - start:.0f} s.",
+        file=sys.stderr,
+    )
+    for path, reason in report.skipped:
+        print(f"  skipped {path}: {reason}", file=sys.stderr)
+    return str(out)
 
 
 def _probes(options: argparse.Namespace) -> None:

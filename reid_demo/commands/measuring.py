@@ -13,7 +13,7 @@ def add(commands) -> None:
     sub = common.command(commands, "evaluate", _evaluate, "measure rank-1, mAP and mINP under a data set's protocol")
     names = "market1501, synthetic, occluded_reid, partial_reid, partial_ilids, gallery or folder"
     sub.add_argument("--dataset", required=True, help=names)
-    sub.add_argument("--root", required=True, metavar="DIR")
+    sub.add_argument("--root", required=True, metavar="DIR", help="the data set's folder, or the gallery")
     sub.add_argument("--occlude", metavar="NAME", help="hide part of every query, as lower_half")
     sub.add_argument("--fill", default="mean_grey", help="what the hidden part shows; default mean_grey")
     probes = "of synthetic and gallery: whole, occluded or partial; of partial_reid: partial or occluded"
@@ -32,11 +32,12 @@ def add(commands) -> None:
     )
     told = "a data set of `synthesize`, or a gallery with its ground truth; default: the shipped gallery"
     sub.add_argument("--root", metavar="DIR", help=told)
-    sub.add_argument("--limit", type=int, default=400, help="how many images; default 400")
+    sub.add_argument("--limit", type=common.count, default=400, help="how many images; default 400")
+    common.json_flag(sub)
 
     sub = common.command(commands, "attention-sheet", _attention_sheet, "draw where every part template looks (Fig. 3)")
-    sub.add_argument("images", nargs="+", metavar="IMAGE")
-    sub.add_argument("--out", required=True, metavar="PNG")
+    sub.add_argument("images", nargs="+", metavar="IMAGE", help="pictures of one person each, a row a picture")
+    sub.add_argument("--out", required=True, metavar="PNG", help="the sheet")
     sub.add_argument("--maps", default="template", help="template (Fig. 3) or part (the cross-attention)")
 
     sub = common.command(commands, "bench", _bench, "measure speed beside a plain reference", engine=True)
@@ -44,8 +45,9 @@ def add(commands) -> None:
     sub.add_argument(
         "--set", nargs="+", default=[], metavar="KEY=VALUE", help="with --train: change the paper's recipe"
     )
-    sub.add_argument("--gallery-size", type=int, default=20_000)
-    sub.add_argument("--large", type=int, metavar="N", help="measure a gallery of N mixed descriptors instead")
+    text = "images of the made-up gallery that is searched; default 20000"
+    sub.add_argument("--gallery-size", type=common.count, default=20_000, metavar="N", help=text)
+    sub.add_argument("--large", type=common.count, metavar="N", help="measure a gallery of N mixed descriptors instead")
     common.json_flag(sub)
 
 
@@ -94,6 +96,9 @@ def _anatomy(options: argparse.Namespace) -> None:
     record = anatomy.study(describer, samples, anatomy.BODY_PARTS)
     text = json.dumps({**record, "fingerprint": fingerprint})
     Path(options.weights or DEFAULT_WEIGHTS, anatomy.FILE).write_text(text + "\n", encoding="utf-8")
+    if options.json:
+        print(text)
+        return
     shares = record["template_attention"]["share"]
     for name, share, auc in zip(record["names"], shares, record["presence_auc"], strict=True):
         print(f"{name:28} presence AUC {auc}  " + "  ".join(f"{value:.2f}" for value in share))

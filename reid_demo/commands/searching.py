@@ -1,8 +1,9 @@
-"""Ask a gallery: `search`, `explain`, `what-if` and `info`."""
+"""Ask a gallery: `search`, `explain`, `sweep`, `what-if` and `info`."""
 
 import argparse
 import json
 import sys
+from importlib import metadata
 from pathlib import Path
 
 from reid_demo import __version__
@@ -12,19 +13,36 @@ from reid_demo.errors import ReidError
 
 def add(commands) -> None:
     """Add these commands to the parser."""
-    sub = common.command(commands, "search", _search, "rank a gallery for one or more probe images", engine=True)
-    sub.add_argument("probes", nargs="+", metavar="PROBE")
-    sub.add_argument("--top-k", type=int, default=10)
+    text = "rank a gallery for one or more probe images, whole or with a part hidden"
+    sub = common.command(commands, "search", _search, text, engine=True)
+    sub.add_argument("probes", nargs="+", metavar="PROBE", help="picture of one person")
+    sub.add_argument("--top-k", type=common.count, default=10, metavar="K", help="how many matches; default 10")
+    sub.add_argument("--occlude", nargs="+", default=[], metavar="NAME", help="hide a part first, as lower_half")
+    sub.add_argument("--fill", default="mean_grey", help="what the hidden part shows; default mean_grey")
+    sub.add_argument("--recipe", metavar="JSON", help="or change the probe by a recipe that the page wrote")
     common.scoring_flags(sub)
+    common.parts_flag(sub)
     common.json_flag(sub)
 
-    sub = common.command(
-        commands, "explain", _explain, "write heatmaps, presence and contributions of a match", engine=True
-    )
-    sub.add_argument("probe", metavar="PROBE")
-    sub.add_argument("--out", required=True, metavar="DIR")
-    sub.add_argument("--rank", type=int, default=1, help="which match; default 1")
+    text = "write heatmaps, presence and contributions of a match"
+    sub = common.command(commands, "explain", _explain, text, engine=True)
+    sub.add_argument("probe", metavar="PROBE", help="picture of one person")
+    sub.add_argument("--out", required=True, metavar="DIR", help="gets explanation.json and the heatmaps as PNG")
+    sub.add_argument("--rank", type=common.count, default=1, metavar="K", help="which match; default 1")
     common.scoring_flags(sub)
+    common.parts_flag(sub)
+    common.json_flag(sub)
+
+    text = "hide one place of a probe after another and say what each does to a match"
+    sub = common.command(commands, "sweep", _sweep, text, engine=True)
+    sub.add_argument("probe", metavar="PROBE", help="picture of one person")
+    sub.add_argument("--rank", type=common.count, default=1, metavar="K", help="which match to watch; default 1")
+    sub.add_argument("--size", type=float, default=0.4, help="window's side, a fraction of the width; default 0.4")
+    sub.add_argument("--stride", type=float, default=0.14, help="step, a fraction of the width; default 0.14")
+    sub.add_argument("--fill", default="mean_grey", help="what the hidden part shows; default mean_grey")
+    common.scoring_flags(sub)
+    common.parts_flag(sub)
+    common.json_flag(sub)
 
     sub = common.command(
         commands, "what-if", _what_if, "measure a list of occlusions over a list of labelled probes", engine=True
@@ -32,9 +50,10 @@ def add(commands) -> None:
     sub.add_argument("probes", nargs="*", metavar="PATH", help="files or folders named as Market-1501; else shipped")
     sub.add_argument("--occlude", nargs="+", default=[], metavar="NAME", help="such as lower_half centre random_block")
     sub.add_argument("--recipe", nargs="+", default=[], metavar="JSON", help="recipes that the page or this tool wrote")
-    sub.add_argument("--fill", default="mean_grey")
+    sub.add_argument("--fill", default="mean_grey", help="what the hidden part shows; default mean_grey")
     sub.add_argument("--out", metavar="DIR", help="also write what-if.json and the curve what-if.svg")
     common.scoring_flags(sub)
+    common.parts_flag(sub)
     common.json_flag(sub)
 
     sub = common.command(
@@ -44,53 +63,75 @@ def add(commands) -> None:
 
 
 def _search(options: argparse.Namespace) -> None:
+    from reid_demo import answers, occlude
     from reid_demo.images import read_image
+    from reid_demo.records import Occlusion
 
+    recipe = [Occlusion(kind, options.fill) for kind in options.occlude]
+    if options.recipe:
+        recipe += occlude.read_recipe(common.read_text(options.recipe))
     engine = common.load_engine(options)
-    answers = []
+    scoring = common.engine_scoring(options, engine)
+    found = []
     for path in options.probes:
-        probe = engine.describe(read_image(path))
-        matches = engine.search(probe, options.top_k, common.scoring(options, engine.default_scoring))
-        answers.append({"probe": path, "matches": [_match_row(match) for match in matches]})
+        image = engine.occlude(read_image(path), recipe)
+        found.append({"probe": path, **answers.search(engine, image, options.top_k, scoring)})
     if options.json:
-        print(json.dumps(answers, indent=2))
+        print(json.dumps(found, indent=2))
         return
-    for answer in answers:
-        print(f"{answer['probe']}: candidates to verify")
+    for answer in found:
+        print(f"{answer['probe']}: candidates to verify{'' if answer['exact'] else ', approximate'}")
         for row in answer["matches"]:
-            pid, camid = (("-" if v is None else v) for v in (row["pid"], row["camid"]))
-            print(f"  {row['rank']:3d}  {row['similarity']:.4f}  id {pid}  camera {camid}  {row['path']}")
+            print(f"  {_line(row)}")
 
 
-def _match_row(match) -> dict:
-    return {
-        "rank": match.rank,
-        "similarity": match.similarity,
-        "pid": match.record.pid,
-        "camid": match.record.camid,
-        "path": match.record.path,
-        "contributions": [float(value) for value in match.contributions],
-    }
+def _line(row) -> str:
+    pid, camid = (("-" if v is None else v) for v in (row["pid"], row["camid"]))
+    return f"{row['rank']:3d}  {row['similarity']:.4f}  id {pid}  camera {camid}  {row['path']}"
 
 
 def _explain(options: argparse.Namespace) -> None:
+    from reid_demo import answers
     from reid_demo.images import read_image
     from reid_demo.report import write_explanation
 
     engine = common.load_engine(options)
     image = read_image(options.probe)
-    probe = engine.describe(image)
-    scoring = common.scoring(options, engine.default_scoring)
-    matches = engine.search(probe, options.rank, scoring)
-    if options.rank < 1 or options.rank > len(matches):
-        raise ReidError(f"--rank must be between 1 and {len(engine.gallery)}.")
-    match = matches[-1]
-    explanation = engine.explain(probe, match, scoring)
-    written = write_explanation(
-        Path(options.out), image, read_image(engine.gallery.image_path(match.index)), explanation, _match_row(match)
-    )
-    for path in written:
-        print(path)
+    why, explanation, match = answers.explain(engine, image, options.rank, common.engine_scoring(options, engine))
+    written = write_explanation(Path(options.out), image, match, explanation, why)
+    if options.json:
+        print(json.dumps({**why, "files": [str(path) for path in written]}, indent=2))
+        return
+    print(_line(why["match"]))
+    for name, value in zip(why["names"], why["contributions"], strict=True):
+        print(f"  {name:28} {value:+.4f}")
+    print(f"{len(written)} files in {options.out}")
+
+
+def _sweep(options: argparse.Namespace) -> None:
+    from reid_demo import answers
+    from reid_demo.images import read_image
+
+    engine = common.load_engine(options)
+    with common.progress_bar("window") as progress:
+        found = answers.sweep(
+            engine,
+            read_image(options.probe),
+            options.rank,
+            size=options.size,
+            stride=options.stride,
+            fill=options.fill,
+            scoring=common.engine_scoring(options, engine),
+            progress=progress,
+        )
+    if options.json:
+        print(json.dumps(found, indent=2))
+        return
+    print(_line(found["match"]))
+    print("hidden window (x0 y0 x1 y1)  similarity  rank, the costliest first")
+    rows = sorted(zip(found["similarity_change"], found["rank_change"], found["boxes"], strict=True))
+    for similarity, rank, box in rows[:10]:
+        print(f"  {' '.join(f'{value:.2f}' for value in box):26} {similarity:+.4f}  {rank:+d}")
 
 
 def _what_if(options: argparse.Namespace) -> None:
@@ -100,10 +141,10 @@ def _what_if(options: argparse.Namespace) -> None:
     probes = whatif.read_probes([Path(p) for p in options.probes]) if options.probes else whatif.shipped_probes(engine)
     trials = [whatif.Trial("untouched"), *whatif.named_trials(options.occlude, options.fill)]
     for path in map(Path, options.recipe):
-        trials.append(whatif.Trial(path.stem, tuple(occlude.read_recipe(path.read_text(encoding="utf-8")))))
+        trials.append(whatif.Trial(path.stem, tuple(occlude.read_recipe(common.read_text(path)))))
     if len(trials) == 1:
         trials = whatif.curve_trials(options.fill)
-    for step in whatif.run_set(engine, probes, trials, common.scoring(options, engine.default_scoring)):
+    for step in whatif.run_set(engine, probes, trials, common.engine_scoring(options, engine)):
         print(f"{step.done} of {step.total} what-ifs", file=sys.stderr)
     if options.out:
         for path in whatif.write(Path(options.out), step.results, engine):
@@ -112,33 +153,48 @@ def _what_if(options: argparse.Namespace) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
+    from reid_demo import answers
     from reid_demo.bench import machine
-    from reid_demo.images import read_image
 
-    engine = common.load_engine(options)
-    report = {
-        "reid_demo": __version__,
-        **machine(),
-        "device": engine.device_name,
-        "weights": engine.weights_name,
-        "variant": engine.variant,
-        "fingerprint": engine.gallery.fingerprint,
-        "gallery": engine.gallery.name,
-        "gallery_images": len(engine.gallery),
-        "gallery_pids": engine.gallery.num_pids,
-    }
-    if engine.examples:
-        first = engine.examples[0]
-        best = engine.search(engine.describe(read_image(first.path)), 1)[0]
-        report["self_test"] = {
-            "probe": first.path.name,
-            "pid": first.pid,
-            "best_pid": best.record.pid,
-            "similarity": round(best.similarity, 4),
-            "terms_sum_to_similarity": bool(abs(best.contributions.sum() - best.similarity) < 1e-5),
-        }
+    report = {"reid_demo": __version__, **machine(), **_libraries()}
+    try:
+        engine = common.load_engine(options)
+        about = answers.gallery_info(engine)
+        report |= {"gallery_images": about.pop("images"), "gallery_pids": about.pop("people"), **about}
+        if engine.examples:
+            report["self_test"] = _self_test(engine)
+    except ReidError as error:  # a bug report needs the versions all the more
+        report["error"] = str(error)
     if options.json:
-        print(json.dumps(report, indent=2, default=bool))
+        print(json.dumps(report, indent=2))
     else:
         for key, value in report.items():
-            print(f"{key:16} {value}")
+            print(f"{key:22} {', '.join(value) if isinstance(value, list) else value}")
+    if "error" in report:
+        raise ReidError(report["error"])
+
+
+def _self_test(engine) -> dict:
+    """Search with the first shipped probe, and check that the answer adds up."""
+    from reid_demo.images import read_image
+
+    first = engine.examples[0]
+    best = engine.search(engine.describe(read_image(first.path)), 1)[0]
+    return {
+        "probe": first.path.name,
+        "pid": first.pid,
+        "best_pid": best.record.pid,
+        "similarity": round(best.similarity, 4),
+        "terms_sum_to_similarity": bool(abs(best.contributions.sum() - best.similarity) < 1e-5),
+    }
+
+
+def _libraries() -> dict[str, str]:
+    """Give the versions of what this program leans on; a missing one is said, not hidden."""
+    found = {}
+    for name in ("torchvision", "gradio", "faiss-cpu", "opencv-python-headless", "pillow", "huggingface-hub"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found

@@ -43,6 +43,7 @@ def add(commands) -> None:
     sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change the recipe, as loss.margin=0.5")
     sub.add_argument("--init", nargs="+", default=[], metavar="BACKBONE=PATH", help="ImageNet weights of backbones")
     sub.add_argument("--teacher", metavar="NPZ", help="a teacher's vectors, from the command teach")
+    common.json_flag(sub)
 
     sub = common.command(
         commands, "teach", _teach, "cache a teacher network's vectors of training images, for train --teacher"
@@ -50,7 +51,8 @@ def add(commands) -> None:
     sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
     sub.add_argument("--root", required=True, nargs="+", metavar="DIR")
     sub.add_argument("--network", required=True, metavar="XML", help="a Re-ID network in OpenVINO's format")
-    sub.add_argument("--out", required=True, metavar="NPZ")
+    sub.add_argument("--out", required=True, metavar="NPZ", help="gets the vectors, for train --teacher")
+    common.json_flag(sub)
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -108,7 +110,7 @@ def _ablate(options: argparse.Namespace) -> None:
         device=options.device,
         say=lambda words: print(words, file=sys.stderr),
     )
-    print(markdown(summary, config))
+    print(json.dumps(summary, indent=2) if options.json else markdown(summary, config))
 
 
 def _teach(options: argparse.Namespace) -> None:
@@ -123,4 +125,7 @@ def _teach(options: argparse.Namespace) -> None:
         records += found
         vectors.append(describe_with_teacher(Path(options.network), root, found))
     save_vectors(Path(options.out), records, np.concatenate(vectors))
-    print(f"{len(records)} vectors in {options.out}")
+    if options.json:
+        print(json.dumps({"vectors": len(records), "out": options.out}))
+    else:
+        print(f"{len(records)} vectors in {options.out}")

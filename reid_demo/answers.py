@@ -1,0 +1,218 @@
+"""The answers as plain JSON values, one form for command line, API and MCP. Knows no options and no page."""
+
+from collections.abc import Callable, Sequence
+from typing import TypedDict
+
+import numpy as np
+
+from reid_demo.engine import Engine
+from reid_demo.errors import ConfigError, GalleryError
+from reid_demo.images import read_image
+from reid_demo.records import Explanation, Match, Occlusion, Scoring
+
+PRESENCE_NOTE = "Presence is relative attention and sums to 1 over the parts whatever is hidden."
+
+
+class MatchRow(TypedDict):
+    """One candidate of a ranked list."""
+
+    rank: int  # 1 is the best
+    similarity: float  # higher is closer
+    pid: int | None
+    camid: int | None
+    path: str  # inside the gallery
+    contributions: list[float]  # global first; they sum to the similarity
+
+
+class Ranking(TypedDict):
+    """A ranked list."""
+
+    matches: list[MatchRow]
+    exact: bool  # False: the gallery is compressed and the ranking approximate
+
+
+class Why(TypedDict):
+    """Why a match scores what it scores."""
+
+    similarity: float
+    names: list[str]  # of the terms, "global" first
+    contributions: list[float]
+    presence_probe: list[float]  # of the parts
+    presence_match: list[float]
+    match: MatchRow
+    note: str
+
+
+class Move(TypedDict):
+    """Where a gallery image was and is."""
+
+    path: str
+    rank_before: int
+    rank_after: int
+
+
+class Change(TypedDict):
+    """A search before and after a change of the probe."""
+
+    before: list[MatchRow]
+    after: list[MatchRow]
+    moves: list[Move]  # of every image in either list
+    presence_before: list[float]
+    presence_after: list[float]
+    exact: bool
+
+
+class SweepMap(TypedDict):
+    """What each window, hidden, does to one match."""
+
+    match: MatchRow  # of the untouched probe
+    boxes: list[list[float]]  # windows, fractions x0, y0, x1, y1 of the probe
+    similarity_change: list[float]  # with the window hidden, minus untouched
+    rank_change: list[int]  # positive is worse
+
+
+class GalleryInfo(TypedDict):
+    """What is searched, and by which network."""
+
+    gallery: str
+    images: int
+    people: int  # known identities
+    exact: bool
+    created: str
+    fingerprint: str  # of the weights
+    weights: str
+    variant: str
+    device: str
+    weighing: str  # the default one
+    terms: list[str]  # names of the terms of a similarity, "global" first
+    warning: str  # what the makers of the weights warn of
+
+
+def match_row(match: Match) -> MatchRow:
+    """Give a match as `search --json` prints it."""
+    return {
+        "rank": match.rank,
+        "similarity": match.similarity,
+        "pid": match.record.pid,
+        "camid": match.record.camid,
+        "path": match.record.path,
+        "contributions": [float(value) for value in match.contributions],
+    }
+
+
+def switches(engine: Engine, parts: Sequence[str]) -> tuple[bool, ...] | None:
+    """Turn the parts that count into `(P+1,)` switches, global first; no parts named is all of them.
+
+    Args:
+        engine: knows the names.
+        parts: names of terms, "global", or part numbers from 1.
+
+    Raises:
+        ConfigError: no such part.
+    """
+    names, chosen = engine.term_names, set()
+    for part in parts:
+        if part in names:
+            chosen.add(names.index(part))
+        elif part.isdecimal() and 1 <= int(part) < len(names):
+            chosen.add(int(part))
+        else:
+            raise ConfigError(
+                f"parts: there is no part {part!r}; use numbers from 1 to {len(names) - 1}, or {', '.join(names)}."
+            )
+    return tuple(i in chosen for i in range(len(names))) if chosen else None
+
+
+def search(engine: Engine, image: np.ndarray, top_k: int = 10, scoring: Scoring | None = None) -> Ranking:
+    """Rank the gallery for a probe, `(H, W, 3)` uint8."""
+    matches = engine.search(engine.describe(image), top_k, scoring)
+    return {"matches": [match_row(match) for match in matches], "exact": engine.gallery.exact}
+
+
+def explain(
+    engine: Engine, image: np.ndarray, rank: int = 1, scoring: Scoring | None = None
+) -> tuple[Why, Explanation, np.ndarray]:
+    """Explain the match at a rank; give the numbers, the explanation with its maps, and the match's picture."""
+    probe = engine.describe(image)
+    match = _at_rank(engine, engine.search(probe, max(rank, 1), scoring), rank)
+    explanation = engine.explain(probe, match, scoring)
+    why: Why = {
+        "similarity": explanation.similarity,
+        "names": list(explanation.names),
+        "contributions": [float(value) for value in explanation.contributions],
+        "presence_probe": [float(value) for value in explanation.probe.presence],
+        "presence_match": [float(value) for value in explanation.match.presence],
+        "match": match_row(match),
+        "note": PRESENCE_NOTE,
+    }
+    return why, explanation, read_image(engine.gallery.image_path(match.index))
+
+
+def what_if(
+    engine: Engine,
+    image: np.ndarray,
+    recipe: Sequence[Occlusion],
+    top_k: int = 10,
+    scoring: Scoring | None = None,
+) -> Change:
+    """Search with the untouched probe and with the changed one."""
+    found = engine.what_if(image, recipe, top_k, scoring)
+    return {
+        "before": [match_row(match) for match in found.before],
+        "after": [match_row(match) for match in found.after],
+        "moves": [
+            {"path": engine.gallery.records[index].path, "rank_before": before, "rank_after": after}
+            for index, (before, after) in found.moves.items()
+        ],
+        "presence_before": [float(value) for value in found.probe_before.presence],
+        "presence_after": [float(value) for value in found.probe_after.presence],
+        "exact": engine.gallery.exact,
+    }
+
+
+def sweep(
+    engine: Engine,
+    image: np.ndarray,
+    rank: int = 1,
+    *,
+    size: float = 0.4,
+    stride: float = 0.14,
+    fill: str = "mean_grey",
+    scoring: Scoring | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> SweepMap:
+    """Slide a window over the probe and watch the match at a rank; `progress` gets (windows done, in all)."""
+    match = _at_rank(engine, engine.search(engine.describe(image), max(rank, 1), scoring), rank)
+    for step in engine.sweep(image, [[match.index]], size=size, stride=stride, fill=fill, scoring=scoring):
+        progress(step.done, step.total)
+    return {
+        "match": match_row(match),
+        "boxes": [[float(value) for value in box] for box in step.boxes],
+        "similarity_change": [float(value) for value in step.similarity_change[0]],
+        "rank_change": [int(value) for value in step.rank_change[0]],
+    }
+
+
+def gallery_info(engine: Engine) -> GalleryInfo:
+    """Say what is searched, and by which network."""
+    gallery = engine.gallery
+    return {
+        "gallery": gallery.name,
+        "images": len(gallery),
+        "people": gallery.num_pids,
+        "exact": gallery.exact,
+        "created": gallery.meta.get("created", ""),
+        "fingerprint": gallery.fingerprint,
+        "weights": engine.weights_name,
+        "variant": engine.variant,
+        "device": engine.device_name,
+        "weighing": "adaptive" if engine.default_scoring.adaptive else "plain",
+        "terms": list(engine.term_names),
+        "warning": engine.warning,
+    }
+
+
+def _at_rank(engine: Engine, matches: Sequence[Match], rank: int) -> Match:
+    if not 1 <= rank <= len(matches):
+        raise GalleryError(f"rank must be a whole number from 1 to {len(engine.gallery)}, not {rank}.")
+    return matches[rank - 1]

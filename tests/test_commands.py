@@ -1,0 +1,134 @@
+"""The command line in a person's hands: usage errors, hidden parts, sweeps, a bug report, a folder of photos."""
+
+import json
+
+import pytest
+from figures import draw_person
+from PIL import Image
+
+from reid_demo import answers
+from reid_demo.__main__ import main
+from reid_demo.commands.galleries import gallery_of_photos
+from reid_demo.errors import ConfigError
+from reid_demo.images import read_image
+from reid_demo.records import Occlusion, Scoring
+
+
+@pytest.fixture
+def where(tiny_weights, tiny_gallery_folder) -> list[str]:
+    return ["--weights", str(tiny_weights), "--gallery", str(tiny_gallery_folder), "--device", "cpu"]
+
+
+@pytest.fixture
+def probe(tiny_engine) -> str:
+    return str(tiny_engine.examples[0].path)
+
+
+def ask(capsys, arguments: list[str]):
+    assert main([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_search_may_hide_a_part_and_count_some_parts_only(where, probe, tiny_engine, capsys, tmp_path):
+    changed = tiny_engine.occlude(read_image(probe), [Occlusion("lower_half", "black")])
+    scoring = Scoring(enabled=answers.switches(tiny_engine, ["global", "2"]))
+    wanted = answers.search(tiny_engine, changed, 3, scoring)
+    options = ["--top-k", "3", "--parts", "global", "2"]
+    assert ask(capsys, ["search", probe, *where, *options, "--occlude", "lower_half", "--fill", "black"]) == [
+        {"probe": probe, **wanted}
+    ]
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text('[{"kind": "lower_half", "fill": "black"}]')
+    assert ask(capsys, ["search", probe, *where, *options, "--recipe", str(recipe)])[0]["matches"] == wanted["matches"]
+
+
+def test_part_switches_name_what_is_wrong(tiny_engine):
+    assert answers.switches(tiny_engine, []) is None
+    assert answers.switches(tiny_engine, ["part 1"]) == (False, True, *[False] * 7)
+    for wrong in ("0", "9", "left leg"):
+        with pytest.raises(ConfigError, match=f"parts: there is no part '{wrong}'"):
+            answers.switches(tiny_engine, [wrong])
+
+
+def test_explain_writes_files_and_prints_the_same_numbers(where, probe, capsys, tmp_path):
+    printed = ask(capsys, ["explain", probe, *where, "--out", str(tmp_path / "why"), "--rank", "2"])
+    files = printed.pop("files")
+    assert json.loads((tmp_path / "why" / "explanation.json").read_text()) == printed
+    assert printed["match"]["rank"] == 2 and len(files) == 1 + 2 * 8
+    assert sum(printed["contributions"]) == pytest.approx(printed["similarity"], abs=1e-5)
+
+
+def test_sweep_prints_what_the_engine_measures(where, probe, tiny_engine, capsys):
+    options = ["--rank", "2", "--size", "0.5", "--stride", "0.5"]
+    found = ask(capsys, ["sweep", probe, *where, *options])
+    wanted = answers.sweep(tiny_engine, read_image(probe), 2, size=0.5, stride=0.5)
+    assert found == wanted and len(found["boxes"]) == len(found["rank_change"]) > 4
+    assert main(["sweep", probe, *where, *options]) == 0
+    assert "costliest" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["search", "x.jpg", "--top-k", "0"], ["search"], ["explain", "x.jpg"], ["fly"], ["sweep", "x.jpg", "--rank", "b"]],
+)
+def test_wrong_usage_is_two(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2 and "usage:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["explain", "{probe}", "--rank", "99", "--out", "{tmp}/x"], "rank must be"),
+        (["explain", "{probe}", "--out", "{tmp}/file/x"], "file"),
+        (["sweep", "{probe}", "--size", "0"], "Window size"),
+        (["search", "{probe}", "--occlude", "left_leg"], "left_leg"),
+        (["search", "{probe}", "--recipe", "{tmp}/none.json"], "none.json"),
+        (["search", "{tmp}/none.jpg"], "none.jpg"),
+    ],
+)
+def test_an_error_is_one_sentence_and_one(arguments, words, where, probe, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    filled = [argument.format(probe=probe, tmp=tmp_path) for argument in arguments]
+    assert main([*filled, *where]) == 1
+    captured = capsys.readouterr()
+    last = captured.err.strip().splitlines()[-1]
+    assert captured.out == "" and last.startswith("error: ") and words in last and "Traceback" not in captured.err
+
+
+def test_info_tells_the_versions_even_where_nothing_loads(tmp_path, tiny_weights, capsys):
+    assert main(["info", "--json", "--weights", str(tiny_weights), "--gallery", str(tmp_path)]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["torch"] and report["gradio"] and "index" in report["error"]
+
+
+def test_help_of_every_command_explains_every_argument(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    text = capsys.readouterr().out
+    assert stopped.value.code == 0 and "first steps" in text
+    names = "index search explain sweep train ablate attention-sheet teach evaluate calibrate synthesize anatomy "
+    for name in (names + "what-if probes bench push info").split():
+        assert f"\n    {name} " in text or f"\n    {name}\n" in text
+        with pytest.raises(SystemExit) as stopped:
+            main([name, "--help"])
+        assert stopped.value.code == 0 and len(capsys.readouterr().out) > 200
+
+
+def test_a_folder_of_photos_becomes_a_gallery_beside_it(tmp_path, tiny_weights, capsys):
+    photos = tmp_path / "holiday"
+    (photos / "day 1").mkdir(parents=True)
+    for number in range(3):
+        Image.fromarray(draw_person(number + 1, 1)).save(photos / "day 1" / f"IMG {number}.png")
+    (photos / "broken.jpg").write_text("no picture")
+    made = gallery_of_photos(str(photos), str(tiny_weights), "cpu")
+    assert made == str(tmp_path / "holiday.gallery")
+    told = capsys.readouterr().err
+    assert "3 new" in told and "broken.jpg" in told
+    assert gallery_of_photos(str(photos), str(tiny_weights), "cpu") == made
+    assert "0 new" in capsys.readouterr().err
+    assert gallery_of_photos(made, str(tiny_weights), "cpu") == made, "a gallery is left alone"
+    assert capsys.readouterr().err == ""
+    for other in (None, str(tmp_path / "none"), "hf://me/people"):
+        assert gallery_of_photos(other, str(tiny_weights), "cpu") == other
