@@ -11,12 +11,33 @@ zerogpu.prepare()  # before torch, which the next lines import
 from reid_demo.commands.galleries import gallery_of_photos  # noqa: E402
 from reid_demo.engine import Engine  # noqa: E402
 from reid_demo.errors import ReidError  # noqa: E402
+from reid_demo.ui.api import app_options, has_mcp  # noqa: E402
 from reid_demo.ui.view import build_ui, launch_options  # noqa: E402
 
 
 def create_demo(engine: Engine):
     """Build the page over an engine; nothing is started."""
     return build_ui(engine)
+
+
+def serve(engine: Engine, host: str | None = None, port: int | None = None, share: bool = False, **more):
+    """Serve page and API until the process ends; give the `gr.Blocks`, at once with `prevent_thread_lock=True`."""
+    demo = create_demo(engine)
+    demo.launch(
+        server_name=host,
+        server_port=port,
+        share=share,
+        max_file_size="20mb",
+        allowed_paths=[],
+        blocked_paths=[str(engine.gallery.folder)],
+        strict_cors=True,
+        footer_links=["api", "gradio", "settings"],
+        mcp_server=has_mcp(),
+        app_kwargs=app_options(),
+        **launch_options(),
+        **more,
+    )
+    return demo
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -55,17 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
         engine = Engine.load(options.weights, gallery, options.device)
     except ReidError as error:
         raise SystemExit(f"error: {error}") from error
-    create_demo(engine).launch(
-        server_name=options.host,
-        server_port=options.port,
-        share=options.share,
-        max_file_size="20mb",
-        allowed_paths=[],
-        blocked_paths=[str(engine.gallery.folder)],
-        strict_cors=True,
-        footer_links=["gradio", "settings"],
-        **launch_options(),
-    )
+    serve(engine, options.host, options.port, options.share)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""The answers as plain JSON values, one form for command line, API and MCP. Knows no options and no page."""
+"""The answers as plain JSON values, one form for command line, API and MCP. Knows no options and no page.
+
+A picture of the gallery is named under the key `image`: Gradio's clients take what stands under `path` for a file that
+they should fetch. The command line's own key is `path` (`with_paths`).
+"""
 
 from collections.abc import Callable, Sequence
 from typing import TypedDict
@@ -20,7 +24,7 @@ class MatchRow(TypedDict):
     similarity: float  # higher is closer
     pid: int | None
     camid: int | None
-    path: str  # inside the gallery
+    image: str  # its path inside the gallery
     contributions: list[float]  # global first; they sum to the similarity
 
 
@@ -46,7 +50,7 @@ class Why(TypedDict):
 class Move(TypedDict):
     """Where a gallery image was and is."""
 
-    path: str
+    image: str
     rank_before: int
     rank_after: int
 
@@ -89,15 +93,22 @@ class GalleryInfo(TypedDict):
 
 
 def match_row(match: Match) -> MatchRow:
-    """Give a match as `search --json` prints it."""
+    """Give a match as a row of plain values."""
     return {
         "rank": match.rank,
         "similarity": match.similarity,
         "pid": match.record.pid,
         "camid": match.record.camid,
-        "path": match.record.path,
+        "image": match.record.path,
         "contributions": [float(value) for value in match.contributions],
     }
+
+
+def with_paths(value):
+    """Give an answer with `image` called `path`, as the command line prints it."""
+    if isinstance(value, dict):
+        return {"path" if key == "image" else key: with_paths(item) for key, item in value.items()}
+    return [with_paths(item) for item in value] if isinstance(value, list) else value
 
 
 def switches(engine: Engine, parts: Sequence[str]) -> tuple[bool, ...] | None:
@@ -161,7 +172,7 @@ def what_if(
         "before": [match_row(match) for match in found.before],
         "after": [match_row(match) for match in found.after],
         "moves": [
-            {"path": engine.gallery.records[index].path, "rank_before": before, "rank_after": after}
+            {"image": engine.gallery.records[index].path, "rank_before": before, "rank_after": after}
             for index, (before, after) in found.moves.items()
         ],
         "presence_before": [float(value) for value in found.probe_before.presence],

@@ -32,7 +32,7 @@ def ask(capsys, arguments: list[str]):
 def test_a_search_may_hide_a_part_and_count_some_parts_only(where, probe, tiny_engine, capsys, tmp_path):
     changed = tiny_engine.occlude(read_image(probe), [Occlusion("lower_half", "black")])
     scoring = Scoring(enabled=answers.switches(tiny_engine, ["global", "2"]))
-    wanted = answers.search(tiny_engine, changed, 3, scoring)
+    wanted = answers.with_paths(answers.search(tiny_engine, changed, 3, scoring))
     options = ["--top-k", "3", "--parts", "global", "2"]
     assert ask(capsys, ["search", probe, *where, *options, "--occlude", "lower_half", "--fill", "black"]) == [
         {"probe": probe, **wanted}
@@ -62,7 +62,7 @@ def test_sweep_prints_what_the_engine_measures(where, probe, tiny_engine, capsys
     options = ["--rank", "2", "--size", "0.5", "--stride", "0.5"]
     found = ask(capsys, ["sweep", probe, *where, *options])
     wanted = answers.sweep(tiny_engine, read_image(probe), 2, size=0.5, stride=0.5)
-    assert found == wanted and len(found["boxes"]) == len(found["rank_change"]) > 4
+    assert found == answers.with_paths(wanted) and len(found["boxes"]) == len(found["rank_change"]) > 4
     assert main(["sweep", probe, *where, *options]) == 0
     assert "costliest" in capsys.readouterr().out
 

@@ -19,7 +19,7 @@ ROWS = [
     {"commands"},
     {"__main__"},
 ]
-PAGE = {"ui.view", "ui.wiring", "ui.theme"} | {
+PAGE = {"ui.view", "ui.wiring", "ui.theme", "ui.api"} | {
     f"ui.panels.{path.stem}" for path in (PACKAGE / "ui" / "panels").glob("*.py")
 }
 ONLY_IN = {

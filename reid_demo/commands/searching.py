@@ -75,7 +75,7 @@ def _search(options: argparse.Namespace) -> None:
     found = []
     for path in options.probes:
         image = engine.occlude(read_image(path), recipe)
-        found.append({"probe": path, **answers.search(engine, image, options.top_k, scoring)})
+        found.append({"probe": path, **answers.with_paths(answers.search(engine, image, options.top_k, scoring))})
     if options.json:
         print(json.dumps(found, indent=2))
         return
@@ -98,6 +98,7 @@ def _explain(options: argparse.Namespace) -> None:
     engine = common.load_engine(options)
     image = read_image(options.probe)
     why, explanation, match = answers.explain(engine, image, options.rank, common.engine_scoring(options, engine))
+    why = answers.with_paths(why)
     written = write_explanation(Path(options.out), image, match, explanation, why)
     if options.json:
         print(json.dumps({**why, "files": [str(path) for path in written]}, indent=2))
@@ -114,7 +115,7 @@ def _sweep(options: argparse.Namespace) -> None:
 
     engine = common.load_engine(options)
     with common.progress_bar("window") as progress:
-        found = answers.sweep(
+        swept = answers.sweep(
             engine,
             read_image(options.probe),
             options.rank,
@@ -124,6 +125,7 @@ def _sweep(options: argparse.Namespace) -> None:
             scoring=common.engine_scoring(options, engine),
             progress=progress,
         )
+    found = answers.with_paths(swept)
     if options.json:
         print(json.dumps(found, indent=2))
         return

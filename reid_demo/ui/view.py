@@ -7,7 +7,7 @@ import gradio as gr
 
 from reid_demo.engine import Engine
 from reid_demo.errors import ReidError
-from reid_demo.ui import text
+from reid_demo.ui import api, text
 from reid_demo.ui.handlers import link, ranking
 from reid_demo.ui.handlers import probe as probes
 from reid_demo.ui.handlers.session import Session, default_settings
@@ -78,6 +78,7 @@ def build_ui(engine: Engine) -> gr.Blocks:
 
         _wire_examples(examples, wiring, show_everything)
         _wire_opening(demo, engine, examples, wiring)
+        api.add_api(engine)
     return demo
 
 
