@@ -19,7 +19,7 @@ from reid_demo.images import read_image
 from reid_demo.records import Descriptor, Explanation, Match, Occlusion, Scoring, WhatIf
 
 PROJECT = Path(__file__).resolve().parent.parent
-DEFAULT_WEIGHTS = PROJECT / "weights" / "dpti-r18-first"
+DEFAULT_WEIGHTS = PROJECT / "weights" / "dpti-r18"
 DEFAULT_GALLERY = PROJECT / "gallery_data"
 UNTRAINED = "These weights are untrained: nothing shown here means anything."
 WEIGHINGS = {  # name -> changes of a `Scoring`
@@ -64,26 +64,35 @@ class Engine:
         *,
         weights_name: str = "",
         card: str = "",
-        part_names: Sequence[str] | None = None,
+        part_meanings: Sequence[str] = (),
         examples: Sequence[Example] = (),
         cutouts: occlude.Cutouts | None = None,
         quality: Quality = Quality(),
     ) -> None:
-        """Join what `load` read; `examples` are all shipped probes, of which the page shows the featured ones."""
+        """Join what `load` read.
+
+        `examples` are all shipped probes, of which the page shows the featured ones; `part_meanings` are what the parts
+        were measured to look at (`anatomy`), none where that was not measured.
+        """
         self.describer = describer
-        self.gallery = gallery
+        self.hold(gallery)
         self.weights_name = weights_name
         self.card = card
         config = describer.model.config
-        self.part_names = tuple(part_names or (f"part {i + 1}" for i in range(config.parts)))
+        self.part_names = tuple(f"part {i + 1}" for i in range(config.parts))
+        self.part_meanings = tuple(part_meanings) if len(part_meanings) == config.parts else ("",) * config.parts
         self.probes = list(examples)
         self.examples = [example for example in self.probes if example.featured]
         self.trained, self.warning = quality.trained, quality.warning
-        self.pids = np.array([-2 if r.pid is None else r.pid for r in gallery.records])  # (G,) -2: not known
-        self.camids = np.array([-2 if r.camid is None else r.camid for r in gallery.records])  # (G,)
         self.cutouts = cutouts or {}
         self.variant = variant_name(config)
         self.default_scoring = Scoring(adaptive=config.adaptive_weighting)
+
+    def hold(self, gallery: Gallery) -> None:
+        """Search this gallery; for the maker of an engine, never for one in use."""
+        self.gallery = gallery
+        self.pids = np.array([-2 if r.pid is None else r.pid for r in gallery.records])  # (G,) -2: not known
+        self.camids = np.array([-2 if r.camid is None else r.camid for r in gallery.records])  # (G,)
 
     @classmethod
     def load(
@@ -99,13 +108,12 @@ class Engine:
         weights, folder = hub.local_folder(named, "weights"), gallery_folder(gallery)
         describer = Describer(checkpoint.load_weights(weights), checkpoint.choose_device(device))
         card = weights / "MODEL_CARD.md"
-        names = weights / "parts.json"
         return cls(
             describer,
             galleries.load(folder, checkpoint.fingerprint(weights)),
             weights_name=str(named) if hub.is_address(named) else weights.name,
             card=card.read_text(encoding="utf-8") if card.is_file() else "",
-            part_names=json.loads(names.read_text(encoding="utf-8"))["names"] if names.is_file() else None,
+            part_meanings=_read_part_meanings(weights / "parts.json"),
             examples=_read_examples(folder / "probes"),
             cutouts=_read_cutouts(folder / "occluders"),
             quality=_read_quality(weights / "quality.json"),
@@ -253,6 +261,10 @@ def gallery_folder(name: str | Path | None = None) -> Path:
     """Give the folder of a gallery: itself, what an `hf://` or `milvus://` address leads to, or the shipped one."""
     name = name or DEFAULT_GALLERY
     return milvus.folder_of(name) if milvus.is_address(name) else hub.local_folder(name, "gallery")
+
+
+def _read_part_meanings(path: Path) -> tuple[str, ...]:
+    return tuple(json.loads(path.read_text(encoding="utf-8"))["names"]) if path.is_file() else ()
 
 
 def _read_quality(path: Path) -> Quality:

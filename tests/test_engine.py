@@ -204,3 +204,14 @@ def test_weights_round_trip_and_refusals(tiny_weights, tmp_path):
         checkpoint.load_weights(tmp_path)
     with pytest.raises(WeightsError, match="device"):
         checkpoint.choose_device("abacus")
+
+
+def test_parts_say_what_they_were_measured_to_look_at(tiny_weights, tiny_gallery_folder, tmp_path):
+    weights = shutil.copytree(tiny_weights, tmp_path / "named")
+    parts = len(Engine.load(weights, tiny_gallery_folder, "cpu").part_names)
+    meanings = ["mostly head", *["spread out"] * (parts - 1)]
+    (weights / "parts.json").write_text(json.dumps({"names": meanings}), encoding="utf-8")
+    engine = Engine.load(weights, tiny_gallery_folder, "cpu")
+    assert engine.part_names[0] == "part 1" and engine.part_meanings == tuple(meanings)
+    (weights / "parts.json").write_text(json.dumps({"names": ["of another network"]}), encoding="utf-8")
+    assert set(Engine.load(weights, tiny_gallery_folder, "cpu").part_meanings) == {""}

@@ -35,7 +35,7 @@ def test_the_shipped_tree_is_fit(capsys):
     assert main(["push", "--space", "me/demo", "--dry-run", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["ok"] and told["torch_versions"] == ["2.8.0", "2.9.0", "2.10.0", "2.11.0"]
-    assert 0.7 < told["memory_gb"] < 4 and "weights/dpti-r18-first/model.safetensors" in told["large_files"]
+    assert 0.7 < told["memory_gb"] < 4 and "weights/dpti-r18/model.safetensors" in told["large_files"]
 
 
 def test_a_copied_tree_is_fit(tree):

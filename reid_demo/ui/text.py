@@ -106,6 +106,7 @@ WHY_PRESENCE_NOTE = (
 )
 WHY_HEAT = "Where each part template looks"
 WHY_HEAT_NOTE = "Same scale for every picture: attention as a multiple of uniform."
+WHY_MEANINGS = "The words beside a part were measured on rendered people, over many pictures."
 WHY_POINT = "Point at a part, or tab to it, to see its heatmap on both pictures."
 WHY_DISTANCES = "This match under each way of weighing"
 WHY_DISTANCES_NOTE = (

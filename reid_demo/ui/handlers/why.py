@@ -48,13 +48,14 @@ def why(engine: Engine, session: Session) -> str:
         (text.WHY_PROBE, text.WHY_MATCH),
         text.WHY_PRESENCE,
     )
-    cards = "".join(_card(explained, i, figures) for i, figures in heat)
+    measured = " " + html.escape(text.WHY_MEANINGS) if any(engine.part_meanings) else ""
+    cards = "".join(_card(explained, i, engine.part_meanings[i - 1], figures) for i, figures in heat)
     return (
         f'<section class="why">{head}<div class="why-top"><div><div class="pair">{pair}</div>'
         f'<p class="note">{html.escape(text.WHY_POINT)}</p></div><div>{terms}</div>'
         f'<div>{presence}<p class="note">{html.escape(text.WHY_PRESENCE_NOTE)}</p></div></div>'
         f'<div class="why-heat"><div><h4>{html.escape(text.WHY_HEAT)}</h4>'
-        f'<p class="note">{html.escape(text.WHY_HEAT_NOTE)}</p></div>{render.legend(*text.LEGEND)}</div>'
+        f'<p class="note">{html.escape(text.WHY_HEAT_NOTE)}{measured}</p></div>{render.legend(*text.LEGEND)}</div>'
         f'<div class="heat-grid">{cards}</div>{distances}</section>'
     )
 
@@ -81,14 +82,15 @@ def _over(number: int, picture: str) -> str:
     return f'<span class="over over-{number}" aria-hidden="true">{picture}</span>'
 
 
-def _card(explained: Explanation, number: int, figures: tuple[str, str]) -> str:
+def _card(explained: Explanation, number: int, meaning: str, figures: tuple[str, str]) -> str:
     shown = "".join(
         f"<figure>{figure}<figcaption>{html.escape(side)}</figcaption></figure>"
         for figure, side in zip(figures, (text.WHY_PROBE, text.WHY_MATCH), strict=True)
     )
     term = f"{explained.contributions[number]:+.4f}"
+    measured = f'<span class="meaning">{html.escape(meaning)}</span>' if meaning else ""
     return (
-        f'<article class="part part-{number}" tabindex="0"><h5>{html.escape(explained.names[number])}'
+        f'<article class="part part-{number}" tabindex="0"><h5>{html.escape(explained.names[number])} {measured}'
         f'<span class="number">{term}</span></h5><div class="two-pictures">{shown}</div></article>'
     )
 
