@@ -31,7 +31,7 @@ def describe_with_teacher(model_xml: Path, root: Path, records: Sequence[ImageRe
     try:
         import openvino
     except ImportError as error:
-        raise TrainingError("The teacher needs openvino: pip install 'reid_demo[distill]'.") from error
+        raise TrainingError("The teacher needs openvino: pip install '.[distill]'.") from error
     if not Path(model_xml).is_file():
         raise TrainingError(f"The teacher {Path(model_xml).name!r} is missing.")
     network = openvino.Core().compile_model(str(model_xml), "CPU", {"INFERENCE_NUM_THREADS": threads})

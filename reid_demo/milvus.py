@@ -157,7 +157,7 @@ def import_pymilvus() -> None:
     try:
         import pymilvus  # noqa: F401
     except ImportError as error:
-        raise GalleryError("Milvus needs `pip install 'reid_demo[milvus]'` (pymilvus, milvus-lite).") from error
+        raise GalleryError("Milvus needs `pip install '.[milvus]'` (pymilvus, milvus-lite).") from error
 
 
 def _open(address: str):

@@ -13,8 +13,8 @@ from reid_demo.records import Scoring
 
 @pytest.fixture
 def address(tmp_path):
-    pytest.importorskip("pymilvus", reason="needs `pip install 'reid_demo[milvus]'`")
-    pytest.importorskip("milvus_lite", reason="needs `pip install 'reid_demo[milvus]'`")
+    pytest.importorskip("pymilvus", reason="needs `pip install '.[milvus]'`")
+    pytest.importorskip("milvus_lite", reason="needs `pip install '.[milvus]'`")
     return f"milvus+file://{tmp_path}/vectors.db"
 
 
@@ -59,7 +59,7 @@ def test_addresses_that_lead_nowhere(address, tmp_path):
 
 
 def test_bad_addresses_are_refused(tmp_path):
-    pytest.importorskip("pymilvus", reason="needs `pip install 'reid_demo[milvus]'`")
+    pytest.importorskip("pymilvus", reason="needs `pip install '.[milvus]'`")
     for bad in ("milvus://somewhere", "milvus://host:1/bad name", "milvus+file://notes.txt"):
         with pytest.raises(GalleryError, match="no Milvus address"):
             milvus.folder_of(bad)

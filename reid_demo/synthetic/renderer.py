@@ -104,7 +104,7 @@ def create_context():
     try:
         import moderngl
     except ImportError as error:
-        raise SyntheticError('Rendering needs moderngl and scipy: pip install "reid_demo[synthetic]".') from error
+        raise SyntheticError("Rendering needs moderngl and scipy: pip install '.[synthetic]' in the clone.") from error
     reasons = []
     for options in (
         {"backend": "egl"},
