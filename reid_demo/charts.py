@@ -12,6 +12,7 @@ _COLOURS = {  # CSS variables of the page, with a value for a file that stands a
 }
 _QUIET, _RULE, _INK = "var(--quiet, #6b7884)", "var(--rule, #dce2e8)", "var(--body-text-color, #1f2937)"
 _FONT = 'font-family="Inter, system-ui, sans-serif"'
+_LETTER = 8  # width of a bold letter at the charts' font size, in their units
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,10 @@ def slopes(rows: Sequence[Slope], top_k: int, title: str, ends: tuple[str, str],
         `<svg>` text. Right lines are thick and solid with filled ends, wrong ones thin with hollow ends; lines that
         enter or leave the list are dashed.
     """
-    step, top, left, right, width = 24, 46, 154, 310, 464
+    step, top = 24, 46
+    left = round(44 + _LETTER * max((len(row.label) for row in rows), default=12))  # room for the longest label
+    right = left + 156
+    width = left + right
     height = top + step * (top_k + 1) + 14
 
     def y(rank: int) -> float:
