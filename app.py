@@ -11,6 +11,7 @@ zerogpu.prepare()  # before torch, which the next lines import
 from reid_demo.commands.galleries import gallery_of_photos  # noqa: E402
 from reid_demo.engine import Engine  # noqa: E402
 from reid_demo.errors import ReidError  # noqa: E402
+from reid_demo.private import MAX_UPLOAD  # noqa: E402
 from reid_demo.ui.api import app_options, has_mcp  # noqa: E402
 from reid_demo.ui.view import build_ui, launch_options  # noqa: E402
 
@@ -27,7 +28,7 @@ def serve(engine: Engine, host: str | None = None, port: int | None = None, shar
         server_name=host,
         server_port=port,
         share=share,
-        max_file_size="20mb",
+        max_file_size=MAX_UPLOAD,
         allowed_paths=[],
         blocked_paths=[str(engine.gallery.folder)],
         strict_cors=True,

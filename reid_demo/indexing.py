@@ -4,6 +4,7 @@ What is described goes at once into a journal inside the gallery's folder; the g
 the end. A killed run leaves the old gallery as it was, and the next run takes the journal up.
 """
 
+import functools
 import hashlib
 import io
 import json
@@ -129,13 +130,22 @@ def holds_images(source: Path) -> bool:
     return bool(_image_files(source, source / JOURNAL))
 
 
-def _image_files(source: Path, out: Path) -> list[Path]:
+def looks_like_image(name: str) -> bool:
+    """Say whether a file's name ends as that of an image that can be read."""
+    return Path(name).suffix.lower() in _suffixes()
+
+
+@functools.cache
+def _suffixes() -> frozenset[str]:
     Image.init()
-    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
+
+
+def _image_files(source: Path, out: Path) -> list[Path]:
     return sorted(
         path
         for path in source.rglob("*")
-        if path.suffix.lower() in suffixes
+        if looks_like_image(path.name)
         and not path.is_relative_to(out)
         and not any(part.startswith(".") for part in path.relative_to(source).parts)
         and path.is_file()

@@ -14,7 +14,7 @@ ROWS = [
     {"hub", "losses", "checkpoint", "describe", "gallery", "explain", "distill"},
     {"indexing", "evaluate", "calibrate", "anatomy", "parallel"},
     {"train", "engine", "probes", "space"},
-    {"bench", "ablate", "attention_sheet", "bench_large", "report", "whatif", "case", "answers"},
+    {"bench", "ablate", "attention_sheet", "bench_large", "report", "whatif", "case", "answers", "private"},
     {"ui"},
     {"commands"},
     {"__main__"},

@@ -7,11 +7,13 @@ import gradio as gr
 
 from reid_demo.engine import Engine
 from reid_demo.errors import ReidError
-from reid_demo.ui import api, text
-from reid_demo.ui.handlers import link, ranking
+from reid_demo.private import PrivateGalleries
+from reid_demo.ui import api, text, text_own
+from reid_demo.ui.handlers import link, own, ranking
 from reid_demo.ui.handlers import probe as probes
 from reid_demo.ui.handlers.session import Session, default_settings
 from reid_demo.ui.panels import lab, probe, results
+from reid_demo.ui.panels import own as own_panel
 from reid_demo.ui.theme import launch_options
 from reid_demo.ui.wiring import QUEUE, Wiring, guard, read_settings
 
@@ -22,8 +24,9 @@ CLEAN_EVERY_S, KEEP_FILES_S = 600, 3600
 def build_ui(engine: Engine) -> gr.Blocks:
     """Build the page over an engine; nothing is started."""
     with gr.Blocks(title=text.TITLE, delete_cache=(CLEAN_EVERY_S, KEEP_FILES_S), analytics_enabled=False) as demo:
-        session = gr.State(Session(), time_to_live=KEEP_FILES_S)
-        wiring = Wiring(engine, session)
+        galleries = PrivateGalleries(engine)
+        session = gr.State(Session(), time_to_live=KEEP_FILES_S, delete_callback=lambda now: galleries.drop(now.own))
+        wiring = Wiring(engine, session, galleries)
         gr.HTML(ranking.header(engine), elem_id="header")
         examples = probe.build_examples(engine)
         with gr.Row(elem_id="work", equal_height=False):
@@ -43,6 +46,8 @@ def build_ui(engine: Engine) -> gr.Blocks:
                         lab.build_sets(engine, wiring)
                     with gr.Tab(text.STEP_VERIFY, id="verify"):
                         decisions = lab.build_verify(engine, wiring)
+                    with gr.Tab(text_own.STEP_OWN, id="own"):
+                        mine = own_panel.build_own(wiring)
                 lab.build_link(engine, wiring)
         if engine.card:
             with gr.Accordion(text.STEP_ABOUT, open=False, elem_id="about"):
@@ -54,8 +59,9 @@ def build_ui(engine: Engine) -> gr.Blocks:
         wiring.busy = [right.strip]
 
         def show_ranking(now: Session) -> list:
-            shown = gr.Gallery(value=ranking.strip(engine, now), selected_index=None)
-            return [now, probes.probe_line(now), ranking.status(now), shown]
+            shown = gr.Gallery(value=ranking.strip(wiring.engine_of(now), now), selected_index=None)
+            said = own.badge(wiring.engine_of(now), now) + ranking.status(now)
+            return [now, probes.probe_line(now), said, shown]
 
         def show_everything(now: Session) -> list:
             canvas = {"background": probes.canvas_image(now), "layers": [], "composite": None}
@@ -67,7 +73,7 @@ def build_ui(engine: Engine) -> gr.Blocks:
             return [wanted.top_k, wanted.weighing, wanted.same_camera, terms, wanted.keep_recipe]
 
         def show_captions(now: Session) -> gr.Gallery:
-            return gr.Gallery(value=ranking.strip(engine, now), selected_index=None)
+            return gr.Gallery(value=ranking.strip(wiring.engine_of(now), now), selected_index=None)
 
         wiring.show_ranking, wiring.show_everything = show_ranking, show_everything
         wiring.show_settings = show_settings
@@ -76,6 +82,7 @@ def build_ui(engine: Engine) -> gr.Blocks:
         results.wire_why(use_match, wiring)
         lab.wire_verify(decisions, right.strip, wiring, show_captions)
 
+        own_panel.wire_own(demo, mine, wiring)
         _wire_examples(examples, wiring, show_everything)
         _wire_opening(demo, engine, examples, wiring)
         api.add_api(engine)
@@ -85,7 +92,7 @@ def build_ui(engine: Engine) -> gr.Blocks:
 def _wire_examples(examples: gr.Gallery, wiring: Wiring, show) -> None:
     def click(now: Session, k, w, c, t, keep, event: gr.SelectData) -> list:
         def action() -> Session:
-            return probes.open_example(wiring.engine, now, read_settings(k, w, c, t, keep), event.index)
+            return probes.open_example(wiring.engine_of(now), now, read_settings(k, w, c, t, keep), event.index)
 
         return guard(action, show, len(wiring.everything))()
 
@@ -97,7 +104,8 @@ def _wire_examples(examples: gr.Gallery, wiring: Wiring, show) -> None:
 
 def _wire_opening(demo: gr.Blocks, engine: Engine, examples: gr.Gallery, wiring: Wiring) -> None:
     """Open the page with a result on it: what the address names, or the first example, ranked once for all."""
-    first = functools.cache(lambda: probes.open_example(engine, Session(), default_settings(engine), 0))
+    open_first = probes.open_example if engine.examples else probes.open_gallery_image
+    first = functools.cache(lambda: open_first(engine, Session(), default_settings(engine), 0))
 
     def opening(now: Session, request: gr.Request) -> Session:
         values = dict(request.query_params)
@@ -106,7 +114,7 @@ def _wire_opening(demo: gr.Blocks, engine: Engine, examples: gr.Gallery, wiring:
                 return link.open_query(engine, values)
             except ReidError:
                 gr.Warning(text.LINK_BAD)
-        return first() if engine.examples else now
+        return first()
 
     def show_opening(now: Session) -> list:
         if not now.matches:

@@ -7,6 +7,7 @@ import gradio as gr
 
 from reid_demo.engine import Engine
 from reid_demo.errors import ReidError
+from reid_demo.private import PrivateGalleries
 from reid_demo.ui import text
 from reid_demo.ui.handlers.session import Session, Settings
 
@@ -17,10 +18,11 @@ _log = logging.getLogger(__name__)
 class Wiring:
     """What every panel of a page needs to react to clicks."""
 
-    def __init__(self, engine: Engine, session: gr.State) -> None:
+    def __init__(self, engine: Engine, session: gr.State, galleries: PrivateGalleries) -> None:
         """Start with no panels; `view` sets `settings`, `ranking`, `everything` and their `show_` functions."""
         self.engine = engine
         self.session = session
+        self.galleries = galleries
         self.settings: list = []  # inputs that make a `Settings`
         self.ranking: list = []  # outputs that a new ranking draws
         self.everything: list = []  # outputs that a new probe or change draws
@@ -30,6 +32,10 @@ class Wiring:
         self.link = None  # the field that shows a link; the browser puts its own address before it
         self._details: list[tuple] = []
         self.busy: list = []  # components that carry the progress of a search
+
+    def engine_of(self, now: Session) -> Engine:
+        """Give the engine over the gallery that a visit searches: the page's, or the visitor's own."""
+        return self.galleries.engine_of(now.own)
 
     def detail(self, component, show: Callable[[Session], object], *, on_choice: bool = True) -> None:
         """Draw a component anew after every search, and after the choice of a match unless told otherwise."""
@@ -56,7 +62,7 @@ class Wiring:
         count = len(inputs)
 
         def act(now: Session, *values) -> Session:
-            return verb(self.engine, now, read_settings(*values[count:]), *values[:count])
+            return verb(self.engine_of(now), now, read_settings(*values[count:]), *values[:count])
 
         outputs, show = (self.everything, self.show_everything) if everything else (self.ranking, self.show_ranking)
         if settings_too:

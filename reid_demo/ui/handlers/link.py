@@ -22,10 +22,10 @@ def query(engine: Engine, session: Session) -> str:
     """Give the part of an address after its `?`.
 
     Raises:
-        ImageError: the probe is the visitor's own.
+        ImageError: the probe or the gallery is the visitor's own.
         OcclusionError: the strokes are too long for an address.
     """
-    if not session.source:
+    if not session.source or session.own:
         raise ImageError(text.LINK_NONE)
     settings = session.settings
     values = {"probe": session.source, "top_k": settings.top_k, "weighing": settings.weighing}

@@ -55,6 +55,8 @@ def caption(session: Session, match: Match) -> str:
         pid=name_of(match.record.pid),
         camid=name_of(match.record.camid),
     ).split("\n")
+    if match.record.pid is None and match.record.camid is None:  # its name tells more than two unknowns
+        lines[-2:] = [match.record.path.rpartition("/")[2].partition(".")[0]]
     decided = session.decisions.get(match.index)
     if decided:
         lines.append(text.DECISION_MARKS[decided])

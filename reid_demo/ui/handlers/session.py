@@ -47,6 +47,7 @@ class Session:
     chosen: int | None = None  # place in `matches`
     decisions: dict[int, str] = field(default_factory=dict)  # gallery index -> a key of `text.DECISIONS`
     seed: int = 0  # grows with every random occluder, so that each click gives another
+    own: str = ""  # token of the visitor's own gallery; empty for the page's
     canvases: tuple[str, ...] = ()  # digests of the last pictures drawn on the canvas, newest last
 
 
@@ -66,6 +67,7 @@ def start(
         probe=probe,
         seed=session.seed,
         canvases=session.canvases,
+        own=session.own,
     )
     return with_recipe(engine, fresh, settings, session.recipe if settings.keep_recipe else ())
 

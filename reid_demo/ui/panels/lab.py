@@ -15,7 +15,7 @@ FILLS = [(words, name) for name, words in text.FILLS.items()]
 
 def build_changed(engine: Engine, wiring: Wiring) -> None:
     """Lay out the comparison of the untouched and the changed probe."""
-    wiring.detail(gr.HTML(elem_id="changed"), lambda now: changed.changed(engine, now))
+    wiring.detail(gr.HTML(elem_id="changed"), lambda now: changed.changed(wiring.engine_of(now), now))
 
 
 def build_sweep(engine: Engine, wiring: Wiring) -> None:
@@ -31,7 +31,7 @@ def build_sweep(engine: Engine, wiring: Wiring) -> None:
     shown = gr.HTML(elem_id="sweep")
 
     def steps(now: Session, *values):
-        yield from sweep.sweep(engine, now, *values)
+        yield from sweep.sweep(wiring.engine_of(now), now, *values)
 
     running = run.click(
         guard_steps(steps), [wiring.session, size, stride, fill], shown, show_progress="minimal", **QUEUE
@@ -66,7 +66,7 @@ def build_sets(engine: Engine, wiring: Wiring) -> None:
     shown = gr.HTML(elem_id="sets")
 
     def steps(now: Session, *values):
-        yield from sets.measure(engine, now, *values)
+        yield from sets.measure(wiring.engine_of(now), now, *values)
 
     running = run.click(
         guard_steps(steps), [wiring.session, trials, count, fill], shown, show_progress="minimal", **QUEUE
@@ -88,14 +88,17 @@ def build_verify(engine: Engine, wiring: Wiring) -> dict:
                 ("open", text.VERIFY_LEAVE),
             )
         }
-    wiring.detail(gr.HTML(elem_id="verify"), lambda now: verify.candidate(engine, now))
+    wiring.detail(gr.HTML(elem_id="verify"), lambda now: verify.candidate(wiring.engine_of(now), now))
     with gr.Row(elem_classes="tight"):
         make = gr.Button(text.CASE_MAKE, size="sm", elem_id="case-make", min_width=140)
         load = gr.UploadButton(text.CASE_LOAD, file_types=[".json"], type="binary", size="sm", elem_id="case-load")
     files = gr.HTML(elem_id="case-files")
     gr.Markdown(text.CASE_NOTE, elem_classes="intro")
     make.click(
-        guard(lambda now: verify.case_files(engine, now), lambda shown: shown, 1), [wiring.session], files, **QUEUE
+        guard(lambda now: verify.case_files(wiring.engine_of(now), now), lambda shown: shown, 1),
+        [wiring.session],
+        files,
+        **QUEUE,
     )
     wiring.detail(files, lambda now: "")
     return {**buttons, "load": load}
@@ -128,7 +131,7 @@ def build_link(engine: Engine, wiring: Wiring) -> None:
 
     def show(now: Session) -> str:
         try:
-            return "?" + link.query(engine, now)
+            return "?" + link.query(wiring.engine_of(now), now)
         except ReidError as error:
             return str(error)
 

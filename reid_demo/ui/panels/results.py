@@ -88,7 +88,7 @@ def build_why(engine: Engine, wiring: Wiring) -> gr.Button:
     """Lay out the explanation of the chosen match."""
     use_match = gr.Button(text.USE_AS_PROBE, size="sm", elem_id="use-match")
     shown = gr.HTML(elem_id="why")
-    wiring.detail(shown, lambda now: why.why(engine, now))
+    wiring.detail(shown, lambda now: why.why(wiring.engine_of(now), now))
     return use_match
 
 
