@@ -15,6 +15,8 @@ from reid_demo.private import MAX_UPLOAD  # noqa: E402
 from reid_demo.ui.api import app_options, has_mcp  # noqa: E402
 from reid_demo.ui.view import build_ui, launch_options  # noqa: E402
 
+MAX_WAITING = 100  # requests in the queue; more are told to try again
+
 
 def create_demo(engine: Engine):
     """Build the page over an engine; nothing is started."""
@@ -24,6 +26,7 @@ def create_demo(engine: Engine):
 def serve(engine: Engine, host: str | None = None, port: int | None = None, share: bool = False, **more):
     """Serve page and API until the process ends; give the `gr.Blocks`, at once with `prevent_thread_lock=True`."""
     demo = create_demo(engine)
+    demo.queue(max_size=MAX_WAITING)
     demo.launch(
         server_name=host,
         server_port=port,

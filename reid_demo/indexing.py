@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from reid_demo import gallery as galleries
+from reid_demo import milvus
 from reid_demo.config import IMAGE_HEIGHT
 from reid_demo.describe import Describer
 from reid_demo.errors import GalleryError, ImageError
@@ -102,6 +103,8 @@ def index_folder(
     files = _image_files(source, out)
     if not files:
         raise GalleryError(f"No images were found under {str(source)!r}.")
+    if store:
+        milvus.check(store)
     try:
         out.mkdir(parents=True, exist_ok=True)
         with FileLock(out / LOCK, timeout=0):

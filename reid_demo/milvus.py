@@ -21,6 +21,10 @@ BLOCK = 1000  # rows sent at a time, 9 MB
 MAX_RESULTS = 16_384  # what Milvus gives for one search
 
 
+WRONG_ADDRESS = "{address!r} is no Milvus address; use milvus://host:port/collection or milvus+file://x.db."
+FOREIGN = "{address} holds a collection that is no gallery. Name another collection."
+
+
 def is_address(name: str | Path) -> bool:
     """Say whether a gallery's name is meant as the address of a Milvus collection."""
     return str(name).startswith(("milvus://", "milvus+file:"))
@@ -89,7 +93,7 @@ def build(
     try:
         if client.has_collection(name):
             if _about(client, name) is None:
-                raise GalleryError(f"{address} holds a collection that is no gallery. Name another collection.")
+                raise GalleryError(FOREIGN.format(address=address))
             client.drop_collection(name)
         # A server keeps the description, Milvus Lite only the properties.
         schema = MilvusClient.create_schema(auto_id=False, description=json.dumps(about))
@@ -108,6 +112,28 @@ def build(
     except MilvusException as error:
         raise _unreachable(address, error) from error
     return Collection(client, address, name, stamp, count)
+
+
+def check(address: str) -> None:
+    """Find out before hours of work whether vectors can be kept at an address.
+
+    Raises:
+        GalleryError: no such address, no answer, or a collection of another program has that name.
+    """
+    if not (SERVER.match(address) or FILE.match(address)):
+        raise GalleryError(WRONG_ADDRESS.format(address=address))
+    import_pymilvus()
+    from pymilvus import MilvusException
+
+    client, name = _open(address)
+    try:
+        foreign = client.has_collection(name) and _about(client, name) is None
+    except MilvusException as error:
+        raise _unreachable(address, error) from error
+    finally:
+        client.close()
+    if foreign:
+        raise GalleryError(FOREIGN.format(address=address))
 
 
 def load(facts: dict) -> Collection:
@@ -170,9 +196,7 @@ def _open(address: str):
         path.parent.mkdir(parents=True, exist_ok=True)
         where, name = str(path), found["collection"] or "gallery"
     else:
-        raise GalleryError(
-            f"{address!r} is no Milvus address; use milvus://host:port/collection or milvus+file://x.db."
-        )
+        raise GalleryError(WRONG_ADDRESS.format(address=address))
     try:
         return MilvusClient(where, token=os.environ.get("MILVUS_TOKEN", ""), timeout=10), name
     except (MilvusException, OSError, RuntimeError) as error:

@@ -70,17 +70,31 @@ def test_without_the_extra_the_error_says_what_to_install(tmp_path, tiny_gallery
     import sys
 
     monkeypatch.setitem(sys.modules, "pymilvus", None)
-    with pytest.raises(GalleryError, match=r"pip install 'reid_demo\[milvus\]'"):
+    with pytest.raises(GalleryError, match=r"pip install '\.\[milvus\]'"):
         gallery.load("milvus://localhost:19530/people")
     place = tmp_path / "gallery"
     shutil.copytree(tiny_gallery_folder, place)
     meta = json.loads((place / gallery.META).read_text())
     meta["index"] = {"kind": "milvus", "address": "milvus://localhost:19530/people", "stamp": "x"}
     (place / gallery.META).write_text(json.dumps(meta))
-    with pytest.raises(GalleryError, match=r"pip install 'reid_demo\[milvus\]'"):
+    with pytest.raises(GalleryError, match=r"pip install '\.\[milvus\]'"):
         gallery.load(place)
 
 
 def test_names_of_folders_are_not_addresses():
     assert milvus.is_address("milvus://host:19530/people") and milvus.is_address("milvus+file://a.db")
     assert not milvus.is_address("gallery") and not milvus.is_address("./milvus")
+
+
+def test_a_store_that_cannot_be_used_is_said_before_anything_is_described(tmp_path, tiny_engine, tiny_weights):
+    class NoDescriber:
+        batch_size = 8
+
+        def describe(self, images):
+            raise AssertionError("an image was described")
+
+    images = tiny_engine.gallery.folder / "images"
+    for wrong in ("milvus://", "milvus://127.0.0.1:9/people"):
+        with pytest.raises(GalleryError, match="is no Milvus address|does not answer|Milvus needs"):
+            index(images, tmp_path / "out", NoDescriber(), tiny_weights, wrong)
+        assert not (tmp_path / "out").exists()
