@@ -47,6 +47,9 @@ class ModelConfig:
     # not in the paper: batch norm after the 1x1 reductions takes away the mean that all positions share; without it
     # the parts start alike (mean squared cosine 1.00, with it 0.76) and the diversity loss has no gradient there
     reduction_norm: bool = True
+    # not in the paper: batch norm over the templates before Eq. 7 takes away what all templates of all images share.
+    # Without it W_q sees mostly that share: measured, the maps of eight parts were one (overlap 0.97 of 1)
+    template_norm: bool = False
     layer_norm: bool = False  # not in the paper: Eq. 4 has none, so it is off
     position_encoding: bool = False  # not in the paper: Eq. 1 has none, so it is off
     output_projection: bool = False  # not in the paper: Eq. 3 sums values directly, so heads are only concatenated
@@ -121,6 +124,7 @@ class TrainConfig:
     small_fraction: float = 0.0  # not in the paper: first part of training, run at the small size
     small_height: int = 128  # model px
     small_width: int = 64  # model px
+    attention_overlap: float = 0.0  # not in the paper: weight of the overlap of the parts' attention maps
     distill_direct: float = 0.0  # not in the paper: 1 - cosine of a linear head to the teacher's vector
     distill_similarity: float = 0.0  # not in the paper: match of the batch's similarity matrices
     # not in the paper: the same match under the two scorings that use presence, which learns it from nothing else

@@ -55,6 +55,22 @@ def diversity(parts: Tensor) -> Tensor:
     return (off_diagonal / (count * (count - 1))).mean()
 
 
+def attention_overlap(attention: Tensor) -> Tensor:
+    """Give the mean cosine of the pairs of attention maps of one image, averaged over the batch; not in the paper.
+
+    Eq. 10 keeps descriptors apart, which different templates alone achieve while all parts look at one place.
+
+    Args:
+        attention: `(B, P, h, w)`, not negative; with fewer than two parts, or no image, the loss is 0.
+    """
+    batch, count = attention.shape[:2]
+    if batch == 0 or count < 2:
+        return attention.sum() * 0
+    unit = functional.normalize(attention.flatten(2), dim=2)
+    cosines = unit @ unit.transpose(1, 2)
+    return ((cosines.sum((1, 2)) - cosines.diagonal(dim1=1, dim2=2).sum(1)) / (count * (count - 1))).mean()
+
+
 def similarity_match(embeddings: Tensor, targets: Tensor) -> Tensor:
     """Give the mean squared difference of two batches' cosine matrices, off the diagonal; not in the paper.
 
@@ -133,10 +149,13 @@ class Objective(nn.Module):
             "triplet": batch_hard_triplet(embeddings, labels, weights.margin),
             "diversity": diversity(output.part_embeddings.float()),
         }
+        if self.config.attention_overlap:
+            terms["attention_overlap"] = attention_overlap(output.part_attention.float())
         total = (
             weights.identity * terms["identity"]
             + weights.triplet * terms["triplet"]
             + weights.diversity * terms["diversity"]
+            + self.config.attention_overlap * terms.get("attention_overlap", 0)
         )
         if self.teacher_head is not None:
             if teacher is None or teacher.shape != (len(embeddings), self.teacher_head.out_features):

@@ -8,7 +8,14 @@ import torch
 
 from reid_demo.config import LossConfig, ModelConfig, TrainConfig
 from reid_demo.errors import ShapeError
-from reid_demo.losses import Objective, batch_hard_triplet, diversity, presence_similarities, similarity_match
+from reid_demo.losses import (
+    Objective,
+    attention_overlap,
+    batch_hard_triplet,
+    diversity,
+    presence_similarities,
+    similarity_match,
+)
 from reid_demo.matching import similarity_matrix
 from reid_demo.model import DPTIOutput
 from reid_demo.records import Scoring
@@ -97,6 +104,19 @@ def test_similarity_match_against_loops():
     assert similarity_match(ours[:1], theirs[:1]).item() == 0
 
 
+def test_attention_overlap_against_loops():
+    maps = torch.rand(3, 4, 5, 2, generator=torch.Generator().manual_seed(5))
+    total = 0.0
+    for image in maps:
+        for i in range(4):
+            for j in range(4):
+                total += float(torch.cosine_similarity(image[i].flatten(), image[j].flatten(), dim=0)) * (i != j)
+    assert attention_overlap(maps).item() == pytest.approx(total / (3 * 12), rel=1e-5)
+    apart = torch.eye(4).reshape(1, 4, 2, 2)
+    assert attention_overlap(apart).item() == 0 and attention_overlap(apart[:, :1]).item() == 0
+    assert attention_overlap(apart[:0]).item() == 0
+
+
 def test_presence_similarities_are_those_of_matching_and_teach_presence():
     generator = torch.Generator().manual_seed(4)
     output = output_of(torch.randn(5, 3, 6, generator=generator), torch.randn(5, 6, generator=generator))
@@ -119,6 +139,7 @@ def test_the_total_is_the_weighted_sum_and_the_identity_term_a_cross_entropy():
         distill_direct=5,
         distill_similarity=7,
         distill_presence=9,
+        attention_overlap=11,
     )
     torch.manual_seed(0)
     objective = Objective(config, num_classes=3, teacher_dim=4)
@@ -131,7 +152,7 @@ def test_the_total_is_the_weighted_sum_and_the_identity_term_a_cross_entropy():
     ]
     assert terms["identity"] == pytest.approx(sum(slow) / 4, rel=1e-4)
     weights = {"identity": 0.5, "triplet": 2, "diversity": 3, "distill_direct": 5, "distill_similarity": 7}
-    weights["distill_presence"] = 9
+    weights |= {"distill_presence": 9, "attention_overlap": 11}
     assert terms.pop("total") == pytest.approx(sum(weights[n] * v for n, v in terms.items()), rel=1e-5)
     assert set(terms) == set(weights)
 

@@ -83,9 +83,12 @@ class PartAttention(nn.Module):
         """Make the cross-attention block."""
         super().__init__()
         self.block = AttentionBlock(config)
+        self.norm = nn.BatchNorm1d(config.dim) if config.template_norm else None
 
     def forward(self, templates: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Gather each part: templates `(B, P, D)`, tokens `(B, N, D)` to parts `(B, P, D)`, attention `(B, P, N)`."""
+        if self.norm is not None:
+            templates = self.norm(templates.flatten(0, 1)).view_as(templates)
         return self.block(templates, tokens)
 
 

@@ -111,6 +111,18 @@ def test_part_attention_eq_7(tokens):
     np.testing.assert_allclose(array(attention[1]), slow_attention, atol=1e-6)
 
 
+def test_normed_templates_ask_without_what_all_share(tokens):
+    shared = 50 * torch.randn(1, 1, tokens.shape[2], generator=torch.Generator().manual_seed(6))
+    templates = shared + torch.randn(len(tokens), 4, tokens.shape[2], generator=torch.Generator().manual_seed(7))
+    attention = PartAttention(ModelConfig(dim=tokens.shape[2], template_norm=True, ffn_dropout=0, attention_dropout=0))
+    flat = templates.flatten(0, 1).numpy()
+    normed = (flat - flat.mean(0)) / np.sqrt(flat.var(0) + attention.norm.eps)
+    parts, maps = attention.train()(templates, tokens)
+    same = torch.from_numpy(normed).view_as(templates)
+    for got, wanted in zip((parts, maps), attention.block(same, tokens), strict=True):
+        torch.testing.assert_close(got, wanted, atol=1e-4, rtol=1e-4)
+
+
 def test_presence_is_made_before_the_softmax(tokens):
     torch.manual_seed(6)
     scores = DynamicTemplates(CONFIG).eval()(tokens)[2]
