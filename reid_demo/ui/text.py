@@ -8,7 +8,8 @@ DESCRIPTION = (
 HONESTY = "A ranking is a list of candidates for a human to verify, never an identification."
 
 CHIP_WEIGHTS, CHIP_DEVICE, CHIP_GALLERY = "weights", "runs on", "gallery"
-GALLERY_SIZE = "{name}: {images:,} images of {people:,} people"
+GALLERY_SIZE = "{name}: {images:,} images"
+GALLERY_PEOPLE = " of {people:,} people"
 
 STEP_EXAMPLES = "Start with an example"
 STEP_PROBE = "Probe"
@@ -92,8 +93,18 @@ STATUS_KEY = "Blue frame and ✓: same person. Orange frame and ✗: another. �
 
 UPLOADED = "Your picture"
 FROM_GALLERY = "Gallery image, id {pid}"
+FROM_GALLERY_NAMED = "Gallery image {name}"
 EXAMPLE_TITLE = "Example: {title}"
 
+EARNED_HEADING = "What earned it"
+EARNED_LEGEND = ("helps", "0", "hurts")
+EARNED_WAIT = "Hiding one place after another ..."
+EARNED_HELPS = "The blue places earned this match. Hiding the framed one takes {before:.2f} down to {after:.2f}."
+EARNED_NOTHING = "No place earns this match alone: hiding any of them does not lower its similarity."
+EARNED_SCALE = "Full colour: a change of {most:.2f}. Finer maps under Sweep."
+EARNED_ALT = "Probe; the {place} helps this match most: hiding it changes the similarity by {change:+.2f}"
+EARNED_ALT_WAIT = "Probe"
+WHY_STRONGEST = "Lit: {name}, which adds most of all parts ({value:+.3f})."
 WHY_EMPTY = "Click a ranked match to see which parts earned its score."
 WHY_HEADING = "Match #{rank}, similarity {similarity:.4f}"
 WHY_PROBE, WHY_MATCH = "probe", "match"
@@ -107,7 +118,7 @@ WHY_PRESENCE_NOTE = (
 WHY_HEAT = "Where each part template looks"
 WHY_HEAT_NOTE = "Same scale for every picture: attention as a multiple of uniform."
 WHY_MEANINGS = "The words beside a part were measured on rendered people, over many pictures."
-WHY_POINT = "Point at a part, or tab to it, to see its heatmap on both pictures."
+WHY_POINT = "Point at another part, or tab to it, to light it up on both pictures; at global to see them plain."
 WHY_DISTANCES = "This match under each way of weighing"
 WHY_DISTANCES_NOTE = (
     "Cosine: every part counts alike. Adaptive: each side's parts are weighed by its own presence. Part-aware: the "

@@ -254,6 +254,21 @@ def test_a_model_without_parts_is_explained(tiny_gallery_folder, tmp_path):
     assert "&lt;plain&gt;" in ranking.header(engine)
 
 
+def test_a_gallery_without_identities_is_named_by_its_files(tiny_describer, tiny_gallery_folder, tmp_path):
+    from reid_demo import gallery
+
+    source = gallery.load(tiny_gallery_folder)
+    records = [dataclasses.replace(record, pid=None, camid=None) for record in source.records[:3]]
+    found = list(tiny_describer.describe_paths(tiny_gallery_folder / r.path for r in records))
+    gallery.save(tmp_path / "g", records, found, fingerprint="x", adaptive=False, name="mine")
+    loaded = gallery.load(tmp_path / "g")
+    loaded.folder = tiny_gallery_folder
+    engine = Engine(tiny_describer, loaded)
+    assert "mine: 3 images<" in ranking.header(engine)
+    opened = probes.open_gallery_image(engine, Session(), Settings(top_k=2), 0)
+    assert "0001_c1s1_000001_00" in probes.probe_line(opened)
+
+
 @pytest.mark.parametrize(("trained", "kind"), [(False, "untrained"), (True, "weak")])
 def test_a_banner_warns_of_the_weights(tiny_describer, tiny_engine, trained, kind):
     assert ranking.banner(tiny_engine) == ""

@@ -44,6 +44,8 @@ def open_gallery_image(engine: Engine, session: Session, settings: Settings, ind
     path = engine.gallery.image_path(index)
     record = engine.gallery.records[index]
     title = text.FROM_GALLERY.format(pid=name_of(record.pid))
+    if record.pid is None:
+        title = text.FROM_GALLERY_NAMED.format(name=path.name.partition(".")[0])
     image = images.read_image(path)
     return start(engine, session, settings, image, title, record.pid, record.camid, f"gallery:{index}")
 

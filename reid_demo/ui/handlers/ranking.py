@@ -88,7 +88,8 @@ def header(engine: Engine) -> str:
     """Give the head of the page: what this is, what it runs with, and what a ranking is not."""
     gallery = engine.gallery
     people = len({r.pid for r in gallery.records if r.pid is not None and r.pid > 0})
-    size = text.GALLERY_SIZE.format(name=gallery.name, images=len(gallery), people=people)
+    size = text.GALLERY_SIZE.format(name=gallery.name, images=len(gallery))
+    size += text.GALLERY_PEOPLE.format(people=people) if people else ""
     chips = (
         (text.CHIP_WEIGHTS, engine.weights_name),
         (text.CHIP_DEVICE, engine.device_name),
@@ -96,9 +97,9 @@ def header(engine: Engine) -> str:
     )
     spans = "".join(f"<li><span>{html.escape(k)}</span> {html.escape(v)}</li>" for k, v in chips)
     return (
-        f'<header class="top"><div><h1>{html.escape(text.TITLE)}</h1><p>{html.escape(text.DESCRIPTION)}</p></div>'
-        f'<ul class="chips">{spans}</ul></header>{banner(engine)}'
-        f'<p class="honesty">{html.escape(text.HONESTY)}</p>'
+        f'<header class="top"><h1>{html.escape(text.TITLE)}</h1><ul class="chips">{spans}</ul>'
+        f"<p>{html.escape(text.DESCRIPTION)}</p></header>"
+        f'<div class="told"><p class="honesty">{html.escape(text.HONESTY)}</p>{banner(engine)}</div>'
     )
 
 
