@@ -12,7 +12,9 @@ window.fitProbe = () => {
       setTimeout(() => { box.style.marginRight = ""; }, 120);
     }, wait));
   }
-  box.addEventListener("pointerdown", () => waitingFits.forEach(clearTimeout), { once: true });
+  for (const hold of ["pointerdown", "drop", "paste", "change"]) {
+    box.addEventListener(hold, () => waitingFits.forEach(clearTimeout), { once: true, capture: true });
+  }
 };
 
 // A link needs this page's own address, which only the browser knows.

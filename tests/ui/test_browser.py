@@ -1,6 +1,7 @@
 """Journeys in a real browser: open, choose an example, hide, paint, search, see why; bad files; a phone."""
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -129,6 +130,8 @@ def test_odd_but_good_files_are_searched(page):
 
 
 def test_a_picture_put_on_the_canvas_is_searched_at_once(page):
+    expect(page.locator("#canvas")).to_contain_text(re.compile(r"\d+%"))  # the editor has drawn the example
+    page.wait_for_timeout(4000)
     page.locator("#canvas input[type=file]").first.set_input_files(
         {"name": "mine.png", "mimeType": "image/png", "buffer": png(PICTURE)}
     )
