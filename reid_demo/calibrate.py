@@ -5,7 +5,9 @@ out, as if the person were absent. Rates are per search at the gallery's size; t
 gallery, where an absent person finds more look-alikes.
 """
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +16,79 @@ from reid_demo import gallery as galleries
 from reid_demo import occlude
 from reid_demo.data.datasets import read_probes
 from reid_demo.describe import Describer
-from reid_demo.errors import DatasetError
+from reid_demo.errors import DatasetError, WeightsError
 from reid_demo.images import read_image
 from reid_demo.records import Occlusion, Scoring
 
 HALVES = ("lower_half", "upper_half", "left_half", "right_half")
 FPIR_LEVELS = (0.01, 0.05, 0.1, 0.2, 0.5)
+CONFIDENT_FPIR = 0.1  # a match is called confident at the threshold that this share of absent people may pass
 FILE = "calibration.json"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a first match is confident, and how often that answer is wrong at this gallery's size."""
+
+    confident: bool
+    similarity: float
+    threshold: float
+    fpir: float  # share of searches for an absent person that reach the threshold
+    fnir: float | None  # share of searches for a present person that do not, or find another first
+    occluded: bool  # the rates are those of half hidden probes
+    num_images: int  # of the gallery that was measured
+
+
+def scoring_name(scoring: Scoring) -> str:
+    """Give the name under which a similarity is calibrated; empty where parts are switched off."""
+    if scoring.enabled is not None and not all(scoring.enabled):
+        return ""
+    return "part-aware" if scoring.part_aware else "adaptive" if scoring.adaptive else "cosine"
+
+
+def read(path: Path, fingerprint: str) -> dict | None:
+    """Read what `calibrate` wrote of these weights; `None` where there is nothing or it is of other weights.
+
+    Raises:
+        WeightsError: the file cannot be understood.
+    """
+    if not path.is_file():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        known = record["gallery"], record["num_images"], record["scoring"]
+        thresholds = [float(_level(record[kind])["threshold"]) for kind in ("whole", "occluded")]
+        return record if record["fingerprint"] == fingerprint and known and thresholds else None
+    except (ValueError, KeyError, TypeError, StopIteration) as error:
+        raise WeightsError(
+            f"{path.name} of the weights {path.parent.name!r} cannot be read ({error!r}). "
+            "Write it anew with `python -m reid_demo calibrate`."
+        ) from error
+
+
+def judge(
+    record: dict | None, gallery: str, num_images: int, scoring: Scoring, similarity: float, occluded: bool
+) -> Verdict | None:
+    """Judge a first match; `None` where this gallery, its size or this similarity was not calibrated.
+
+    Args:
+        record: of `read`.
+        gallery: name of the gallery that was searched.
+        num_images: its size.
+        scoring: which similarity.
+        similarity: of the first match.
+        occluded: whether part of the probe is hidden.
+    """
+    asked = (gallery, num_images, scoring_name(scoring))
+    if record is None or asked != (record["gallery"], record["num_images"], record["scoring"]):
+        return None
+    level = _level(record["occluded" if occluded else "whole"])
+    threshold = level["threshold"]
+    return Verdict(similarity >= threshold, similarity, threshold, level["fpir"], level["fnir"], occluded, num_images)
+
+
+def _level(rates: dict) -> dict:
+    return next(level for level in rates["levels"] if level["fpir_aim"] == CONFIDENT_FPIR)
 
 
 def calibrate(describer: Describer, gallery_folder: Path, scoring: Scoring = Scoring()) -> dict:
@@ -61,7 +129,7 @@ def calibrate(describer: Describer, gallery_folder: Path, scoring: Scoring = Sco
     return {
         "gallery": gallery.name,
         "num_images": len(gallery),
-        "scoring": "part-aware" if scoring.part_aware else "cosine",
+        "scoring": scoring_name(scoring),
         "whole": rates([None]),
         "occluded": rates([Occlusion(kind) for kind in HALVES]),
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from reid_demo import checkpoint, hub, milvus, occlude
+from reid_demo import anatomy, calibrate, checkpoint, hub, milvus, occlude
 from reid_demo import explain as explanations
 from reid_demo import gallery as galleries
 from reid_demo.config import variant_name
@@ -68,11 +68,12 @@ class Engine:
         examples: Sequence[Example] = (),
         cutouts: occlude.Cutouts | None = None,
         quality: Quality = Quality(),
+        calibration: dict | None = None,
     ) -> None:
         """Join what `load` read.
 
         `examples` are all shipped probes, of which the page shows the featured ones; `part_meanings` are what the parts
-        were measured to look at (`anatomy`), none where that was not measured.
+        were measured to look at (`anatomy`), none where that was not measured; `calibration` as `calibrate.read`.
         """
         self.describer = describer
         self.hold(gallery)
@@ -84,6 +85,7 @@ class Engine:
         self.probes = list(examples)
         self.examples = [example for example in self.probes if example.featured]
         self.trained, self.warning = quality.trained, quality.warning
+        self.calibration = calibration
         self.cutouts = cutouts or {}
         self.variant = variant_name(config)
         self.default_scoring = Scoring(adaptive=config.adaptive_weighting)
@@ -107,16 +109,17 @@ class Engine:
         named = weights or DEFAULT_WEIGHTS
         weights, folder = hub.local_folder(named, "weights"), gallery_folder(gallery)
         describer = Describer(checkpoint.load_weights(weights), checkpoint.choose_device(device))
-        card = weights / "MODEL_CARD.md"
+        card, fingerprint = weights / "MODEL_CARD.md", checkpoint.fingerprint(weights)
         return cls(
             describer,
-            galleries.load(folder, checkpoint.fingerprint(weights)),
+            galleries.load(folder, fingerprint),
             weights_name=str(named) if hub.is_address(named) else weights.name,
             card=card.read_text(encoding="utf-8") if card.is_file() else "",
-            part_meanings=_read_part_meanings(weights / "parts.json"),
+            part_meanings=_read_part_meanings(weights / anatomy.FILE, fingerprint),
             examples=_read_examples(folder / "probes"),
             cutouts=_read_cutouts(folder / "occluders"),
             quality=_read_quality(weights / "quality.json"),
+            calibration=calibrate.read(weights / calibrate.FILE, fingerprint),
         )
 
     @property
@@ -131,6 +134,12 @@ class Engine:
     def term_names(self) -> tuple[str, ...]:
         """Names of the `P+1` terms of the similarity, global first."""
         return ("global", *self.part_names)
+
+    @property
+    def term_labels(self) -> tuple[str, ...]:
+        """Names of the `P+1` terms with what each part was measured to look at, where that is known."""
+        parts = zip(self.part_names, self.part_meanings, strict=True)
+        return ("global", *(f"{name} ({meaning})" if meaning else name for name, meaning in parts))
 
     def describe(self, image: np.ndarray) -> Descriptor:
         """Describe one `(H, W, 3)` uint8 image."""
@@ -188,6 +197,17 @@ class Engine:
         if not 0 <= index < len(self.gallery):
             raise GalleryError(f"The gallery has no image {index}; it has {len(self.gallery)}.")
 
+    def confidence(self, match: Match, scoring: Scoring, *, occluded: bool) -> calibrate.Verdict | None:
+        """Say whether a first match is confident; `None` where these weights were not calibrated for such a search.
+
+        Args:
+            match: the first one.
+            scoring: which similarity ranked it.
+            occluded: whether part of the probe is hidden.
+        """
+        gallery = self.gallery
+        return calibrate.judge(self.calibration, gallery.name, len(gallery), scoring, match.similarity, occluded)
+
     def explain(self, probe: Descriptor, match: Match, scoring: Scoring | None = None) -> Explanation:
         """Split a match's similarity into terms; the match's image is described anew for its attention maps.
 
@@ -197,6 +217,18 @@ class Engine:
         fresh = self.describe(read_image(self.gallery.image_path(match.index)))
         shown = Descriptor(stored.parts, stored.presence, fresh.template_attention, fresh.part_attention)
         return explanations.explain(probe, shown, self.term_names, scoring or self.default_scoring)
+
+    def hide_places(self, image: np.ndarray) -> explanations.Places:
+        """Describe a `(H, W, 3)` uint8 probe with one coarse place after another hidden."""
+        return explanations.hide_places(image, self.describer.describe)
+
+    def place_changes(
+        self, probe: Descriptor, places: explanations.Places, index: int, scoring: Scoring | None = None
+    ) -> np.ndarray:
+        """Give what hiding each place adds to the similarity of one gallery image, `(T,)` float32."""
+        self._check_index(index)
+        stored = self.gallery.descriptor(index)
+        return explanations.place_changes(probe, places, stored, scoring or self.default_scoring)
 
     def what_if(
         self,
@@ -263,8 +295,18 @@ def gallery_folder(name: str | Path | None = None) -> Path:
     return milvus.folder_of(name) if milvus.is_address(name) else hub.local_folder(name, "gallery")
 
 
-def _read_part_meanings(path: Path) -> tuple[str, ...]:
-    return tuple(json.loads(path.read_text(encoding="utf-8"))["names"]) if path.is_file() else ()
+def _read_part_meanings(path: Path, fingerprint: str) -> tuple[str, ...]:
+    """Give what `anatomy` found of these weights' parts; nothing where the file is absent or of other weights."""
+    if not path.is_file():
+        return ()
+    try:
+        study = json.loads(path.read_text(encoding="utf-8"))
+        return tuple(study["names"]) if study["fingerprint"] == fingerprint else ()
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(
+            f"{path.name} of the weights {path.parent.name!r} cannot be read ({error!r}). "
+            "Write it anew with `python -m reid_demo anatomy`."
+        ) from error
 
 
 def _read_quality(path: Path) -> Quality:

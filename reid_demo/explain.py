@@ -29,6 +29,37 @@ def explain(
 
 
 @dataclass(frozen=True, eq=False)
+class Places:
+    """A probe with one coarse place after another hidden, described; serves any match."""
+
+    boxes: np.ndarray  # (T, 4) float, fractions x0, y0, x1, y1
+    hidden: tuple[Descriptor, ...]  # T
+
+
+def hide_places(
+    image: np.ndarray, describe: Callable[[Sequence[np.ndarray]], list[Descriptor]], fill: str = "mean_grey"
+) -> Places:
+    """Hide fifteen large places of a probe, one at a time, and describe each picture, in one batch.
+
+    Args:
+        image: `(H, W, 3)` uint8.
+        describe: images to descriptors, batched.
+        fill: of `occlude.FILLS`.
+    """
+    boxes = np.array([(x, y, x + 0.4, y + 0.2) for y in (0, 0.2, 0.4, 0.6, 0.8) for x in (0, 0.3, 0.6)]).clip(0, 1)
+    hidden = [occlude.apply(image, [Occlusion("box", fill, tuple(map(float, box)))]) for box in boxes]
+    return Places(boxes, tuple(describe(hidden)))
+
+
+def place_changes(probe: Descriptor, places: Places, match: Descriptor, scoring: Scoring = Scoring()) -> np.ndarray:
+    """Give what hiding each place adds to the similarity of a match: `(T,)` float32, negative where the place helps."""
+    every = (probe, *places.hidden)
+    parts, presence = np.stack([d.parts for d in every]), np.stack([d.presence for d in every])
+    values = matching.similarities(match.parts, match.presence, parts, presence, scoring)
+    return (values[1:] - values[0]).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
 class SweepStep:
     """A sweep so far. Changes are signed, raw, and NaN where a window has not been tried."""
 
@@ -64,7 +95,8 @@ def sweep_boxes(size: float, stride: float, aspect: float = 0.5) -> np.ndarray:
 
 def _starts(window: float, stride: float) -> np.ndarray:
     last = 1 - window
-    return np.unique(np.append(np.arange(0, last + 1e-9, stride), last))
+    regular = np.arange(0, last, stride)
+    return np.append(regular[regular < last - 1e-6], last)
 
 
 def sweep(

@@ -45,7 +45,9 @@ def heat_overlay(image: np.ndarray, attention: np.ndarray, height: int = 192, wi
     return np.round(0.4 * grey[:, :, None] + 0.6 * colours(smooth)).astype(np.uint8)
 
 
-def signed_overlay(image: np.ndarray, strength: np.ndarray, height: int = 256, width: int = 128) -> np.ndarray:
+def signed_overlay(
+    image: np.ndarray, strength: np.ndarray, height: int = 256, width: int = 128, *, power: float = 0.5
+) -> np.ndarray:
     """Lay a signed map over its picture in grey; the picture shows through where the map is 0 or NaN.
 
     Args:
@@ -53,6 +55,7 @@ def signed_overlay(image: np.ndarray, strength: np.ndarray, height: int = 256, w
         strength: `(h, w)` float, -1 to 1; NaN where nothing is known.
         height: output px.
         width: output px.
+        power: the colour grows with this power of the strength; below 1, small effects stay visible.
 
     Returns:
         `(height, width, 3)` uint8; blue is negative, orange positive, never rescaled to the picture.
@@ -61,13 +64,23 @@ def signed_overlay(image: np.ndarray, strength: np.ndarray, height: int = 256, w
     known = np.nan_to_num(np.clip(np.asarray(strength, np.float32), -1, 1))
     smooth = cv2.resize(known, (width, height), interpolation=cv2.INTER_LINEAR)[:, :, None]
     ends = np.where(smooth < 0, np.float32(RIGHT), np.float32(WRONG))
-    weight = 0.85 * np.sqrt(np.abs(smooth))  # small effects stay visible; the legend is drawn by the same rule
+    weight = 0.85 * np.abs(smooth) ** power  # the legend is drawn by the same rule
     return np.round(grey[:, :, None] * (1 - weight) + ends * weight).astype(np.uint8)
 
 
-def signed_legend(low: str, middle: str, high: str) -> str:
+def mark_box(image: np.ndarray, box: Sequence[float]) -> np.ndarray:
+    """Copy a `(H, W, 3)` uint8 picture with a white frame, dark outside, around a box in fractions x0, y0, x1, y1."""
+    (height, width), out = image.shape[:2], image.copy()
+    x0, y0, x1, y1 = (round(side * end) for side, end in zip(box, (width, height, width, height), strict=True))
+    for inset, colour in ((1, (20, 24, 30)), (3, (255, 255, 255)), (4, (255, 255, 255)), (6, (20, 24, 30))):
+        corner, other = (x0 + inset, y0 + inset), (x1 - 1 - inset, y1 - 1 - inset)
+        cv2.rectangle(out, corner, other, colour, 2 if inset < 6 else 1)
+    return out
+
+
+def signed_legend(low: str, middle: str, high: str, *, power: float = 0.5) -> str:
     """Give the colour scale of `signed_overlay` on a middle grey as HTML, with words at its ends and its middle."""
-    shown = signed_overlay(np.full((4, 64, 3), 128, np.uint8), np.linspace(-1, 1, 21)[None], 1, 21)[0]
+    shown = signed_overlay(np.full((4, 64, 3), 128, np.uint8), np.linspace(-1, 1, 21)[None], 1, 21, power=power)[0]
     stops = ", ".join("rgb({},{},{})".format(*colour) for colour in shown)
     return (
         f'<div class="legend signed"><div class="legend-bar" style="background:linear-gradient(90deg,{stops})">'
@@ -147,7 +160,16 @@ def legend(low: str, middle: str, high: str) -> str:
     )
 
 
-def signed_bars(names: Sequence[str], values: np.ndarray, caption: str, total: str, *, rows_of: str = "") -> str:
+def signed_bars(
+    names: Sequence[str],
+    values: np.ndarray,
+    caption: str,
+    total: str,
+    *,
+    rows_of: str = "",
+    notes: Sequence[str] = (),
+    lit: int | None = None,
+) -> str:
     """Give signed bars around a common zero, with their numbers, as an HTML table.
 
     Args:
@@ -156,19 +178,23 @@ def signed_bars(names: Sequence[str], values: np.ndarray, caption: str, total: s
         caption: of the table.
         total: words of the last row; their number is the sum of `values`.
         rows_of: if given, rows can be focused and carry the class `NAME NAME-i`, `i` from 0, for a style sheet.
+        notes: of each name, in smaller words under it; none by default.
+        lit: number of the row that also carries the class `lit`.
     """
     values = np.asarray(values, np.float64)
     most = max(float(np.abs(values).max(initial=0)), 1e-6)
     zero = 100 * most / (2 * most) if (values < 0).any() else 0
     room = 100 - zero
-    hook = f' class="{rows_of} {rows_of}-{{i}}" tabindex="0"' if rows_of else ""
+    hook = f' class="{rows_of} {rows_of}-{{i}}{{lit}}" tabindex="0"' if rows_of else ""
+    notes = notes or [""] * len(names)
     rows = []
     for i, (name, value) in enumerate(zip(names, values, strict=True)):
         long = abs(value) / most * room
         left = zero if value >= 0 else zero - long
         sign = "plus" if value >= 0 else "minus"
         rows.append(
-            f'<tr{hook.format(i=i)}><th scope="row">{html.escape(name)}</th><td class="track">'
+            f'<tr{hook.format(i=i, lit=" lit" if i == lit else "")}><th scope="row">{_named(name, notes[i])}</th>'
+            f'<td class="track">'
             f'<span class="axis" style="left:{zero:.1f}%">'
             f'</span><span class="bar {sign}" style="left:{left:.2f}%;width:{long:.2f}%"></span></td>'
             f'<td class="number">{value:+.4f}</td></tr>'
@@ -180,8 +206,17 @@ def signed_bars(names: Sequence[str], values: np.ndarray, caption: str, total: s
     )
 
 
+def _named(name: str, note: str) -> str:
+    return html.escape(name) + (f'<span class="meaning">{html.escape(note)}</span>' if note else "")
+
+
 def paired_bars(
-    names: Sequence[str], first: np.ndarray, second: np.ndarray, labels: tuple[str, str], caption: str
+    names: Sequence[str],
+    first: np.ndarray,
+    second: np.ndarray,
+    labels: tuple[str, str],
+    caption: str,
+    notes: Sequence[str] = (),
 ) -> str:
     """Give two bars a name, from zero, on one scale, with their numbers, as an HTML table.
 
@@ -191,12 +226,14 @@ def paired_bars(
         second: `(P,)` not negative.
         labels: what the two are.
         caption: of the table.
+        notes: of each name, in smaller words under it; none by default.
     """
     most = max(float(np.max([first, second], initial=0)), 1e-6)
+    notes = notes or [""] * len(names)
     rows = []
-    for name, a, b in zip(names, first, second, strict=True):
+    for name, note, a, b in zip(names, notes, first, second, strict=True):
         rows.append(
-            f'<tr><th scope="row">{html.escape(name)}</th><td class="track two">'
+            f'<tr><th scope="row">{_named(name, note)}</th><td class="track two">'
             f'<span class="bar one" style="width:{a / most * 100:.2f}%"></span>'
             f'<span class="bar other" style="width:{b / most * 100:.2f}%"></span></td>'
             f'<td class="number">{a:.3f}</td><td class="number">{b:.3f}</td></tr>'

@@ -6,9 +6,10 @@ import shutil
 import numpy as np
 import pytest
 
-from reid_demo.calibrate import FPIR_LEVELS, calibrate, open_set_rates
+from reid_demo.calibrate import FPIR_LEVELS, calibrate, judge, open_set_rates, read
 from reid_demo.data.datasets import read_probes
-from reid_demo.errors import DatasetError
+from reid_demo.errors import DatasetError, WeightsError
+from reid_demo.records import Scoring
 
 
 def test_by_hand():
@@ -67,3 +68,45 @@ def test_a_gallery_with_probes(tiny_engine, tmp_path):
         assert misses == sorted(misses, reverse=True)  # fewer misses as more false alarms are allowed
     with pytest.raises(DatasetError, match="probes.jsonl"):
         read_probes(tmp_path)
+
+
+RECORD = {
+    "gallery": "tiny",
+    "num_images": 18,
+    "scoring": "cosine",
+    "fingerprint": "abc",
+    "whole": {"levels": [{"fpir_aim": 0.1, "threshold": 0.7, "fpir": 0.09, "fnir": 0.3}]},
+    "occluded": {"levels": [{"fpir_aim": 0.1, "threshold": 0.6, "fpir": 0.1, "fnir": 0.5}]},
+}
+
+
+def test_a_first_match_is_judged_apart_for_whole_and_occluded_probes():
+    for similarity, occluded, confident in ((0.65, False, False), (0.65, True, True), (0.7, False, True)):
+        verdict = judge(RECORD, "tiny", 18, Scoring(), similarity, occluded)
+        assert verdict.confident is confident and verdict.occluded is occluded
+        assert (verdict.fpir, verdict.fnir) == ((0.1, 0.5) if occluded else (0.09, 0.3))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("other", 18, Scoring()),
+        ("tiny", 19, Scoring()),
+        ("tiny", 18, Scoring(adaptive=True)),
+        ("tiny", 18, Scoring(part_aware=True)),
+        ("tiny", 18, Scoring(enabled=(True, False))),
+    ],
+)
+def test_nothing_is_said_of_what_was_not_measured(asked):
+    assert judge(RECORD, *asked, 0.9, False) is None and judge(None, "tiny", 18, Scoring(), 0.9, False) is None
+
+
+def test_a_calibration_of_other_weights_is_not_read(tmp_path):
+    path = tmp_path / "calibration.json"
+    assert read(path, "abc") is None
+    path.write_text(json.dumps(RECORD))
+    assert read(path, "abc") == RECORD and read(path, "abd") is None
+    for broken in ("{", json.dumps({**RECORD, "whole": {"levels": []}}), json.dumps({"fingerprint": "abc"})):
+        path.write_text(broken)
+        with pytest.raises(WeightsError, match="calibrate"):
+            read(path, "abc")

@@ -210,8 +210,12 @@ def test_parts_say_what_they_were_measured_to_look_at(tiny_weights, tiny_gallery
     weights = shutil.copytree(tiny_weights, tmp_path / "named")
     parts = len(Engine.load(weights, tiny_gallery_folder, "cpu").part_names)
     meanings = ["mostly head", *["spread out"] * (parts - 1)]
-    (weights / "parts.json").write_text(json.dumps({"names": meanings}), encoding="utf-8")
+    study = {"names": meanings, "fingerprint": checkpoint.fingerprint(weights)}
+    (weights / "parts.json").write_text(json.dumps(study), encoding="utf-8")
     engine = Engine.load(weights, tiny_gallery_folder, "cpu")
     assert engine.part_names[0] == "part 1" and engine.part_meanings == tuple(meanings)
-    (weights / "parts.json").write_text(json.dumps({"names": ["of another network"]}), encoding="utf-8")
+    (weights / "parts.json").write_text(json.dumps({**study, "fingerprint": "another network"}), encoding="utf-8")
     assert set(Engine.load(weights, tiny_gallery_folder, "cpu").part_meanings) == {""}
+    (weights / "parts.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(WeightsError, match="anatomy"):
+        Engine.load(weights, tiny_gallery_folder, "cpu")

@@ -91,17 +91,26 @@ STATUS_CHANGED = "{count} of the top {top_k} were not there before the change."
 STATUS_SAME = "The change brought no new image into the top {top_k}."
 STATUS_KEY = "Blue frame and ✓: same person. Orange frame and ✗: another. ▲▼: move against the untouched probe."
 
+NOT_CONFIDENT = "No confident match: the first similarity, {similarity:.3f}, is below {threshold:.3f}."
+CONFIDENT = "The first similarity, {similarity:.3f}, is above {threshold:.3f}."
+CONFIDENCE_PROBES = {False: "a whole", True: "a partly hidden"}
+CONFIDENCE_RATES = (
+    "With {probe} probe and {images:,} images, {fpir} in 100 searches for a person who is not there pass this mark"
+)
+CONFIDENCE_MISSES = " (FPIR), and {fnir} in 100 for a person who is there do not, or put another first (FNIR)"
+CONFIDENCE_END = "."
+
 UPLOADED = "Your picture"
 FROM_GALLERY = "Gallery image, id {pid}"
 FROM_GALLERY_NAMED = "Gallery image {name}"
 EXAMPLE_TITLE = "Example: {title}"
 
-EARNED_HEADING = "What earned it"
+EARNED_HEADING = "What earned #{rank}"
 EARNED_LEGEND = ("helps", "0", "hurts")
 EARNED_WAIT = "Hiding one place after another ..."
-EARNED_HELPS = "The blue places earned this match. Hiding the framed one takes {before:.2f} down to {after:.2f}."
+EARNED_HELPS = "Blue places earned this match. Hiding the framed one takes {before:.2f} to {after:.2f}."
 EARNED_NOTHING = "No place earns this match alone: hiding any of them does not lower its similarity."
-EARNED_SCALE = "Full colour: a change of {most:.2f}. Finer maps under Sweep."
+EARNED_SCALE = "Full colour: {most:.2f}. Finer maps: Sweep."
 EARNED_ALT = "Probe; the {place} helps this match most: hiding it changes the similarity by {change:+.2f}"
 EARNED_ALT_WAIT = "Probe"
 WHY_STRONGEST = "Lit: {name}, which adds most of all parts ({value:+.3f})."

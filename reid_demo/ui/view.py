@@ -34,7 +34,7 @@ def build_ui(engine: Engine) -> gr.Blocks:
                 canvas, line, buttons = probe.build_probe(engine)
                 left = probe.build_hide(engine, canvas, line, buttons)
             with gr.Column(scale=1, min_width=320, elem_id="right"):
-                right = results.build_ranking(engine)
+                right = results.build_ranking(engine, wiring)
                 with gr.Tabs(elem_id="tabs"):
                     with gr.Tab(text.STEP_WHY, id="why"):
                         use_match = results.build_why(engine, wiring)
@@ -60,7 +60,7 @@ def build_ui(engine: Engine) -> gr.Blocks:
 
         def show_ranking(now: Session) -> list:
             shown = gr.Gallery(value=ranking.strip(wiring.engine_of(now), now), selected_index=None)
-            said = own.badge(wiring.engine_of(now), now) + ranking.status(now)
+            said = own.badge(wiring.engine_of(now), now) + ranking.status(wiring.engine_of(now), now)
             return [now, probes.probe_line(now), said, shown]
 
         def show_everything(now: Session) -> list:

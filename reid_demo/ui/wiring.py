@@ -31,15 +31,21 @@ class Wiring:
         self.show_settings: Callable[[Session], list] = lambda now: []
         self.link = None  # the field that shows a link; the browser puts its own address before it
         self._details: list[tuple] = []
+        self._late: list[tuple] = []
         self.busy: list = []  # components that carry the progress of a search
 
     def engine_of(self, now: Session) -> Engine:
         """Give the engine over the gallery that a visit searches: the page's, or the visitor's own."""
         return self.galleries.engine_of(now.own)
 
-    def detail(self, component, show: Callable[[Session], object], *, on_choice: bool = True) -> None:
-        """Draw a component anew after every search, and after the choice of a match unless told otherwise."""
-        self._details.append((component, show, on_choice))
+    def detail(
+        self, component, show: Callable[[Session], object], *, on_choice: bool = True, late: bool = False
+    ) -> None:
+        """Draw a component anew after every search, and after the choice of a match unless told otherwise.
+
+        What asks the network for long is drawn late, in a step of its own after all others.
+        """
+        (self._late if late else self._details).append((component, show, on_choice))
 
     def search(
         self,
@@ -80,21 +86,25 @@ class Wiring:
         """Draw all details once a step has ended well; fit the canvas where it was drawn."""
         if everything:
             step.then(None, js="() => window.fitProbe()", api_visibility="private")
-        details = [(component, draw) for component, draw, on_choice in self._details if on_choice or not choice]
-        components = [component for component, _ in details]
+        drawn = self._draw(step, self._details, choice)
+        if self.link is not None:
+            drawn.then(None, self.link, self.link, js="(query) => window.fullLink(query)", api_visibility="private")
+        if self._late:
+            self._draw(drawn, self._late, choice)
+
+    def _draw(self, step, details: list[tuple], choice: bool):
+        wanted = [(component, draw) for component, draw, on_choice in details if on_choice or not choice]
 
         def show(now: Session) -> list:
-            return [draw(now) for _, draw in details]
+            return [draw(now) for _, draw in wanted]
 
-        drawn = step.success(
-            guard(lambda now: now, show, len(components)),
+        return step.success(
+            guard(lambda now: now, show, len(wanted)),
             [self.session],
-            components,
+            [component for component, _ in wanted],
             show_progress="hidden",
             **QUEUE,
         )
-        if self.link is not None:
-            drawn.then(None, self.link, self.link, js="(query) => window.fullLink(query)", api_visibility="private")
 
 
 def _both(first: Callable[[Session], list], second: Callable[[Session], list]) -> Callable[[Session], list]:

@@ -4,6 +4,7 @@ import base64
 import copy
 import dataclasses
 import html
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ import pytest
 from reid_demo import render
 from reid_demo.engine import UNTRAINED, Engine, Quality
 from reid_demo.errors import ConfigError, GalleryError, ImageError, OcclusionError
+from reid_demo.records import Occlusion
 from reid_demo.ui import text, view
+from reid_demo.ui.handlers import earned, ranking
 from reid_demo.ui.handlers import probe as probes
-from reid_demo.ui.handlers import ranking
 from reid_demo.ui.handlers.session import Session, Settings, scoring_of
 from reid_demo.ui.handlers.why import why
 
@@ -60,7 +62,7 @@ def test_each_occluder_searches_again_and_can_be_undone(tiny_engine, opened, kin
     assert not np.array_equal(hidden.current, opened.current) and np.array_equal(hidden.image, opened.image)
     ranks = tiny_engine.ranks(opened.probe), tiny_engine.ranks(hidden.probe)
     assert hidden.moves == {i: int(ranks[0][i] - ranks[1][i]) for i in places(hidden)}
-    assert ranking.status(hidden) and probes.probe_line(hidden)
+    assert ranking.status(tiny_engine, hidden) and probes.probe_line(hidden)
     undone = probes.undo(tiny_engine, hidden, Settings())
     assert places(undone) == places(opened) and np.array_equal(undone.current, opened.image)
     with pytest.raises(OcclusionError):
@@ -159,7 +161,7 @@ def test_another_picture_on_the_canvas_is_a_new_probe(tiny_engine, opened):
     other = np.random.default_rng(0).integers(0, 256, (90, 50, 3), np.uint8)
     done = probes.search_canvas(tiny_engine, opened, Settings(), {"background": rgba(other), "layers": []}, "black")
     assert np.array_equal(done.image, other) and done.pid is None and done.recipe == ()
-    assert "not known" in ranking.status(done)
+    assert "not known" in ranking.status(tiny_engine, done)
 
 
 def test_crop_by_numbers(tiny_engine, opened):
@@ -209,7 +211,7 @@ def test_captions_say_rank_and_right_or_wrong(opened):
 
 
 def test_an_absent_person_is_said_to_be_absent(tiny_engine):
-    assert text.STATUS_ABSENT in ranking.status(probes.open_example(tiny_engine, Session(), Settings(), 1))
+    assert text.STATUS_ABSENT in ranking.status(tiny_engine, probes.open_example(tiny_engine, Session(), Settings(), 1))
 
 
 def test_without_a_probe_every_click_says_what_to_do(tiny_engine):
@@ -293,8 +295,8 @@ def test_pointing_at_a_part_lights_both_pictures(tiny_engine, opened):
     shown = why(tiny_engine, opened)
     sheet = (Path(view.__file__).parent / "page.css").read_text(encoding="utf-8")
     for number in range(1, 9):
-        assert shown.count(f'over-{number}"') == 2 and f".over-{number}" in sheet
-        assert shown.count(f'part-{number}" tabindex') == 2  # its bar and its card
+        assert len(re.findall(f'over-{number}( lit)?"', shown)) == 2 and f".over-{number}" in sheet
+        assert len(re.findall(f'part-{number}( lit)?" tabindex', shown)) == 2  # its bar and its card
 
 
 def test_the_page_builds(tiny_engine):
@@ -311,3 +313,56 @@ def test_the_page_builds(tiny_engine):
 def test_canvas_is_a_whole_number_larger(opened):
     assert probes.canvas_image(opened).shape == (384, 192, 3)
     assert np.array_equal(probes.canvas_image(opened), render.enlarge(opened.image))
+
+
+def test_a_first_match_below_the_threshold_is_no_confident_one(tiny_engine, opened, monkeypatch):
+    level = {"fpir_aim": 0.1, "threshold": 2.0, "fpir": 0.08, "fnir": 0.25}
+    record = {"gallery": "tiny", "num_images": 18, "scoring": "cosine", "whole": {"levels": [level]}}
+    record["occluded"] = {"levels": [{**level, "threshold": -1.0, "fpir": 0.1, "fnir": None}]}
+    assert "confidence" not in ranking.status(tiny_engine, opened)
+    monkeypatch.setattr(tiny_engine, "calibration", record)
+    said = ranking.status(tiny_engine, opened)
+    assert "No confident match" in said and "a whole probe" in said
+    assert "8 in 100" in said and "25 in 100" in said
+    hidden = probes.hide(tiny_engine, opened, Settings(), "centre", "black")
+    said = ranking.status(tiny_engine, hidden)
+    assert "No confident match" not in said and "a partly hidden probe" in said and "FNIR" not in said
+    assert "confidence" not in ranking.status(tiny_engine, probes.open_match(tiny_engine, opened, Settings()))
+    part_aware = ranking.rank_again(tiny_engine, opened, Settings(weighing="part_aware"))
+    assert "confidence" not in ranking.status(tiny_engine, part_aware)
+
+
+def test_the_strongest_part_is_lit_and_named(tiny_engine, opened):
+    shown = why(tiny_engine, opened)
+    terms = opened.matches[0].contributions
+    best = int(terms[1:].argmax()) + 1
+    assert f'class="part part-{best} lit" tabindex="0"' in shown
+    assert shown.count(' lit"') == 4  # its row, its card and its map on both pictures
+    assert f"<strong>part {best}</strong>, which adds most of all parts ({terms[best]:+.3f})" in shown
+
+
+def test_what_parts_were_measured_to_look_at_stands_on_bars_and_maps(tiny_engine, opened, monkeypatch):
+    assert "meaning" not in why(tiny_engine, opened) and tiny_engine.term_labels == tiny_engine.term_names
+    meanings = tuple(f"mostly thing {i}" for i in range(8))
+    monkeypatch.setattr(tiny_engine, "part_meanings", meanings)
+    shown = why(tiny_engine, opened)
+    assert all(shown.count(f">{meaning}</span>") == 3 for meaning in meanings)  # contribution, presence, heatmap
+    assert tiny_engine.term_labels[1] == "part 1 (mostly thing 0)" and tiny_engine.term_labels[0] == "global"
+
+
+def test_the_costliest_place_is_framed_and_its_numbers_are_true(tiny_engine, opened):
+    now = ranking.choose(opened, 3)
+    match = now.matches[3]
+    changes = []
+    for row in range(5):
+        for column in range(3):
+            box = (0.3 * column, 0.2 * row, 0.3 * column + 0.4, 0.2 * row + 0.2)
+            changed = tiny_engine.occlude(now.current, [Occlusion("box", "mean_grey", box)])
+            scores = tiny_engine.gallery.scores(tiny_engine.describe(changed))
+            changes.append(float(scores[match.index]) - match.similarity)
+    worst = min(changes)
+    for _ in range(2):  # the second time from memory
+        shown = earned.earned(tiny_engine, now)
+        assert f"takes {match.similarity:.2f} to {match.similarity + worst:.2f}" in shown and "What earned #4" in shown
+    assert earned.earned(tiny_engine, Session()) == "" == earned.waiting(Session())
+    assert text.EARNED_WAIT in earned.waiting(now)

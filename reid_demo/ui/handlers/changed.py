@@ -46,13 +46,8 @@ def sentence(engine: Engine, session: Session, found: whatif.Comparison) -> str:
     first, last = found.rank
     words = text.CHANGED_STILL if first == last else text.CHANGED_MOVED
     said = words.format(what=_what(session), who=_who(found), before=first, after=last)
-    lost = [_part(engine, i) if i else text.CHANGED_GLOBAL for i in found.lost_most()]
+    lost = [engine.term_labels[i] if i else text.CHANGED_GLOBAL for i in found.lost_most()]
     return said + (text.CHANGED_LOST.format(parts=text.AND.join(lost)) if lost else text.CHANGED_NO_LOSS)
-
-
-def _part(engine: Engine, term: int) -> str:
-    name, meaning = engine.term_names[term], engine.part_meanings[term - 1]
-    return f"{name} ({meaning})" if meaning else name
 
 
 def _what(session: Session) -> str:

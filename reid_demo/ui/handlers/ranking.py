@@ -10,7 +10,7 @@ from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError
 from reid_demo.records import Match
 from reid_demo.ui import text
-from reid_demo.ui.handlers.session import Session, Settings, is_right, name_of, need_probe, ranked
+from reid_demo.ui.handlers.session import Session, Settings, is_hidden, is_right, name_of, need_probe, ranked
 
 
 def rank_again(engine: Engine, session: Session, settings: Settings) -> Session:
@@ -63,8 +63,8 @@ def caption(session: Session, match: Match) -> str:
     return "\n".join(" ".join(line.split()) for line in lines)
 
 
-def status(session: Session) -> str:
-    """Say in plain words what the ranking shows and what the change did."""
+def status(engine: Engine, session: Session) -> str:
+    """Say in plain words what the ranking shows, what the change did, and whether the first match is confident."""
     if not session.matches:
         return ""
     lines = []
@@ -81,7 +81,27 @@ def status(session: Session) -> str:
         lines.append(words.format(count=session.entered, top_k=len(session.matches)))
     first, *rest = [html.escape(line) for line in lines]
     key = "" if session.pid is None else f"<span>{html.escape(text.STATUS_KEY)}</span>"
-    return f"<p><strong>{first}</strong> {' '.join(rest)} {key}</p>"
+    return f"<p><strong>{first}</strong> {' '.join(rest)} {key}</p>{_confidence(engine, session)}"
+
+
+def _confidence(engine: Engine, session: Session) -> str:
+    """Judge the first match in words, with the rates at which that judgement errs; nothing where not calibrated."""
+    if session.source.startswith("gallery:"):
+        return ""  # such a probe finds itself, which was not measured
+    verdict = engine.confidence(session.matches[0], session.scoring, occluded=is_hidden(engine, session))
+    if verdict is None:
+        return ""
+    kind, words = ("sure", text.CONFIDENT) if verdict.confident else ("unsure", text.NOT_CONFIDENT)
+    said = words.format(similarity=verdict.similarity, threshold=verdict.threshold)
+    rates = text.CONFIDENCE_RATES.format(
+        probe=text.CONFIDENCE_PROBES[verdict.occluded], images=verdict.num_images, fpir=round(100 * verdict.fpir)
+    )
+    if verdict.fnir is not None:
+        rates += text.CONFIDENCE_MISSES.format(fnir=round(100 * verdict.fnir))
+    return (
+        f'<p id="confidence" class="{kind}"><strong>{html.escape(said)}</strong> '
+        f"<span>{html.escape(rates + text.CONFIDENCE_END)}</span></p>"
+    )
 
 
 def header(engine: Engine) -> str:

@@ -144,6 +144,12 @@ def is_right(session: Session, match: Match) -> bool | None:
     return match.record.pid == session.pid
 
 
+def is_hidden(engine: Engine, session: Session) -> bool:
+    """Say whether part of the probe is known to be hidden: by a change, or in a shipped example."""
+    kinds = {f"example:{e.path.stem}": e.kind for e in engine.probes}
+    return bool(session.recipe) or kinds.get(session.source) in ("occluded", "partial")
+
+
 def name_of(number: int | None) -> str:
     """Give an identity or camera number for people."""
     if number == 0:

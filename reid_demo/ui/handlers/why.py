@@ -24,8 +24,10 @@ def why(engine: Engine, session: Session) -> str:
     of_match = text.WHY_MATCH_OF.format(pid=name_of(match.record.pid), camid=name_of(match.record.camid))
     heading = text.WHY_HEADING.format(rank=match.rank, similarity=match.similarity)
     heat = _heatmaps(session, explained, picture)
+    lit = strongest(explained)
     pair = "".join(
-        f'<figure><div class="stack">{render.img_tag(shown, words)}{"".join(_over(i, h[side]) for i, h in heat)}</div>'
+        f'<figure><div class="stack">{render.img_tag(shown, words)}'
+        f"{''.join(_over(i, h[side], i == lit) for i, h in heat)}</div>"
         f"<figcaption>{html.escape(words)}</figcaption></figure>"
         for side, shown, words in (
             (0, render.thumbnail(session.current, frame=render.UNKNOWN), text.WHY_PROBE),
@@ -33,7 +35,13 @@ def why(engine: Engine, session: Session) -> str:
         )
     )
     terms = render.signed_bars(
-        explained.names, explained.contributions, text.WHY_CONTRIBUTIONS, text.WHY_SUM, rows_of="part"
+        explained.names,
+        explained.contributions,
+        text.WHY_CONTRIBUTIONS,
+        text.WHY_SUM,
+        rows_of="part",
+        notes=("", *engine.part_meanings),
+        lit=lit,
     )
     head = f'<h3 id="why-heading">{html.escape(heading)}</h3>'
     distances = _distances(engine, session, match.index)
@@ -47,17 +55,28 @@ def why(engine: Engine, session: Session) -> str:
         explained.match.presence,
         (text.WHY_PROBE, text.WHY_MATCH),
         text.WHY_PRESENCE,
+        engine.part_meanings,
     )
     measured = " " + html.escape(text.WHY_MEANINGS) if any(engine.part_meanings) else ""
-    cards = "".join(_card(explained, i, engine.part_meanings[i - 1], figures) for i, figures in heat)
+    cards = "".join(_card(explained, i, engine.part_meanings[i - 1], figures, i == lit) for i, figures in heat)
+    point = text.WHY_POINT
+    if lit is not None:
+        name = f"<strong>{html.escape(engine.term_labels[lit])}</strong>"
+        point = text.WHY_STRONGEST.format(name=name, value=explained.contributions[lit]) + f" {text.WHY_POINT}"
     return (
         f'<section class="why">{head}<div class="why-top"><div><div class="pair">{pair}</div>'
-        f'<p class="note">{html.escape(text.WHY_POINT)}</p></div><div>{terms}</div>'
-        f'<div>{presence}<p class="note">{html.escape(text.WHY_PRESENCE_NOTE)}</p></div></div>'
+        f'<p class="note">{point}</p></div><div>{terms}</div></div>'
         f'<div class="why-heat"><div><h4>{html.escape(text.WHY_HEAT)}</h4>'
         f'<p class="note">{html.escape(text.WHY_HEAT_NOTE)}{measured}</p></div>{render.legend(*text.LEGEND)}</div>'
-        f'<div class="heat-grid">{cards}</div>{distances}</section>'
+        f'<div class="heat-grid">{cards}</div><div class="two"><div>{presence}'
+        f'<p class="note">{html.escape(text.WHY_PRESENCE_NOTE)}</p></div><div>{distances}</div></div></section>'
     )
+
+
+def strongest(explained: Explanation) -> int | None:
+    """Give the number, from 1, of the part that adds most to the similarity; `None` where none adds anything."""
+    parts = explained.contributions[1:]
+    return int(parts.argmax()) + 1 if len(parts) and parts.max() > 0 else None
 
 
 def _heatmaps(session: Session, explained: Explanation, picture: np.ndarray) -> list[tuple[int, tuple[str, str]]]:
@@ -78,19 +97,20 @@ def _heatmaps(session: Session, explained: Explanation, picture: np.ndarray) -> 
     ]
 
 
-def _over(number: int, picture: str) -> str:
-    return f'<span class="over over-{number}" aria-hidden="true">{picture}</span>'
+def _over(number: int, picture: str, lit: bool) -> str:
+    return f'<span class="over over-{number}{" lit" if lit else ""}" aria-hidden="true">{picture}</span>'
 
 
-def _card(explained: Explanation, number: int, meaning: str, figures: tuple[str, str]) -> str:
+def _card(explained: Explanation, number: int, meaning: str, figures: tuple[str, str], lit: bool) -> str:
     shown = "".join(
         f"<figure>{figure}<figcaption>{html.escape(side)}</figcaption></figure>"
         for figure, side in zip(figures, (text.WHY_PROBE, text.WHY_MATCH), strict=True)
     )
     term = f"{explained.contributions[number]:+.4f}"
     measured = f'<span class="meaning">{html.escape(meaning)}</span>' if meaning else ""
+    name, classes = html.escape(explained.names[number]), f"part part-{number}{' lit' if lit else ''}"
     return (
-        f'<article class="part part-{number}" tabindex="0"><h5>{html.escape(explained.names[number])} {measured}'
+        f'<article class="{classes}" tabindex="0"><h5>{name} {measured}'
         f'<span class="number">{term}</span></h5><div class="two-pictures">{shown}</div></article>'
     )
 

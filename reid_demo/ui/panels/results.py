@@ -6,7 +6,7 @@ import gradio as gr
 
 from reid_demo.engine import Engine
 from reid_demo.ui import text
-from reid_demo.ui.handlers import probe, ranking, why
+from reid_demo.ui.handlers import earned, probe, ranking, why
 from reid_demo.ui.handlers.session import Session, default_settings
 from reid_demo.ui.wiring import QUEUE, Wiring, guard
 
@@ -20,24 +20,28 @@ class RankingPanel:
     settings: list  # top-k, weighing, same camera, terms
 
 
-def build_ranking(engine: Engine) -> RankingPanel:
-    """Lay out the ranked strip and what it is ranked by."""
+def build_ranking(engine: Engine, wiring: Wiring) -> RankingPanel:
+    """Lay out what earned the chosen match, the ranked strip and what it is ranked by."""
     has_parts = len(engine.part_names) > 0
     start = default_settings(engine)
     with gr.Column(elem_id="ranking-side"):
         gr.Markdown(f"## {text.STEP_RANKING}")
         status = gr.HTML(elem_id="status")
-        strip = gr.Gallery(
-            label=text.STRIP_LABEL,
-            show_label=False,
-            columns=10,
-            height="auto",
-            object_fit="contain",
-            allow_preview=False,
-            interactive=False,
-            buttons=[],
-            elem_id="strip",
-        )
+        with gr.Row(elem_id="found", equal_height=False):
+            places = gr.HTML(elem_id="earned")
+            strip = gr.Gallery(
+                label=text.STRIP_LABEL,
+                show_label=False,
+                columns=10,
+                height="auto",
+                object_fit="contain",
+                allow_preview=False,
+                interactive=False,
+                buttons=[],
+                elem_id="strip",
+            )
+        wiring.detail(places, earned.waiting)
+        wiring.detail(places, lambda now: earned.earned(wiring.engine_of(now), now), late=True)
         with gr.Accordion(text.SETTINGS, open=False, elem_id="settings"):
             with gr.Row():
                 top_k = gr.Slider(
@@ -62,7 +66,7 @@ def build_ranking(engine: Engine) -> RankingPanel:
                     False, label=text.SAME_CAMERA, info=text.SAME_CAMERA_INFO, elem_id="same-camera", min_width=200
                 )
             terms = gr.CheckboxGroup(
-                list(engine.term_names),
+                list(zip(engine.term_labels, engine.term_names, strict=True)),
                 value=list(engine.term_names),
                 label=text.SWITCHES,
                 info=text.SWITCHES_INFO,
