@@ -5,8 +5,11 @@ import logging
 import os
 
 from reid_demo import zerogpu
+from reid_demo.ui.startup import without_type_stubs
 
 zerogpu.prepare()  # before torch, which the next lines import
+with without_type_stubs():
+    import gradio  # noqa: F401
 
 from reid_demo.commands.galleries import gallery_of_photos  # noqa: E402
 from reid_demo.engine import Engine  # noqa: E402

@@ -1,8 +1,12 @@
 """Options of `app.py`: flags, their environment variables, and errors of one sentence."""
 
+import inspect
+
 import pytest
 
 import app
+from reid_demo.engine import Engine
+from reid_demo.ui.startup import without_type_stubs
 
 
 @pytest.fixture(autouse=True)
@@ -55,3 +59,15 @@ def test_missing_weights_stop_with_a_sentence(tmp_path):
 
 def test_the_page_is_built_and_nothing_is_started(tiny_engine):
     assert not app.create_demo(tiny_engine).is_running
+
+
+def test_gradio_is_imported_without_refreshing_its_type_stubs():
+    class OfGradio:
+        __module__ = "gradio.components.somewhere"
+
+    real = inspect.getfile
+    with without_type_stubs():
+        with pytest.raises(OSError, match="stubs"):
+            inspect.getfile(OfGradio)
+        assert inspect.getfile(Engine) == real(Engine)
+    assert inspect.getfile is real
