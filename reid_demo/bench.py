@@ -61,11 +61,11 @@ def bench(engine: Engine, *, gallery_size: int = 20_000, repeats: int = 9) -> li
             model(pixels.to(describer.device)).descriptor.cpu()
 
     ours, plain = median_s(lambda: describer.describe(images), 3), median_s(plain_describe, 3)
-    rows = [_row("describe, batch 32, images per second", "1/s", 32 / ours, 32 / plain, 32 / ours / (32 / plain))]
+    rows = [row("describe, batch 32, images per second", "1/s", 32 / ours, 32 / plain, 32 / ours / (32 / plain))]
 
     one = median_s(lambda: engine.describe(images[0]), repeats)
     one_plain = median_s(lambda: model(torch.from_numpy(to_model_input(images[0]))[None].to(describer.device)), repeats)
-    rows.append(_row("describe one probe", "ms", one * 1e3, one_plain * 1e3, one_plain / one))
+    rows.append(row("describe one probe", "ms", one * 1e3, one_plain * 1e3, one_plain / one))
 
     terms, dim = engine.gallery.parts.shape[1:]
     pick = np.sort(rng.integers(0, len(engine.gallery), gallery_size))
@@ -79,7 +79,7 @@ def bench(engine: Engine, *, gallery_size: int = 20_000, repeats: int = 9) -> li
         return best[np.argsort(-values[best])]
 
     fast, full = median_s(partial_sort, repeats), median_s(lambda: np.argsort(-(vectors @ probe)), repeats)
-    rows.append(_row(f"exact search of {gallery_size:,} vectors", "ms", fast * 1e3, full * 1e3, full / fast))
+    rows.append(row(f"exact search of {gallery_size:,} vectors", "ms", fast * 1e3, full * 1e3, full / fast))
 
     occlusion = [Occlusion("lower_half")]
 
@@ -90,7 +90,7 @@ def bench(engine: Engine, *, gallery_size: int = 20_000, repeats: int = 9) -> li
     path = median_s(again, repeats)
     both = one_plain + full
     rows.append(
-        _row(f"occlude, describe and search {len(engine.gallery):,} images", "ms", path * 1e3, both * 1e3, both / path)
+        row(f"occlude, describe and search {len(engine.gallery):,} images", "ms", path * 1e3, both * 1e3, both / path)
     )
     return rows
 
@@ -145,8 +145,8 @@ def bench_training(config: TrainConfig, *, device: str | None = None, repeats: i
     )
     loaded = _loader_rate(config)
     return [
-        _row(what, "1/s", images / ours, images / bare, bare / ours),
-        _row(f"read and augment, {config.num_workers} workers", "1/s", loaded, images / ours, loaded * ours / images),
+        row(what, "1/s", images / ours, images / bare, bare / ours),
+        row(f"read and augment, {config.num_workers} workers", "1/s", loaded, images / ours, loaded * ours / images),
     ]
 
 
@@ -170,7 +170,8 @@ def _loader_rate(config: TrainConfig) -> float:
     return images / spent
 
 
-def _row(what: str, unit: str, value: float, reference: float, ratio: float) -> dict:
+def row(what: str, unit: str, value: float, reference: float, ratio: float) -> dict:
+    """Give one row of the table; `ratio` is how many times better the value is than the reference."""
     return {
         "what": what,
         "unit": unit,

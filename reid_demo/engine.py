@@ -166,6 +166,17 @@ class Engine:
         """Give the `(G,)` rank of every gallery image, 1 is the best; left-out images come last."""
         return self.gallery.ranks(probe, scoring or self.default_scoring, self._same_camera(exclude_same_camera))
 
+    def search_and_rank(
+        self,
+        probe: Descriptor,
+        top_k: int = 10,
+        scoring: Scoring | None = None,
+        exclude_same_camera: tuple[int, int] | None = None,
+    ) -> tuple[list[Match], np.ndarray]:
+        """Give what `search` and `ranks` give, with less work."""
+        exclude = self._same_camera(exclude_same_camera)
+        return self.gallery.search_and_rank(probe, top_k, scoring or self.default_scoring, exclude)
+
     def _same_camera(self, pair: tuple[int, int] | None) -> np.ndarray | None:
         """Mark the gallery images, `(G,)` bool, of one person under one camera."""
         if pair is None:
@@ -279,11 +290,11 @@ class Engine:
         scoring = scoring or self.default_scoring
         out = self._same_camera(exclude_same_camera)
 
-        def measure(probe: Descriptor) -> np.ndarray:
-            values = self.gallery.scores(probe, scoring)
-            others = values if out is None else values[~out]
-            best = [float(values[list(group)].max()) for group in groups]
-            return np.array([(value, int((others > value).sum()) + 1) for value in best])
+        def measure(probes: Sequence[Descriptor]) -> np.ndarray:
+            values = self.gallery.scores_of(probes, scoring)  # (n, G)
+            others = values if out is None else values[:, ~out]
+            best = [values[:, list(group)].max(axis=1) for group in groups]
+            return np.array([(value, (others > value[:, None]).sum(axis=1) + 1) for value in best]).transpose(2, 0, 1)
 
         boxes = explanations.sweep_boxes(size, stride, image.shape[1] / image.shape[0])
         return explanations.sweep(image, boxes, fill, self.describer.describe, measure)

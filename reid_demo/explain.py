@@ -104,8 +104,8 @@ def sweep(
     boxes: np.ndarray,
     fill: str,
     describe: Callable[[Sequence[np.ndarray]], list[Descriptor]],
-    measure: Callable[[Descriptor], np.ndarray],
-    batch: int = 16,
+    measure: Callable[[Sequence[Descriptor]], np.ndarray],
+    batch: int = 8,
 ) -> Iterator[SweepStep]:
     """Hide one window after another and report how similarity and rank of what is watched change.
 
@@ -114,16 +114,15 @@ def sweep(
         boxes: `(T, 4)` from `sweep_boxes`.
         fill: of `occlude.FILLS`.
         describe: images to descriptors, batched.
-        measure: gives `(K, 2)`, the similarity and the rank of every watched group.
-        batch: windows a step.
+        measure: gives `(n, K, 2)` of n pictures: the similarity and the rank of every watched group.
+        batch: windows a step; whoever stops a sweep waits for the end of one.
     """
-    base = np.asarray(measure(describe([image])[0]), np.float64)
+    base = np.asarray(measure(describe([image]))[0], np.float64)
     changes = np.full((2, len(base), len(boxes)), np.nan, np.float32)
     for start in range(0, len(boxes), batch):
         part = boxes[start : start + batch]
         hidden = [occlude.apply(image, [Occlusion("box", fill, tuple(map(float, box)))]) for box in part]
-        for offset, descriptor in enumerate(describe(hidden)):
-            changes[:, :, start + offset] = (measure(descriptor) - base).T
+        changes[:, :, start : start + len(part)] = (measure(describe(hidden)) - base).T
         yield SweepStep(start + len(part), len(boxes), boxes, base, changes[0].copy(), changes[1].copy())
 
 

@@ -112,6 +112,13 @@ class Gallery:
             )
         return values
 
+    def scores_of(self, probes: Sequence[Descriptor], scoring: Scoring = Scoring()) -> np.ndarray:
+        """Give the `(n, G)` float32 similarities of several probes; in one product where that is exact."""
+        if not self.exact or scoring.part_aware or self.parts.size * 4 > MATRIX_BYTES:
+            return np.stack([self.scores(probe, scoring) for probe in probes])
+        parts, presence = np.stack([p.parts for p in probes]), np.stack([p.presence for p in probes])
+        return matching.unit_vectors(parts, presence, scoring) @ self._matrix(scoring).T
+
     def _estimates(self, probe: Descriptor, scoring: Scoring) -> np.ndarray:
         vector = matching.unit_vectors(probe.parts, probe.presence, scoring)
         values = self.index.estimate(vector)
@@ -167,7 +174,23 @@ class Gallery:
                 f"The probe has descriptors {probe.parts.shape}, this gallery {self.parts.shape[1:]}; "
                 "rebuild the gallery with `python -m reid_demo index`."
             )
-        candidates = self._candidates(probe, top_k, scoring, exclude)
+        return self._best(probe, self._candidates(probe, top_k, scoring, exclude), top_k, scoring)
+
+    def search_and_rank(
+        self,
+        probe: Descriptor,
+        top_k: int = 10,
+        scoring: Scoring = Scoring(),
+        exclude: np.ndarray | None = None,
+    ) -> tuple[list[Match], np.ndarray]:
+        """Give what `search` and `ranks` give; an exact gallery is scored once, not twice."""
+        if not self.exact or top_k < 1 or probe.parts.shape != self.parts.shape[1:]:
+            return self.search(probe, top_k, scoring, exclude), self.ranks(probe, scoring, exclude)
+        ranks = self.ranks(probe, scoring, exclude)
+        count = min(4 * top_k + 32, len(self) - (0 if exclude is None else int(exclude.sum())))
+        return self._best(probe, np.flatnonzero(ranks <= count), top_k, scoring), ranks
+
+    def _best(self, probe: Descriptor, candidates: np.ndarray, top_k: int, scoring: Scoring) -> list[Match]:
         terms = self._terms(probe, candidates, scoring)
         totals = terms.sum(axis=1)
         best = np.lexsort((candidates, -totals))[:top_k]

@@ -219,3 +219,15 @@ def test_parts_say_what_they_were_measured_to_look_at(tiny_weights, tiny_gallery
     (weights / "parts.json").write_text("[]", encoding="utf-8")
     with pytest.raises(WeightsError, match="anatomy"):
         Engine.load(weights, tiny_gallery_folder, "cpu")
+
+
+@pytest.mark.parametrize("scoring", [Scoring(), Scoring(adaptive=True), Scoring(part_aware=True)])
+def test_searching_and_ranking_at_once_is_searching_and_ranking(tiny_engine, probe_image, scoring):
+    probe = tiny_engine.describe(probe_image)
+    for top_k, left_out in ((1, None), (5, (2, 1)), (18, None), (30, (2, 1))):
+        found, ranks = tiny_engine.search_and_rank(probe, top_k, scoring, left_out)
+        alone = tiny_engine.search(probe, top_k, scoring, left_out)
+        assert [(m.index, m.rank, m.similarity) for m in found] == [(m.index, m.rank, m.similarity) for m in alone]
+        assert np.array_equal(ranks, tiny_engine.ranks(probe, scoring, left_out))
+    with pytest.raises(GalleryError):
+        tiny_engine.search_and_rank(probe, 0)

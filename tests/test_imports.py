@@ -16,6 +16,7 @@ ROWS = [
     {"train", "engine", "probes", "space"},
     {"bench", "ablate", "attention_sheet", "bench_large", "report", "whatif", "case", "answers", "private"},
     {"ui"},
+    {"bench_page"},
     {"commands"},
     {"__main__"},
 ]

@@ -42,6 +42,7 @@ def add(commands) -> None:
 
     sub = common.command(commands, "bench", _bench, "measure speed beside a plain reference", engine=True)
     sub.add_argument("--train", action="store_true", help="measure a training step and the loader instead")
+    sub.add_argument("--page", action="store_true", help="measure what visitors of the page wait for instead")
     sub.add_argument(
         "--set", nargs="+", default=[], metavar="KEY=VALUE", help="with --train: change the paper's recipe"
     )
@@ -125,6 +126,10 @@ def _bench(options: argparse.Namespace) -> None:
 
     if options.train:
         rows = bench_training(read_train_config(None, None, options.set), device=options.device)
+    elif options.page:
+        from reid_demo.bench_page import bench_page
+
+        rows = bench_page(common.load_engine(options), gallery_size=options.gallery_size)
     elif options.large is not None:
         from reid_demo.bench_large import bench_large
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from reid_demo import render
 from reid_demo.engine import UNTRAINED, Engine, Quality
@@ -310,6 +311,19 @@ def test_the_page_builds(tiny_engine):
         assert listener.inputs or listener.targets or listener.api_name == "gallery_info"
 
 
+def test_a_click_before_the_canvas_is_drawn_counts_as_untouched(tiny_engine, tmp_path):
+    from gradio.components.image_editor import EditorData
+    from gradio.data_classes import FileData
+
+    demo = view.build_ui(tiny_engine)
+    canvas = next(block for block in demo.blocks.values() if getattr(block, "elem_id", None) == "canvas")
+    (tmp_path / "background.png").write_bytes(b"")
+    empty = EditorData(background=FileData(path=str(tmp_path / "background.png")), layers=[], composite=None)
+    assert canvas.preprocess(empty) is None
+    Image.fromarray(np.zeros((8, 4, 3), np.uint8)).save(tmp_path / "background.png")
+    assert canvas.preprocess(empty)["background"].shape == (8, 4, 4)
+
+
 def test_canvas_is_a_whole_number_larger(opened):
     assert probes.canvas_image(opened).shape == (384, 192, 3)
     assert np.array_equal(probes.canvas_image(opened), render.enlarge(opened.image))
@@ -366,3 +380,12 @@ def test_the_costliest_place_is_framed_and_its_numbers_are_true(tiny_engine, ope
         assert f"takes {match.similarity:.2f} to {match.similarity + worst:.2f}" in shown and "What earned #4" in shown
     assert earned.earned(tiny_engine, Session()) == "" == earned.waiting(Session())
     assert text.EARNED_WAIT in earned.waiting(now)
+
+
+def test_moves_follow_the_settings_they_were_asked_under(tiny_engine, opened):
+    hidden = probes.hide(tiny_engine, opened, Settings(), "upper_half", "black")
+    for settings in (Settings(weighing="part_aware"), Settings(same_camera=True), Settings(), Settings(top_k=3)):
+        hidden = ranking.rank_again(tiny_engine, hidden, settings)
+        leave_out = (2, 4) if settings.same_camera else None
+        ranks = [tiny_engine.ranks(d, hidden.scoring, leave_out) for d in (hidden.untouched, hidden.probe)]
+        assert hidden.moves == {i: int(ranks[0][i] - ranks[1][i]) for i in places(hidden)}

@@ -39,6 +39,7 @@ class Session:
     untouched: Descriptor | None = None  # of `image`
     probe: Descriptor | None = None  # of `current`
     matches: tuple[Match, ...] = ()
+    before: tuple[tuple, np.ndarray] | None = None  # under what, and the (G,) ranks of `image` then
     moves: dict[int, int] = field(default_factory=dict)  # gallery index -> ranks gained against the untouched probe
     first_right: tuple[int, int] | None = None  # rank of the first right match, untouched and now
     entered: int = 0  # matches that were not in the untouched top-k
@@ -86,13 +87,17 @@ def ranked(engine: Engine, session: Session, settings: Settings) -> Session:
     """Rank the gallery for the probe as it is; the network is not asked."""
     scoring = scoring_of(engine, settings)
     leave_out = left_out(session, settings)
-    matches = tuple(engine.search(session.probe, int(settings.top_k), scoring, leave_out))
-    before = engine.ranks(session.untouched, scoring, leave_out)
-    after = engine.ranks(session.probe, scoring, leave_out)
+    found, after = engine.search_and_rank(session.probe, int(settings.top_k), scoring, leave_out)
+    matches = tuple(found)
+    before, asked = after, (session.own, len(engine.gallery), scoring, leave_out)
+    if session.probe is not session.untouched:
+        known = session.before is not None and session.before[0] == asked
+        before = session.before[1] if known else engine.ranks(session.untouched, scoring, leave_out)
     right = engine.right_matches(session.pid, leave_out)
     return replace(
         session,
         matches=matches,
+        before=(asked, np.asarray(before, np.int32)),
         moves={m.index: int(before[m.index] - after[m.index]) for m in matches},
         first_right=(int(before[right].min()), int(after[right].min())) if len(right) else None,
         entered=sum(int(before[m.index]) > len(matches) for m in matches),
