@@ -125,6 +125,10 @@ class TrainConfig:
     small_height: int = 128  # model px
     small_width: int = 64  # model px
     attention_overlap: float = 0.0  # not in the paper: weight of the overlap of the parts' attention maps
+    # not in the paper, both for rendered images alone, whose body parts are known: weight of the distance of part p's
+    # attention maps to where body part p is, and of presence to how much of each body part is seen
+    body_attention: float = 0.0
+    body_presence: float = 0.0
     distill_direct: float = 0.0  # not in the paper: 1 - cosine of a linear head to the teacher's vector
     distill_similarity: float = 0.0  # not in the paper: match of the batch's similarity matrices
     # not in the paper: the same match under the two scorings that use presence, which learns it from nothing else

@@ -71,6 +71,46 @@ def attention_overlap(attention: Tensor) -> Tensor:
     return ((cosines.sum((1, 2)) - cosines.diagonal(dim1=1, dim2=2).sum(1)) / (count * (count - 1))).mean()
 
 
+def body_attention(attention: Tensor, labels: Tensor, visible: Tensor) -> Tensor:
+    """Give how far part p's attention is from where body part p is: the mean divergence (KL); not in the paper.
+
+    Args:
+        attention: `(B, P, h, w)`, each map sums to 1.
+        labels: `(B, H, W)` uint8: 0 nothing, p + 1 body part p.
+        visible: `(B, P)`; a row that is NaN, or a part that covers less than a quarter of a cell, does not count.
+
+    Returns:
+        Scalar; 0 if nothing counts.
+    """
+    one_hot = functional.one_hot(labels.long(), attention.shape[1] + 1)[..., 1:].permute(0, 3, 1, 2)
+    cover = functional.adaptive_avg_pool2d(one_hot.to(attention.dtype), attention.shape[2:]).flatten(2)
+    area = cover.sum(2)
+    counts = (area >= 0.25) & visible.isfinite()
+    if not counts.any():
+        return attention.sum() * 0
+    where = (cover / area.clamp_min(1e-12)[..., None])[counts]
+    gap = torch.xlogy(where, where) - where * attention.flatten(2)[counts].clamp_min(1e-8).log()
+    return gap.sum(1).mean()
+
+
+def body_presence(presence: Tensor, visible: Tensor) -> Tensor:
+    """Give how far presence is from the body parts' shares of what is seen: the mean divergence (KL); not in the paper.
+
+    Args:
+        presence: `(B, P)`, rows sum to 1.
+        visible: `(B, P)` in 0..1; a row that is NaN, or all 0, does not count.
+
+    Returns:
+        Scalar; 0 if nothing counts.
+    """
+    counts = visible.isfinite().all(1) & (visible > 0).any(1)
+    if not counts.any():
+        return presence.sum() * 0
+    wanted = visible[counts] / visible[counts].sum(1, keepdim=True)
+    gap = torch.xlogy(wanted, wanted) - wanted * presence[counts].clamp_min(1e-8).log()
+    return gap.sum(1).mean()
+
+
 def similarity_match(embeddings: Tensor, targets: Tensor) -> Tensor:
     """Give the mean squared difference of two batches' cosine matrices, off the diagonal; not in the paper.
 
@@ -127,13 +167,20 @@ class Objective(nn.Module):
         nn.init.normal_(self.classifier.weight, std=0.001)
         self.teacher_head = nn.Linear(width, teacher_dim) if teacher_dim else None
 
-    def forward(self, output: DPTIOutput, labels: Tensor, teacher: Tensor | None = None) -> dict[str, Tensor]:
+    def forward(
+        self,
+        output: DPTIOutput,
+        labels: Tensor,
+        teacher: Tensor | None = None,
+        body: tuple[Tensor, Tensor] | None = None,
+    ) -> dict[str, Tensor]:
         """Give the unweighted terms and `total`.
 
         Args:
             output: of `B` images, `B >= 2` when the neck is a batch norm.
             labels: `(B,)` int64 in `0..C-1`.
             teacher: `(B, T)` vectors of the clean images.
+            body: label maps and visible shares, as `body_attention` takes them; needed by its terms.
 
         Raises:
             ShapeError: labels or teacher vectors do not belong to the batch.
@@ -157,6 +204,14 @@ class Objective(nn.Module):
             + weights.diversity * terms["diversity"]
             + self.config.attention_overlap * terms.get("attention_overlap", 0)
         )
+        if self.config.body_attention or self.config.body_presence:
+            if body is None:
+                raise ShapeError("The body part terms need label maps and visible shares.")
+            maps = (output.template_attention.float(), output.part_attention.float())
+            terms["body_attention"] = sum(body_attention(each, *body) for each in maps) / len(maps)
+            terms["body_presence"] = body_presence(output.presence.float(), body[1])
+            total = total + self.config.body_attention * terms["body_attention"]
+            total = total + self.config.body_presence * terms["body_presence"]
         if self.teacher_head is not None:
             if teacher is None or teacher.shape != (len(embeddings), self.teacher_head.out_features):
                 raise ShapeError(f"Expected teacher vectors ({len(embeddings)}, {self.teacher_head.out_features}).")

@@ -100,25 +100,32 @@ class WholeBatch(nn.Module):
         self.model, self.objective = model, objective
         self.bfloat16, self.crew = precision == "bfloat16", crew
 
-    def forward(self, images: Tensor, labels: Tensor, teacher: Tensor | None) -> dict[str, Tensor]:
+    def forward(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        teacher: Tensor | None,
+        body: tuple[Tensor, Tensor] | None = None,
+    ) -> dict[str, Tensor]:
         """Give the objective's terms.
 
         Args:
             images: `(B, 3, H, W)`, this process's share.
             labels: `(B,)`.
             teacher: `(B, T)`.
+            body: as `loaders.Batch` has it.
         """
         with torch.autocast(self.crew.device.type, torch.bfloat16, enabled=self.bfloat16):
             output: DPTIOutput = self.model(images)
         if self.crew.size > 1:
-            output = dataclasses.replace(
-                output,
-                descriptor=self.crew.gather(output.descriptor.float()),
-                part_embeddings=self.crew.gather(output.part_embeddings.float()),
-            )
+            output = DPTIOutput(*(self._gathered(getattr(output, f.name)) for f in dataclasses.fields(output)))
             labels = self.crew.gather(labels)
             teacher = None if teacher is None else self.crew.gather(teacher)
-        return self.objective(output, labels, teacher)
+            body = body and tuple(self.crew.gather(tensor) for tensor in body)
+        return self.objective(output, labels, teacher, body)
+
+    def _gathered(self, tensor: Tensor | None) -> Tensor | None:
+        return None if tensor is None else self.crew.gather(tensor.float())
 
 
 def spread(module: WholeBatch) -> nn.Module:

@@ -25,6 +25,7 @@ from reid_demo.model import DPTI, build_model
 from reid_demo.model.backbones import load_backbone_weights
 from reid_demo.parallel import Team, WholeBatch, spread, team
 from reid_demo.records import Scoring
+from reid_demo.synthetic.truth import PARTS as BODY_PARTS
 
 STATE_FILE = "training.pt"
 LOG_FILE = "log.jsonl"
@@ -88,7 +89,8 @@ def train(
     if evaluate_on is not None and evaluate_on[0] in PROBES:
         load_benchmark(evaluate_on[0], Path(evaluate_on[1]))  # fails before the work, not after it
     roots = [root] if isinstance(root, (str, Path)) else list(root)
-    data = TrainingSet(dataset, [Path(r) for r in roots], load_vectors(teacher) if teacher else None)
+    body_parts = bool(config.body_attention or config.body_presence)
+    data = TrainingSet(dataset, [Path(r) for r in roots], load_vectors(teacher) if teacher else None, body_parts)
     with team(device) as crew:
         result = _run(
             config,
@@ -260,6 +262,11 @@ def _check(
         raise TrainingError("The time limit must be above 0 seconds.")
     if (config.distill_direct or config.distill_similarity or config.distill_presence) and teacher is None:
         raise TrainingError("The distillation terms need a teacher's vectors; name the cache with --teacher.")
+    if config.body_attention or config.body_presence:
+        if config.model.templates != "dynamic" or config.model.num_parts != len(BODY_PARTS):
+            raise TrainingError(f"body_attention and body_presence need {len(BODY_PARTS)} dynamic part templates.")
+        if config.augmix:
+            raise TrainingError("body_attention and body_presence cannot follow AugMix; set augmix=false.")
 
 
 def _initial_model(config: TrainConfig, init: Path | None) -> tuple[DPTI, dict[str, list[str]]]:
@@ -335,7 +342,8 @@ def train_step(
         pixels = batch.images.to(place, memory_format=torch.channels_last)
         teacher = None if batch.teacher is None else batch.teacher.to(place)
         with module.no_sync() if left and module is not whole else nullcontext():  # gradients meet once a step
-            terms = module(pixels, batch.labels.to(place), teacher)
+            body = batch.body and tuple(tensor.to(place) for tensor in batch.body)
+            terms = module(pixels, batch.labels.to(place), teacher, body)
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach()) / config.accumulate
                 if not math.isfinite(sums[name]):

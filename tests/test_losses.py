@@ -12,6 +12,8 @@ from reid_demo.losses import (
     Objective,
     attention_overlap,
     batch_hard_triplet,
+    body_attention,
+    body_presence,
     diversity,
     presence_similarities,
     similarity_match,
@@ -164,3 +166,65 @@ def test_labels_and_teacher_must_belong_to_the_batch():
         objective(output, torch.tensor([0]), torch.randn(4, 4))
     with pytest.raises(ShapeError, match="teacher"):
         objective(output, torch.tensor([0, 1, 2, 0]))
+
+
+def test_body_attention_against_loops():
+    rng = np.random.default_rng(0)
+    attention = rng.dirichlet(np.ones(8), (3, 2)).reshape(3, 2, 4, 2)
+    labels = rng.integers(0, 3, (3, 8, 4))
+    labels[1][labels[1] == 2] = 0  # part 1 is not in the second picture, and the third is a photograph
+    visible = np.array([[1, 0.5], [1, 0], [np.nan, np.nan]])
+    gaps = []
+    for image, part in ((0, 0), (0, 1), (1, 0)):
+        cells = [(labels[image, 2 * r : 2 * r + 2, 2 * c : 2 * c + 2] == part + 1).mean() for r, c in np.ndindex(4, 2)]
+        where = np.array(cells) / sum(cells)
+        seen = attention[image, part].ravel()
+        gaps.append(sum(w * math.log(w / a) for w, a in zip(where, seen, strict=True) if w))
+    tensors = torch.tensor(attention), torch.tensor(labels, dtype=torch.uint8), torch.tensor(visible)
+    assert body_attention(*tensors).item() == pytest.approx(np.mean(gaps))
+
+
+def test_attention_on_the_body_part_itself_costs_nothing_and_a_sliver_does_not_count():
+    labels = torch.zeros(1, 8, 4, dtype=torch.uint8)
+    labels[0, :2, :2] = 1
+    labels[0, 7, 3] = 2  # a quarter of a cell: counts
+    attention = torch.full((1, 2, 4, 2), 1e-9)
+    attention[0, 0, 0, 0] = attention[0, 1, 3, 1] = 1
+    visible = torch.ones(1, 2)
+    assert body_attention(attention, labels, visible).item() == pytest.approx(0, abs=1e-6)
+    assert body_attention(attention.flip(1), labels, visible).item() > 5
+    finer = labels.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    finer[finer == 2] = 0
+    alone = body_attention(attention.flip(1), finer, visible)
+    finer[0, 15, 7] = 2  # a sixteenth
+    assert body_attention(attention.flip(1), finer, visible) == alone
+
+
+def test_body_presence_against_loops_and_nothing_known():
+    presence = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8], [0.4, 0.3, 0.3]], requires_grad=True)
+    visible = torch.tensor([[1.0, 0.5, 0.0], [math.nan] * 3, [0.0] * 3])
+    wanted = 2 / 3 * math.log(2 / 3 / 0.5) + 1 / 3 * math.log(1 / 3 / 0.3)
+    assert body_presence(presence, visible).item() == pytest.approx(wanted, rel=1e-5)
+    nothing = body_presence(presence, visible[1:2].expand(3, 3))
+    nothing.backward()
+    assert nothing == 0 and not presence.grad.any()
+    maps = torch.rand(2, 3, 4, 2, requires_grad=True)
+    assert body_attention(maps, torch.zeros(2, 8, 4, dtype=torch.uint8), torch.ones(2, 3)) == 0
+
+
+def test_the_body_part_terms_enter_the_total_and_need_labels():
+    config = TrainConfig(model=ModelConfig(dim=4, num_heads=2), body_attention=0.5, body_presence=2.0)
+    output = output_of(torch.randn(4, 8, 4), torch.randn(4, 4))
+    output.presence = torch.softmax(torch.randn(4, 8), 1)
+    output.template_attention = torch.softmax(torch.randn(4, 8, 8), 2).view(4, 8, 4, 2)
+    output.part_attention = torch.softmax(torch.randn(4, 8, 8), 2).view(4, 8, 4, 2)
+    people, body = torch.tensor([0, 0, 1, 1]), (torch.randint(0, 9, (4, 8, 4)).byte(), torch.rand(4, 8))
+    objective = Objective(config, 2).eval()
+    terms = objective(output, people, body=body)
+    both = [body_attention(each, *body) for each in (output.template_attention, output.part_attention)]
+    assert terms["body_attention"].item() == pytest.approx(sum(both).item() / 2)
+    eq9 = terms["identity"] + terms["triplet"] + terms["diversity"]
+    extra = 0.5 * terms["body_attention"] + 2 * terms["body_presence"]
+    assert terms["total"].item() == pytest.approx((eq9 + extra).item(), rel=1e-5)
+    with pytest.raises(ShapeError, match="body part"):
+        objective(output, people)

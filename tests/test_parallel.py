@@ -16,7 +16,7 @@ from reid_demo.config import ModelConfig, TrainConfig, to_dict
 from reid_demo.data.loaders import BatchLoader, TrainingSet
 from reid_demo.errors import TrainingError
 from reid_demo.losses import Objective
-from reid_demo.model import build_model
+from reid_demo.model import DPTIOutput, build_model
 from reid_demo.parallel import team
 from reid_demo.train import build_optimizer, learning_rate_factor
 
@@ -36,6 +36,7 @@ CONFIG = TrainConfig(
     learning_rate=1e-6,  # Adam's step is the sign of a gradient that may be rounding alone: keep such steps small
     warmup_start=1e-6,
     augmix=False,
+    attention_overlap=0.5,  # a term of other outputs than the descriptor
 )
 
 WORKER = """
@@ -103,11 +104,8 @@ def reference(root, config):
         for _ in range(config.accumulate):
             batch = next(batches)
             halves = [model(half) for half in batch.images.chunk(2)]
-            output = dataclasses.replace(
-                halves[0],
-                descriptor=torch.cat([half.descriptor for half in halves]),
-                part_embeddings=torch.cat([half.part_embeddings for half in halves]),
-            )
+            fields = [field.name for field in dataclasses.fields(halves[0])]
+            output = DPTIOutput(*(torch.cat([getattr(half, name) for half in halves]) for name in fields))
             total = objective(output, batch.labels)["total"] / config.accumulate
             total.backward()
             totals[-1] += total.item()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import sys
 import types
 
@@ -17,6 +18,7 @@ from reid_demo.data.datasets import load_train
 from reid_demo.errors import DatasetError, TrainingError
 from reid_demo.losses import Objective
 from reid_demo.model import build_model
+from reid_demo.synthetic.truth import Truth, to_line, write_truth
 from reid_demo.train import build_optimizer, learning_rate_factor, train
 
 TINY = TrainConfig(
@@ -177,6 +179,30 @@ def test_the_teacher_is_used_and_required(root, tmp_path):
     assert {"distill_direct", "distill_similarity"} <= set(rows(tmp_path / "with")[0])
 
 
+def test_attention_and_presence_learn_the_body_parts_of_rendered_pictures(root, tmp_path):
+    """As if the upper eighth were a head, the rest a torso seen by half, and nothing else there."""
+    config = dataclasses.replace(
+        TINY, model=ModelConfig(dim=16, ffn_dim=16, num_heads=2), body_attention=1.0, body_presence=1.0, clip_norm=1.0
+    )
+    rendered = tmp_path / "rendered"
+    shutil.copytree(root, rendered)
+    mask = np.zeros((64, 32), bool)
+    mask[:8] = True
+    names = sorted(path.relative_to(rendered).as_posix() for path in rendered.rglob("*.jpg"))
+    seen = {"head": 1.0, "torso": 0.5}
+    known = [
+        Truth(n, 1, 1, 1, 1, "", "", 0.0, {}, (0, 0, 1, 1), (), seen, {"head": mask, "torso": ~mask}, 1.0)
+        for n in names
+    ]
+    write_truth(rendered / "truth.jsonl.gz", map(to_line, known))
+    run(dataclasses.replace(config, learning_rate=3e-3), rendered, tmp_path / "out", max_steps=30)
+    first, last = rows(tmp_path / "out")[0], rows(tmp_path / "out")[-1]
+    assert last["body_presence"] < 0.5 * first["body_presence"]
+    assert last["body_attention"] < first["body_attention"]
+    with pytest.raises(TrainingError, match="synthesize"):
+        run(config, root, tmp_path / "none", max_steps=1)
+
+
 def test_a_partial_start_reports_what_it_loaded(root, tmp_path):
     state = build_model(TINY.model).backbone.state_dict()
     torch.save({name: t for name, t in state.items() if not name.startswith("layer4")}, tmp_path / "part.pt")
@@ -255,6 +281,8 @@ def test_backbone_and_new_layers_have_their_own_rates():
         {"accumulate": 0},
         {"flip": 2.0},
         {"epochs": 0},
+        {"body_presence": 1.0},  # of two parts
+        {"body_attention": 1.0, "model": ModelConfig(dim=16, num_heads=2), "augmix": True},
     ],
 )
 def test_recipes_that_do_not_exist_are_refused(change, root, tmp_path):

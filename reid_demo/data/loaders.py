@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from reid_demo.config import TrainConfig
+from reid_demo.data.body import TRUTH_FILE, Body, read_bodies
 from reid_demo.data.datasets import load_train
 from reid_demo.data.sampler import IdentitySampler
-from reid_demo.data.transforms import augment
+from reid_demo.data.transforms import augment_with_body
 from reid_demo.errors import DatasetError, TrainingError
 from reid_demo.images import read_image
+from reid_demo.synthetic.truth import PARTS
 
 
 @dataclass
@@ -25,36 +27,52 @@ class Batch:
     images: Tensor  # (B, 3, H, W) float32
     labels: Tensor  # (B,) int64
     teacher: Tensor | None  # (B, T) float32
+    body: tuple[Tensor, Tensor] | None = None  # labels (B, H/4, W/4) uint8, as `Body`; visible (B, 8), NaN if unknown
 
 
 class TrainingSet:
     """The training images of one or more roots, with labels `0..C-1` in the order of root and pid."""
 
-    def __init__(self, dataset: str, roots: Sequence[Path], teacher: dict[str, np.ndarray] | None = None) -> None:
+    def __init__(
+        self,
+        dataset: str,
+        roots: Sequence[Path],
+        teacher: dict[str, np.ndarray] | None = None,
+        body_parts: bool = False,
+    ) -> None:
         """Read the records; the same pid under two roots is two people.
 
         Args:
             dataset: name of the layout.
             roots: folders.
             teacher: record path to `(T,)` vector; every image needs one.
+            body_parts: also read where the body parts of rendered images are; at least one root must have them.
 
         Raises:
             DatasetError: a root is not as its layout says.
-            TrainingError: an image has no teacher vector.
+            TrainingError: an image has no teacher vector, or no root has the body parts asked for.
         """
         if not roots:
             raise DatasetError("Training needs at least one root.")
         people: list[tuple[int, int]] = []
         self.paths: list[Path] = []
         names: list[str] = []
+        self.bodies: list[Body | None] | None = [] if body_parts else None
         for number, root in enumerate(roots):
+            bodies = read_bodies(root) if body_parts else {}
             for record in load_train(dataset, root):
                 people.append((number, record.pid))
                 self.paths.append(root / record.path)
                 names.append(record.path)
+                if self.bodies is not None:
+                    self.bodies.append(bodies.get(record.path))
         label_of = {person: label for label, person in enumerate(sorted(set(people)))}
         self.labels = [label_of[person] for person in people]
         self.num_classes = len(label_of)
+        if self.bodies is not None and not any(self.bodies):
+            raise TrainingError(
+                f"No root has {TRUTH_FILE}; body_attention and body_presence need a data set made by `synthesize`."
+            )
         self.teacher = None
         if teacher is not None:
             absent = [name for name in names if name not in teacher]
@@ -107,13 +125,18 @@ class BatchLoader:
         Safe to call from threads.
         """
         rows = list(rows)[self.share]
-        pictures = []
+        pictures, bodies = [], []
+        height, width = size
         for place, row in enumerate(rows, self.share.start):
             rng = np.random.default_rng((self.config.seed, number, place))
-            pictures.append(augment(read_image(self.data.paths[row]), self.config, rng, size))
+            known = self.data.bodies and self.data.bodies[row]
+            picture, body = augment_with_body(read_image(self.data.paths[row]), known, self.config, rng, size)
+            pictures.append(picture)
+            bodies.append(body and body.resized(height // 4, width // 4))
         teacher = None if self.data.teacher is None else torch.from_numpy(self.data.teacher[rows])
         labels = torch.tensor([self.data.labels[row] for row in rows])
-        return Batch(torch.from_numpy(np.stack(pictures)), labels, teacher)
+        together = None if self.data.bodies is None else _stack(bodies, (height // 4, width // 4))
+        return Batch(torch.from_numpy(np.stack(pictures)), labels, teacher, together)
 
     def batches(self, start: int, size_now: Callable[[int], tuple[int, int]]) -> Iterator[Batch]:
         """Yield batch `start`, `start + 1`, ... without end.
@@ -132,3 +155,9 @@ class BatchLoader:
                 waiting.append(pool.submit(self.load, number, rows, size_now(number)))
                 if len(waiting) > self.config.num_workers + 1:
                     yield waiting.popleft().result()
+
+
+def _stack(bodies: Sequence[Body | None], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    unknown = Body(np.zeros(size, np.uint8), np.full(len(PARTS), np.nan, np.float32))
+    filled = [body or unknown for body in bodies]
+    return tuple(torch.from_numpy(np.stack([getattr(body, part) for body in filled])) for part in ("labels", "visible"))

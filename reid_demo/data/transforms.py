@@ -5,6 +5,7 @@ from PIL import Image, ImageOps
 
 from reid_demo import occlude
 from reid_demo.config import MEAN_GREY, TrainConfig
+from reid_demo.data.body import Body
 from reid_demo.images import to_model_input
 from reid_demo.records import Occlusion
 
@@ -23,24 +24,52 @@ def augment(image: np.ndarray, config: TrainConfig, rng: np.random.Generator, si
     Returns:
         `(3, h, w)` float32, normalised.
     """
+    return augment_with_body(image, None, config, rng, size)[0]
+
+
+def augment_with_body(
+    image: np.ndarray, body: Body | None, config: TrainConfig, rng: np.random.Generator, size: tuple[int, int]
+) -> tuple[np.ndarray, Body | None]:
+    """Do as `augment`, and carry the picture's body parts, where they are known, through the same changes.
+
+    AugMix moves copies of the picture that it then mixes; `train` refuses it beside body parts.
+    """
     height, width = size
     out = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    body = body and body.resized(height, width)
     if rng.random() < config.flip:
         out = out[:, ::-1]
+        body = body and body.flipped()
     if config.pad:
-        out = _pad_and_crop(out, max(1, round(config.pad * height / config.height)), rng)
+        pad = max(1, round(config.pad * height / config.height))
+        top, left = rng.integers(0, 2 * pad + 1, 2)
+        out = _shifted(out, pad, top, left, MEAN_GREY)
+        body = body and body.kept(_shifted(body.labels, pad, top, left, 0))
     if rng.random() < config.random_crop:
-        out = _random_crop(out, rng)
+        window = _random_window(height, width, rng)
+        piece = Image.fromarray(np.ascontiguousarray(out[window]))
+        out = np.asarray(piece.resize((width, height), Image.Resampling.BILINEAR))
+        body = body and body.kept(body.labels[window]).resized(height, width)
     if rng.random() < config.recolour:
         out = _recolour(out, rng)
     if config.augmix:
         out = _augmix(out, rng)
     out = np.ascontiguousarray(out)
     if rng.random() < config.occlusion:
-        out = occlude.apply(out, [random_occlusion(rng)])
+        out, body = _occluded(out, body, random_occlusion(rng))
     if rng.random() < config.random_erasing:
-        out = occlude.apply(out, [Occlusion("random_block", "noise", coverage=rng.uniform(0.02, 0.3), seed=_seed(rng))])
-    return to_model_input(out, height, width)
+        erased = Occlusion("random_block", "noise", coverage=rng.uniform(0.02, 0.3), seed=_seed(rng))
+        out, body = _occluded(out, body, erased)
+    return to_model_input(out, height, width), body
+
+
+def _occluded(image: np.ndarray, body: Body | None, occlusion: Occlusion) -> tuple[np.ndarray, Body | None]:
+    out = occlude.apply(image, [occlusion])
+    if body is None:
+        return out, None
+    # an object has no mask of its own: it hides what it changed
+    hidden = occlude.mask(occlusion, *image.shape[:2]) | (out != image).any(axis=2)
+    return out, body.kept(np.where(hidden, 0, body.labels).astype(np.uint8))
 
 
 def random_occlusion(rng: np.random.Generator) -> Occlusion:
@@ -58,22 +87,20 @@ def _seed(rng: np.random.Generator) -> int:
     return int(rng.integers(2**31))
 
 
-def _pad_and_crop(image: np.ndarray, pad: int, rng: np.random.Generator) -> np.ndarray:
-    height, width = image.shape[:2]
-    padded = np.empty((height + 2 * pad, width + 2 * pad, 3), np.uint8)
-    padded[:] = MEAN_GREY
-    padded[pad : pad + height, pad : pad + width] = image
-    top, left = rng.integers(0, 2 * pad + 1, 2)
+def _shifted(picture: np.ndarray, pad: int, top: int, left: int, border: int | tuple[int, ...]) -> np.ndarray:
+    """Pad a picture or a map of labels by `pad` on every side, and cut its size out again from (top, left)."""
+    height, width = picture.shape[:2]
+    padded = np.empty((height + 2 * pad, width + 2 * pad, *picture.shape[2:]), np.uint8)
+    padded[:] = border
+    padded[pad : pad + height, pad : pad + width] = picture
     return padded[top : top + height, left : left + width]
 
 
-def _random_crop(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Keep a part of 40 to 100 percent of each side and stretch it to the whole, as a partial detection would be."""
-    height, width = image.shape[:2]
+def _random_window(height: int, width: int, rng: np.random.Generator) -> tuple[slice, slice]:
+    """Draw a part of 40 to 100 percent of the height, 60 to 100 of the width, as a partial detection would be."""
     h, w = round(height * rng.uniform(0.4, 1)), round(width * rng.uniform(0.6, 1))
     top, left = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
-    piece = Image.fromarray(np.ascontiguousarray(image[top : top + h, left : left + w]))
-    return np.asarray(piece.resize((width, height), Image.Resampling.BILINEAR))
+    return slice(top, top + h), slice(left, left + w)
 
 
 def _recolour(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

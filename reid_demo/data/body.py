@@ -1,0 +1,62 @@
+"""Where the body parts of a rendered picture are and how much of each is seen, carried through augmentation."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from reid_demo.synthetic.truth import PARTS, Truth, read_truth
+
+TRUTH_FILE = "truth.jsonl.gz"
+
+
+def _mirrored(part: str) -> str:
+    side, _, limb = part.partition("_")
+    return {"left": f"right_{limb}", "right": f"left_{limb}"}.get(side, part)
+
+
+_MIRROR = np.array([PARTS.index(_mirrored(part)) for part in PARTS])
+_MIRROR_LABELS = np.concatenate([[0], _MIRROR + 1]).astype(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """The body parts of one picture, in the order of `truth.PARTS`."""
+
+    labels: np.ndarray  # (h, w) uint8: 0 nothing, p + 1 part p
+    visible: np.ndarray  # (8,) float32 in 0..1: how much of each part of the person is seen; 0 where there is none
+
+    def resized(self, height: int, width: int) -> "Body":
+        """Give it for the picture at another size."""
+        return Body(cv2.resize(self.labels, (width, height), interpolation=cv2.INTER_NEAREST), self.visible)
+
+    def flipped(self) -> "Body":
+        """Give it for the mirrored picture, where a left arm is a right one."""
+        return Body(_MIRROR_LABELS[self.labels[:, ::-1]], self.visible[_MIRROR])
+
+    def kept(self, labels: np.ndarray) -> "Body":
+        """Give it after a crop or an occlusion left `labels` of the same scale: each part lost what is gone."""
+        before = np.bincount(self.labels.ravel(), minlength=len(PARTS) + 1)[1:]
+        after = np.bincount(labels.ravel(), minlength=len(PARTS) + 1)[1:]
+        share = after / np.maximum(before, 1)
+        return Body(labels, (self.visible * np.minimum(share, 1)).astype(np.float32))
+
+
+def body_of(truth: Truth) -> Body:
+    """Give the body parts of a rendered image, at the grid of its masks."""
+    labels = np.zeros(next(iter(truth.masks.values())).shape if truth.masks else (1, 1), np.uint8)
+    for number, part in enumerate(PARTS, 1):
+        if part in truth.masks:
+            labels[truth.masks[part]] = number
+    return Body(labels, np.array([truth.visible.get(part, 0.0) for part in PARTS], np.float32))
+
+
+def read_bodies(root: Path) -> dict[str, Body]:
+    """Read the body parts of a synthetic data set as image path to `Body`; empty where a root has no ground truth.
+
+    Raises:
+        SyntheticError: the ground truth is damaged.
+    """
+    path = root / TRUTH_FILE
+    return {truth.image: body_of(truth) for truth in read_truth(path)} if path.is_file() else {}
