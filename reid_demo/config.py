@@ -134,6 +134,9 @@ class TrainConfig:
     # not in the paper: the same match under the two scorings that use presence, which learns it from nothing else
     # when the trained descriptor is unweighted
     distill_presence: float = 0.0
+    # not in the paper: share of the mean over all of a person's images in each image's target from the teacher, who
+    # sees each camera and whatever is in the way; identities are known in training
+    toward_person: float = 0.0
     clip_norm: float = 0.0  # not in the paper: longest gradient; 0 leaves it alone
     precision: str = "float32"  # or "bfloat16"
     num_workers: int = 0

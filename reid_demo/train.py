@@ -33,7 +33,15 @@ RECIPE_FILE = "recipe.json"
 EVALUATION_FILE = "evaluation.json"
 WEIGHTS_FOLDER = "weights"
 STEM = ("conv1", "bn1")
-SHARES = ("flip", "random_erasing", "random_crop", "occlusion", "recolour", "small_fraction")  # between 0 and 1
+SHARES = (
+    "flip",
+    "random_erasing",
+    "random_crop",
+    "occlusion",
+    "recolour",
+    "small_fraction",
+    "toward_person",
+)  # between 0 and 1
 
 
 def train(
@@ -90,7 +98,8 @@ def train(
         load_benchmark(evaluate_on[0], Path(evaluate_on[1]))  # fails before the work, not after it
     roots = [root] if isinstance(root, (str, Path)) else list(root)
     body_parts = bool(config.body_attention or config.body_presence)
-    data = TrainingSet(dataset, [Path(r) for r in roots], load_vectors(teacher) if teacher else None, body_parts)
+    vectors = load_vectors(teacher) if teacher else None
+    data = TrainingSet(dataset, [Path(r) for r in roots], vectors, body_parts, config.toward_person)
     with team(device) as crew:
         result = _run(
             config,

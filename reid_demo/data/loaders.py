@@ -39,6 +39,7 @@ class TrainingSet:
         roots: Sequence[Path],
         teacher: dict[str, np.ndarray] | None = None,
         body_parts: bool = False,
+        toward_person: float = 0.0,
     ) -> None:
         """Read the records; the same pid under two roots is two people.
 
@@ -47,6 +48,7 @@ class TrainingSet:
             roots: folders.
             teacher: record path to `(T,)` vector; every image needs one.
             body_parts: also read where the body parts of rendered images are; at least one root must have them.
+            toward_person: share of the mean of a person's vectors in each image's `teacher`, 0..1.
 
         Raises:
             DatasetError: a root is not as its layout says.
@@ -80,11 +82,23 @@ class TrainingSet:
                 raise TrainingError(
                     f"{len(absent)} images have no teacher vector (first: {absent[0]}); cache them all."
                 )
-            self.teacher = np.stack([teacher[name] for name in names])
+            vectors = np.stack([teacher[name] for name in names])
+            self.teacher = drawn_together(vectors, np.array(self.labels), toward_person)
 
     def __len__(self) -> int:
         """Give the number of images."""
         return len(self.paths)
+
+
+def drawn_together(vectors: np.ndarray, labels: np.ndarray, share: float) -> np.ndarray:
+    """Move unit vectors `(M, T)` toward the mean of those of their label `(M,)`, by a share in 0..1; unit again."""
+    if not share:
+        return vectors
+    means = np.zeros((labels.max() + 1, vectors.shape[1]))
+    np.add.at(means, labels, vectors)
+    means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    moved = (1 - share) * vectors + share * means[labels]
+    return (moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12)).astype(np.float32)
 
 
 class BatchLoader:

@@ -7,7 +7,7 @@ from figures import draw_person
 from PIL import Image
 
 from reid_demo.config import TrainConfig
-from reid_demo.data.loaders import BatchLoader, TrainingSet
+from reid_demo.data.loaders import BatchLoader, TrainingSet, drawn_together
 from reid_demo.errors import DatasetError, TrainingError
 
 
@@ -42,9 +42,24 @@ def test_every_image_needs_a_teacher_vector(roots):
     loader = BatchLoader(data, config())
     batch = loader.load(0, [2, 0], (32, 16))
     assert batch.teacher[:, 0].tolist() == [2, 0] and batch.labels.tolist() == [1, 0]
+    apart = {name: np.eye(4, dtype=np.float32)[i] for i, name in enumerate(names)}
+    together = TrainingSet("market1501", roots[:1], apart, toward_person=1.0).teacher
+    assert together[0] == pytest.approx([0.5**0.5, 0.5**0.5, 0, 0]) and np.array_equal(together[2], together[3])
     del vectors[names[0]]
     with pytest.raises(TrainingError, match="1 images have no teacher vector"):
         TrainingSet("market1501", roots[:1], vectors)
+
+
+def test_a_target_moves_toward_its_person_alone():
+    vectors = np.array([[1, 0], [0, 1], [0, 1], [1, 0]], np.float32)
+    labels = np.array([0, 0, 1, 0])
+    assert drawn_together(vectors, labels, 0) is vectors
+    mean = np.array([2, 1]) / np.sqrt(5)
+    assert drawn_together(vectors, labels, 1)[[0, 1, 3]] == pytest.approx(np.stack([mean] * 3))
+    half = drawn_together(vectors, labels, 0.5)
+    wanted = 0.5 * vectors[1] + 0.5 * mean
+    assert half[1] == pytest.approx(wanted / np.linalg.norm(wanted)) and half[2] == pytest.approx(vectors[2])
+    assert half.dtype == np.float32
 
 
 def test_batch_by_number_is_the_same_from_any_start_and_with_threads(roots):
