@@ -56,7 +56,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         default = os.environ.get(variable) or None
         parser.add_argument(f"--{name}", default=default, help=f"{help_text} (or {variable})", **more)
 
-    option("weights", "folder of weights")
+    option("weights", "folder of weights, or the name of shipped ones")
     option("gallery", "gallery made by `python -m reid_demo index`, or a folder of pictures, which is described first")
     option("device", "cpu, cuda or cuda:N; the best one by default")
     option("host", "address to listen on; Gradio's own default otherwise")

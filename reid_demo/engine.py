@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from reid_demo import anatomy, calibrate, checkpoint, hub, milvus, occlude
+from reid_demo import anatomy, calibrate, checkpoint, hub, occlude, shipped
 from reid_demo import explain as explanations
 from reid_demo import gallery as galleries
 from reid_demo.config import variant_name
@@ -18,9 +18,6 @@ from reid_demo.gallery import Gallery
 from reid_demo.images import read_image
 from reid_demo.records import Descriptor, Explanation, Match, Occlusion, Scoring, WhatIf
 
-PROJECT = Path(__file__).resolve().parent.parent
-DEFAULT_WEIGHTS = PROJECT / "weights" / "dpti-r18"
-DEFAULT_GALLERY = PROJECT / "gallery_data"
 UNTRAINED = "These weights are untrained: nothing shown here means anything."
 WEIGHINGS = {  # name -> changes of a `Scoring`
     "plain": {"adaptive": False, "part_aware": False},
@@ -102,18 +99,20 @@ class Engine:
     ) -> "Engine":
         """Read weights and gallery, from folders or as `hf://` and `milvus://` name them; the shipped ones by default.
 
+        The shipped gallery follows the weights: with others than its own it is described anew on first use, and kept.
+
         Raises:
             WeightsError, GalleryError: missing, damaged, or not made for each other.
             HubError: they cannot be fetched.
         """
-        named = weights or DEFAULT_WEIGHTS
-        weights, folder = hub.local_folder(named, "weights"), gallery_folder(gallery)
+        named, weights = weights, shipped.weights_folder(weights)
         describer = Describer(checkpoint.load_weights(weights), checkpoint.choose_device(device))
         card, fingerprint = weights / "MODEL_CARD.md", checkpoint.fingerprint(weights)
+        folder = shipped.gallery_folder(gallery) if gallery else shipped.gallery_for(describer, fingerprint)
         return cls(
             describer,
             galleries.load(folder, fingerprint),
-            weights_name=str(named) if hub.is_address(named) else weights.name,
+            weights_name=str(named) if named and hub.is_address(named) else weights.name,
             card=card.read_text(encoding="utf-8") if card.is_file() else "",
             part_meanings=_read_part_meanings(weights / anatomy.FILE, fingerprint),
             examples=_read_examples(folder / "probes"),
@@ -298,12 +297,6 @@ class Engine:
 
         boxes = explanations.sweep_boxes(size, stride, image.shape[1] / image.shape[0])
         return explanations.sweep(image, boxes, fill, self.describer.describe, measure)
-
-
-def gallery_folder(name: str | Path | None = None) -> Path:
-    """Give the folder of a gallery: itself, what an `hf://` or `milvus://` address leads to, or the shipped one."""
-    name = name or DEFAULT_GALLERY
-    return milvus.folder_of(name) if milvus.is_address(name) else hub.local_folder(name, "gallery")
 
 
 def _read_part_meanings(path: Path, fingerprint: str) -> tuple[str, ...]:

@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from reid_demo import checkpoint, gallery
-from reid_demo.engine import DEFAULT_GALLERY
 from reid_demo.errors import ConfigError
 from reid_demo.finder import HogFinder, open_finder
 from reid_demo.images import read_image
 from reid_demo.indexing import index_folder
+from reid_demo.shipped import DEFAULT_GALLERY
 
 # A network that answers every 640 x 640 picture with four boxes (centre, size; person and car scores): a person at
 # (160, 320) of 100 x 300, the same again 5 px further, a car, and an unsure person. Opset 12, made with `onnx`.

@@ -21,7 +21,7 @@ def command(commands, name: str, run: Callable, text: str, *, engine: bool = Fal
     """
     sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     sub.set_defaults(run=run)
-    sub.add_argument("--weights", help="weights folder or hf:// address; default: the shipped one")
+    sub.add_argument("--weights", help="weights folder, name of shipped weights, or hf:// address")
     sub.add_argument("--device", help="cpu, cuda or cuda:N; default: a GPU where there is one")
     if engine:
         sub.add_argument("--gallery", help="gallery folder, hf:// or milvus:// address; default: the shipped one")
@@ -107,10 +107,9 @@ def load_engine(options: argparse.Namespace):
 
 def describer(options: argparse.Namespace):
     """Give the describer of the named weights, their fingerprint and their name."""
-    from reid_demo import checkpoint, hub
+    from reid_demo import checkpoint, shipped
     from reid_demo.describe import Describer
-    from reid_demo.engine import DEFAULT_WEIGHTS
 
-    weights = hub.local_folder(options.weights or DEFAULT_WEIGHTS, "weights")
+    weights = shipped.weights_folder(options.weights)
     describer = Describer(checkpoint.load_weights(weights), checkpoint.choose_device(options.device))
     return describer, checkpoint.fingerprint(weights), weights.name

@@ -24,7 +24,7 @@ def add(commands) -> None:
 
 def _push(options: argparse.Namespace) -> int:
     from reid_demo import hub, space
-    from reid_demo.engine import PROJECT
+    from reid_demo.shipped import PROJECT
 
     kind = "space" if options.space else "weights" if options.weights else "gallery"
     repo = options.space or options.to

@@ -76,27 +76,26 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _calibrate(options: argparse.Namespace) -> None:
-    from reid_demo import calibrate
-    from reid_demo.engine import DEFAULT_GALLERY, DEFAULT_WEIGHTS
+    from reid_demo import calibrate, shipped
     from reid_demo.records import Scoring
 
     describer, fingerprint, _ = common.describer(options)
     scoring = Scoring(adaptive=describer.model.config.adaptive_weighting)
-    record = calibrate.calibrate(describer, Path(options.gallery or DEFAULT_GALLERY), scoring)
+    gallery = Path(options.gallery) if options.gallery else shipped.gallery_for(describer, fingerprint)
+    record = calibrate.calibrate(describer, gallery, scoring)
     text = json.dumps({**record, "fingerprint": fingerprint}, indent=2)
-    Path(options.weights or DEFAULT_WEIGHTS, calibrate.FILE).write_text(text + "\n", encoding="utf-8")
+    Path(shipped.weights_folder(options.weights), calibrate.FILE).write_text(text + "\n", encoding="utf-8")
     print(text)
 
 
 def _anatomy(options: argparse.Namespace) -> None:
-    from reid_demo import anatomy
-    from reid_demo.engine import DEFAULT_GALLERY, DEFAULT_WEIGHTS
+    from reid_demo import anatomy, shipped
 
     describer, fingerprint, _ = common.describer(options)
-    samples = anatomy.labelled(Path(options.root or DEFAULT_GALLERY), limit=options.limit)
+    samples = anatomy.labelled(Path(options.root or shipped.DEFAULT_GALLERY), limit=options.limit)
     record = anatomy.study(describer, samples, anatomy.BODY_PARTS)
     text = json.dumps({**record, "fingerprint": fingerprint})
-    Path(options.weights or DEFAULT_WEIGHTS, anatomy.FILE).write_text(text + "\n", encoding="utf-8")
+    Path(shipped.weights_folder(options.weights), anatomy.FILE).write_text(text + "\n", encoding="utf-8")
     if options.json:
         print(text)
         return

@@ -1,0 +1,82 @@
+"""What ships with the program: weights by their name, and the gallery, described anew for other weights than its own."""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from reid_demo import gallery as galleries
+from reid_demo import hub, milvus
+from reid_demo.describe import Describer
+from reid_demo.errors import GalleryError
+from reid_demo.indexing import index_folder
+
+PROJECT = Path(__file__).resolve().parent.parent
+WEIGHTS = PROJECT / "weights"
+DEFAULT_WEIGHTS = WEIGHTS / "dpti-r18"
+DEFAULT_GALLERY = PROJECT / "gallery_data"
+BESIDE = ("probes", "occluders")  # what the page needs beside the images
+
+
+def weights_folder(name: str | Path | None = None) -> Path:
+    """Give a folder of weights: the default, one of those that ship by its name, a folder, or what `hf://` leads to."""
+    if name is None:
+        return DEFAULT_WEIGHTS
+    if not hub.is_address(name) and not Path(name).exists() and str(name) in names():
+        return WEIGHTS / name
+    return hub.local_folder(name, "weights")
+
+
+def names() -> list[str]:
+    """Give the names of the weights that ship, sorted."""
+    return sorted(path.parent.name for path in WEIGHTS.glob("*/config.json"))
+
+
+def gallery_folder(name: str | Path | None = None) -> Path:
+    """Give the folder of a gallery: itself, what an `hf://` or `milvus://` address leads to, or the shipped one."""
+    name = name or DEFAULT_GALLERY
+    return milvus.folder_of(name) if milvus.is_address(name) else hub.local_folder(name, "gallery")
+
+
+def gallery_for(describer: Describer, fingerprint: str) -> Path:
+    """Give the shipped gallery as these weights describe it: itself, or a copy made on first use and then kept.
+
+    The copy lies in `REID_DEMO_CACHE`, by default `~/.cache/reid_demo`; a build that was stopped goes on.
+
+    Args:
+        describer: of the weights in use.
+        fingerprint: of these weights.
+
+    Raises:
+        GalleryError: the gallery is damaged, or the copy cannot be written.
+    """
+    source = DEFAULT_GALLERY
+    try:
+        about = json.loads((source / galleries.META).read_text(encoding="utf-8"))
+        name, made_by = about["name"], about["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return source  # missing or damaged: whoever loads it says so
+    if made_by == fingerprint:
+        return source
+    cache = Path(os.environ.get("REID_DEMO_CACHE") or Path.home() / ".cache" / "reid_demo")
+    copy = cache / f"{source.name}-{fingerprint}"
+    if (copy / galleries.META).is_file() and all((copy / part).is_dir() for part in BESIDE if (source / part).is_dir()):
+        return copy
+    print(f"Other weights than the gallery's: describing its pictures into {copy} (once).", file=sys.stderr)
+    with tqdm(unit="image", file=sys.stderr) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        index_folder(source / "images", copy, describer, fingerprint, name=name, progress=progress)
+    try:
+        for part in BESIDE:
+            if (source / part).is_dir():
+                shutil.copytree(source / part, copy / part, dirs_exist_ok=True)
+    except OSError as error:
+        raise GalleryError(f"The gallery {copy} cannot be written ({error.strerror or error}). Make room.") from error
+    return copy

@@ -1,0 +1,69 @@
+"""Weights by name, and the shipped gallery under weights that did not make it."""
+
+import shutil
+
+import pytest
+
+from reid_demo import checkpoint, gallery, hub, shipped
+from reid_demo.engine import Engine
+from reid_demo.errors import GalleryError, WeightsError
+from reid_demo.images import read_image
+from reid_demo.model import build_model
+
+
+def test_weights_by_name_by_folder_and_by_default(tmp_path, monkeypatch):
+    assert shipped.weights_folder() == shipped.DEFAULT_WEIGHTS
+    assert shipped.DEFAULT_WEIGHTS.name in shipped.names()
+    monkeypatch.chdir(tmp_path)
+    assert shipped.weights_folder("dpti-r18") == shipped.DEFAULT_WEIGHTS
+    (tmp_path / "dpti-r18").mkdir()  # a folder of one's own goes first
+    assert shipped.weights_folder("dpti-r18").resolve() == tmp_path / "dpti-r18"
+    assert shipped.weights_folder(tmp_path / "mine") == tmp_path / "mine"
+    asked = []
+    monkeypatch.setattr(hub, "local_folder", lambda *name: asked.append(name))
+    shipped.weights_folder("hf://me/weights")
+    assert asked == [("hf://me/weights", "weights")]
+
+
+@pytest.fixture
+def others(tiny_config, tmp_path):
+    """Weights that did not make the tests' gallery."""
+    checkpoint.save_weights(build_model(tiny_config).eval(), tmp_path / "others")
+    return tmp_path / "others"
+
+
+def test_the_gallery_is_described_once_for_other_weights(
+    tiny_weights, tiny_describer, tiny_gallery_folder, others, tmp_path, monkeypatch, capsys
+):
+    own = tmp_path / "gallery_data"
+    shutil.copytree(tiny_gallery_folder, own)
+    monkeypatch.setattr(shipped, "DEFAULT_GALLERY", own)
+    monkeypatch.setenv("REID_DEMO_CACHE", str(tmp_path / "cache"))
+    fingerprint = checkpoint.fingerprint(tiny_weights)
+    assert shipped.gallery_for(tiny_describer, fingerprint) == own and not (tmp_path / "cache").exists()
+
+    engine = Engine.load(others, None, "cpu")
+    assert engine.gallery.folder != own and engine.gallery.folder.is_relative_to(tmp_path / "cache")
+    assert engine.gallery.fingerprint == checkpoint.fingerprint(others)
+    assert {record.pid for record in engine.gallery.records} == {record.pid for record in gallery.load(own).records}
+    assert "once" in capsys.readouterr().err
+    record = engine.gallery.records[0]
+    found = engine.describe(read_image(engine.gallery.folder / record.path))
+    assert engine.search(found, top_k=1)[0].similarity == pytest.approx(1, abs=2e-3)
+    assert [e.path.name for e in engine.examples] == [
+        e.path.name for e in Engine.load(tiny_weights, own, "cpu").examples
+    ]
+
+    (own / gallery.META).write_text("{")
+    with pytest.raises(GalleryError, match="damaged"):
+        Engine.load(others, None, "cpu")
+    shutil.copy(tiny_gallery_folder / gallery.META, own)
+
+    written = (engine.gallery.folder / gallery.META).stat().st_mtime_ns
+    again = Engine.load(others, None, "cpu")
+    assert (again.gallery.folder / gallery.META).stat().st_mtime_ns == written and "once" not in capsys.readouterr().err
+
+
+def test_unknown_weights_are_named(tmp_path):
+    with pytest.raises(WeightsError, match="nowhere"):
+        Engine.load(tmp_path / "nowhere", None, "cpu")
