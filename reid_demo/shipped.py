@@ -1,4 +1,4 @@
-"""What ships with the program: weights by their name, and the gallery, described anew for other weights than its own."""
+"""What ships: weights by their name, and the gallery, described anew for other weights than its own."""
 
 import json
 import os
