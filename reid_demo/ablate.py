@@ -1,11 +1,12 @@
-"""The paper's ablations under equal budgets: Table 4 (variants) and Table 5 (backbones), means and spreads over seeds.
+"""Ablations under equal budgets: the paper's Table 4 (variants) and Table 5 (backbones), and rows of one's own.
 
-Every run has the same recipe, data, steps and seeds; only the row's own option differs. Runs live in folders of their
+Every run has the same recipe, data, steps and seeds; only the row's own options differ. Runs live in folders of their
 own and are taken up where they stopped; a run and a measurement that exist are never made again.
 """
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from reid_demo import checkpoint, occlude
-from reid_demo.config import BACKBONES, VARIANTS, TrainConfig, from_dict, to_dict, variant_name
+from reid_demo.config import BACKBONES, VARIANTS, TrainConfig, from_dict, read_train_config, to_dict, variant_name
 from reid_demo.data.datasets import PROBES, load_benchmark
 from reid_demo.describe import Describer
 from reid_demo.errors import ConfigError
@@ -23,36 +24,45 @@ from reid_demo.records import Occlusion, Scoring
 from reid_demo.train import STATE_FILE, WEIGHTS_FOLDER, train
 
 NUMBERS = {"rank1": "R-1", "rank3": "R-3", "rank5": "R-5", "rank10": "R-10", "mAP": "mAP", "mINP": "mINP"}
-COLUMNS = {"variant": ("rank1", "rank5", "mAP", "mINP"), "backbone": ("rank1", "rank5", "rank10", "mAP", "mINP")}
-TITLES = {"variant": "Variation", "backbone": "Backbone"}
+COLUMNS = {
+    "variant": ("rank1", "rank5", "mAP", "mINP"),
+    "backbone": ("rank1", "rank5", "rank10", "mAP", "mINP"),
+    "recipe": ("rank1", "rank5", "mAP", "mINP"),
+}
+TITLES = {"variant": "Variation", "backbone": "Backbone", "recipe": "Recipe"}
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One way to measure a run: a data set, one of its probe sets, and what is hidden of every query."""
+    """One way to measure a run: data set, probe set, what is hidden of every query, and the similarity."""
 
     dataset: str
     root: Path
     probes: str | None = None
     occlusion: Occlusion | None = None
+    part_aware: bool = False  # else as the run's own model weights its parts
 
     @property
     def name(self) -> str:
         """Give its name in tables, unique among the conditions of one ablation."""
         hidden = f", {self.occlusion.kind} in {self.occlusion.fill}" if self.occlusion else ""
-        return f"{self.dataset} {self.probes or PROBES.get(self.dataset, ('',))[0]}{hidden}"
+        scored = ", part-aware" if self.part_aware else ""
+        return f"{self.dataset} {self.probes or PROBES.get(self.dataset, ('',))[0]}{hidden}{scored}"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table: `kind` is `variant` (Table 4) or `backbone` (Table 5)."""
+    """One row of a table: `kind` is `variant` (Table 4), `backbone` (Table 5) or `recipe` (one's own)."""
 
     kind: str
     name: str
     config: TrainConfig
+    num_roots: int | None = None  # how many of the roots it trains on, from the first; None: all
 
     def folder(self, seed: int) -> str:
         """Give the run's folder; a variant and a backbone of the same model share their runs."""
+        if self.kind == "recipe":
+            return f"{re.sub('[^a-z0-9]+', '-', self.name.lower()).strip('-')}_seed{seed}"
         return f"{self.config.model.backbone}_{variant_name(self.config.model)}_seed{seed}"
 
 
@@ -60,21 +70,48 @@ def rows_of(config: TrainConfig, variants: Sequence[str], backbones: Sequence[st
     """Give the rows of both tables: every variant on the recipe's backbone, every backbone with the recipe's variant.
 
     Raises:
-        ConfigError: an unknown variant or backbone, one named twice, or none at all.
+        ConfigError: an unknown variant or backbone, or one named twice.
     """
     for names, known in ((variants, tuple(VARIANTS)), (backbones, BACKBONES)):
         if wrong := [name for name in names if name not in known]:
             raise ConfigError(f"Unknown {wrong[0]!r}; choose of {', '.join(known)}.")
         if len(set(names)) < len(names):
             raise ConfigError(f"Name every row once, not {' '.join(names)}.")
-    if not variants and not backbones:
-        raise ConfigError("Name at least one variant or backbone to compare.")
 
     def changed(**fields: Any) -> TrainConfig:
         return from_dict(TrainConfig, {**to_dict(config), "model": {**to_dict(config.model), **fields}})
 
     table4 = [Row("variant", name, changed(**VARIANTS[name])) for name in variants]
     return table4 + [Row("backbone", name, changed(backbone=name)) for name in backbones]
+
+
+def recipe_rows(path: Path, shared: Path | str | None = None, changes: Sequence[str] = ()) -> list[Row]:
+    """Read rows of one's own: a JSON list of `{"name": ..., "set": [KEY=VALUE, ...], "roots": 1}`.
+
+    Args:
+        path: the list; `set` changes the shared recipe, `roots` says how many of the roots the row trains on (all).
+        shared: recipe that all rows start from, as `read_train_config` takes it.
+        changes: to that recipe, before the row's own.
+
+    Raises:
+        ConfigError: unreadable, an unknown key or option, or two rows that would share a folder.
+    """
+    try:
+        listed = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"The rows {Path(path).name!r} cannot be read: {error}") from error
+    rows = []
+    for entry in listed if isinstance(listed, list) else [None]:
+        known = (
+            isinstance(entry, dict) and set(entry) <= {"name", "set", "roots"} and isinstance(entry.get("name"), str)
+        )
+        own, roots = (entry.get("set", []), entry.get("roots")) if known else (None, None)
+        if not isinstance(own, list) or not (roots is None or (isinstance(roots, int) and roots > 0)):
+            raise ConfigError(f'A row is {{"name": "text", "set": ["KEY=VALUE"], "roots": 1}}, not {entry!r}.')
+        rows.append(Row("recipe", entry["name"], read_train_config(shared, None, [*changes, *own]), roots))
+    if len({row.folder(0) for row in rows}) < len(rows):
+        raise ConfigError(f"Two rows of {Path(path).name!r} have one name.")
+    return rows
 
 
 def ablate(
@@ -96,7 +133,7 @@ def ablate(
 
     Args:
         config: the recipe that all share.
-        rows: as `rows_of` gives them.
+        rows: as `rows_of` and `recipe_rows` give them.
         dataset: layout of the roots to train on.
         roots: folders to train on.
         out: gets a folder a run, and the tables.
@@ -104,7 +141,7 @@ def ablate(
         seeds: one run of every row each.
         max_steps: optimiser steps of every run.
         init: backbone to the file of its ImageNet weights.
-        teacher: as `train`.
+        teacher: as `train`; rows whose recipe distils nothing do without.
         device: as `train`.
         say: hears about progress.
 
@@ -117,6 +154,10 @@ def ablate(
         DatasetError: a root is not as its layout says.
     """
     out, init = Path(out), dict(init or {})
+    if not rows:
+        raise ConfigError("Name at least one variant, backbone or recipe to compare.")
+    if too_many := [row.name for row in rows if (row.num_roots or 0) > len(roots)]:
+        raise ConfigError(f"The row {too_many[0]!r} trains on more roots than are given.")
     if not seeds or len(set(seeds)) < len(seeds) or max_steps < 1:
         raise ConfigError("An ablation needs different seeds and at least 1 step.")
     if wrong := [name for name in init if name not in BACKBONES]:
@@ -135,7 +176,11 @@ def ablate(
             folder = out / row.folder(seed)
             say(f"{row.name}, seed {seed}")
             start, budget = init.get(row.config.model.backbone), _budget(row, seed, dataset, max_steps, init)
-            _train(folder, budget, row.config, seed, dataset, roots, start, teacher, max_steps, device)
+            distils = any((row.config.distill_direct, row.config.distill_similarity, row.config.distill_presence))
+            own = roots[: row.num_roots]
+            _train(
+                folder, budget, row.config, seed, dataset, own, start, teacher if distils else None, max_steps, device
+            )
             _measure(folder, conditions, device)
             summary = summarise(rows, seeds, conditions, out)
             summary = {"dataset": dataset, "max_steps": max_steps, **summary}
@@ -199,11 +244,11 @@ def _cell(mean: Mapping | None, spread: Mapping | None, key: str) -> str:
 def _budget(row: Row, seed: int, dataset: str, max_steps: int, init: Mapping[str, Path]) -> dict:
     start = init.get(row.config.model.backbone)
     recipe = to_dict(dataclasses.replace(row.config, seed=seed))
-    return json.loads(
-        json.dumps(
-            {"recipe": recipe, "dataset": dataset, "max_steps": max_steps, "init": Path(start).name if start else None}
-        )
-    )
+    start_name = Path(start).name if start else None
+    budget = {"recipe": recipe, "dataset": dataset, "max_steps": max_steps, "init": start_name}
+    if row.num_roots:
+        budget["roots"] = row.num_roots
+    return json.loads(json.dumps(budget))
 
 
 def _check_budget(folder: Path, budget: dict) -> None:
@@ -249,13 +294,13 @@ def _measure(folder: Path, conditions: Sequence[Condition], device: str | None) 
         return
     model = checkpoint.load_weights(folder / WEIGHTS_FOLDER)
     describer = Describer(model, checkpoint.choose_device(device))
-    scoring = Scoring(adaptive=model.config.adaptive_weighting)
+    own, part_aware = Scoring(adaptive=model.config.adaptive_weighting), Scoring(part_aware=True)
     for condition in missing:
         measures[condition.name] = evaluate(
             describer,
             condition.dataset,
             condition.root,
-            scoring=scoring,
+            scoring=part_aware if condition.part_aware else own,
             occlusion=condition.occlusion,
             probes=condition.probes,
         )

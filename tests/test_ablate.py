@@ -9,7 +9,7 @@ from PIL import Image
 
 from reid_demo import ablate as module
 from reid_demo.__main__ import main
-from reid_demo.ablate import Condition, ablate, markdown, rows_of
+from reid_demo.ablate import Condition, ablate, markdown, recipe_rows, rows_of
 from reid_demo.config import ModelConfig, TrainConfig, to_dict
 from reid_demo.errors import ConfigError, DatasetError, OcclusionError
 from reid_demo.records import Occlusion
@@ -46,7 +46,9 @@ def faked(monkeypatch):
     """Replace training and measuring by a list of what was asked for."""
     asked = []
 
-    def train(config, *, out, max_steps, resume, **options):
+    def train(config, *, out, max_steps, resume, root, teacher, **options):
+        if config.recolour:  # the mark of the tests' own recipes
+            asked.append(("recipe", config.recolour, len(root), teacher and teacher.name))
         asked.append(("train", config.model.templates, config.model.backbone, config.seed, max_steps, resume))
         return {"steps": max_steps, "loaded": {}}
 
@@ -123,9 +125,11 @@ def test_one_seed_has_no_spread_and_what_is_missing_is_a_dash():
 
 
 def test_what_cannot_be_compared_is_refused_before_training(root, tmp_path, faked):
-    for names in ((["G+X"], []), ([], ["vgg"]), (["G", "G"], []), ([], [])):
+    for names in ((["G+X"], []), ([], ["vgg"]), (["G", "G"], [])):
         with pytest.raises(ConfigError):
             rows_of(TINY, *names)
+    with pytest.raises(ConfigError, match="at least one"):
+        go(root, tmp_path / "out", rows_of(TINY, [], []))
     rows = rows_of(TINY, ["G"], [])
     for changes in ({"seeds": []}, {"seeds": [0, 0]}, {"max_steps": 0}, {"init": {"vgg": root}}):
         with pytest.raises(ConfigError):
@@ -141,6 +145,36 @@ def test_what_cannot_be_compared_is_refused_before_training(root, tmp_path, fake
     assert faked == []
 
 
+def test_rows_of_ones_own_change_the_recipe_the_data_and_the_teacher(root, tmp_path, faked):
+    (tmp_path / "shared.json").write_text(json.dumps({**to_dict(TINY), "distill_direct": 1.0}))
+    rows = [
+        {"name": "paper's losses", "set": ["recolour=0.2", "distill_direct=0"], "roots": 1},
+        {"name": "+ teacher", "set": ["recolour=0.3"]},
+    ]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    found = recipe_rows(tmp_path / "rows.json", tmp_path / "shared.json", ["flip=0.25"])
+    assert [row.config.flip for row in found] == [0.25, 0.25] and found[0].folder(1) == "paper-s-losses_seed1"
+    options = {"roots": [root, root], "teacher": tmp_path / "t.npz", "seeds": [0]}
+    aware = [Condition("market1501", root), Condition("market1501", root, part_aware=True)]
+    summary = go(root, tmp_path / "out", found, aware, **options)
+    assert [row[1:] for row in faked if row[0] == "recipe"] == [(0.2, 1, None), (0.3, 2, "t.npz")]
+    assert summary["conditions"] == ["market1501 whole", "market1501 whole, part-aware"]
+    assert "| Recipe | R-1 |" in (tmp_path / "out" / "ablation.md").read_text()
+    with pytest.raises(ConfigError, match="more roots"):
+        go(root, tmp_path / "other", [dataclasses.replace(found[0], num_roots=2)])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "{}", "[1]", '[{"set": []}]', '[{"name": "a", "steps": 3}]', '[{"name": "a", "roots": 0}]']
+    + ['[{"name": "a"}, {"name": "A"}]', '[{"name": "a", "set": ["nothing=1"]}]', '[{"name": "a", "set": "flip=1"}]'],
+)
+def test_bad_rows_are_refused(text, tmp_path):
+    (tmp_path / "rows.json").write_text(text)
+    with pytest.raises(ConfigError):
+        recipe_rows(tmp_path / "rows.json")
+
+
 def test_the_command_trains_and_prints_a_table(root, tmp_path, capsys):
     (tmp_path / "recipe.json").write_text(json.dumps(to_dict(TINY)))
     options = ["--root", str(root), "--out", str(tmp_path / "out"), "--config", str(tmp_path / "recipe.json")]
@@ -149,6 +183,10 @@ def test_the_command_trains_and_prints_a_table(root, tmp_path, capsys):
     assert capsys.readouterr().out.count("| G |") == 2
     summary = json.loads((tmp_path / "out" / "ablation.json").read_text())
     assert summary["rows"][0]["runs"]["0"]["market1501 whole"]["num_query"] == 3
+    (tmp_path / "rows.json").write_text('[{"name": "mine", "set": ["model.num_parts=3"]}]')
+    mine = ["--rows", str(tmp_path / "rows.json"), "--part-aware"]
+    assert main(["ablate", "--dataset", "market1501", *options[:6], "--max-steps", "1", "--device", "cpu", *mine]) == 0
+    assert capsys.readouterr().out.count("| mine |") == 2
     assert main(["ablate", "--dataset", "folder", *options]) == 1
     assert "--evaluate" in capsys.readouterr().err
     assert main(["ablate", "--dataset", "market1501", *options, "--init", "r18.pt"]) == 1

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from reid_demo.commands import common
@@ -26,16 +27,23 @@ def add(commands) -> None:
     sub.add_argument("--evaluate", nargs=2, metavar=("DATASET", "DIR"), help="measure the finished weights")
 
     sub = common.command(
-        commands, "ablate", _ablate, "train and measure variants or backbones under equal budgets (Tables 4 and 5)"
+        commands,
+        "ablate",
+        _ablate,
+        "train and measure variants, backbones or recipes under equal budgets (Tables 4, 5)",
     )
     sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
     sub.add_argument("--root", required=True, nargs="+", metavar="DIR", help="train on these, measure on the first")
     sub.add_argument("--out", required=True, metavar="DIR", help="gets a folder a run, ablation.json and ablation.md")
-    sub.add_argument("--variants", nargs="+", metavar="NAME", help="rows of Table 4; default: all, unless --backbones")
+    sub.add_argument(
+        "--variants", nargs="+", metavar="NAME", help="rows of Table 4; default: all, if no others are named"
+    )
     sub.add_argument("--backbones", nargs="+", default=[], metavar="NAME", help="rows of Table 5")
+    sub.add_argument("--rows", metavar="JSON", help='own rows: [{"name": "...", "set": ["KEY=VALUE"], "roots": 1}]')
     sub.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N")
     sub.add_argument("--max-steps", required=True, type=int, help="optimiser steps of every run")
     sub.add_argument("--occlude", nargs="+", default=[], metavar="NAME", help="also measure with these hidden")
+    sub.add_argument("--part-aware", action="store_true", help="measure everything by part-aware similarity too")
     sub.add_argument("--fill", default="mean_grey", help="what the hidden part shows; default mean_grey")
     sub.add_argument("--probes", nargs="+", default=[], metavar="NAME", help="probe sets; default: the data set's own")
     sub.add_argument("--evaluate", nargs=2, action="append", metavar=("DATASET", "DIR"), help="measure here instead")
@@ -78,7 +86,7 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _ablate(options: argparse.Namespace) -> None:
-    from reid_demo.ablate import Condition, ablate, markdown, rows_of
+    from reid_demo.ablate import Condition, ablate, markdown, recipe_rows, rows_of
     from reid_demo.config import read_train_config
     from reid_demo.errors import ConfigError
     from reid_demo.records import Occlusion
@@ -95,10 +103,14 @@ def _ablate(options: argparse.Namespace) -> None:
             conditions.append(Condition(dataset, Path(root), probes))
         for kind in options.occlude:
             conditions.append(Condition(dataset, Path(root), None, Occlusion(kind, options.fill)))
-    variants = options.variants or ([] if options.backbones else ["G", "G+P", "G+T", "G+D", "G+D+W"])
+    if options.part_aware:
+        conditions += [replace(condition, part_aware=True) for condition in conditions]
+    variants = options.variants or ([] if options.backbones or options.rows else ["G", "G+P", "G+T", "G+D", "G+D+W"])
+    rows = rows_of(config, variants, options.backbones)
+    rows += recipe_rows(Path(options.rows), options.config, options.set) if options.rows else []
     summary = ablate(
         config,
-        rows_of(config, variants, options.backbones),
+        rows,
         dataset=options.dataset,
         roots=[Path(root) for root in options.root],
         out=Path(options.out),
