@@ -23,6 +23,8 @@ GALLERY_FOLDERS = ("bounding_box_test/", "images/")  # of a data set, and of a g
 BACKGROUND = "background"
 MOSTLY = 0.5  # share of the attention from which a name says "mostly"
 LEANS = 1.5  # times the body part's share of the picture from which a name says "leans to"
+SLIVER = 0.1  # share of the attention below which a body part is not named
+NEARLY = 0.67  # share of one side's lift that the other needs for both to be named together
 LEAST_AREA = 0.01  # of the picture; a smaller body part is not hidden to test presence
 
 
@@ -148,16 +150,34 @@ def overlap(attention: np.ndarray) -> float:
 
 
 def name_of(share: np.ndarray, area: np.ndarray, names: Sequence[str]) -> str:
-    """Name a template from its `(K+1,)` attention shares beside the `(K+1,)` shares of the picture."""
-    best = int(share.argmax())
-    if share[best] >= MOSTLY:
-        return f"mostly {words(names[best])}"
-    lift = share[:-1] / np.maximum(area[:-1], 1e-6)
-    lift[share[:-1] < 0.1] = 0  # a sliver of attention on a tiny part is no meaning
-    favoured = int(lift.argmax()) if len(lift) else 0
-    if len(lift) and lift[favoured] >= LEANS:
-        return f"leans to {words(names[favoured])}"
-    return "spread out"
+    """Name a template from its `(K+1,)` attention shares beside the `(K+1,)` shares of the picture.
+
+    A template that favours both arms nearly alike is one of "arms"; so for legs.
+    """
+    parts = _sides_together(share, area, names)
+    largest, most = max(((name, part) for name, part, _ in parts), key=lambda row: row[1], default=("", 0.0))
+    if most >= MOSTLY:
+        return f"mostly {largest}"
+    # A sliver of attention on a tiny part is no meaning. A cell on a foot is mostly ground: much background is no
+    # reason to name the ground alone, but then the part needs a larger share.
+    least = SLIVER if share[-1] < MOSTLY else 2 * SLIVER
+    lifts = [(name, part / max(place, 1e-6)) for name, part, place in parts if part >= least]
+    favoured, lift = max(lifts, key=lambda row: row[1], default=("", 0.0))
+    if lift >= LEANS:
+        return f"leans to {favoured}"
+    return f"mostly {names[-1]}" if share[-1] >= MOSTLY else "spread out"
+
+
+def _sides_together(share: np.ndarray, area: np.ndarray, names: Sequence[str]) -> list[tuple[str, float, float]]:
+    """Give (words, attention, area) of each body part, left and right as one where their lifts are nearly alike."""
+    found = {name: (float(s), float(a)) for name, s, a in zip(names[:-1], share, area, strict=False)}
+    for left in [name for name in found if name.startswith("left_")]:
+        limb = left.removeprefix("left_")
+        pair = [found.get(f"{side}_{limb}") for side in ("left", "right")]
+        lifts = [s / max(a, 1e-6) for s, a in filter(None, pair)]
+        if len(lifts) == 2 and min(lifts) >= NEARLY * max(lifts):
+            found[f"{limb}s"] = tuple(np.sum([found.pop(f"{side}_{limb}") for side in ("left", "right")], axis=0))
+    return [(words(name), part, place) for name, (part, place) in found.items()]
 
 
 def words(name: str) -> str:

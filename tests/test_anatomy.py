@@ -46,7 +46,8 @@ def test_share_entropy_and_overlap_by_hand():
     ("share", "name"),
     [
         ([0.6, 0.1, 0.3], "mostly head"),
-        ([0.1, 0.3, 0.6], "mostly background"),
+        ([0.1, 0.3, 0.6], "leans to left arm"),
+        ([0.25, 0.15, 0.6], "mostly background"),
         ([0.25, 0.3, 0.45], "leans to left arm"),
         ([0.25, 0.0625, 0.46], "spread out"),
         ([0.3, 0.08, 0.46], "spread out"),
@@ -54,6 +55,22 @@ def test_share_entropy_and_overlap_by_hand():
 )
 def test_names_follow_from_the_numbers(share, name):
     assert anatomy.name_of(np.array(share), np.array([0.25, 0.0625, 0.6875]), NAMES) == name
+
+
+@pytest.mark.parametrize(
+    ("share", "name"),
+    [
+        ([0.1, 0.2, 0.18, 0.52], "leans to arms"),
+        ([0.1, 0.08, 0.07, 0.75], "mostly background"),
+        ([0.1, 0.2, 0.18, 0.45], "leans to arms"),
+        ([0.1, 0.3, 0.25, 0.35], "mostly arms"),
+        ([0.1, 0.3, 0.12, 0.48], "leans to left arm"),
+        ([0.4, 0.08, 0.08, 0.44], "leans to torso"),
+    ],
+)
+def test_two_sides_that_are_looked_at_alike_are_named_together(share, name):
+    names = ("torso", "left_arm", "right_arm", "background")
+    assert anatomy.name_of(np.array(share), np.array([0.2, 0.05, 0.05, 0.7]), names) == name
 
 
 def test_hiding_fills_the_part_and_its_rim_only():
