@@ -119,6 +119,7 @@ class TrainConfig:
     augmix: bool = True
     random_crop: float = 0.0  # chance of a random piece; 0.5 for occluded and partial targets
     occlusion: float = 0.0  # not in the paper: chance of an occlusion from `occlude`
+    pasted: float = 0.0  # not in the paper: share of these occlusions that are cut-out people and things
     recolour: float = 0.0  # not in the paper: chance of another camera's gain and gamma
     frozen_stages: int = 0  # not in the paper: 1 freezes the stem, 2 the first stage too, and so on (ResNets)
     small_fraction: float = 0.0  # not in the paper: first part of training, run at the small size

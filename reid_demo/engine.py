@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from reid_demo import anatomy, calibrate, checkpoint, hub, occlude, shipped
@@ -116,7 +115,7 @@ class Engine:
             card=card.read_text(encoding="utf-8") if card.is_file() else "",
             part_meanings=_read_part_meanings(weights / anatomy.FILE, fingerprint),
             examples=_read_examples(folder / "probes"),
-            cutouts=_read_cutouts(folder / "occluders"),
+            cutouts=occlude.read_cutouts(folder / shipped.OCCLUDERS),
             quality=_read_quality(weights / "quality.json"),
             calibration=calibrate.read(weights / calibrate.FILE, fingerprint),
         )
@@ -336,13 +335,3 @@ def _read_examples(folder: Path) -> list[Example]:
         Example(folder / r["path"], r["title"], r.get("pid"), r.get("camid"), r["kind"], r.get("featured", True))
         for r in rows
     ]
-
-
-def _read_cutouts(folder: Path) -> dict[str, list[np.ndarray]]:
-    cutouts: dict[str, list[np.ndarray]] = {}
-    for path in sorted(folder.glob("*_*.png")):
-        bgra = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        if bgra is None or bgra.ndim != 3 or bgra.shape[2] != 4:
-            raise GalleryError(f"The occluder {path.name!r} is not a PNG with alpha.")
-        cutouts.setdefault(path.name.split("_")[0], []).append(cv2.cvtColor(bgra, cv2.COLOR_BGRA2RGBA))
-    return cutouts

@@ -29,6 +29,7 @@ def evaluate(
     occlusion: Occlusion | None = None,
     probes: str | None = None,
     reranked: bool = False,
+    cutouts: occlude.Cutouts | None = None,
 ) -> dict:
     """Measure a network on a data set.
 
@@ -40,6 +41,7 @@ def evaluate(
         scoring: which similarity.
         occlusion: hides part of every query.
         probes: which probe set of the data set; default: the one that its protocol means.
+        cutouts: what an occlusion by a person or an object puts in front.
         reranked: rank by k-reciprocal re-ranking of all queries and gallery images together.
 
     Returns:
@@ -69,7 +71,7 @@ def evaluate(
 
     pictures = _pictures(q_root, queries)
     if occlusion is not None:
-        pictures = (occlude.apply(picture, [occlusion]) for picture in pictures)
+        pictures = (occlude.apply(picture, [occlusion], cutouts) for picture in pictures)
     q_parts, q_presence = _describe(describer, pictures)
     g_parts, g_presence = _describe(describer, _pictures(root, images))
     if reranked:

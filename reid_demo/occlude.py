@@ -8,6 +8,7 @@ import binascii
 import io
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -33,6 +34,8 @@ MIN_CROP = 16  # image px
 MAX_RECIPE = 50  # occlusions
 
 Cutouts = Mapping[str, Sequence[np.ndarray]]  # "person": list of (h, w, 4) uint8 RGBA
+THINGS = ("pole", "suitcase", "car")  # cut-outs that the kind "object" chooses from
+PASTED = ("person", "object")  # kinds without a mask of their own: they hide what they change
 
 
 def check(occlusion: Occlusion) -> None:
@@ -59,7 +62,7 @@ def mask(occlusion: Occlusion, height: int, width: int) -> np.ndarray:
     hidden = np.zeros((height, width), bool)
     if occlusion.kind == "brush":
         return _decode_mask(occlusion.mask_png, height, width)
-    if occlusion.kind in ("crop", "person", "object"):
+    if occlusion.kind == "crop" or occlusion.kind in PASTED:
         return hidden
     if occlusion.kind == "random_block":
         box = _random_box(occlusion)
@@ -68,6 +71,13 @@ def mask(occlusion: Occlusion, height: int, width: int) -> np.ndarray:
     x0, y0, x1, y1 = _to_pixels(box, height, width)
     hidden[y0:y1, x0:x1] = True
     return hidden
+
+
+def hidden_by(occlusion: Occlusion, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Give the `(H, W)` bool mask of what an occlusion hid, from the picture `(H, W, 3)` before and after it."""
+    if occlusion.kind in PASTED:
+        return (after != before).any(axis=2)
+    return mask(occlusion, *before.shape[:2])
 
 
 def _random_box(occlusion: Occlusion) -> tuple[float, float, float, float]:
@@ -145,7 +155,7 @@ def apply(image: np.ndarray, occlusions: Sequence[Occlusion], cutouts: Cutouts |
     Args:
         image: `(H, W, 3)` uint8, not changed.
         occlusions: recipes; an empty list changes nothing.
-        cutouts: pictures for the kind "person".
+        cutouts: pictures for the kind "person"; for "object" too, which without them draws a post.
 
     Returns:
         `(H', W', 3)` uint8; smaller only after a crop.
@@ -155,7 +165,7 @@ def apply(image: np.ndarray, occlusions: Sequence[Occlusion], cutouts: Cutouts |
         if occlusion.kind == "crop":
             image = _crop(image, occlusion)
         elif occlusion.kind == "object":
-            image = _paste_pole(image, occlusion)
+            image = _paste_object(image, occlusion, cutouts)
         elif occlusion.kind == "person":
             image = _paste_person(image, occlusion, cutouts)
         else:
@@ -170,7 +180,31 @@ def _crop(image: np.ndarray, occlusion: Occlusion) -> np.ndarray:
     return image[y0:y1, x0:x1]
 
 
-def _paste_pole(image: np.ndarray, occlusion: Occlusion) -> np.ndarray:
+def _paste_object(image: np.ndarray, occlusion: Occlusion, cutouts: Cutouts | None) -> np.ndarray:
+    """Put a car, a suitcase or a pole in front, or without cut-outs a drawn post.
+
+    `coverage` is the width of a pole as a fraction of the picture's, and the height of what stands on the ground; the
+    seed chooses the thing and its place.
+    """
+    things = [(kind, cutout) for kind in THINGS for cutout in (cutouts or {}).get(kind, ())]
+    if not things:
+        return _draw_post(image, occlusion)
+    rng = np.random.default_rng(occlusion.seed)
+    kind, cutout = things[int(rng.integers(len(things)))]
+    height, width = image.shape[:2]
+    if kind == "pole":
+        wide = max(2, round(occlusion.coverage * width))
+        tall = max(round(1.1 * height), round(wide * cutout.shape[0] / cutout.shape[1]))
+        top = -round(rng.uniform(0, 0.1) * height)
+    else:
+        tall = max(2, round(occlusion.coverage * height))
+        wide = max(2, round(tall * cutout.shape[1] / cutout.shape[0]))
+        top = round(rng.uniform(1, 1.06) * height) - tall
+    left = round(rng.uniform(0.2, 0.8) * width - wide / 2)
+    return _paste(image, cv2.resize(cutout, (wide, tall), interpolation=cv2.INTER_AREA), top, left)
+
+
+def _draw_post(image: np.ndarray, occlusion: Occlusion) -> np.ndarray:
     """Draw a shaded post from top to bottom; `coverage` is its width as a fraction, the seed its place and colour."""
     rng = np.random.default_rng(occlusion.seed)
     height, width = image.shape[:2]
@@ -193,16 +227,36 @@ def _paste_person(image: np.ndarray, occlusion: Occlusion, cutouts: Cutouts | No
     height, width = image.shape[:2]
     tall = max(2, round(height * rng.uniform(0.85, 1.05)))
     wide = max(2, round(tall * cutout.shape[1] / cutout.shape[0]))
-    rgba = cv2.resize(cutout, (wide, tall), interpolation=cv2.INTER_AREA)
     centre = rng.choice([0.12, 0.88]) * width + rng.normal(0, 0.04) * width
     left, top = round(centre - wide / 2), round(height * rng.uniform(0.05, 0.2))
-    y0, y1, x0, x1 = max(top, 0), min(top + tall, height), max(left, 0), min(left + wide, width)
+    return _paste(image, cv2.resize(cutout, (wide, tall), interpolation=cv2.INTER_AREA), top, left)
+
+
+def _paste(image: np.ndarray, rgba: np.ndarray, top: int, left: int) -> np.ndarray:
+    """Blend a cut-out over a picture; what leaves the frame is cut."""
+    height, width = image.shape[:2]
+    y0, y1, x0, x1 = max(top, 0), min(top + len(rgba), height), max(left, 0), min(left + rgba.shape[1], width)
     out = image.copy()
     if y1 > y0 and x1 > x0:
         piece = rgba[y0 - top : y1 - top, x0 - left : x1 - left].astype(np.float32)
         alpha = piece[:, :, 3:] / 255
         out[y0:y1, x0:x1] = np.round(piece[:, :, :3] * alpha + out[y0:y1, x0:x1] * (1 - alpha)).astype(np.uint8)
     return out
+
+
+def read_cutouts(folder: Path) -> dict[str, list[np.ndarray]]:
+    """Read the cut-outs of a folder, `KIND_NN.png`, as kind to `(h, w, 4)` uint8 RGBA; empty where there are none.
+
+    Raises:
+        OcclusionError: a file is no PNG with alpha.
+    """
+    cutouts: dict[str, list[np.ndarray]] = {}
+    for path in sorted(folder.glob("*_*.png")):
+        bgra = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if bgra is None or bgra.ndim != 3 or bgra.shape[2] != 4:
+            raise OcclusionError(f"The occluder {path.name!r} is not a PNG with alpha.")
+        cutouts.setdefault(path.name.split("_")[0], []).append(cv2.cvtColor(bgra, cv2.COLOR_BGRA2RGBA))
+    return cutouts
 
 
 def to_dict(occlusion: Occlusion) -> dict:

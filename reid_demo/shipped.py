@@ -18,7 +18,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 WEIGHTS = PROJECT / "weights"
 DEFAULT_WEIGHTS = WEIGHTS / "dpti-r18"
 DEFAULT_GALLERY = PROJECT / "gallery_data"
-BESIDE = ("probes", "occluders")  # what the page needs beside the images
+OCCLUDERS = "occluders"  # cut-out people and things, in a gallery's folder
+BESIDE = ("probes", OCCLUDERS)  # what the page needs beside the images
 
 
 def weights_folder(name: str | Path | None = None) -> Path:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from reid_demo import checkpoint
+from reid_demo import checkpoint, occlude
 from reid_demo.config import TrainConfig, from_dict, to_dict
 from reid_demo.data.datasets import PROBES, load_benchmark
 from reid_demo.data.loaders import Batch, BatchLoader, TrainingSet
@@ -52,6 +52,7 @@ def train(
     out: Path,
     init: Path | None = None,
     teacher: Path | None = None,
+    occluders: Path | None = None,
     resume: bool = False,
     max_steps: int | None = None,
     time_limit_s: float | None = None,
@@ -74,6 +75,8 @@ def train(
         init: ImageNet weights of the backbone (a file; what it lacks starts at random and is reported), a weights
             folder to go on from, or another run's `out` (its classifier too: its people must come first in `root`).
         teacher: cache of `distill`; needed by the distillation terms.
+        occluders: folder of cut-outs, `KIND_NN.png`, as a synthetic data set and the shipped gallery have; needed by
+            the option `pasted`.
         resume: go on from `training.pt`, bit for bit as if never stopped (on as many processes of the same device,
             without a time limit).
         max_steps: optimiser steps in all.
@@ -105,6 +108,7 @@ def train(
             config,
             crew,
             data,
+            occlude.read_cutouts(Path(occluders)) if occluders else None,
             out,
             init,
             resume,
@@ -122,6 +126,7 @@ def _run(
     config: TrainConfig,
     crew: Team,
     data: TrainingSet,
+    cutouts: occlude.Cutouts | None,
     out: Path,
     init: Path | None,
     resume: bool,
@@ -130,7 +135,7 @@ def _run(
     save_every: int,
     stop_after: float,
 ) -> dict:
-    loader = BatchLoader(data, config, crew.rank, crew.size)
+    loader = BatchLoader(data, config, crew.rank, crew.size, cutouts)
     total = max_steps or max(1, round(config.epochs * len(loader) / config.accumulate))
 
     torch.manual_seed(config.seed)

@@ -270,10 +270,8 @@ def coverage(engine: Engine, image: np.ndarray, recipe: Sequence[Occlusion]) -> 
         if occlusion.kind == "crop":
             flags = np.repeat(hidden[:, :, None], 3, axis=2).astype(np.uint8)
             hidden = engine.occlude(flags, [occlusion])[:, :, 0].astype(bool)
-        elif occlusion.kind in ("person", "object"):
-            hidden = hidden | (changed != image).any(axis=2)
         else:
-            hidden = hidden | occlude.mask(occlusion, *image.shape[:2])
+            hidden = hidden | occlude.hidden_by(occlusion, image, changed)
         image = changed
     return 1 - float((~hidden).sum()) / area
 

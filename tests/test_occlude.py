@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from reid_demo import occlude
 from reid_demo.errors import OcclusionError
@@ -50,6 +51,50 @@ def test_crop_person_object_and_brush():
     painted[10:20, 5:9] = True
     stroke = occlude.brush(painted)
     assert np.array_equal(occlude.mask(stroke, 64, 32), painted)
+
+
+def test_an_object_is_a_cut_out_thing_where_there_are_any():
+    """Each thing is of one colour, so that the picture tells which it is and where it stands."""
+    shapes = {"pole": (90, 20), "suitcase": (30, 20), "car": (30, 80)}
+    things = {kind: [np.full((*shape, 4), 40 * i + 55, np.uint8)] for i, (kind, shape) in enumerate(shapes.items(), 1)}
+    for thing in things.values():
+        thing[0][..., 3] = 255
+    seen = set()
+    for seed in range(30):
+        occlusion = Occlusion("object", coverage=0.4, seed=seed)
+        out = occlude.apply(IMAGE, [occlusion], {**CUTOUTS, **things})
+        hidden = occlude.hidden_by(occlusion, IMAGE, out)
+        (colour,) = {tuple(pixel) for pixel in out[hidden]}
+        kind = list(things)[colour[0] // 40 - 2]
+        seen.add(kind)
+        rows, columns = hidden.any(1), hidden.any(0)
+        if kind == "pole":
+            assert rows[4:].all() and columns.sum() <= round(0.4 * 32) + 1
+        else:
+            assert rows[-1] and not rows[: round(0.5 * 64)].any() and rows[round(0.75 * 64) :].all()
+        assert np.array_equal(out, occlude.apply(IMAGE, [occlusion], things))
+    assert seen == set(things)
+    assert not np.array_equal(out, occlude.apply(IMAGE, [occlusion]))  # without cut-outs, a drawn post
+
+
+def test_what_an_occlusion_hid():
+    for kind in (*MASKED, "person", "object"):
+        occlusion = Occlusion(kind, seed=1)
+        out = occlude.apply(IMAGE, [occlusion], CUTOUTS)
+        hidden = occlude.hidden_by(occlusion, IMAGE, out)
+        assert hidden.any() and np.array_equal(out[~hidden], IMAGE[~hidden])
+    assert np.array_equal(hidden, (out != IMAGE).any(2))
+
+
+def test_cut_outs_are_read_by_kind_and_need_alpha(tmp_path):
+    assert occlude.read_cutouts(tmp_path) == {}
+    rgba = np.random.default_rng(0).integers(0, 256, (6, 4, 4), dtype=np.uint8)
+    Image.fromarray(rgba).save(tmp_path / "car_00.png")
+    read = occlude.read_cutouts(tmp_path)
+    assert list(read) == ["car"] and np.array_equal(read["car"][0], rgba)
+    Image.fromarray(rgba[..., :3]).save(tmp_path / "car_01.png")
+    with pytest.raises(OcclusionError, match="car_01.png"):
+        occlude.read_cutouts(tmp_path)
 
 
 def test_a_recipe_survives_json():

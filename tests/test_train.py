@@ -203,6 +203,17 @@ def test_attention_and_presence_learn_the_body_parts_of_rendered_pictures(root, 
         run(config, root, tmp_path / "none", max_steps=1)
 
 
+def test_cut_outs_for_training_come_from_a_folder(root, tmp_path):
+    config = dataclasses.replace(TINY, occlusion=1.0, pasted=1.0)
+    with pytest.raises(TrainingError, match="a suitcase"):
+        run(config, root, tmp_path / "out", max_steps=1)
+    for kind in ("person", "pole", "suitcase", "car"):
+        Image.fromarray(np.full((20, 8, 4), 255, np.uint8)).save(tmp_path / f"{kind}_00.png")
+    run(config, root, tmp_path / "with", max_steps=1, occluders=tmp_path)
+    run(dataclasses.replace(config, pasted=0.0), root, tmp_path / "without", max_steps=1)
+    assert rows(tmp_path / "with")[0]["total"] != rows(tmp_path / "without")[0]["total"]
+
+
 def test_a_partial_start_reports_what_it_loaded(root, tmp_path):
     state = build_model(TINY.model).backbone.state_dict()
     torch.save({name: t for name, t in state.items() if not name.startswith("layer4")}, tmp_path / "part.pt")

@@ -53,6 +53,7 @@ def add(commands) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    from reid_demo import occlude, shipped
     from reid_demo.evaluate import evaluate
     from reid_demo.records import Occlusion, Scoring
 
@@ -67,6 +68,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         occlusion=occlusion,
         probes=options.probes,
         reranked=options.rerank,
+        cutouts=occlude.read_cutouts(shipped.DEFAULT_GALLERY / shipped.OCCLUDERS),
     )
     shown = " ".join(a for a in sys.argv[1:])
     record = {**record, "weights": name, "fingerprint": fingerprint, "command": f"python -m reid_demo {shown}"}

@@ -20,6 +20,7 @@ def add(commands) -> None:
     sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change the recipe, as loss.margin=0.5")
     sub.add_argument("--init", metavar="PATH", help="ImageNet weights of the backbone, or a weights folder")
     sub.add_argument("--teacher", metavar="NPZ", help="a teacher's vectors, from the command teach")
+    sub.add_argument("--occluders", metavar="DIR", help="cut-outs for the option pasted; default: the shipped ones")
     sub.add_argument("--max-steps", type=int, help="optimiser steps in all; the schedule shrinks to fit")
     sub.add_argument("--time-limit", type=float, metavar="S", help="seconds in all; the schedule follows the clock")
     sub.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
@@ -64,16 +65,20 @@ def add(commands) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
+    from reid_demo import shipped
     from reid_demo.config import read_train_config
     from reid_demo.train import train
 
+    config = read_train_config(options.config, options.variant, options.set)
+    occluders = options.occluders or (shipped.DEFAULT_GALLERY / shipped.OCCLUDERS if config.pasted else None)
     result = train(
-        read_train_config(options.config, options.variant, options.set),
+        config,
         dataset=options.dataset,
         root=[Path(root) for root in options.root],
         out=Path(options.out),
         init=Path(options.init) if options.init else None,
         teacher=Path(options.teacher) if options.teacher else None,
+        occluders=Path(occluders) if occluders else None,
         resume=options.resume,
         max_steps=options.max_steps,
         time_limit_s=options.time_limit,

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reid_demo import occlude
 from reid_demo.config import TrainConfig
 from reid_demo.data.body import TRUTH_FILE, Body, read_bodies
 from reid_demo.data.datasets import load_train
@@ -108,16 +109,29 @@ class BatchLoader:
     ranks are the batch of one process, pixel for pixel.
     """
 
-    def __init__(self, data: TrainingSet, config: TrainConfig, rank: int = 0, ranks: int = 1) -> None:
-        """Prepare the sampler of `config`.
+    def __init__(
+        self,
+        data: TrainingSet,
+        config: TrainConfig,
+        rank: int = 0,
+        ranks: int = 1,
+        cutouts: occlude.Cutouts | None = None,
+    ) -> None:
+        """Prepare the sampler of `config`; `cutouts` are what its option `pasted` puts in front.
 
         Raises:
-            TrainingError: the identities of a batch cannot be shared out evenly, or are more than there are.
+            TrainingError: the identities of a batch cannot be shared out evenly, or are more than there are; or
+                cut-outs are asked for and there are none.
         """
         if config.ids_per_batch % ranks:
             raise TrainingError(
                 f"ids_per_batch {config.ids_per_batch} cannot be shared by {ranks} processes; use a multiple."
             )
+        if config.pasted and not all((cutouts or {}).get(kind) for kind in ("person", *occlude.THINGS)):
+            raise TrainingError(
+                f"The option pasted needs cut-outs of a person, a {', a '.join(occlude.THINGS)}; name their folder."
+            )
+        self.cutouts = cutouts
         share = config.ids_per_batch // ranks * config.imgs_per_id
         self.data, self.config, self.share = data, config, slice(rank * share, (rank + 1) * share)
         self.sampler = IdentitySampler(data.labels, config.ids_per_batch, config.imgs_per_id, config.seed)
@@ -144,7 +158,8 @@ class BatchLoader:
         for place, row in enumerate(rows, self.share.start):
             rng = np.random.default_rng((self.config.seed, number, place))
             known = self.data.bodies and self.data.bodies[row]
-            picture, body = augment_with_body(read_image(self.data.paths[row]), known, self.config, rng, size)
+            image = read_image(self.data.paths[row])
+            picture, body = augment_with_body(image, known, self.config, rng, size, self.cutouts)
             pictures.append(picture)
             bodies.append(body and body.resized(height // 4, width // 4))
         teacher = None if self.data.teacher is None else torch.from_numpy(self.data.teacher[rows])

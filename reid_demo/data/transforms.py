@@ -12,7 +12,13 @@ from reid_demo.records import Occlusion
 HALVES = ("lower_half", "upper_half", "left_half", "right_half", "centre", "lower_third", "upper_third")
 
 
-def augment(image: np.ndarray, config: TrainConfig, rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+def augment(
+    image: np.ndarray,
+    config: TrainConfig,
+    rng: np.random.Generator,
+    size: tuple[int, int],
+    cutouts: occlude.Cutouts | None = None,
+) -> np.ndarray:
     """Give a training input made from one clean picture.
 
     Args:
@@ -20,15 +26,21 @@ def augment(image: np.ndarray, config: TrainConfig, rng: np.random.Generator, si
         config: which augmentations, and how often.
         rng: the only source of chance.
         size: `(h, w)` model px.
+        cutouts: people and things that `pasted` puts in front.
 
     Returns:
         `(3, h, w)` float32, normalised.
     """
-    return augment_with_body(image, None, config, rng, size)[0]
+    return augment_with_body(image, None, config, rng, size, cutouts)[0]
 
 
 def augment_with_body(
-    image: np.ndarray, body: Body | None, config: TrainConfig, rng: np.random.Generator, size: tuple[int, int]
+    image: np.ndarray,
+    body: Body | None,
+    config: TrainConfig,
+    rng: np.random.Generator,
+    size: tuple[int, int],
+    cutouts: occlude.Cutouts | None = None,
 ) -> tuple[np.ndarray, Body | None]:
     """Do as `augment`, and carry the picture's body parts, where they are known, through the same changes.
 
@@ -56,24 +68,27 @@ def augment_with_body(
         out = _augmix(out, rng)
     out = np.ascontiguousarray(out)
     if rng.random() < config.occlusion:
-        out, body = _occluded(out, body, random_occlusion(rng))
+        out, body = _occluded(out, body, random_occlusion(rng, config.pasted), cutouts)
     if rng.random() < config.random_erasing:
         erased = Occlusion("random_block", "noise", coverage=rng.uniform(0.02, 0.3), seed=_seed(rng))
         out, body = _occluded(out, body, erased)
     return to_model_input(out, height, width), body
 
 
-def _occluded(image: np.ndarray, body: Body | None, occlusion: Occlusion) -> tuple[np.ndarray, Body | None]:
-    out = occlude.apply(image, [occlusion])
+def _occluded(
+    image: np.ndarray, body: Body | None, occlusion: Occlusion, cutouts: occlude.Cutouts | None = None
+) -> tuple[np.ndarray, Body | None]:
+    out = occlude.apply(image, [occlusion], cutouts)
     if body is None:
         return out, None
-    # an object has no mask of its own: it hides what it changed
-    hidden = occlude.mask(occlusion, *image.shape[:2]) | (out != image).any(axis=2)
-    return out, body.kept(np.where(hidden, 0, body.labels).astype(np.uint8))
+    return out, body.kept(np.where(occlude.hidden_by(occlusion, image, out), 0, body.labels).astype(np.uint8))
 
 
-def random_occlusion(rng: np.random.Generator) -> Occlusion:
-    """Draw an occlusion: half of the time a random block, else a named region or a post."""
+def random_occlusion(rng: np.random.Generator, pasted: float = 0.0) -> Occlusion:
+    """Draw an occlusion: a cut-out with the chance `pasted`, else a random block, a named region or an object."""
+    if pasted and rng.random() < pasted:
+        kind = str(rng.choice(occlude.PASTED))
+        return Occlusion(kind, coverage=rng.uniform(0.25, 0.6), seed=_seed(rng))
     fill = str(rng.choice(["mean_grey", "mean_grey", "noise", "black", "blur"]))
     kind = rng.random()
     if kind < 0.4:

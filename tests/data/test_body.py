@@ -91,7 +91,9 @@ def _sides_swapped(labels: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("kind", ["lower_half", "object"])
 def test_a_hidden_part_is_no_longer_labelled(kind, monkeypatch):
     image, body = painted_body()
-    monkeypatch.setattr(transforms, "random_occlusion", lambda rng: transforms.Occlusion(kind, coverage=0.5, seed=3))
+    monkeypatch.setattr(
+        transforms, "random_occlusion", lambda rng, pasted: transforms.Occlusion(kind, coverage=0.5, seed=3)
+    )
     picture, moved = augment_with_body(
         image, body, dataclasses.replace(OFF, occlusion=1.0), np.random.default_rng(0), SIZE
     )

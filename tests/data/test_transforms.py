@@ -51,6 +51,20 @@ def test_a_random_crop_keeps_the_size():
     assert any(not np.array_equal(r, results[0]) for r in results)
 
 
+def test_cut_outs_are_put_in_front_when_asked_for():
+    rng = np.random.default_rng(0)
+    kinds = [random_occlusion(rng, 0.8).kind for _ in range(300)]
+    assert 190 < sum(kind in ("person", "object") for kind in kinds) < 280 and {"person", "object"} < set(kinds)
+    plain = [random_occlusion(np.random.default_rng(5)) for _ in range(2)]
+    assert plain[0] == random_occlusion(np.random.default_rng(5), 0.0) and plain[0].kind != "person"
+    white = {kind: [np.full((30, 12, 4), 255, np.uint8)] for kind in ("person", "pole", "suitcase", "car")}
+    config = dataclasses.replace(OFF, occlusion=1.0, pasted=1.0)
+    image = np.zeros((*SIZE, 3), np.uint8)
+    pictures = [augment(image, config, np.random.default_rng(seed), SIZE, white) for seed in range(5)]
+    pasted = to_model_input(np.full((*SIZE, 3), 255, np.uint8), *SIZE)
+    assert all((picture == pasted).all(0).any() for picture in pictures)
+
+
 def test_drawn_occlusions_are_valid_recipes():
     rng = np.random.default_rng(0)
     kinds = set()

@@ -196,7 +196,7 @@ def recipe_words(recipe: tuple[Occlusion, ...]) -> str:
 def _step(occlusion: Occlusion) -> str:
     names = {**{k: v.lower() for k, v in text.OCCLUDERS.items()}, **text.KIND_WORDS}
     name = names.get(occlusion.kind, occlusion.kind.replace("_", " "))
-    filled = occlusion.kind not in ("crop", "person", "object")
+    filled = occlusion.kind not in ("crop", *occlude.PASTED)
     return f"{name} ({text.FILLS.get(occlusion.fill, occlusion.fill)})" if filled else name
 
 
