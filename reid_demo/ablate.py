@@ -6,6 +6,7 @@ own and are taken up where they stopped; a run and a measurement that exist are 
 
 import dataclasses
 import json
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -170,23 +171,75 @@ def ablate(
         load_benchmark(condition.dataset, condition.root, condition.probes)
     for row in rows:
         for seed in seeds:
-            _check_budget(out / row.folder(seed), _budget(row, seed, dataset, max_steps, init))
+            _check_budget(
+                out / row.folder(seed), _budget(row, seed, dataset, max_steps, init.get(row.config.model.backbone))
+            )
     for row in rows:
         for seed in seeds:
-            folder = out / row.folder(seed)
             say(f"{row.name}, seed {seed}")
-            start, budget = init.get(row.config.model.backbone), _budget(row, seed, dataset, max_steps, init)
-            distils = any((row.config.distill_direct, row.config.distill_similarity, row.config.distill_presence))
-            own = roots[: row.num_roots]
-            _train(
-                folder, budget, row.config, seed, dataset, own, start, teacher if distils else None, max_steps, device
-            )
-            _measure(folder, conditions, device)
+            options = {"dataset": dataset, "max_steps": max_steps, "init": init.get(row.config.model.backbone)}
+            run_row(row, seed, out, roots=roots, conditions=conditions, teacher=teacher, device=device, **options)
             summary = summarise(rows, seeds, conditions, out)
             summary = {"dataset": dataset, "max_steps": max_steps, **summary}
             (out / "ablation.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
             (out / "ablation.md").write_text(markdown(summary, config), encoding="utf-8")
     return summary
+
+
+def run_row(
+    row: Row,
+    seed: int,
+    out: Path,
+    *,
+    dataset: str,
+    roots: Sequence[Path],
+    conditions: Sequence[Condition],
+    max_steps: int | None = None,
+    init: Path | None = None,
+    teacher: Path | None = None,
+    device: str | None = None,
+) -> dict[str, dict]:
+    """Train and measure one row with one seed in `out / row.folder(seed)`; what is there already is not made again.
+
+    Args:
+        row: what to train.
+        seed: replaces the recipe's.
+        out: holds the run's folder.
+        dataset: layout of the roots.
+        roots: folders to train on; the row may take fewer.
+        conditions: what to measure.
+        max_steps: optimiser steps; default: the recipe's epochs.
+        init: file of the backbone's ImageNet weights.
+        teacher: as `train`; a row whose recipe distils nothing does without.
+        device: as `train`.
+
+    Returns:
+        Condition name to the record of `evaluate`, for everything measured so far.
+
+    Raises:
+        ConfigError: the folder holds a run of another budget, or `torchrun` started this.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("Only the command train runs under torchrun; train there first, see docs/REPRODUCE.md.")
+    folder, budget = out / row.folder(seed), _budget(row, seed, dataset, max_steps, init)
+    _check_budget(folder, budget)
+    if not (folder / "result.json").is_file():
+        _write(folder / "budget.json", budget)
+        distils = any((row.config.distill_direct, row.config.distill_similarity, row.config.distill_presence))
+        result = train(
+            dataclasses.replace(row.config, seed=seed),
+            dataset=dataset,
+            root=roots[: row.num_roots],
+            out=folder,
+            init=init,
+            teacher=teacher if distils else None,
+            resume=(folder / STATE_FILE).is_file(),
+            max_steps=max_steps,
+            device=device,
+        )
+        _write(folder / "result.json", {key: value for key, value in result.items() if key != "loaded"})
+    _measure(folder, conditions, device)
+    return _read(folder / "measures.json")
 
 
 def summarise(rows: Sequence[Row], seeds: Sequence[int], conditions: Sequence[Condition], out: Path) -> dict:
@@ -241,10 +294,9 @@ def _cell(mean: Mapping | None, spread: Mapping | None, key: str) -> str:
     return f"{100 * mean[key]:.1f}" + (f" ± {100 * spread[key]:.1f}" if spread else "")
 
 
-def _budget(row: Row, seed: int, dataset: str, max_steps: int, init: Mapping[str, Path]) -> dict:
-    start = init.get(row.config.model.backbone)
+def _budget(row: Row, seed: int, dataset: str, max_steps: int | None, init: Path | None) -> dict:
     recipe = to_dict(dataclasses.replace(row.config, seed=seed))
-    start_name = Path(start).name if start else None
+    start_name = Path(init).name if init else None
     budget = {"recipe": recipe, "dataset": dataset, "max_steps": max_steps, "init": start_name}
     if row.num_roots:
         budget["roots"] = row.num_roots
@@ -253,37 +305,15 @@ def _budget(row: Row, seed: int, dataset: str, max_steps: int, init: Mapping[str
 
 def _check_budget(folder: Path, budget: dict) -> None:
     held = _read(folder / "budget.json")
-    if held and held != budget:
+    try:  # a run of an earlier release lacks options that are new
+        same = not held or {**held, "recipe": to_dict(from_dict(TrainConfig, held["recipe"]))} == {
+            **budget,
+            "recipe": to_dict(from_dict(TrainConfig, budget["recipe"])),
+        }
+    except ConfigError:
+        same = False
+    if not same:
         raise ConfigError(f"The run {folder} was made under another recipe, data set or budget; use another --out.")
-
-
-def _train(
-    folder: Path,
-    budget: dict,
-    config: TrainConfig,
-    seed: int,
-    dataset: str,
-    roots: Sequence[Path],
-    init: Path | None,
-    teacher: Path | None,
-    max_steps: int,
-    device: str | None,
-) -> None:
-    if (folder / "result.json").is_file():
-        return
-    _write(folder / "budget.json", budget)
-    result = train(
-        dataclasses.replace(config, seed=seed),
-        dataset=dataset,
-        root=roots,
-        out=folder,
-        init=init,
-        teacher=teacher,
-        resume=(folder / STATE_FILE).is_file(),
-        max_steps=max_steps,
-        device=device,
-    )
-    _write(folder / "result.json", {key: value for key, value in result.items() if key != "loaded"})
 
 
 def _measure(folder: Path, conditions: Sequence[Condition], device: str | None) -> None:

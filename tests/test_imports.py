@@ -17,7 +17,7 @@ ROWS = [
     {"engine", "probes", "space"},
     {"bench", "ablate", "attention_sheet", "bench_large", "report", "whatif", "case", "answers", "private"},
     {"ui"},
-    {"bench_page"},
+    {"bench_page", "reproduce"},
     {"commands"},
     {"__main__"},
 ]
