@@ -47,7 +47,9 @@ def load_weights(folder: str | Path) -> DPTI:
     folder = Path(folder)
     for name in (MODEL_FILE, CONFIG_FILE):
         if not (folder / name).is_file():
-            raise WeightsError(f"The weights folder {folder.name!r} has no {name}. Use `train`, or name another.")
+            inside = folder / "weights"  # where `train` puts them
+            hint = f"Name {inside}" if (inside / name).is_file() else "Use `train`, or name another"
+            raise WeightsError(f"The weights folder {folder.name!r} has no {name}. {hint}.")
     try:
         config = from_dict(ModelConfig, json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["model"])
         state = load_file(folder / MODEL_FILE)

@@ -1,6 +1,7 @@
 """What the commands share: their options, and the engine or the network that these name."""
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,9 @@ from pathlib import Path
 from reid_demo.errors import ConfigError
 
 
-def command(commands, name: str, run: Callable, text: str, *, engine: bool = False) -> argparse.ArgumentParser:
+def command(
+    commands, name: str, run: Callable, text: str, *, engine: bool = False, weights: bool = True
+) -> argparse.ArgumentParser:
     """Add a command that runs `run(options)`; give its parser.
 
     Args:
@@ -18,10 +21,12 @@ def command(commands, name: str, run: Callable, text: str, *, engine: bool = Fal
         run: gives the exit code, or None for 0.
         text: what the command does, from a small letter on and without a full stop.
         engine: whether it searches a gallery.
+        weights: whether it describes with weights.
     """
     sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     sub.set_defaults(run=run)
-    sub.add_argument("--weights", help="weights folder, name of shipped weights, or hf:// address")
+    if weights or engine:
+        sub.add_argument("--weights", help="weights folder, name of shipped weights, or hf:// address")
     sub.add_argument("--device", help="cpu, cuda or cuda:N; default: a GPU where there is one")
     if engine:
         sub.add_argument("--gallery", help="gallery folder, hf:// or milvus:// address; default: the shipped one")
@@ -31,6 +36,16 @@ def command(commands, name: str, run: Callable, text: str, *, engine: bool = Fal
 def json_flag(sub: argparse.ArgumentParser) -> None:
     """Add `--json`."""
     sub.add_argument("--json", action="store_true", help="print JSON instead of words")
+
+
+def set_flag(sub: argparse.ArgumentParser, text: str = "change the recipe, as loss.margin=0.5") -> None:
+    """Add `--set`; said twice, both count."""
+    sub.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=text)
+
+
+def command_line() -> str:
+    """Give the command as it was typed, fit to be typed again."""
+    return f"python -m reid_demo {shlex.join(sys.argv[1:])}"
 
 
 def scoring_flags(sub: argparse.ArgumentParser) -> None:

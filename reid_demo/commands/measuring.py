@@ -43,9 +43,7 @@ def add(commands) -> None:
     sub = common.command(commands, "bench", _bench, "measure speed beside a plain reference", engine=True)
     sub.add_argument("--train", action="store_true", help="measure a training step and the loader instead")
     sub.add_argument("--page", action="store_true", help="measure what visitors of the page wait for instead")
-    sub.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="with --train: change the paper's recipe"
-    )
+    common.set_flag(sub, "with --train: change the paper's recipe")
     text = "images of the made-up gallery that is searched; default 20000"
     sub.add_argument("--gallery-size", type=common.count, default=20_000, metavar="N", help=text)
     sub.add_argument("--large", type=common.count, metavar="N", help="measure a gallery of N mixed descriptors instead")
@@ -70,8 +68,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         reranked=options.rerank,
         cutouts=occlude.read_cutouts(shipped.DEFAULT_GALLERY / shipped.OCCLUDERS),
     )
-    shown = " ".join(a for a in sys.argv[1:])
-    record = {**record, "weights": name, "fingerprint": fingerprint, "command": f"python -m reid_demo {shown}"}
+    record = {**record, "weights": name, "fingerprint": fingerprint, "command": common.command_line()}
     print(json.dumps(record, indent=2))
     if options.json_file:
         Path(options.json_file).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

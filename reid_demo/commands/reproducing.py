@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import shlex
 import sys
 from pathlib import Path
 
@@ -21,7 +20,7 @@ def add(commands) -> None:
     sub.add_argument(
         "--out", required=True, metavar="DIR", help="gets the runs and tableN_ROW.json; go on: say it again"
     )
-    sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change the paper's recipe")
+    common.set_flag(sub, "change the paper's recipe")
     sub.add_argument("--seed", type=int, default=0, metavar="N")
     sub.add_argument("--max-steps", type=common.count, metavar="N", help="rehearse: so many optimiser steps a run")
     sub.add_argument("--device", help="cpu, cuda or cuda:N; default: a GPU where there is one")
@@ -44,7 +43,7 @@ def _reproduce(options: argparse.Namespace) -> None:
         device=options.device,
         say=lambda words: print(words, file=sys.stderr),
     )
-    record["command"] = f"python -m reid_demo {shlex.join(sys.argv[1:])}"
+    record["command"] = common.command_line()
     text = json.dumps(record, indent=2)
     (out / f"table{row.table}_{row.name}.json").write_text(text + "\n", encoding="utf-8")
     print(text if options.json else reproduce.markdown(record))

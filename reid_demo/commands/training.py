@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +12,13 @@ from reid_demo.commands import common
 
 def add(commands) -> None:
     """Add these commands to the parser."""
-    sub = common.command(commands, "train", _train, "train a variant on a data set, resumable")
+    sub = common.command(commands, "train", _train, "train a variant on a data set, resumable", weights=False)
     sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
     sub.add_argument("--root", required=True, nargs="+", metavar="DIR", help="one folder, or several")
     sub.add_argument("--out", required=True, metavar="DIR", help="gets the checkpoint, the log and weights/")
     sub.add_argument("--config", metavar="JSON", help="recipe; default: the paper's")
     sub.add_argument("--variant", help="G, G+P, G+T, G+D or G+D+W")
-    sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change the recipe, as loss.margin=0.5")
+    common.set_flag(sub)
     sub.add_argument("--init", metavar="PATH", help="ImageNet weights of the backbone, or a weights folder")
     sub.add_argument("--teacher", metavar="NPZ", help="a teacher's vectors, from the command teach")
     sub.add_argument("--occluders", metavar="DIR", help="cut-outs for the option pasted; default: the shipped ones")
@@ -32,6 +33,7 @@ def add(commands) -> None:
         "ablate",
         _ablate,
         "train and measure variants, backbones or recipes under equal budgets (Tables 4, 5)",
+        weights=False,
     )
     sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
     sub.add_argument("--root", required=True, nargs="+", metavar="DIR", help="train on these, measure on the first")
@@ -49,13 +51,17 @@ def add(commands) -> None:
     sub.add_argument("--probes", nargs="+", default=[], metavar="NAME", help="probe sets; default: the data set's own")
     sub.add_argument("--evaluate", nargs=2, action="append", metavar=("DATASET", "DIR"), help="measure here instead")
     sub.add_argument("--config", metavar="JSON", help="recipe that all runs share; default: the paper's")
-    sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change the recipe, as loss.margin=0.5")
+    common.set_flag(sub)
     sub.add_argument("--init", nargs="+", default=[], metavar="BACKBONE=PATH", help="ImageNet weights of backbones")
     sub.add_argument("--teacher", metavar="NPZ", help="a teacher's vectors, from the command teach")
     common.json_flag(sub)
 
     sub = common.command(
-        commands, "teach", _teach, "cache a teacher network's vectors of training images, for train --teacher"
+        commands,
+        "teach",
+        _teach,
+        "cache a teacher network's vectors of training images, for train --teacher",
+        weights=False,
     )
     sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
     sub.add_argument("--root", required=True, nargs="+", metavar="DIR")
@@ -67,27 +73,36 @@ def add(commands) -> None:
 def _train(options: argparse.Namespace) -> None:
     from reid_demo import shipped
     from reid_demo.config import read_train_config
-    from reid_demo.train import train
+    from reid_demo.train import STATE_FILE, WEIGHTS_FOLDER, train
 
     config = read_train_config(options.config, options.variant, options.set)
     occluders = options.occluders or (shipped.DEFAULT_GALLERY / shipped.OCCLUDERS if config.pasted else None)
-    result = train(
-        config,
-        dataset=options.dataset,
-        root=[Path(root) for root in options.root],
-        out=Path(options.out),
-        init=Path(options.init) if options.init else None,
-        teacher=Path(options.teacher) if options.teacher else None,
-        occluders=Path(occluders) if occluders else None,
-        resume=options.resume,
-        max_steps=options.max_steps,
-        time_limit_s=options.time_limit,
-        save_every=options.save_every,
-        device=options.device,
-        evaluate_on=(options.evaluate[0], Path(options.evaluate[1])) if options.evaluate else None,
-    )
+    out = Path(options.out)
+    try:
+        result = train(
+            config,
+            dataset=options.dataset,
+            root=[Path(root) for root in options.root],
+            out=out,
+            init=Path(options.init) if options.init else None,
+            teacher=Path(options.teacher) if options.teacher else None,
+            occluders=Path(occluders) if occluders else None,
+            resume=options.resume,
+            max_steps=options.max_steps,
+            time_limit_s=options.time_limit,
+            save_every=options.save_every,
+            device=options.device,
+            evaluate_on=(options.evaluate[0], Path(options.evaluate[1])) if options.evaluate else None,
+        )
+    except KeyboardInterrupt:
+        saved = (out / STATE_FILE).is_file()
+        hint = "The same command with --resume goes on from the last checkpoint." if saved else "No checkpoint yet."
+        print(f"\n{hint}", file=sys.stderr)
+        raise
     if "fingerprint" in result:  # of several processes, the one that writes
         print(json.dumps(result, indent=2))
+        weights = shlex.quote(str(out / WEIGHTS_FOLDER))
+        print(f"Measure: python -m reid_demo evaluate --dataset NAME --root DIR --weights {weights}", file=sys.stderr)
 
 
 def _ablate(options: argparse.Namespace) -> None:

@@ -21,7 +21,9 @@ class IdentitySampler:
             raise TrainingError("ids_per_batch and imgs_per_id must be at least 1.")
         self.groups = [np.flatnonzero(np.asarray(labels) == label) for label in sorted(set(labels))]
         if len(self.groups) < ids_per_batch:
-            raise TrainingError(f"{len(self.groups)} identities cannot fill batches of {ids_per_batch}; use fewer.")
+            raise TrainingError(
+                f"{len(self.groups)} identities cannot fill batches of {ids_per_batch}; set ids_per_batch lower."
+            )
         self.ids_per_batch, self.imgs_per_id, self.seed = ids_per_batch, imgs_per_id, seed
 
     def __len__(self) -> int:
