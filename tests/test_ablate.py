@@ -97,6 +97,11 @@ def test_nothing_is_made_twice(root, tmp_path, faked):
     more = [Condition("market1501", root), Condition("market1501", root, occlusion=Occlusion("upper_half"))]
     go(root, out, rows, more)
     assert faked == [("evaluate", "market1501", "upper_half")] * 2
+    path = out / "resnet18_G+D_seed0" / "budget.json"
+    held = json.loads(path.read_text())
+    del held["recipe"]["recolour"], held["recipe"]["model"]["bn_neck"]  # as an earlier release wrote it
+    path.write_text(json.dumps(held))
+    go(root, out, rows)
     for changes in ({"max_steps": 6}, {"dataset": "synthetic"}, {"init": {"resnet18": tmp_path / "r18.pt"}}):
         with pytest.raises(ConfigError, match="another recipe, data set or budget"):
             go(root, out, rows, **changes)

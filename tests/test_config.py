@@ -22,6 +22,8 @@ def test_the_default_recipe_is_the_papers():
     config = TrainConfig()
     assert (config.height, config.width, config.epochs, config.learning_rate) == (256, 128, 180, 3.5e-4)
     assert (config.warmup_start, config.warmup_epochs, config.decay_epochs) == (3.5e-5, 10, (40, 90, 150))
+    assert (config.optimizer, config.schedule, config.decay_factor) == ("adam", "step", 0.1)
+    assert config.augmix and min(config.flip, config.pad, config.random_erasing) > 0 and config.random_crop == 0
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from PIL import Image
 from reid_demo import gallery
 from reid_demo.__main__ import main
 from reid_demo.config import MEAN_GREY
+from reid_demo.data.datasets import load_benchmark
 from reid_demo.errors import DatasetError, OcclusionError
 from reid_demo.evaluate import DATASETS, evaluate
 from reid_demo.records import Descriptor, Occlusion, Scoring
@@ -211,6 +212,30 @@ def test_a_broken_image_and_a_query_without_answers_are_named(benchmarks):
     paint(same / "bounding_box_test/0001_c1s1_000002_00.jpg", RED)
     with pytest.raises(DatasetError, match=r"No query has a right answer.*same"):
         evaluate(ByColour(), "market1501", same)
+
+
+@pytest.mark.parametrize("dataset", ["synthetic", "occluded_reid", "partial_reid", "folder"])
+def test_a_broken_query_and_gallery_image_of_every_layout_is_named(benchmarks, dataset):
+    loaded = load_benchmark(dataset, benchmarks / dataset)
+    for record in (loaded.queries[1], loaded.gallery[-1]):
+        path = benchmarks / dataset / record.path
+        kept = path.read_bytes()
+        path.write_bytes(kept[: len(kept) // 2])
+        with pytest.raises(DatasetError) as found:
+            evaluate(ByColour(), dataset, benchmarks / dataset)
+        assert str(found.value).startswith(f"The image {path} cannot be used: ")
+        path.write_bytes(kept)
+
+
+@pytest.mark.parametrize("dataset", ["occluded_reid", "partial_reid", "folder"])
+def test_no_valid_query_names_the_data_set(benchmarks, dataset):
+    root = benchmarks / dataset
+    for folder in [*root.glob("whole_body_images/0*"), *root.glob("person*/b.png")]:
+        shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
+    stranger = {"occluded_reid": "whole_body_images/077/1.tif", "partial_reid": "whole_body_images/077_1.jpg"}
+    paint(root / stranger.get(dataset, "stranger/a.png"), RED)
+    with pytest.raises(DatasetError, match=f"No query of {root} has a right answer"):
+        evaluate(ByColour(), dataset, root)
 
 
 def test_the_command_writes_the_record(benchmarks, tiny_weights, tmp_path, capsys):

@@ -56,6 +56,16 @@ kept = {n: (p.detach(), p.grad) for n, p in names.items()}  # the last step's gr
 torch.save(kept, f"{out}-rank{result.get('fingerprint') is None:d}.pt")
 """
 
+RESUMER = """
+import sys
+from reid_demo import train
+from reid_demo.config import read_train_config
+
+root, out, recipe, steps, stop, resume = sys.argv[1:7]
+options = dict(dataset="market1501", root=root, max_steps=int(steps), device="cpu")
+train.train(read_train_config(recipe), out=out, stop_after=int(stop), resume=bool(int(resume)), **options)
+"""
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
@@ -68,16 +78,17 @@ def root(tmp_path_factory):
     return folder
 
 
-def two_processes(tmp_path, root, config):
-    (tmp_path / "worker.py").write_text(WORKER)
+def two_processes(tmp_path, root, config, worker=WORKER, out="out", more=()):
+    (tmp_path / "worker.py").write_text(worker)
     (tmp_path / "recipe.json").write_text(json.dumps(to_dict(config)))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command += [
         str(tmp_path / "worker.py"),
         str(root),
-        str(tmp_path / "out"),
+        str(tmp_path / out),
         str(tmp_path / "recipe.json"),
         str(STEPS),
+        *more,
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=500)
@@ -132,6 +143,21 @@ def test_two_processes_equal_the_reference(root, tmp_path):
     state = torch.load(tmp_path / "out" / "training.pt", weights_only=True)
     assert len(state["random_team"]) == 2 and not torch.equal(*state["random_team"])
     assert torch.equal(state["model"]["final_encoder.reduce.weight"], first["model.final_encoder.reduce.weight"][0])
+
+
+def test_two_processes_resume_as_if_never_stopped(root, tmp_path):
+    model = dataclasses.replace(CONFIG.model, ffn_dropout=0.1, attention_dropout=0.2)  # each has its own random state
+    config = dataclasses.replace(CONFIG, model=model, learning_rate=1e-3, accumulate=1)
+    for out, *more in (("whole", "9", "0"), ("halves", "1", "0"), ("halves", "9", "1")):  # stop after, resume
+        two_processes(tmp_path, root, config, RESUMER, out, more)
+    whole, halves = (torch.load(tmp_path / name / "training.pt", weights_only=True) for name in ("whole", "halves"))
+    for part in ("model", "objective"):
+        assert all(torch.equal(tensor, halves[part][name]) for name, tensor in whole[part].items())
+    assert all(torch.equal(a, b) for a, b in zip(whole["random_team"], halves["random_team"], strict=True))
+    logs = [(tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("whole", "halves")]
+    assert len(logs[0]) == len(logs[1]) == STEPS
+    for one, other in zip(*(map(json.loads, log) for log in logs), strict=True):
+        assert (one["total"], one["learning_rate"]) == (other["total"], other["learning_rate"])
 
 
 def test_one_process_needs_no_launcher(monkeypatch):

@@ -51,6 +51,7 @@ def test_train_one_epoch_stop_go_on_measure_and_draw(root, tmp_path, capsys, mon
     assert command(root, out, "--resume") == 0
     captured = capsys.readouterr()
     result = json.loads(captured.out)
+    assert "2/2" in captured.err and "loss=" in captured.err  # the progress bar
     assert result["steps"] == 2 and result["finished"]  # one epoch of four images a batch is the eight images
     assert [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()] == [1, 2]
 

@@ -189,3 +189,20 @@ def test_what_is_missing_is_said_before_training(data, tmp_path, capsys, monkeyp
     assert "Unknown option 'speed'" in run("--table", "1", "--set", "speed=1")
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert "torchrun" in run("--table", "1")
+
+
+def test_every_option_that_a_document_names_exists():
+    """The commands have words for places in them, so that only names of commands and options are compared."""
+    root = Path(__file__).parent.parent
+    known = next(a for a in _parser()._actions if a.choices).choices
+    found = 0
+    for path in (root / "README.md", *(root / "docs").glob("*.md")):
+        text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+        for line in re.findall(r"-m reid_demo ([^`\n]*)", text):
+            name = line.split()[0]
+            if name.startswith("-") or not name.replace("-", "").islower():
+                continue  # `--help`, `COMMAND`
+            options = {option for action in known[name]._actions for option in action.option_strings}
+            assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", line)) <= options | {"--help"}, (path.name, line)
+            found += 1
+    assert found > 40

@@ -108,3 +108,36 @@ def test_faults_name_what_was_expected(tmp_path):
         load_folder(tmp_path / "empty")
     with pytest.raises(DatasetError, match="market1501"):
         load_folder(tmp_path)  # holds query/
+
+
+LAYOUTS = {
+    ("market1501", None): ("query/0001_c1s1_1_0.jpg", "bounding_box_test/0001_c2s1_1_0.jpg"),
+    ("synthetic", None): ("query/0001_c1s1_1_0.jpg", "bounding_box_test/0001_c2s1_1_0.jpg"),
+    ("synthetic", "occluded"): ("query_occluded/0001_c1s1_1_0.jpg", "bounding_box_test/0001_c2s1_1_0.jpg"),
+    ("synthetic", "partial"): ("query_partial/0001_c1s1_1_0.jpg", "bounding_box_test/0001_c2s1_1_0.jpg"),
+    ("occluded_reid", None): ("occluded_body_images/001/001_01.tif", "whole_body_images/001/001_01.tif"),
+    ("partial_reid", None): ("partial_body_images/001_001.jpg", "whole_body_images/001_001.jpg"),
+    ("partial_reid", "occluded"): ("occluded_body_images/001_001.jpg", "whole_body_images/001_001.jpg"),
+    ("partial_ilids", None): ("Probe/1.jpg", "Gallery/1.jpg"),
+}
+
+
+@pytest.mark.parametrize(("dataset", "probes"), LAYOUTS)
+def test_each_missing_or_empty_split_is_named(dataset, probes, tmp_path):
+    names = LAYOUTS[dataset, probes]
+    touch(tmp_path, *names)
+    assert load_benchmark(dataset, tmp_path, probes).gallery
+    for name in names:
+        split = tmp_path / name.split("/")[0]
+        (tmp_path / name).unlink()
+        with pytest.raises(DatasetError) as empty:
+            load_benchmark(dataset, tmp_path, probes)
+        assert str(split) in str(empty.value) and "image" in str(empty.value)
+        split.rename(tmp_path / "away")
+        with pytest.raises(DatasetError) as missing:
+            load_benchmark(dataset, tmp_path, probes)
+        assert str(missing.value) == f"The folder {split} is missing; the data set's layout needs it."
+        (tmp_path / "away").rename(split)
+        touch(tmp_path, name)
+    with pytest.raises(DatasetError, match=f"{tmp_path}/absent does not exist"):
+        load_benchmark(dataset, tmp_path / "absent", probes)

@@ -53,6 +53,23 @@ def test_neighbouring_variants_differ():
         assert outputs[one].shape != outputs[other].shape or not torch.allclose(outputs[one], outputs[other])
 
 
+@pytest.mark.parametrize("name", VARIANTS)
+def test_only_grid_and_dynamic_templates_come_from_the_mid_map(name):
+    """G and G+T do not use it; the templates of G+P are the means of the mid encoder's output over 4 x 2 cells."""
+    torch.manual_seed(0)
+    model = build_model(variant(name, **SMALL)).eval()
+    images, asked = torch.randn(2, 3, 64, 32), []
+    if model.config.parts:
+        model.part_attention.register_forward_pre_hook(lambda module, given: asked.append(given[0]))
+    before = model(images).descriptor
+    mid, final = model.backbone(images)
+    model.backbone.forward = lambda images: (mid.flip(0, 2), final)  # another person's mid map, upside down
+    assert torch.allclose(model(images).descriptor, before) == (name in ("G", "G+T"))
+    if name == "G+P":
+        tokens = model.mid_encoder(mid).unflatten(1, mid.shape[2:])  # (B, 4, 2, D): a token a cell
+        torch.testing.assert_close(asked[0], tokens.flatten(1, 2))
+
+
 def test_wrong_input_is_a_clear_error():
     model = build_model(variant("G", **SMALL))
     with pytest.raises(ShapeError, match="multiples of 16"):
