@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from reid_demo import checkpoint, occlude
 from reid_demo.config import TrainConfig, from_dict, to_dict
-from reid_demo.data.datasets import PROBES, load_benchmark
+from reid_demo.data.datasets import load_benchmark
 from reid_demo.data.loaders import Batch, BatchLoader, TrainingSet
 from reid_demo.describe import Describer
 from reid_demo.distill import load_vectors
@@ -97,7 +97,7 @@ def train(
     """
     out = Path(out)
     _check(config, teacher, max_steps, time_limit_s, save_every)
-    if evaluate_on is not None and evaluate_on[0] in PROBES:
+    if evaluate_on is not None and evaluate_on[0] != "gallery":
         load_benchmark(evaluate_on[0], Path(evaluate_on[1]))  # fails before the work, not after it
     roots = [root] if isinstance(root, (str, Path)) else list(root)
     body_parts = bool(config.body_attention or config.body_presence)

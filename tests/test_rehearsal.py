@@ -77,6 +77,8 @@ def test_what_a_newcomer_gets_wrong_is_said(root, tmp_path, capsys):
     assert "4 identities cannot fill batches of 16; set ids_per_batch lower." in capsys.readouterr().err
     assert command(root, tmp_path / "run", "--resume") == 1
     assert "start without --resume" in capsys.readouterr().err
+    assert command(root, tmp_path / "run", "--evaluate", "synthetc", str(root)) == 1
+    assert "Unknown data set 'synthetc'" in capsys.readouterr().err and not (tmp_path / "run").exists()
     for name, more in (("train", []), ("ablate", ["--max-steps", "1"]), ("teach", ["--network", "n.xml"])):
         with pytest.raises(SystemExit):  # they would ignore it
             main([name, "--dataset", "synthetic", "--root", str(root), "--out", "y", *more, "--weights", "x"])

@@ -16,7 +16,7 @@ from reid_demo.data.body import TRUTH_FILE, Body, read_bodies
 from reid_demo.data.datasets import load_train
 from reid_demo.data.sampler import IdentitySampler
 from reid_demo.data.transforms import augment_with_body
-from reid_demo.errors import DatasetError, TrainingError
+from reid_demo.errors import DatasetError, ImageError, TrainingError
 from reid_demo.images import read_image
 from reid_demo.synthetic.truth import PARTS
 
@@ -158,7 +158,10 @@ class BatchLoader:
         for place, row in enumerate(rows, self.share.start):
             rng = np.random.default_rng((self.config.seed, number, place))
             known = self.data.bodies and self.data.bodies[row]
-            image = read_image(self.data.paths[row])
+            try:
+                image = read_image(self.data.paths[row])
+            except ImageError as error:
+                raise DatasetError(f"The image {self.data.paths[row]} cannot be used: {error}") from error
             picture, body = augment_with_body(image, known, self.config, rng, size, self.cutouts)
             pictures.append(picture)
             bodies.append(body and body.resized(height // 4, width // 4))

@@ -1,5 +1,7 @@
 """Labels, teacher vectors and batches by number."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -77,6 +79,17 @@ def test_batch_by_number_is_the_same_from_any_start_and_with_threads(roots):
 def test_no_root_is_refused():
     with pytest.raises(DatasetError):
         TrainingSet("market1501", [])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_broken_image_is_named(workers, roots, tmp_path):
+    shutil.copytree(roots[0], tmp_path / "root")
+    path = sorted((tmp_path / "root" / "bounding_box_train").glob("0003*"))[0]
+    path.write_bytes(path.read_bytes()[:300])
+    data = TrainingSet("market1501", [tmp_path / "root"])
+    stream = BatchLoader(data, config(num_workers=workers)).batches(0, lambda number: (32, 16))
+    with pytest.raises(DatasetError, match=f"The image {path} cannot be used"):
+        next(stream)
 
 
 def test_the_shares_of_the_processes_are_the_batch_of_one(roots):
