@@ -181,8 +181,8 @@ def _sides_together(share: np.ndarray, area: np.ndarray, names: Sequence[str]) -
 
 
 def words(name: str) -> str:
-    """Write a body part's name for people: `left_arm` is "left arm"."""
-    return name.replace("_", " ")
+    """Write a body part's name for people: `left_arm` is "left arm", `carried` "carried items"."""
+    return "carried items" if name == "carried" else name.replace("_", " ")
 
 
 def _presence_auc(

@@ -73,6 +73,11 @@ def test_two_sides_that_are_looked_at_alike_are_named_together(share, name):
     assert anatomy.name_of(np.array(share), np.array([0.2, 0.05, 0.05, 0.7]), names) == name
 
 
+def test_what_is_carried_is_named_in_words():
+    share, area = np.array([0.1, 0.6, 0.3]), np.array([0.2, 0.1, 0.7])
+    assert anatomy.name_of(share, area, ("torso", "carried", "background")) == "mostly carried items"
+
+
 def test_hiding_fills_the_part_and_its_rim_only():
     image = draw_person(1, 1)
     mask = np.zeros(image.shape[:2], bool)
