@@ -193,7 +193,7 @@ def signed_bars(
         left = zero if value >= 0 else zero - long
         sign = "plus" if value >= 0 else "minus"
         rows.append(
-            f'<tr{hook.format(i=i, lit=" lit" if i == lit else "")}><th scope="row">{_named(name, notes[i])}</th>'
+            f'<tr{hook.format(i=i, lit=" lit" if i == lit else "")}><th scope="row">{named(name, notes[i])}</th>'
             f'<td class="track">'
             f'<span class="axis" style="left:{zero:.1f}%">'
             f'</span><span class="bar {sign}" style="left:{left:.2f}%;width:{long:.2f}%"></span></td>'
@@ -206,7 +206,8 @@ def signed_bars(
     )
 
 
-def _named(name: str, note: str) -> str:
+def named(name: str, note: str) -> str:
+    """Give a name as HTML, and a note in smaller words under it, if there is one."""
     return html.escape(name) + (f'<span class="meaning">{html.escape(note)}</span>' if note else "")
 
 
@@ -233,7 +234,7 @@ def paired_bars(
     rows = []
     for name, note, a, b in zip(names, notes, first, second, strict=True):
         rows.append(
-            f'<tr><th scope="row">{_named(name, note)}</th><td class="track two">'
+            f'<tr><th scope="row">{named(name, note)}</th><td class="track two">'
             f'<span class="bar one" style="width:{a / most * 100:.2f}%"></span>'
             f'<span class="bar other" style="width:{b / most * 100:.2f}%"></span></td>'
             f'<td class="number">{a:.3f}</td><td class="number">{b:.3f}</td></tr>'

@@ -53,6 +53,14 @@ def test_what_changed_states_the_numbers_of_the_comparison(tiny_engine, hidden):
     assert len(groups) == len(found.moves)
 
 
+def test_what_changed_says_what_each_part_looks_at(tiny_engine, hidden, monkeypatch):
+    count = len(tiny_engine.part_names)
+    monkeypatch.setattr(tiny_engine, "part_meanings", tuple(f"mostly <{i}>" for i in range(count)))
+    shown = changed.changed(tiny_engine, hidden)
+    for i in range(count):
+        assert shown.count(f'<span class="meaning">mostly &lt;{i}&gt;</span>') == 2  # of the similarity, of presence
+
+
 @pytest.mark.parametrize(
     ("kinds", "words"),
     [

@@ -117,32 +117,37 @@ def _numbers(found: whatif.Comparison) -> str:
 
 def _terms(engine: Engine, found: whatif.Comparison) -> str:
     caption = text.CHANGED_TERMS.format(who=_who(found))
-    return _changes(caption, engine.term_names, found.terms, "{:+.4f}", LEAST_TERM)
+    notes = ("", *engine.part_meanings)
+    return _changes(caption, engine.term_names, notes, found.terms, "{:+.4f}", LEAST_TERM)
 
 
 def _presence(engine: Engine, found: whatif.Comparison) -> str:
     if not len(found.presence):
         return ""
-    shown = _changes(text.CHANGED_PRESENCE, engine.part_names, found.presence, "{:.3f}", LEAST_PRESENCE)
+    caption, names, notes = text.CHANGED_PRESENCE, engine.part_names, engine.part_meanings
+    shown = _changes(caption, names, notes, found.presence, "{:.3f}", LEAST_PRESENCE)
     return f'{shown}<p class="note">{html.escape(text.WHY_PRESENCE_NOTE)}</p>'
 
 
-def _changes(caption: str, names: Sequence[str], values: np.ndarray, form: str, least: float) -> str:
+def _changes(
+    caption: str, names: Sequence[str], notes: Sequence[str], values: np.ndarray, form: str, least: float
+) -> str:
     """Give a table of pairs with a signed bar for each difference.
 
     Args:
         caption: of the table.
         names: one a row.
+        notes: what each was measured to look at, or nothing.
         values: `(R, 2)`, before and after.
         form: of a value.
         least: difference that may fill a whole bar; smaller ones stay small.
     """
     most = max(float(np.abs(values[:, 1] - values[:, 0]).max()), least)
     body = "".join(
-        f'<tr><th scope="row">{html.escape(name)}</th><td class="number">{form.format(first)}</td>'
+        f'<tr><th scope="row">{render.named(name, note)}</th><td class="number">{form.format(first)}</td>'
         f'<td class="number">{form.format(last)}</td><td class="track">{_delta((last - first) / most)}</td>'
         f'<td class="number">{last - first:+.4f}</td></tr>'
-        for name, (first, last) in zip(names, values, strict=True)
+        for name, note, (first, last) in zip(names, notes, values, strict=True)
     )
     return _plain_table(caption, (*text.CHANGED_COLUMNS[:3], "", text.CHANGED_COLUMNS[3]), body, "bars")
 
