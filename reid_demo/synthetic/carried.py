@@ -11,8 +11,8 @@ from scipy.spatial import cKDTree
 
 from reid_demo.synthetic.body import PART, Body
 from reid_demo.synthetic.fabrics import CLOTH, PLAIN, Material
-from reid_demo.synthetic.garments import Outfit, Piece, attached, fitted, grown
 from reid_demo.synthetic.geometry import Mesh, grid, join, lathe, ribbon, rounded_box, tube
+from reid_demo.synthetic.pieces import Outfit, Piece, attached, fitted, grown
 
 BAG_WEIGHTS = {"none": 46, "backpack": 19, "cross-body": 10, "shoulder": 8, "handbag": 7, "shopping": 5, "wheeled": 4}
 HAT_WEIGHTS = {"none": 78, "cap": 8, "beanie": 6, "fedora": 2, "bucket": 3, "headscarf": 3}

@@ -9,7 +9,9 @@ import numpy as np
 
 from reid_demo.synthetic.body import PART, Body
 from reid_demo.synthetic.fabrics import CLOTH, Clip, Material, cloth
-from reid_demo.synthetic.geometry import averaging, grid, normals, tube
+from reid_demo.synthetic.geometry import grid, tube
+from reid_demo.synthetic.hanging import SEAM, sheath, tail
+from reid_demo.synthetic.pieces import Outfit, Piece, attached, fitted, grown
 
 Range = tuple[float, float]
 PLAIN_MIX = {"solid": 8, "buttons": 1.5, "stripes": 0.4, "check": 0.8}
@@ -31,8 +33,7 @@ class Top:
     neck_radius: float = 0.8
     neck_depth: Range = (0, 0.3)
     hem: Range = (-0.6, 0.1)  # dm from the hip
-    skirt: Range | None = None  # a coat's tail: its hem
-    flare: Range = (0, 0.1)
+    flare: Range = (0, 0.06)  # growth of the radius below the hip, dm per dm
     opening: Range | None = None  # half width of an open front
     hood: float = 0.0  # how often it has one
     collar: float = 0.0  # how often it has one
@@ -97,139 +98,9 @@ BOTTOMS = {
     "long skirt": Bottom((0, 1.5), hem=(-7.2, -6.0), flare=(0.08, 0.3), pleats=(0.04, 0.2), patterns=SKIRT_MIX),
     "dress": Bottom((0, 3), hem=(-4.2, -2.2), flare=(0.0, 0.3), pleats=(0, 0.14), dress=True, patterns=SKIRT_MIX),
 }
+WAIST = 1.15  # dm above the hip, where trousers end
 SHOES = ("shoes01", "shoes02", "shoes03", "shoes04", "shoes05", "shoes06")
 LONG_SKIRT = -5.0  # hems below this hide the shins
-
-
-@dataclass(eq=False)
-class Piece:
-    """A mesh on the resting body, with what posing and shading need to know of its `n` vertices."""
-
-    vertices: np.ndarray  # (n, 3) dm
-    triangles: np.ndarray  # (m, 3)
-    weights: np.ndarray  # (n, bones)
-    coords: np.ndarray  # (n, 3) dm
-    sleeve: np.ndarray  # (n,)
-    part: np.ndarray  # (n,)
-    material: Material
-    drapes: bool = False  # pushed out of the legs in each pose
-
-
-def grown(body: Body, shape: np.ndarray, quads: np.ndarray, ease: np.ndarray, smooth: int, material: Material) -> Piece:
-    """Make a piece from faces of the base mesh."""
-    vertices, triangles, used = body.grow(shape, quads, ease, smooth)
-    return Piece(
-        vertices, triangles, body.weights[used], body.coords[used], body.sleeve[used], body.part[used], material
-    )
-
-
-def fitted(
-    body: Body, shape: np.ndarray, name: str, material: Material, keep: np.ndarray | None = None, inflate: float = 0.0
-) -> Piece:
-    """Make a piece from the assets; `keep` is a mask of its vertices."""
-    asset = body.assets.cloth(name)
-    vertices, triangles = asset.fit(shape), asset.triangles
-    if inflate:
-        vertices = vertices + inflate * normals(vertices, triangles)
-    if keep is not None:
-        triangles = triangles[keep[triangles[:, 0]]]
-    used, local = np.unique(triangles, return_inverse=True)
-    weights = np.maximum(asset.spread(body.weights), 0)
-    weights /= np.maximum(weights.sum(1, keepdims=True), 1e-6)
-    coords = asset.spread(body.coords) + 0.8 * asset.offsets
-    return Piece(
-        vertices[used].astype(np.float32),
-        local.reshape(triangles.shape),
-        weights[used],
-        coords[used],
-        asset.spread(body.sleeve)[used],
-        body.part[asset.anchors[used, 0]],
-        material,
-    )
-
-
-def attached(
-    body: Body, mesh: tuple, bone: str, material: Material, part: str, coords: np.ndarray | None = None
-) -> Piece:
-    """Make a piece that moves with one bone."""
-    vertices, triangles = mesh
-    weights = np.zeros((len(vertices), len(body.bones)), np.float32)
-    weights[:, body.bone[bone]] = 1
-    return Piece(
-        np.asarray(vertices, np.float32),
-        triangles,
-        weights,
-        vertices if coords is None else coords,
-        np.zeros(len(vertices)),
-        np.full(len(vertices), PART[part]),
-        material,
-    )
-
-
-def sheath(
-    body: Body, shape: np.ndarray, top: float, hem: float, ease: float, flare: float, pleats: float, material: Material
-) -> Piece:
-    """Hang cloth round the hips: it follows the torso's hull down to the hips and falls freely below.
-
-    Args:
-        body: the base body.
-        shape: `(N, 3)` dm, the person's own.
-        top: height at which it starts, dm on this person.
-        hem: height at which it ends.
-        ease: dm above the hull.
-        flare: growth of the radius, dm per dm of fall.
-        pleats: depth of pleats at the hem, dm.
-        material: its cloth; an `open_top` leaves a gap in front.
-    """
-    columns, rows = 44, max(6, int((top - hem) / 0.35))
-    turn = np.linspace(0, 2 * np.pi, columns, endpoint=False)
-    outward = np.stack([np.sin(turn), np.cos(turn)], 1)  # x, z; the first column is the front
-    torso = shape[body.is_skin & (body.arm < 0.3) & (body.head < 0.1) & (body.leg_t < 0.35)]
-    hip = body.joint(shape, "upperleg01.L")[1]
-    heights = np.linspace(top, hem, rows)
-    centre_z = torso[np.abs(torso[:, 1] - hip) < 0.6][:, 2].mean()
-    flat = torso[:, [0, 2]] - [0, centre_z]
-    radius = np.empty((rows, columns))
-    for i, y in enumerate(heights):
-        near = np.abs(torso[:, 1] - max(y, hip - 0.7)) < 0.3
-        radius[i] = (flat[near] @ outward.T).max(0)
-        if y < hip - 0.7:
-            radius[i] = np.maximum(radius[i], radius[i - 1] if i else 0)
-    fall = np.maximum(hip + 0.4 - heights, 0)[:, None]
-    ripple = np.sin(turn * 11 + material.phase) + 0.6 * np.sin(turn * 7 + 2 * material.phase)
-    radius = radius + ease + flare * fall + pleats * ripple * fall / max(fall[-1, 0], 0.1)
-    vertices = np.stack(
-        [
-            radius * outward[:, 0],
-            np.repeat(heights[:, None], columns, 1) + 0.06 * np.sin(3 * turn + material.phase) * fall / 4,
-            radius * outward[:, 1] + centre_z,
-        ],
-        -1,
-    ).reshape(-1, 3)
-    weights = np.zeros((len(vertices), len(body.bones)), np.float32)
-    follow = np.clip((vertices[:, 1] - hip) / 1.6, 0, 0.8)
-    weights[:, body.bone["root"]], weights[:, body.bone["spine03"]] = 1 - follow, follow
-    left = vertices[:, 0] >= 0
-    part = np.where(vertices[:, 1] > hip - 0.6, PART["torso"], np.where(left, PART["left_leg"], PART["right_leg"]))
-    coords = vertices + [0, body.hip - hip, 0]
-    return Piece(
-        vertices.astype(np.float32),
-        grid(rows, columns, True),
-        weights,
-        coords,
-        np.zeros(len(vertices)),
-        part,
-        material,
-        drapes=True,
-    )
-
-
-@dataclass(eq=False)
-class Outfit:
-    """Pieces worn so far, the skin they hide, and the height that the trousers reach."""
-
-    pieces: list[Piece]
-    hides: np.ndarray  # (N,) bool
 
 
 def _between(rng: np.random.Generator, limits: Range) -> float:
@@ -240,7 +111,7 @@ def wear_bottom(body: Body, shape: np.ndarray, outfit: Outfit, name: str, fabric
     """Put on trousers, shorts, a skirt or the skirt of a dress."""
     spec, rng = BOTTOMS[name], np.random.default_rng(seed)
     v = body.assets.vertices
-    waist = body.hip + 1.15
+    waist = body.hip + WAIST
     lower = (body.arm < 0.3) & (v[:, 1] < waist)
     if spec.hem is not None:
         rise = body.joint(shape, "upperleg01.L")[1] - body.hip
@@ -294,14 +165,15 @@ def wear_top(
         outfit.hides[hidden[v[hidden, 1] > body.hip + 0.5]] = True
         return
     ease, sleeve = _between(rng, spec.ease), _between(rng, spec.sleeve)
-    hem = body.hip + (-0.3 if tucked else _between(rng, spec.hem))
+    hem = body.hip + _between(rng, spec.hem)
+    waist = body.hip + (WAIST if tucked else SEAM)  # where it goes under the trousers, or ceases to cling
     depth = _between(rng, spec.neck_depth) * (rng.random() < 0.4)
     neck = body.neck[1] + spec.neck + rng.uniform(-0.1, 0.1)
     radius = spec.neck_radius * rng.uniform(0.94, 1.1)
     opening = _between(rng, spec.opening) if spec.opening else -1.0
     arm_top, arm_length = body.joint(v, "upperarm01.L")[1], 4.5
     clip = Clip(
-        hem=hem,
+        hem=waist - 0.15,
         cuff=arm_top - sleeve * arm_length if sleeve > 0 else -99,
         neck=neck,
         neck_radius=radius,
@@ -312,27 +184,23 @@ def wear_top(
     fabric = replace(fabric, clip=clip)
     quads = body.tight_quads
     height = v[quads][..., 1]
-    keep = (height.max(1) > hem - 0.1) & (body.leg[quads].min(1) < 0.6)
+    keep = (height.max(1) > waist - 1.3) & (body.leg[quads].min(1) < 0.6)
     keep &= (body.arm[quads].mean(1) < 0.5) | (body.arm_t[quads].min(1) < sleeve + 0.05)
     keep &= (height.min(1) < neck + 0.6) | (body.arm[quads].mean(1) > 0.3)
-    low = 0.04 if tucked else 0.09
-    chest = low + ease * np.clip(0.55 + 0.45 * (5 - v[:, 1]) / 4, 0.2, 1)
+    ease_here = ease * (np.clip((v[:, 1] - waist) / 1.5, 0, 1) if tucked else 1)
+    chest = (0.03 if tucked else 0.09) + ease_here * np.clip(0.55 + 0.45 * (5 - v[:, 1]) / 4, 0.2, 1)
     along_arm = 0.05 + ease * 0.8 * np.clip(body.arm_t * 1.6, 0.3, 1)
     loose = (1 - body.sleeve) * chest + body.sleeve * along_arm
-    outfit.pieces.append(grown(body, shape, quads[keep], loose + 0.06 * over, spec.smooth, fabric))
+    own, inner = grown(body, shape, quads[keep], loose + 0.06 * over, spec.smooth, fabric), list(outfit.pieces)
+    outfit.pieces.append(own)
+    if not tucked:
+        outfit.pieces.append(tail(body, shape, own, inner, hem + rise, ease, _between(rng, spec.flare)))
     if opening < 0:
         bare = neck - 0.75 - depth
         outfit.hides |= (
-            (body.arm < 0.5) & (v[:, 1] > hem + 0.3) & (v[:, 1] < bare) & (body.head < 0.1) & (body.leg < 0.5)
+            (body.arm < 0.5) & (v[:, 1] > waist - 0.1) & (v[:, 1] < bare) & (body.head < 0.1) & (body.leg < 0.5)
         )
     outfit.hides |= (body.arm >= 0.5) & (body.arm_t < sleeve - 0.08) & (body.hand < 0.3) & (sleeve > 0)
-    if spec.skirt is not None:
-        tail = _between(rng, spec.skirt) + body.hip + rise
-        cut = sheath(
-            body, shape, body.hip + rise + 1.0, tail, ease + 0.1 + 0.06 * over, _between(rng, spec.flare), 0.02, fabric
-        )
-        cut.material = replace(fabric, clip=replace(clip, hem=-99, neck=99, cuff=-99))
-        outfit.pieces.append(cut)
     if rng.random() < spec.hood:
         outfit.pieces.append(_hood(body, shape, replace(fabric, pattern="solid", clip=Clip()), ease))
     elif rng.random() < spec.collar:
@@ -398,11 +266,6 @@ def wear_shoes(body: Body, shape: np.ndarray, outfit: Outfit, name: str, colours
     if is_sock.any():
         outfit.pieces.append(fitted(body, shape, name, Material(CLOTH, sock, folds=0.2), is_sock))
     outfit.hides |= (body.foot > 0.5) & (body.leg_t > 0.98)
-
-
-def draping(piece: Piece) -> np.ndarray:
-    """Give the smoothing matrix `(n, n)` of a draped piece."""
-    return averaging(piece.triangles, len(piece.vertices))
 
 
 def draw_top(rng: np.random.Generator, table: dict[str, Top], man: bool) -> str:

@@ -65,6 +65,13 @@ def averaging(faces: np.ndarray, count: int) -> csr_matrix:
     return (diags(1 / np.maximum(np.asarray(near.sum(1)).ravel(), 1)) @ near).tocsr().astype(np.float32)
 
 
+def hull_radius(points: np.ndarray, outward: np.ndarray) -> np.ndarray:
+    """Give how far the convex hull of `(n, 2)` points about the origin reaches along unit vectors `(k, 2)`: `(k,)`."""
+    reach = np.maximum((points @ outward.T).max(0), 0.05)  # of the hull's tangents
+    facing = outward @ outward.T
+    return np.where(facing > 0.1, reach / np.maximum(facing, 0.1), np.inf).min(1)
+
+
 def join(*meshes: Mesh) -> Mesh:
     """Put meshes into one."""
     starts = np.cumsum([0, *(len(v) for v, _ in meshes[:-1])])

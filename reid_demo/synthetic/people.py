@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from reid_demo.synthetic import carried, garments, poses
+from reid_demo.synthetic import carried, garments, hanging, poses
 from reid_demo.synthetic.body import ANCESTRIES, PART, Body, Build, skinning
 from reid_demo.synthetic.fabrics import (
     BAG_COLOURS,
@@ -22,7 +22,8 @@ from reid_demo.synthetic.fabrics import (
     colour,
     to_colour,
 )
-from reid_demo.synthetic.geometry import incidence, normals, quads_to_triangles, rounded_box
+from reid_demo.synthetic.geometry import averaging, incidence, normals, quads_to_triangles, rounded_box
+from reid_demo.synthetic.pieces import Outfit, Piece, fitted
 
 GROUP = 4  # identities that may dress alike have neighbouring numbers
 ALIKE = 0.4  # share of groups that dress alike
@@ -252,35 +253,37 @@ class Person:
         self.part = np.concatenate([piece.part for piece in pieces]).astype(np.uint8)
         self.surface = np.repeat(np.array(rows, np.uint8), np.diff(starts))
         self._sums = incidence(self.triangles, len(self.rest))
-        self._drapes = [
-            (int(start), int(start) + len(piece.vertices), garments.draping(piece))
-            for piece, start in zip(pieces, starts[:-1], strict=True)
-            if piece.drapes
-        ]
+        self._sheets = self._find_sheets(pieces, starts)
         self._heads = np.array([body.joint(shape, name) for name in body.bones])
         names = [*body.bones, "finger3-1.L", "finger3-1.R"]
         self.joints = poses.Joints({name: body.joint(shape, name) for name in names})
-        self._leg_radius = self._radii(shape)
         weight = max(0.0, look.build.weight - 0.5)
         self._width = 9 * weight + (3 if look.coat not in ("none", "open jacket") else 0)
         self._width += 4 if garments.BOTTOMS[look.bottom].hem is not None else 0
 
-    def _radii(self, shape: np.ndarray) -> np.ndarray:
-        """Measure the legs: radius in dm at 9 places from hip to ankle, cloth not counted."""
-        body, out = self.body, []
-        left = body.is_skin & (body.leg > 0.4) & (shape[:, 0] > 0)
-        line = [body.joint(shape, f"{bone}.L") for bone in ("upperleg01", "lowerleg01", "foot")]
-        for t in np.linspace(0, 1, 9):
-            near = left & (np.abs(body.leg_t - t) < 0.08)
-            centre = line[0] + (line[1] - line[0]) * 2 * t if t < 0.5 else line[1] + (line[2] - line[1]) * (2 * t - 1)
-            flat = shape[near][:, [0, 2]] - centre[[0, 2]]
-            out.append(np.percentile(np.linalg.norm(flat, axis=1), 70) if near.any() else 0.6)
-        return np.minimum(np.array(out), [0.9, 1.05, 1.0, 0.9, 0.75, 0.7, 0.65, 0.55, 0.5])
+    def _find_sheets(self, pieces: list[Piece], starts: np.ndarray) -> list[tuple]:
+        """List what hangs: start, end, smoothing matrix, first loose row, and the vertices that it must hold."""
+        cloth = [piece.material.kind == CLOTH for piece in pieces]
+        skin = [piece.material.kind == SKIN for piece in pieces]
+        trunk = np.isin(self.part, [PART["torso"], PART["left_leg"], PART["right_leg"]])
+        sheets = []
+        for number, piece in enumerate(pieces):
+            if not piece.rows:
+                continue
+            inner = [i for i in range(len(pieces)) if skin[i] or (cloth[i] and i < number - piece.own)]
+            within = np.zeros(len(self.rest), bool)
+            for i in inner:
+                within[starts[i] : starts[i + 1]] = True
+            within &= trunk & (self.rest[:, 1] < piece.vertices[:, 1].max())
+            within &= self.rest[:, 1] > piece.vertices[:, 1].min() - 2
+            mean = averaging(piece.triangles, len(piece.vertices))
+            sheets.append((int(starts[number]), int(starts[number + 1]), mean, 2 * piece.own, np.flatnonzero(within)))
+        return sheets
 
-    def _dress(self, shape: np.ndarray) -> list[garments.Piece]:
+    def _dress(self, shape: np.ndarray) -> list[Piece]:
         body, look = self.body, self.look
         rng = np.random.default_rng(look.fit)
-        outfit = garments.Outfit([], np.zeros(len(shape), bool))
+        outfit = Outfit([], np.zeros(len(shape), bool))
         garments.wear_bottom(body, shape, outfit, look.bottom, look.bottom_cloth, look.fit + 1)
         spec = garments.TOPS[look.top]
         dress = garments.BOTTOMS[look.bottom].dress
@@ -293,21 +296,22 @@ class Person:
         garments.wear_shoes(body, shape, outfit, look.shoes, look.shoe_colours, look.sock)
         if look.scarf:
             outfit.pieces.append(carried.scarf(body, shape, look.scarf_cloth, rng))
+        clothes = list(outfit.pieces)
         if look.bag in carried.WORN_BAGS:
             carried.WORN_BAGS[look.bag](body, shape, outfit, look.bag_cloth, np.random.default_rng(look.fit + 4))
-        outfit.pieces += self._head(shape, rng)
+        outfit.pieces += self._head(shape, rng, clothes)
         outfit.pieces.append(self._skin(shape, outfit.hides))
         outfit.pieces += self._held(np.random.default_rng(look.fit + 5))
         return outfit.pieces
 
-    def _skin(self, shape: np.ndarray, hides: np.ndarray) -> garments.Piece:
+    def _skin(self, shape: np.ndarray, hides: np.ndarray) -> Piece:
         body, look = self.body, self.look
         quads = body.skin_quads[~hides[body.skin_quads].all(1)]
         lips = to_colour(np.array(look.skin) * ((0.88, 0.62, 0.62) if look.woman else (0.85, 0.70, 0.68)))
         material = Material(SKIN, look.skin, look.hair_colour, lips, detail=look.beard, gloss=0.1)
         return _as_is(body, shape, quads, material)
 
-    def _head(self, shape: np.ndarray, rng: np.random.Generator) -> list[garments.Piece]:
+    def _head(self, shape: np.ndarray, rng: np.random.Generator, clothes: list[Piece]) -> list[Piece]:
         body, look = self.body, self.look
         v = body.assets.vertices
         pieces = [_as_is(body, shape, body.eye_quads, Material(EYE, (0.86, 0.84, 0.81)))]
@@ -319,8 +323,9 @@ class Person:
             ease = np.full(len(v), lift) if lift else 0.06 + 0.16 * np.clip((v[:, 1] - 7.2) / 0.9, 0, 1)
             pieces.append(carried.scalp(body, shape, ease, 7.05 if short else 7.15, 0.55, 1, strands))
             if asset:
-                hair = garments.fitted(body, shape, asset, strands)
+                hair = fitted(body, shape, asset, strands)
                 hair.part[:] = PART["head"]
+                hanging.lay_over(hair, clothes, body.joint(shape, "neck01")[1])
                 if look.hat != "none":
                     carried.cut_hair(hair, shape, body, carried.HATS[look.hat][1])
                 pieces.append(hair)
@@ -332,7 +337,7 @@ class Person:
             pieces.append(carried.glasses(body, shape, look.glasses == "dark"))
         return pieces
 
-    def _held(self, rng: np.random.Generator) -> list[garments.Piece]:
+    def _held(self, rng: np.random.Generator) -> list[Piece]:
         look, pieces = self.look, []
         frames = [("umbrella", carried.umbrella(rng), look.umbrella), ("phone", _phone(), carried.DARK)]
         if look.bag in carried.HELD_BAGS:
@@ -342,7 +347,7 @@ class Person:
             weights = np.zeros((count, len(self.body.bones) + len(VIRTUAL)), np.float32)
             weights[:, len(self.body.bones) + VIRTUAL.index(frame)] = 1
             part = np.full(count, PART["carried"])
-            pieces.append(garments.Piece(vertices, triangles, weights, vertices, np.zeros(count), part, material))
+            pieces.append(Piece(vertices, triangles, weights, vertices, np.zeros(count), part, material))
         return pieces
 
     def pose(self, rng: np.random.Generator, name: str | None = None, rain: bool = False) -> Posed:
@@ -375,7 +380,8 @@ class Person:
         self._place_held(frames, world, at, holding, name)
         moved = (self.skin @ frames.reshape(-1, 12).astype(np.float32)).reshape(-1, 3, 4)
         vertices = np.einsum("nij,nj->ni", moved[:, :, :3], self.rest) + moved[:, :, 3]
-        self._drape(vertices, at, world)
+        for start, end, mean, first, within in self._sheets:  # from the inside out
+            hanging.settle(vertices[start:end], vertices[within], mean, first)
         floor = vertices[self.part == PART["feet"], 1].min()
         root = at[body.bone["root"]]
         vertices -= np.float32([root[0], floor, root[2]])
@@ -406,41 +412,12 @@ class Person:
             frames[frame, :, :3] = poses.aim(np.array([0, 1.0, 0]), direction)
             frames[frame, :, 3] = knuckle + direction * 0.3
 
-    def _drape(self, vertices: np.ndarray, at: np.ndarray, world: np.ndarray) -> None:
-        """Push hanging cloth out of the legs, as a hull round both, and smooth the push."""
-        if not self._drapes:
-            return
-        bone, centres, radii = self.body.bone, [], []
-        for side in "LR":
-            line = np.array([at[bone[f"{name}.{side}"]] for name in ("upperleg01", "lowerleg01", "foot")])
-            places = np.linspace(0, 2, 41)
-            centres.append(np.stack([np.interp(places, [0, 1, 2], line[:, k]) for k in range(3)], 1))
-            radii.append(np.interp(places / 2, np.linspace(0, 1, 9), self._leg_radius) + 0.22)
-        centres, radii = np.concatenate(centres), np.concatenate(radii)
-        hips = (at[bone["upperleg01.L"]] + at[bone["upperleg01.R"]]) / 2
-        for start, end, mean in self._drapes:
-            cloth_now = vertices[start:end]
-            middle = np.array([hips[0], hips[2]])
-            flat = cloth_now[:, [0, 2]] - middle
-            out = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
-            slack = radii[None] ** 2 - (cloth_now[:, 1:2] - centres[None, :, 1]) ** 2
-            reach = (centres[:, [0, 2]] - middle) @ out.T  # (c, n)
-            need = np.where(slack > 0, reach.T + np.sqrt(np.maximum(slack, 0)), -99).max(1)
-            push = np.maximum(need - (flat * out).sum(1), 0)
-            for _ in range(3):
-                push = np.maximum(mean @ push, push)
-            soft = push
-            for _ in range(2):
-                soft = mean @ soft
-            push = np.maximum(soft, push * 0.98)
-            cloth_now[:, [0, 2]] += (out * push[:, None]).astype(np.float32)
 
-
-def _as_is(body: Body, shape: np.ndarray, quads: np.ndarray, material: Material) -> garments.Piece:
+def _as_is(body: Body, shape: np.ndarray, quads: np.ndarray, material: Material) -> Piece:
     """Take faces of the base mesh without growing them."""
     used, local = np.unique(quads, return_inverse=True)
     triangles = quads_to_triangles(local.reshape(quads.shape))
-    return garments.Piece(
+    return Piece(
         shape[used],
         triangles,
         body.weights[used],

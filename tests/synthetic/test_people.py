@@ -63,7 +63,7 @@ def test_skirts_keep_the_legs_inside(body):
         found += 1
         for phase in range(3):
             posed = person.pose(np.random.default_rng(phase), "walk")
-            (start, end, _), *_ = person._drapes
+            (start, end, *_), *_ = person._sheets
             hem = posed.vertices[start:end, 1].min()
             skin = np.isin(person.surface, [i for i, m in enumerate(person.materials) if m.kind == 1])
             legs = posed.vertices[skin & np.isin(person.part, [PART["left_leg"], PART["right_leg"]])]

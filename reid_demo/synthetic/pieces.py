@@ -1,0 +1,83 @@
+"""A piece of clothing as a mesh on the resting body, and the ways to make one. Knows no fashion."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from reid_demo.synthetic.body import PART, Body
+from reid_demo.synthetic.fabrics import Material
+from reid_demo.synthetic.geometry import normals
+
+
+@dataclass(eq=False)
+class Piece:
+    """A mesh on the resting body, with what posing and shading need to know of its `n` vertices."""
+
+    vertices: np.ndarray  # (n, 3) dm
+    triangles: np.ndarray  # (m, 3)
+    weights: np.ndarray  # (n, bones)
+    coords: np.ndarray  # (n, 3) dm
+    sleeve: np.ndarray  # (n,)
+    part: np.ndarray  # (n,)
+    material: Material
+    rows: int = 0  # of a sheet that hangs, `rows` rings of equal size from the top; 0: it does not hang
+    own: int = 0  # of a sheet: 1 where it is the lower part of the piece before it
+
+
+def grown(body: Body, shape: np.ndarray, quads: np.ndarray, ease: np.ndarray, smooth: int, material: Material) -> Piece:
+    """Make a piece from faces of the base mesh."""
+    vertices, triangles, used = body.grow(shape, quads, ease, smooth)
+    return Piece(
+        vertices, triangles, body.weights[used], body.coords[used], body.sleeve[used], body.part[used], material
+    )
+
+
+def fitted(
+    body: Body, shape: np.ndarray, name: str, material: Material, keep: np.ndarray | None = None, inflate: float = 0.0
+) -> Piece:
+    """Make a piece from the assets; `keep` is a mask of its vertices."""
+    asset = body.assets.cloth(name)
+    vertices, triangles = asset.fit(shape), asset.triangles
+    if inflate:
+        vertices = vertices + inflate * normals(vertices, triangles)
+    if keep is not None:
+        triangles = triangles[keep[triangles[:, 0]]]
+    used, local = np.unique(triangles, return_inverse=True)
+    weights = np.maximum(asset.spread(body.weights), 0)
+    weights /= np.maximum(weights.sum(1, keepdims=True), 1e-6)
+    coords = asset.spread(body.coords) + 0.8 * asset.offsets
+    return Piece(
+        vertices[used].astype(np.float32),
+        local.reshape(triangles.shape),
+        weights[used],
+        coords[used],
+        asset.spread(body.sleeve)[used],
+        body.part[asset.anchors[used, 0]],
+        material,
+    )
+
+
+def attached(
+    body: Body, mesh: tuple, bone: str, material: Material, part: str, coords: np.ndarray | None = None
+) -> Piece:
+    """Make a piece that moves with one bone."""
+    vertices, triangles = mesh
+    weights = np.zeros((len(vertices), len(body.bones)), np.float32)
+    weights[:, body.bone[bone]] = 1
+    return Piece(
+        np.asarray(vertices, np.float32),
+        triangles,
+        weights,
+        vertices if coords is None else coords,
+        np.zeros(len(vertices)),
+        np.full(len(vertices), PART[part]),
+        material,
+    )
+
+
+@dataclass(eq=False)
+class Outfit:
+    """Pieces worn so far and the skin they hide."""
+
+    pieces: list[Piece]
+    hides: np.ndarray  # (N,) bool
