@@ -183,8 +183,7 @@ def _crop(image: np.ndarray, occlusion: Occlusion) -> np.ndarray:
 def _paste_object(image: np.ndarray, occlusion: Occlusion, cutouts: Cutouts | None) -> np.ndarray:
     """Put a car, a suitcase or a pole in front, or without cut-outs a drawn post.
 
-    `coverage` is the width of a pole as a fraction of the picture's, and the height of what stands on the ground; the
-    seed chooses the thing and its place.
+    `coverage` is the share of the picture that the thing's box hides; the seed chooses the thing and its place.
     """
     things = [(kind, cutout) for kind in THINGS for cutout in (cutouts or {}).get(kind, ())]
     if not things:
@@ -192,15 +191,17 @@ def _paste_object(image: np.ndarray, occlusion: Occlusion, cutouts: Cutouts | No
     rng = np.random.default_rng(occlusion.seed)
     kind, cutout = things[int(rng.integers(len(things)))]
     height, width = image.shape[:2]
-    if kind == "pole":
-        wide = max(2, round(occlusion.coverage * width))
-        tall = max(round(1.1 * height), round(wide * cutout.shape[0] / cutout.shape[1]))
-        top = -round(rng.uniform(0, 0.1) * height)
+    if kind == "pole":  # from top to bottom
+        wide, tall = max(2, round(occlusion.coverage * width)), height
+        tall = max(tall, round(wide * cutout.shape[0] / cutout.shape[1]))
     else:
-        tall = max(2, round(occlusion.coverage * height))
-        wide = max(2, round(tall * cutout.shape[1] / cutout.shape[0]))
-        top = round(rng.uniform(1, 1.06) * height) - tall
-    left = round(rng.uniform(0.2, 0.8) * width - wide / 2)
+        aspect = cutout.shape[1] / cutout.shape[0]
+        tall = height * np.sqrt(occlusion.coverage * width / height / aspect)
+        if tall * aspect > width:  # the frame cuts it
+            tall = occlusion.coverage * height
+        wide, tall = max(2, round(tall * aspect)), max(2, round(tall))
+    top = 0 if kind == "pole" else height - tall
+    left = round(rng.uniform(min(0, width - wide), max(0, width - wide)))
     return _paste(image, cv2.resize(cutout, (wide, tall), interpolation=cv2.INTER_AREA), top, left)
 
 

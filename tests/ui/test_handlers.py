@@ -106,7 +106,7 @@ def test_a_random_block_has_the_size_and_seed_asked_for(tiny_engine, opened):
     assert (done.recipe[0].coverage, done.recipe[0].seed) == (0.6, 7)
     same = probes.hide(tiny_engine, opened, Settings(), "random_block", "black", None, 60, 7)
     assert np.array_equal(done.current, same.current)
-    assert probes.hide(tiny_engine, opened, Settings(), "object", "black", None, 60, 7).recipe[0].coverage == 0.25
+    assert probes.hide(tiny_engine, opened, Settings(), "object", "black", None, 60, 7).recipe[0].coverage == 0.4
 
 
 def test_a_recipe_replays_on_another_probe(tiny_engine, opened):

@@ -21,6 +21,8 @@ from reid_demo.ui.handlers.session import (
     with_recipe,
 )
 
+OBJECT_SHARE = 0.4  # of the picture, that a thing in front hides
+
 
 def open_example(engine: Engine, session: Session, settings: Settings, index: int) -> Session:
     """Start over with a shipped probe."""
@@ -74,13 +76,14 @@ def hide(
         kind: of `occlude.KINDS`.
         fill: of `occlude.FILLS`, for this and the strokes.
         canvas: as `search_canvas`.
-        coverage: of a random block, percent of the area; None: a quarter.
+        coverage: of a random block, percent of the area; None: a quarter. An object has more.
         seed: of what is random; None: another one at each click.
     """
     session, strokes = _take_canvas(engine, session, settings, canvas, fill)
     need_probe(session)
     number = session.seed + 1 if seed is None else int(seed)
-    share = coverage / 100 if coverage is not None and kind == "random_block" else 0.25
+    share = OBJECT_SHARE if kind == "object" else 0.25
+    share = coverage / 100 if coverage is not None and kind == "random_block" else share
     recipe = (*session.recipe, *strokes, Occlusion(kind, fill, coverage=share, seed=number))
     return replace(with_recipe(engine, session, settings, recipe), seed=session.seed + 1)
 
