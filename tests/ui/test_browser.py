@@ -34,6 +34,8 @@ def test_hide_search_and_see_why(page, paint):
     expect(page.locator("#why article img")).to_have_count(16)
     total = page.locator("#why .bars tfoot .number").inner_text()
     assert total in page.locator("#why-heading").inner_text()
+    expect(page.locator("#earned")).to_contain_text("What earned #3")
+    expect(page.locator("#earned")).not_to_contain_text(text.EARNED_WAIT)  # its coming moves what is below
     page.locator("#why tr.part-3").hover()
     for over in page.locator("#why .over-3").all():
         expect(over).to_have_css("opacity", "1")
