@@ -48,7 +48,7 @@ def test_decide_save_and_open_the_case(page, tmp_path):
     page.locator("#verify-rejected").click()
     expect(page.locator("#verify-count")).to_contain_text("1 confirmed, 1 rejected")
     expect(page.locator("#strip .thumbnail-item").first).to_contain_text("confirmed")
-    ranked = page.locator("#strip").inner_text()
+    ranked = page.locator("#strip .thumbnail-item").all_inner_texts()
     page.locator("#case-make").click()
     expect(page.locator("#case-files .download")).to_have_count(3)
     with page.expect_download() as waiting:
@@ -61,7 +61,7 @@ def test_decide_save_and_open_the_case(page, tmp_path):
     page.get_by_test_id(f"{text.CASE_LOAD}-upload-button").set_input_files(tmp_path / "case.json")
     expect(page.locator("#probe-line")).to_contain_text("person 2")
     expect(page.locator("#verify-count")).to_contain_text("1 confirmed, 1 rejected")
-    assert page.locator("#strip").inner_text() == ranked
+    assert page.locator("#strip .thumbnail-item").all_inner_texts() == ranked
 
 
 def test_a_link_opens_the_same_view_and_a_recipe_replays(page, browser):
