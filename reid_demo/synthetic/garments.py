@@ -230,7 +230,9 @@ def _hood(body: Body, shape: np.ndarray, fabric: Material, ease: float) -> Piece
         1,
     )
     vertices, triangles = tube(points, 0.2 + 0.26 * np.clip(sag, 0.1, 1), 9)
-    return attached(body, (vertices, triangles), "spine01", fabric, "torso", vertices * 0 + [0, 9, -2])
+    return replace(
+        attached(body, (vertices, triangles), "spine01", fabric, "torso", vertices * 0 + [0, 9, -2]), trim=True
+    )
 
 
 def _collar(body: Body, shape: np.ndarray, fabric: Material, ease: float, wide: bool) -> Piece:
@@ -239,7 +241,7 @@ def _collar(body: Body, shape: np.ndarray, fabric: Material, ease: float, wide: 
     gap = 0.75 if wide else 0.35
     turn = np.linspace(gap, 2 * np.pi - gap, 18)
     rows = []
-    for lift, spread in ((-0.35, 0.06), (0.22, -0.02), (0.05, 0.16)):
+    for lift, spread in ((-0.8, 0.1), (-0.35, 0.06), (0.22, -0.02), (0.05, 0.16)):  # from within the shirt upwards
         rows.append(
             np.stack(
                 [
@@ -251,7 +253,8 @@ def _collar(body: Body, shape: np.ndarray, fabric: Material, ease: float, wide: 
             )
         )
     vertices = np.concatenate(rows).astype(np.float32)
-    return attached(body, (vertices, grid(3, 18, False)), "neck02", fabric, "torso", vertices * 0 + [0, 9, -2])
+    mesh = vertices, grid(4, 18, False)
+    return replace(attached(body, mesh, "neck02", fabric, "torso", vertices * 0 + [0, 9, -2]), trim=True)
 
 
 def wear_shoes(body: Body, shape: np.ndarray, outfit: Outfit, name: str, colours: tuple, sock: tuple) -> None:

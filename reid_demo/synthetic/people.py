@@ -296,7 +296,7 @@ class Person:
         garments.wear_shoes(body, shape, outfit, look.shoes, look.shoe_colours, look.sock)
         if look.scarf:
             outfit.pieces.append(carried.scarf(body, shape, look.scarf_cloth, rng))
-        clothes = list(outfit.pieces)
+        clothes = [piece for piece in outfit.pieces if not piece.trim]
         if look.bag in carried.WORN_BAGS:
             carried.WORN_BAGS[look.bag](body, shape, outfit, look.bag_cloth, np.random.default_rng(look.fit + 4))
         outfit.pieces += self._head(shape, rng, clothes)

@@ -22,6 +22,7 @@ class Piece:
     material: Material
     rows: int = 0  # of a sheet that hangs, `rows` rings of equal size from the top; 0: it does not hang
     own: int = 0  # of a sheet: 1 where it is the lower part of the piece before it
+    trim: bool = False  # a hood or a collar: stands off the body, so that hair does not lie on it
 
 
 def grown(body: Body, shape: np.ndarray, quads: np.ndarray, ease: np.ndarray, smooth: int, material: Material) -> Piece:

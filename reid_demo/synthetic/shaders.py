@@ -69,8 +69,10 @@ void main() {
   gone = sleeve ? p.y < e.y : (p.y < e.x || p.y > mat_b[m].a);
   float low = f.x - .28 * clamp(p.z, -.5, 1.2) - .3, v_low = low - f.z;
   if (f.x < 50. && arm < .9) {
-    gone = gone || (length(vec2(p.x, p.z - .1)) < f.y && p.y > low) || (p.y > f.x + .42 && arm < .3);
-    gone = gone || (f.z > 0. && p.z > .2 && p.y > v_low && abs(p.x) < f.y * min(1., (p.y - v_low) / (f.z + .3)));
+    bool v_neck = f.z > 0. && p.z > .2;
+    float wide = v_neck ? f.y * clamp((p.y - v_low) / (f.z + .55), 0., 1.) : f.y;
+    gone = gone || (length(vec2(p.x, v_neck ? 0. : p.z - .1)) < wide && p.y > (v_neck ? v_low : low));
+    gone = gone || (p.y > f.x + .42 && arm < .3);
   }
   float half_gap = mix(e.w, e.z, clamp((p.y + 1.) / 5., 0., 1.)) + .05 * sin(p.y * 1.7 + mat_d[m].x);
   gone = gone || (e.z >= 0. && p.z > 0. && !sleeve && abs(p.x) < half_gap);
