@@ -21,7 +21,7 @@ ROWS = [
     {"commands"},
     {"__main__"},
 ]
-PAGE = {"ui.view", "ui.wiring", "ui.theme", "ui.api"} | {
+PAGE = {"ui.view", "ui.wiring", "ui.theme", "ui.api", "ui.cache"} | {
     f"ui.panels.{path.stem}" for path in (PACKAGE / "ui" / "panels").glob("*.py")
 }
 ONLY_IN = {

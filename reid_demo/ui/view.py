@@ -8,7 +8,7 @@ import gradio as gr
 from reid_demo.engine import Engine
 from reid_demo.errors import ReidError
 from reid_demo.private import PrivateGalleries
-from reid_demo.ui import api, text, text_own
+from reid_demo.ui import api, cache, text, text_own
 from reid_demo.ui.handlers import link, own, ranking
 from reid_demo.ui.handlers import probe as probes
 from reid_demo.ui.handlers.session import Session, default_settings
@@ -23,6 +23,7 @@ CLEAN_EVERY_S, KEEP_FILES_S = 600, 3600
 
 def build_ui(engine: Engine) -> gr.Blocks:
     """Build the page over an engine; nothing is started."""
+    cache.write_pictures_whole()
     with gr.Blocks(title=text.TITLE, delete_cache=(CLEAN_EVERY_S, KEEP_FILES_S), analytics_enabled=False) as demo:
         galleries = PrivateGalleries(engine)
         session = gr.State(Session(), time_to_live=KEEP_FILES_S, delete_callback=lambda now: galleries.drop(now.own))
