@@ -11,9 +11,9 @@ from PIL import Image
 def write_pictures_whole() -> None:
     """Let Gradio give a picture to the browser only when all of it is written, and write it once.
 
-    Gradio names a picture after its content and writes it in place each time it is shown. Two visitors of one example, or
-    one who comes back to it, then rewrite a file while a browser reads it: the browser gets half a picture, and a canvas
-    that got half of its picture no longer answers.
+    Gradio names a picture after its content and writes it in place each time it is shown. Two visitors of one example,
+    or one who comes back to it, then rewrite a file while a browser reads it: the browser gets half a picture, and a
+    canvas that got half of its picture no longer answers.
     """
     processing_utils.save_pil_to_cache = save_whole
 
