@@ -325,6 +325,7 @@ def _measure(folder: Path, conditions: Sequence[Condition], device: str | None) 
     model = checkpoint.load_weights(folder / WEIGHTS_FOLDER)
     describer = Describer(model, checkpoint.choose_device(device))
     own, part_aware = Scoring(adaptive=model.config.adaptive_weighting), Scoring(part_aware=True)
+    memory: dict = {}
     for condition in missing:
         measures[condition.name] = evaluate(
             describer,
@@ -333,6 +334,7 @@ def _measure(folder: Path, conditions: Sequence[Condition], device: str | None) 
             scoring=part_aware if condition.part_aware else own,
             occlusion=condition.occlusion,
             probes=condition.probes,
+            memory=memory,
         )
         _write(path, measures)
 

@@ -30,6 +30,7 @@ def evaluate(
     probes: str | None = None,
     reranked: bool = False,
     cutouts: occlude.Cutouts | None = None,
+    memory: dict | None = None,
 ) -> dict:
     """Measure a network on a data set.
 
@@ -43,6 +44,7 @@ def evaluate(
         probes: which probe set of the data set; default: the one that its protocol means.
         cutouts: what an occlusion by a person or an object puts in front.
         reranked: rank by k-reciprocal re-ranking of all queries and gallery images together.
+        memory: keeps descriptions from one measurement by this describer to the next; give it an empty one first.
 
     Returns:
         `dataset, protocol, num_query, num_gallery, rank1, rank3, rank5, rank10, mAP, mINP`; fractions. `num_query`
@@ -69,11 +71,17 @@ def evaluate(
     if not np.isin(pids[0], pids[1]).any():
         raise DatasetError(f"No query of {root} has a right answer in its gallery; check the ids in the file names.")
 
-    pictures = _pictures(q_root, queries)
-    if occlusion is not None:
-        pictures = (occlude.apply(picture, [occlusion], cutouts) for picture in pictures)
-    q_parts, q_presence = _describe(describer, pictures)
-    g_parts, g_presence = _describe(describer, _pictures(root, images))
+    memory = {} if memory is None else memory
+    described = []
+    for place, records, hidden in ((q_root, queries, occlusion), (root, images, None)):
+        key = place, tuple(record.path for record in records), hidden
+        if key not in memory:
+            pictures = _pictures(place, records)
+            if hidden is not None:
+                pictures = (occlude.apply(picture, [hidden], cutouts) for picture in pictures)
+            memory[key] = _describe(describer, pictures)
+        described += memory[key]
+    q_parts, q_presence, g_parts, g_presence = described
     if reranked:
         parts, presence = np.concatenate([q_parts, g_parts]), np.concatenate([q_presence, g_presence])
         similarity = _reranked(parts, presence, len(queries), scoring)

@@ -249,3 +249,20 @@ def test_the_command_writes_the_record(benchmarks, tiny_weights, tmp_path, capsy
     assert json.loads(capsys.readouterr().out) == record
     assert main(["evaluate", "--dataset", "folder", "--root", str(tmp_path / "gone"), "--weights", str(tiny_weights)])
     assert "gone does not exist" in capsys.readouterr().err
+
+
+def test_what_was_described_is_remembered_and_measures_the_same(market, tiny_describer, monkeypatch):
+    asked = [(Scoring(), None), (Scoring(part_aware=True), None), (Scoring(), Occlusion("lower_half"))]
+    alone = [evaluate(tiny_describer, "market1501", market, scoring=s, occlusion=o) for s, o in asked]
+    counts, real = [], type(tiny_describer).describe_stream
+
+    def count(self, images):
+        images = list(images)
+        counts.append(len(images))
+        return real(self, images)
+
+    monkeypatch.setattr(type(tiny_describer), "describe_stream", count)
+    memory: dict = {}
+    again = [evaluate(tiny_describer, "market1501", market, scoring=s, occlusion=o, memory=memory) for s, o in asked]
+    assert again == alone
+    assert counts == [3, 4, 3]  # queries, gallery, hidden queries
