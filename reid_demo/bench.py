@@ -3,6 +3,7 @@
 import itertools
 import os
 import platform
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,8 +19,10 @@ from reid_demo import matching
 from reid_demo.checkpoint import choose_device
 from reid_demo.config import TrainConfig, variant_name
 from reid_demo.data.loaders import Batch, BatchLoader, TrainingSet
+from reid_demo.describe import Describer, bulk_precision
 from reid_demo.engine import Engine
-from reid_demo.images import to_model_input
+from reid_demo.images import read_image, to_model_input
+from reid_demo.indexing import index_folder
 from reid_demo.losses import Objective
 from reid_demo.model import build_model
 from reid_demo.model.backbones import build_backbone
@@ -28,6 +31,7 @@ from reid_demo.records import Occlusion
 from reid_demo.train import build_optimizer, train_step
 
 CLASSES = 751  # people of Market-1501's training split
+FOLDER = 96  # files of the folder's row
 LOADED = 8  # batches read for the loader's row
 
 
@@ -63,6 +67,8 @@ def bench(engine: Engine, *, gallery_size: int = 20_000, repeats: int = 9) -> li
     ours, plain = median_s(lambda: describer.describe(images), 3), median_s(plain_describe, 3)
     rows = [row("describe, batch 32, images per second", "1/s", 32 / ours, 32 / plain, 32 / ours / (32 / plain))]
 
+    rows.append(_bench_folder(engine, model))
+
     one = median_s(lambda: engine.describe(images[0]), repeats)
     one_plain = median_s(lambda: model(torch.from_numpy(to_model_input(images[0]))[None].to(describer.device)), repeats)
     rows.append(row("describe one probe", "ms", one * 1e3, one_plain * 1e3, one_plain / one))
@@ -93,6 +99,29 @@ def bench(engine: Engine, *, gallery_size: int = 20_000, repeats: int = 9) -> li
         row(f"occlude, describe and search {len(engine.gallery):,} images", "ms", path * 1e3, both * 1e3, both / path)
     )
     return rows
+
+
+def _bench_folder(engine: Engine, model: nn.Module) -> dict:
+    """Measure a gallery of files, from reading them to the finished folder, beside reading and describing alone."""
+    place = engine.describer.device
+    files = [engine.gallery.image_path(i) for i in range(min(len(engine.gallery), FOLDER))]
+    describer = Describer(engine.describer.model, place, precision=bulk_precision(place))
+
+    def plain() -> None:
+        with torch.no_grad():
+            for start in range(0, len(files), 32):
+                pixels = [torch.from_numpy(to_model_input(read_image(file))) for file in files[start : start + 32]]
+                model(torch.stack(pixels).to(place)).descriptor.cpu()
+
+    with tempfile.TemporaryDirectory() as work:
+        folder, places = Path(work) / "images", (Path(work) / str(i) for i in itertools.count())
+        folder.mkdir()
+        for file in files:
+            shutil.copy(file, folder)
+        ours = median_s(lambda: index_folder(folder, next(places), describer, "bench"), 3)
+    theirs = median_s(plain, 3)
+    what = f"make a gallery of {len(files)} files ({bulk_precision(place)}), images per second"
+    return row(what, "1/s", len(files) / ours, len(files) / theirs, theirs / ours)
 
 
 def bench_training(config: TrainConfig, *, device: str | None = None, repeats: int = 5) -> list[dict]:

@@ -7,9 +7,13 @@ import pytest
 import torch
 from figures import draw_person
 
+from reid_demo.checkpoint import load_weights
 from reid_demo.config import BACKBONES, variant
-from reid_demo.describe import Describer, for_inference
+from reid_demo.describe import Describer, bulk_precision, for_inference
+from reid_demo.errors import ConfigError
+from reid_demo.matching import unit_vectors
 from reid_demo.model import build_model
+from reid_demo.shipped import DEFAULT_WEIGHTS
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -41,3 +45,28 @@ def test_a_stream_is_described_in_order_whatever_the_batch(tiny_describer):
         assert described.presence.sum() == pytest.approx(1, abs=1e-5)
         assert np.allclose(described.template_attention.sum((1, 2)), 1, atol=1e-4)
         assert np.allclose(described.part_attention.sum((1, 2)), 1, atol=1e-4)
+
+
+def test_bfloat16_describes_almost_the_same_in_float32_numbers():
+    model = load_weights(DEFAULT_WEIGHTS)
+    images = [draw_person(pid, 1) for pid in range(4)]
+    exact, rough = (Describer(model, precision=name).describe(images) for name in ("float32", "bfloat16"))
+    assert any(not np.array_equal(a.parts, b.parts) for a, b in zip(exact, rough, strict=True))
+    for a, b in zip(exact, rough, strict=True):
+        assert b.parts.dtype == np.float32
+        one, other = (unit_vectors(d.parts[None], d.presence[None])[0] for d in (a, b))
+        assert one @ other > 0.999
+        assert np.allclose(a.presence, b.presence, atol=0.01)
+    with pytest.raises(ConfigError, match="float32 or bfloat16, not 'half'"):
+        Describer(model, precision="half")
+
+
+def test_many_images_are_described_in_bfloat16_where_the_processor_has_it(monkeypatch):
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    assert bulk_precision(cpu) == "bfloat16"
+    assert bulk_precision(torch.device("cuda")) == "float32"
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False, "avx2": True}, raising=False)
+    assert bulk_precision(cpu) == "float32"
+    monkeypatch.delattr(torch.cpu, "get_capabilities")  # an older torch
+    assert bulk_precision(cpu) == "float32"

@@ -283,3 +283,5 @@ def test_the_command_tells_what_it_did(images, tmp_path, tiny_weights, capsys):
     assert "4 kept" in shown and "skipped broken.png: " in shown and "approximate" in shown
     assert main(["index", str(tmp_path / "nowhere"), "--out", str(out), "--weights", str(tiny_weights)]) == 1
     assert capsys.readouterr().err.count("error: ") == 1
+    assert main([*command, "--precision", "half"]) == 1
+    assert "float32 or bfloat16, not 'half'" in capsys.readouterr().err

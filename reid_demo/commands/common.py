@@ -120,11 +120,23 @@ def load_engine(options: argparse.Namespace):
     return Engine.load(options.weights, options.gallery, options.device)
 
 
-def describer(options: argparse.Namespace):
-    """Give the describer of the named weights, their fingerprint and their name."""
+def precision_flag(sub: argparse.ArgumentParser, default: str) -> None:
+    """Add `--precision`, of the backbone."""
+    sub.add_argument("--precision", help=f"of the backbone: float32 or bfloat16; default: {default}")
+
+
+def describer(options: argparse.Namespace, bulk: bool = False):
+    """Give the describer of the named weights, their fingerprint and their name.
+
+    Args:
+        options: with `weights` and `device`, and `precision` where the command has that flag.
+        bulk: many images are to come, so that speed counts more than the last decimal, unless `precision` says.
+    """
     from reid_demo import checkpoint, shipped
-    from reid_demo.describe import Describer
+    from reid_demo.describe import Describer, bulk_precision
 
     weights = shipped.weights_folder(options.weights)
-    describer = Describer(checkpoint.load_weights(weights), checkpoint.choose_device(options.device))
+    device = checkpoint.choose_device(options.device)
+    precision = getattr(options, "precision", None) or (bulk_precision(device) if bulk else "float32")
+    describer = Describer(checkpoint.load_weights(weights), device, precision=precision)
     return describer, checkpoint.fingerprint(weights), weights.name

@@ -28,6 +28,7 @@ def add(commands) -> None:
     )
     sub.add_argument("--store", metavar="ADDRESS", help="keep the vectors in milvus://host:port/collection instead")
     sub.add_argument("--exact-limit", type=int, metavar="N", help="compress galleries of more images; default 200000")
+    common.precision_flag(sub, "bfloat16 on a CPU with instructions for it")
     common.json_flag(sub)
 
     sub = common.command(
@@ -43,7 +44,7 @@ def _run_index(options: argparse.Namespace, images: str | Path, out: str | Path,
 
     from reid_demo.indexing import index_folder
 
-    describer, fingerprint, _ = common.describer(options)
+    describer, fingerprint, _ = common.describer(options, bulk=True)
     with common.progress_bar("image") as progress:
         say = functools.partial(tqdm.write, file=sys.stderr)
         return index_folder(images, out, describer, fingerprint, progress=progress, say=say, **more)

@@ -18,6 +18,7 @@ def add(commands) -> None:
     sub.add_argument("--fill", default="mean_grey", help="what the hidden part shows; default mean_grey")
     probes = "of synthetic and gallery: whole, occluded or partial; of partial_reid: partial or occluded"
     sub.add_argument("--probes", help=f"{probes}; default: the first")
+    common.precision_flag(sub, "float32")
     sub.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking; sees all queries at once")
     sub.add_argument("--json", metavar="FILE", dest="json_file", help="also write the record to FILE")
     common.scoring_flags(sub)
