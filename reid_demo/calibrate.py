@@ -111,8 +111,6 @@ def calibrate(describer: Describer, gallery_folder: Path, scoring: Scoring = Sco
     absent = [row for row in listed if row["kind"] == "absent"]
     if not known:
         raise DatasetError("The gallery ships no whole probe of a known person; make some with `probes`.")
-    g_pids = np.array([-2 if record.pid is None else record.pid for record in gallery.records])
-    g_camids = np.array([-2 if record.camid is None else record.camid for record in gallery.records])
 
     def rates(occlusions: Sequence[Occlusion | None]) -> dict:
         similarity, pids, camids = [], [], []
@@ -124,7 +122,7 @@ def calibrate(describer: Describer, gallery_folder: Path, scoring: Scoring = Sco
             similarity += [gallery.scores(probe, scoring) for probe in described]
             pids += [row["pid"] for row in known] + [-1] * len(absent)
             camids += [-2 if row["camid"] is None else row["camid"] for row in known + absent]
-        return open_set_rates(np.stack(similarity), np.array(pids), g_pids, np.array(camids), g_camids)
+        return open_set_rates(np.stack(similarity), np.array(pids), gallery.pids, np.array(camids), gallery.camids)
 
     return {
         "gallery": gallery.name,

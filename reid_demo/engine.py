@@ -89,8 +89,7 @@ class Engine:
     def hold(self, gallery: Gallery) -> None:
         """Search this gallery; for the maker of an engine, never for one in use."""
         self.gallery = gallery
-        self.pids = np.array([-2 if r.pid is None else r.pid for r in gallery.records])  # (G,) -2: not known
-        self.camids = np.array([-2 if r.camid is None else r.camid for r in gallery.records])  # (G,)
+        self.pids, self.camids = gallery.pids, gallery.camids
 
     @classmethod
     def load(

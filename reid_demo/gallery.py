@@ -1,5 +1,6 @@
 """`Gallery`: vectors, records and the model's fingerprint travel together. Knows no images' contents and no model."""
 
+import functools
 import json
 import os
 import tempfile
@@ -25,6 +26,7 @@ VECTORS, PARTS, PRESENCE, RECORDS, META = (
 )
 READY = ".ready"  # complete new files on their way to their places; whoever finds them finishes the move
 MATRIX_BYTES = 512 << 20  # largest float32 matrix kept for a scoring that is not the index's own
+UNKNOWN = -2  # in `Gallery.pids` and `camids`: the image has none
 BLOCK = 2048  # rows held in float32 at a time
 
 
@@ -43,6 +45,8 @@ class Gallery:
         """Hold what `load` read; see the attributes of the files in this module."""
         self.folder = folder
         self.records = list(records)
+        self.pids = np.array([UNKNOWN if r.pid is None else r.pid for r in self.records])  # (G,) int64
+        self.camids = np.array([UNKNOWN if r.camid is None else r.camid for r in self.records])  # (G,) int64
         self.parts = parts  # (G, P+1, D) float16, unweighted, memory-mapped
         self.presence = presence  # (G, P) float32
         self.meta = meta
@@ -68,7 +72,30 @@ class Gallery:
     @property
     def num_pids(self) -> int:
         """Number of known persons."""
-        return len({r.pid for r in self.records if r.pid is not None})
+        return int((self.people != UNKNOWN).sum())
+
+    @functools.cached_property
+    def people(self) -> np.ndarray:
+        """Every pid that is here, `(N,)` int64, ascending; `UNKNOWN` among them where some image has none."""
+        return np.unique(self.pids)
+
+    @functools.cached_property
+    def cameras(self) -> np.ndarray:
+        """Every camid that is here, `(C,)` int64, ascending; `UNKNOWN` among them where some image has none."""
+        return np.unique(self.camids)
+
+    def rows_of(self, pid: int | None = None, camid: int | None = None) -> range | np.ndarray:
+        """Give the rows of the images of a person and a camera, in gallery order; sliced for one page of them.
+
+        Args:
+            pid: of the person; `UNKNOWN` for images without one, None for all people.
+            camid: of the camera; likewise.
+
+        Returns:
+            `(n,)` int64; a `range` where nothing is asked for, so that no list of a large gallery is made.
+        """
+        asked = [marks == wanted for marks, wanted in ((self.pids, pid), (self.camids, camid)) if wanted is not None]
+        return np.flatnonzero(np.logical_and.reduce(asked)) if asked else range(len(self))
 
     def image_path(self, index: int) -> Path:
         """Give the file of an image; never one outside the gallery's own folder.
