@@ -20,3 +20,11 @@ window.fitProbe = () => {
 // A link needs this page's own address, which only the browser knows.
 window.fullLink = (query) =>
   query && query.startsWith("?") ? window.location.origin + window.location.pathname + query : query;
+
+// A picture far down the page became the probe: show its ranking, where it is out of sight.
+window.showRanking = () => {
+  const place = document.querySelector("#ranking-side");
+  if (!place || place.getBoundingClientRect().top >= 0) return;
+  const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+  place.scrollIntoView({ behavior: still ? "auto" : "smooth", block: "start" });
+};

@@ -8,11 +8,11 @@ import gradio as gr
 from reid_demo.engine import Engine
 from reid_demo.errors import ReidError
 from reid_demo.private import PrivateGalleries
-from reid_demo.ui import api, cache, text, text_own
+from reid_demo.ui import api, cache, text, text_browse, text_own
 from reid_demo.ui.handlers import link, own, ranking
 from reid_demo.ui.handlers import probe as probes
 from reid_demo.ui.handlers.session import Session, default_settings
-from reid_demo.ui.panels import lab, probe, results
+from reid_demo.ui.panels import browse, lab, probe, results
 from reid_demo.ui.panels import own as own_panel
 from reid_demo.ui.theme import launch_options
 from reid_demo.ui.wiring import QUEUE, Wiring, guard, read_settings
@@ -36,7 +36,7 @@ def build_ui(engine: Engine) -> gr.Blocks:
                 left = probe.build_hide(engine, canvas, line, buttons)
             with gr.Column(scale=1, min_width=320, elem_id="right"):
                 right = results.build_ranking(engine, wiring)
-                with gr.Tabs(elem_id="tabs"):
+                with gr.Tabs(elem_id="tabs") as tabs:
                     with gr.Tab(text.STEP_WHY, id="why"):
                         use_match = results.build_why(engine, wiring)
                     with gr.Tab(text.STEP_CHANGED, id="changed"):
@@ -47,6 +47,8 @@ def build_ui(engine: Engine) -> gr.Blocks:
                         lab.build_sets(engine, wiring)
                     with gr.Tab(text.STEP_VERIFY, id="verify"):
                         decisions = lab.build_verify(engine, wiring)
+                    with gr.Tab(text_browse.STEP_BROWSE, id=browse.BROWSE_TAB) as gallery_tab:
+                        looked = browse.build_browse()
                     with gr.Tab(text_own.STEP_OWN, id="own"):
                         mine = own_panel.build_own(wiring)
                 lab.build_link(engine, wiring)
@@ -83,7 +85,8 @@ def build_ui(engine: Engine) -> gr.Blocks:
         results.wire_why(use_match, wiring)
         lab.wire_verify(decisions, right.strip, wiring, show_captions)
 
-        own_panel.wire_own(demo, mine, wiring)
+        browse.wire_browse(gallery_tab, looked, wiring)
+        own_panel.wire_own(demo, mine, tabs, wiring)
         _wire_examples(examples, wiring, show_everything)
         _wire_opening(demo, engine, examples, wiring)
         api.add_api(engine)

@@ -52,12 +52,14 @@ def test_own_gallery_and_frame(page, browser, address, files):
     expect(page.locator("#strip .thumbnail-item").first).to_contain_text("IMG_01")
     assert len(held() - before) == 1
 
-    page.locator("#own-browse .thumbnail-item").nth(4).click()
+    page.locator("#own-look").click()
+    page.locator("#browse-grid .thumbnail-item").nth(4).click()
     expect(page.locator("#strip .thumbnail-item").first).to_contain_text("IMG_05")
     page.locator("#hide-lower_half").click()
     expect(page.locator("#probe-line")).to_contain_text("lower half")
     expect(page.locator("#status")).to_contain_text("your own gallery")
 
+    page.get_by_role("tab", name="Your pictures").click()
     with page.expect_file_chooser() as chooser:
         page.locator("#frame-open").click()
     chooser.value.set_files(frame)

@@ -12,7 +12,7 @@ from PIL import Image
 from reid_demo.errors import GalleryError, ImageError, OcclusionError
 from reid_demo.finder import Found
 from reid_demo.private import PrivateGalleries
-from reid_demo.ui.handlers import link, own
+from reid_demo.ui.handlers import browse, link, own
 from reid_demo.ui.handlers.probe import hide, open_example, open_picture
 from reid_demo.ui.handlers.ranking import caption
 from reid_demo.ui.handlers.session import Session, default_settings
@@ -79,18 +79,16 @@ def test_leaving_deletes_and_goes_back(tiny_engine, galleries, settings, uploads
     assert gone.own == ""
 
 
-def test_browse_and_pick(tiny_engine, galleries, settings, uploads, monkeypatch):
+def test_a_visit_looks_through_its_own_gallery(tiny_engine, galleries, settings, uploads):
+    shipped = browse.look(tiny_engine, Session())
     now, _ = own.make(galleries, Session(), settings, "me", uploads)
     engine = galleries.engine_of(now.own)
-    assert [words for _, words in own.browse(engine, now, 1)] == ["IMG_2", "IMG_3", "IMG_4", "IMG_5"]
-    assert own.browse(tiny_engine, Session(), 1) == [] and own.pages(engine, now) == 1
-    monkeypatch.setattr(own, "PAGE", 3)
-    assert own.pages(engine, now) == 2 and [w for _, w in own.browse(engine, now, 2)] == ["IMG_5"]
-    picked = own.pick(engine, now, settings, 2, 0)
-    assert picked.source == "gallery:3" and picked.matches[0].index == 3
-    for page, place in ((2, 1), (1, -1), (9, 0)):
-        with pytest.raises(GalleryError):
-            own.pick(engine, now, settings, page, place)
+    view = browse.look(engine, now)
+    assert [words for _, words in browse.pictures(engine, view)] == ["IMG_2", "IMG_3", "IMG_4", "IMG_5"]
+    picked = browse.search_from(engine, now, settings, view, 3)
+    assert picked.own == now.own and picked.source == "gallery:3" and picked.matches[0].index == 3
+    with pytest.raises(GalleryError, match="not searched any more"):
+        browse.search_from(engine, now, settings, shipped, 3)
 
 
 def test_no_upload_is_a_sentence(galleries, settings):

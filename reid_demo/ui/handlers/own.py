@@ -18,7 +18,6 @@ from reid_demo.ui import text_own as text
 from reid_demo.ui.handlers.probe import open_gallery_image
 from reid_demo.ui.handlers.session import Session, Settings, ranked, start
 
-PAGE = 60  # pictures shown at a time
 PREVIEW_SIDE = 1024  # px of the larger side of a frame as it is shown
 ORANGE, BLUE = (230, 120, 20), (20, 110, 220)
 
@@ -98,36 +97,6 @@ def told(report: IndexReport) -> str:
         f'<p id="own-told"><strong>{html.escape(text.OWN_MADE.format(total=report.total))}</strong> '
         f"{html.escape(words)}</p>{listed}"
     )
-
-
-def pages(engine: Engine, session: Session) -> int:
-    """Give how many pages the visitor's gallery has, at least one."""
-    return max(1, -(-len(engine.gallery) // PAGE)) if session.own else 1
-
-
-def browse(engine: Engine, session: Session, page: int) -> list[tuple[np.ndarray, str]]:
-    """Give one page, from 1, of the visitor's gallery as thumbnails; nothing of the shipped one."""
-    if not session.own:
-        return []
-    first = (max(1, min(int(page), pages(engine, session))) - 1) * PAGE
-    rows = range(first, min(first + PAGE, len(engine.gallery)))
-    return [
-        (render.thumbnail(images.read_image(engine.gallery.image_path(i))), _name(engine.gallery.records[i].path))
-        for i in rows
-    ]
-
-
-def _name(path: str) -> str:
-    """Give a picture's own name: without folders, content hash and box."""
-    return Path(path).name.split(".")[0]
-
-
-def pick(engine: Engine, session: Session, settings: Settings, page: int, place: int) -> Session:
-    """Search with a picture of the visitor's gallery, by its place on a page."""
-    index = (max(1, int(page)) - 1) * PAGE + place
-    if not session.own or not 0 <= index < len(engine.gallery):
-        raise GalleryError(text.OWN_NOT_YET)
-    return open_gallery_image(engine, session, settings, index)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from reid_demo.ui.handlers.session import (
     Settings,
     chosen_match,
     digest,
+    file_name,
     name_of,
     need_probe,
     start,
@@ -47,7 +48,7 @@ def open_gallery_image(engine: Engine, session: Session, settings: Settings, ind
     record = engine.gallery.records[index]
     title = text.FROM_GALLERY.format(pid=name_of(record.pid))
     if record.pid is None:
-        title = text.FROM_GALLERY_NAMED.format(name=path.name.partition(".")[0])
+        title = text.FROM_GALLERY_NAMED.format(name=file_name(record.path))
     image = images.read_image(path)
     return start(engine, session, settings, image, title, record.pid, record.camid, f"gallery:{index}")
 

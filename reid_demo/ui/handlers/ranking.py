@@ -10,7 +10,7 @@ from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError
 from reid_demo.records import Match
 from reid_demo.ui import text
-from reid_demo.ui.handlers.session import Session, Settings, is_hidden, is_right, name_of, need_probe, ranked
+from reid_demo.ui.handlers.session import Session, Settings, file_name, is_hidden, is_right, name_of, need_probe, ranked
 
 
 def rank_again(engine: Engine, session: Session, settings: Settings) -> Session:
@@ -56,7 +56,7 @@ def caption(session: Session, match: Match) -> str:
         camid=name_of(match.record.camid),
     ).split("\n")
     if match.record.pid is None and match.record.camid is None:  # its name tells more than two unknowns
-        lines[-2:] = [match.record.path.rpartition("/")[2].partition(".")[0]]
+        lines[-2:] = [file_name(match.record.path)]
     decided = session.decisions.get(match.index)
     if decided:
         lines.append(text.DECISION_MARKS[decided])

@@ -162,6 +162,11 @@ def name_of(number: int | None) -> str:
     return text.UNKNOWN if number is None else str(number)
 
 
+def file_name(path: str) -> str:
+    """Give a picture's own name: without folders, content hash and ending."""
+    return path.rpartition("/")[2].partition(".")[0]
+
+
 def digest(picture: np.ndarray) -> str:
     """Give a short name of a picture's exact pixels."""
     return hashlib.sha256(np.ascontiguousarray(picture).tobytes()).hexdigest()[:16] + str(picture.shape)

@@ -8,6 +8,7 @@ from reid_demo.private import MAX_IMAGES, MAX_TOTAL, MAX_UPLOAD
 from reid_demo.ui import text_own as text
 from reid_demo.ui.handlers import own
 from reid_demo.ui.handlers.session import Session
+from reid_demo.ui.panels.browse import BROWSE_TAB
 from reid_demo.ui.wiring import QUEUE, Wiring, guard, read_settings
 
 # Making a gallery takes a while: it has a queue of its own, so that others search meanwhile.
@@ -33,6 +34,7 @@ def build_own(wiring: Wiring) -> dict:
             parts["make"] = gr.Button(text.OWN_MAKE, variant="primary", size="sm", elem_id="own-make")
             parts["told"] = gr.HTML(elem_id="own-report")
             with gr.Row(elem_classes="tight"):
+                parts["look"] = gr.Button(text.OWN_LOOK, size="sm", elem_id="own-look", min_width=130, visible=False)
                 parts["save"] = gr.Button(text.OWN_SAVE, size="sm", elem_id="own-save", min_width=130, visible=False)
                 parts["leave"] = gr.Button(
                     text.OWN_DELETE, size="sm", elem_id="own-leave", min_width=130, visible=False
@@ -82,44 +84,22 @@ def build_own(wiring: Wiring) -> dict:
                     for name in text.FRAME_FIELDS
                 ]
             parts["search"] = gr.Button(text.FRAME_SEARCH, size="sm", elem_id="frame-search")
-    parts["heading"] = gr.Markdown(text.OWN_BROWSE, elem_classes="intro", visible=False)
-    parts["page"] = gr.Slider(1, 2, value=1, step=1, label=text.OWN_PAGE, visible=False, elem_id="own-page")
-    parts["browse"] = gr.Gallery(
-        label=text.OWN_BROWSE,
-        show_label=False,
-        columns=10,
-        height="auto",
-        object_fit="contain",
-        allow_preview=False,
-        interactive=False,
-        buttons=[],
-        visible=False,
-        elem_id="own-browse",
-    )
     return parts
 
 
-def wire_own(demo: gr.Blocks, parts: dict, wiring: Wiring) -> None:
+def wire_own(demo: gr.Blocks, parts: dict, tabs: gr.Tabs, wiring: Wiring) -> None:
     """Connect the private gallery and the frame, and delete a gallery when its visit ends."""
-    _wire_gallery(demo, parts, wiring)
+    _wire_gallery(demo, parts, tabs, wiring)
     _wire_frame(parts, wiring)
 
 
-def _wire_gallery(demo: gr.Blocks, parts: dict, wiring: Wiring) -> None:
+def _wire_gallery(demo: gr.Blocks, parts: dict, tabs: gr.Tabs, wiring: Wiring) -> None:
     galleries = wiring.galleries
-    controls = [parts[name] for name in ("save", "leave", "fetch", "heading", "page", "browse")]
+    controls = [parts[name] for name in ("look", "save", "leave", "fetch")]
 
-    def show_controls(now: Session, page: int = 1) -> list:
-        engine, mine = wiring.engine_of(now), bool(now.own)
-        count = own.pages(engine, now)
-        return [
-            gr.Button(visible=mine),
-            gr.Button(visible=mine),
-            gr.DownloadButton(value=None, visible=False),
-            gr.Markdown(visible=mine),
-            gr.Slider(maximum=max(2, count), value=page, visible=count > 1),
-            gr.Gallery(value=own.browse(engine, now, page), selected_index=None, visible=mine),
-        ]
+    def show_controls(now: Session) -> list:
+        mine = gr.Button(visible=bool(now.own))
+        return [mine, mine, mine, gr.DownloadButton(value=None, visible=False)]
 
     def make(now: Session, files, frames, *rest) -> list:
         # Gradio fills in the request and the bar; they stand last.
@@ -157,27 +137,9 @@ def _wire_gallery(demo: gr.Blocks, parts: dict, wiring: Wiring) -> None:
     step = parts["leave"].click(leave, [wiring.session, *wiring.settings], outputs, **QUEUE)
     wiring.follow(step, everything=True)
 
-    def turn(now: Session, page: float) -> list:
-        show = guard(lambda: now, lambda session: own.browse(wiring.engine_of(session), session, int(page)), 1)
-        shown = show()
-        return gr.Gallery(value=shown, selected_index=None) if isinstance(shown, list) else shown
-
-    parts["page"].release(turn, [wiring.session, parts["page"]], parts["browse"], **QUEUE)
-
-    def pick(now: Session, page, k, w, c, t, keep, event: gr.SelectData) -> list:
-        def action() -> Session:
-            return own.pick(wiring.engine_of(now), now, read_settings(k, w, c, t, keep), page, event.index)
-
-        return guard(action, wiring.show_everything, len(wiring.everything))()
-
-    step = parts["browse"].select(
-        pick,
-        [wiring.session, parts["page"], *wiring.settings],
-        wiring.everything,
-        show_progress_on=wiring.busy,
-        **QUEUE,
+    parts["look"].click(
+        lambda: gr.Tabs(selected=BROWSE_TAB), None, tabs, queue=False, show_progress="hidden", api_visibility="private"
     )
-    wiring.follow(step, everything=True)
 
     def save(now: Session):
         def show(path) -> list:
