@@ -28,3 +28,9 @@ window.showRanking = () => {
   const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
   place.scrollIntoView({ behavior: still ? "auto" : "smooth", block: "start" });
 };
+
+// Typing into a filter of the gallery takes the place of what it says.
+document.addEventListener("focusin", (event) => {
+  const field = event.target;
+  if (field.matches("#browse-filters input")) setTimeout(() => field.select());
+});

@@ -59,7 +59,7 @@ def test_person_and_camera_are_counted_in_words(tiny_engine):
         nothing = browse.look(tiny_engine, Session(), person, camera)
         line = browse.count_line(tiny_engine, nothing)
         assert "0 of 18 pictures" in line and words in line and browse.pictures(tiny_engine, nothing) == []
-    with pytest.raises(GalleryError, match="whole number, such as 6"):
+    with pytest.raises(GalleryError, match="whole number, such as 6,"):
         browse.look(tiny_engine, Session(), "<b>", "all")
 
 
@@ -101,7 +101,7 @@ def test_a_large_gallery_is_read_one_page_at_a_time(tiny_engine, monkeypatch):
     assert len(browse.pictures(engine, view)) == len(read) == browse.PAGE
     assert view.found == 600 and view.rows[:2] == (203, 208)
     assert len(browse.people(engine.gallery)) == browse.LISTED + 1
-    assert "3,000 ids" in browse.info(engine.gallery.people) and browse.info(engine.gallery.cameras) == ""
+    assert "all 3,000" in browse.info(engine.gallery.people) and browse.info(engine.gallery.cameras) == ""
     assert browse.look(engine, Session(), "2999").rows == (2999,), "one that is not listed may be typed"
 
 

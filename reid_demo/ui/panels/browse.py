@@ -46,6 +46,7 @@ def build_browse() -> dict:
         allow_preview=False,
         interactive=False,
         buttons=[],
+        format="jpeg",  # written ten times as fast as the default
         elem_id="browse-grid",
     )
     return parts
@@ -64,7 +65,7 @@ def wire_browse(tab: gr.Tab, parts: dict, wiring: Wiring) -> None:
             browse.count_line(engine, seen),
             gr.Button(interactive=seen.page > 1, visible=seen.pages > 1),
             gr.Button(interactive=seen.page < seen.pages, visible=seen.pages > 1),
-            gr.Gallery(value=browse.pictures(engine, seen), selected_index=None),
+            gr.Gallery(value=browse.pictures(engine, seen), selected_index=None, visible=bool(seen.rows)),
         ]
 
     def draw_page(seen: browse.View) -> gr.Number:
