@@ -77,12 +77,12 @@ class Gallery:
     @functools.cached_property
     def people(self) -> np.ndarray:
         """Every pid that is here, `(N,)` int64, ascending; `UNKNOWN` among them where some image has none."""
-        return np.unique(self.pids)
+        return _distinct(self.pids)
 
     @functools.cached_property
     def cameras(self) -> np.ndarray:
         """Every camid that is here, `(C,)` int64, ascending; `UNKNOWN` among them where some image has none."""
-        return np.unique(self.camids)
+        return _distinct(self.camids)
 
     def rows_of(self, pid: int | None = None, camid: int | None = None) -> range | np.ndarray:
         """Give the rows of the images of a person and a camera, in gallery order; sliced for one page of them.
@@ -254,6 +254,11 @@ class Gallery:
         ranks = np.empty(len(values), np.int64)
         ranks[np.argsort(-values, kind="stable")] = np.arange(1, len(values) + 1)
         return ranks
+
+
+def _distinct(numbers: np.ndarray) -> np.ndarray:
+    # Asked to count as well, NumPy sorts; its hash table takes six times as long over 100,000 people.
+    return np.unique(numbers, return_counts=True)[0]
 
 
 def load(folder: str | Path, fingerprint: str | None = None) -> Gallery:
