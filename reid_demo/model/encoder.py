@@ -20,6 +20,22 @@ def join_heads(heads: Tensor) -> Tensor:
     return heads.transpose(1, 2).reshape(batch, count, num_heads * width)
 
 
+class Dropout(nn.Dropout):
+    """PyTorch's dropout, its chance rounded to 1/65536; on a CPU three times as quick, which is a tenth of a step.
+
+    There PyTorch draws each number by itself, on one core; here four share one draw of 64 bits.
+    """
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Zero each value with the chance `p` and divide the others by what is kept; in evaluation change nothing."""
+        if not self.training or self.p == 0 or values.device.type != "cpu":
+            return super().forward(values)
+        count = values.numel()
+        draws = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
+        lost = draws[:count].view(values.shape) < round(self.p * 2**16) - 2**15
+        return values.masked_fill(lost, 0.0) / (1 - self.p)
+
+
 class FeedForward(nn.Module):
     """The FFN of Eq. 4, of equal input and output width, with dropout 0.1 (Sec. 4.2)."""
 
@@ -27,7 +43,7 @@ class FeedForward(nn.Module):
         """Make two linear layers with a ReLU between them."""
         super().__init__()
         self.expand = nn.Linear(config.dim, config.ffn_dim)
-        self.dropout = nn.Dropout(config.ffn_dropout)
+        self.dropout = Dropout(config.ffn_dropout)
         self.contract = nn.Linear(config.ffn_dim, config.dim)
         # Keep the scale of what passes: PyTorch's default shrinks it by three a layer, and with no layer norm
         # (Eq. 4 has none) the attention starts uniform, all parts alike, where Eq. 10 has no gradient.
@@ -54,7 +70,7 @@ class AttentionBlock(nn.Module):
         self.output = nn.Linear(config.dim, config.dim, bias=False) if config.output_projection else nn.Identity()
         self.norm_in = nn.LayerNorm(config.dim) if config.layer_norm else nn.Identity()
         self.norm_out = nn.LayerNorm(config.dim) if config.layer_norm else nn.Identity()
-        self.dropout = nn.Dropout(config.attention_dropout)
+        self.dropout = Dropout(config.attention_dropout)
         self.ffn = FeedForward(config)
         for layer in (self.query, self.key, self.value):
             nn.init.orthogonal_(layer.weight)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from reid_demo.config import ModelConfig
 from reid_demo.errors import ShapeError
-from reid_demo.model.encoder import AttentionBlock, join_heads, split_heads
+from reid_demo.model.encoder import AttentionBlock, Dropout, join_heads, split_heads
 
 GRID_ROWS, GRID_COLUMNS = 4, 2  # the partition of the variant G+P (Sec. 4.4)
 
@@ -21,7 +21,7 @@ class DynamicTemplates(nn.Module):
         self.queries = nn.Parameter(torch.randn(config.num_parts, config.dim))
         self.value = nn.Linear(config.dim, config.dim, bias=False)
         nn.init.orthogonal_(self.value.weight)
-        self.dropout = nn.Dropout(config.attention_dropout)
+        self.dropout = Dropout(config.attention_dropout)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Make the templates of each image (Eq. 5, 6).
