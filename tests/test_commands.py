@@ -77,6 +77,43 @@ def test_wrong_usage_is_two(arguments, capsys):
     assert stopped.value.code == 2 and "usage:" in capsys.readouterr().err
 
 
+TRAINS = ["--dataset", "folder", "--root", "x", "--out", "y"]
+PAPER = ["--data", "x", "--init", "x", "--out", "y"]
+MEASURES = ["--dataset", "folder", "--root", "x"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["push", "--weights", "x"], "name the repository with --to OWNER/NAME"),
+        (["push", "--space", "me/demo", "--to", "me/other"], "leave --to out"),
+        (["push", "--weights", "x", "--gallery", "y"], "not allowed with"),
+        (["search", "x.jpg", "--adaptive", "--part-aware"], "not allowed with"),
+        (["search", "x.jpg", "--fill", "black"], "hides; name that part"),
+        (["what-if", "--recipe", "r.json", "--fill", "black"], "hides; name that part"),
+        (["evaluate", *MEASURES, "--fill", "black"], "hides; name that part"),
+        (["ablate", *TRAINS, "--max-steps", "1"], "no test split; name what to measure on with --evaluate"),
+        (["ablate", *TRAINS, "--max-steps", "1", "--evaluate", "a", "b", "--fill", "black"], "name that part"),
+        (["ablate", *TRAINS, "--max-steps", "1", "--evaluate", "a", "b", "--init", "x"], "--init takes BACKBONE=PATH"),
+        (["ablate", *TRAINS, "--max-steps", "0"], "a whole number from 1 on"),
+        (["train", *TRAINS, "--save-every", "0"], "a whole number from 1 on"),
+        (["bench", "--train", "--page"], "not allowed with"),
+        (["bench", "--set", "epochs=1"], "--set changes the recipe of --train"),
+        (["bench", "--train", "--gallery-size", "9"], "no gallery of --gallery-size"),
+        (["bench", "--train", "--weights", "x"], "--train measures a recipe"),
+        (["reproduce", "--table", "4", *PAPER], "Table 4 has the rows G, G+P, G+T, G+D, G+D+W; name one with --row"),
+        (["reproduce", "--table", "5", "--row", "vgg", *PAPER], "Table 5 has the rows resnet50, "),
+        (["synthesize", "--assets", "x", "--out", "y", "--ids", "3", "--weights", "z"], "--gallery; name it"),
+    ],
+)
+def test_options_that_lack_or_contradict_one_another_are_wrong_usage(arguments, words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    captured = capsys.readouterr()
+    assert stopped.value.code == 2 and captured.out == "" and words in captured.err.splitlines()[-1]
+    assert f"usage: python -m reid_demo {arguments[0]}" in captured.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

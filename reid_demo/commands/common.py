@@ -22,9 +22,12 @@ def command(
         text: what the command does, from a small letter on and without a full stop.
         engine: whether it searches a gallery.
         weights: whether it describes with weights.
+
+    Returns:
+        The parser. Its `error` is the options' `refuse(words)`: wrong usage, exit code 2, that argparse cannot see.
     """
     sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    sub.set_defaults(run=run)
+    sub.set_defaults(run=run, refuse=sub.error)
     if weights or engine:
         sub.add_argument("--weights", help="weights folder, name of shipped weights, or hf:// address")
     sub.add_argument("--device", help="cpu, cuda or cuda:N; default: a GPU where there is one")
@@ -50,8 +53,23 @@ def command_line() -> str:
 
 def scoring_flags(sub: argparse.ArgumentParser) -> None:
     """Add the ways of weighing parts."""
-    sub.add_argument("--adaptive", action="store_true", help="weight parts by presence (Eq. 8)")
-    sub.add_argument("--part-aware", action="store_true", help="presence-weighted mean of part cosines")
+    way = sub.add_mutually_exclusive_group()
+    way.add_argument("--adaptive", action="store_true", help="weight parts by presence (Eq. 8)")
+    way.add_argument("--part-aware", action="store_true", help="presence-weighted mean of part cosines")
+
+
+def fill_flag(sub: argparse.ArgumentParser) -> None:
+    """Add `--fill`."""
+    sub.add_argument("--fill", help="what the hidden part shows; default mean_grey")
+
+
+def fill(options: argparse.Namespace, used: bool = True) -> str:
+    """Give what `--fill` says; to say it is wrong usage where nothing is hidden by name."""
+    from reid_demo.records import Occlusion
+
+    if options.fill and not used:
+        options.refuse("--fill says what a part shows that --occlude hides; name that part")
+    return options.fill or Occlusion.fill
 
 
 def parts_flag(sub: argparse.ArgumentParser) -> None:

@@ -27,7 +27,9 @@ def add(commands) -> None:
         help="the images are whole frames: cut out each person found, by OpenCV's detector or by a YOLO-like ONNX file",
     )
     sub.add_argument("--store", metavar="ADDRESS", help="keep the vectors in milvus://host:port/collection instead")
-    sub.add_argument("--exact-limit", type=int, metavar="N", help="compress galleries of more images; default 200000")
+    sub.add_argument(
+        "--exact-limit", type=common.count, metavar="N", help="compress galleries of more images; default 200000"
+    )
     common.precision_flag(sub, "bfloat16 on a CPU with instructions for it")
     common.json_flag(sub)
 

@@ -5,13 +5,12 @@ import json
 from pathlib import Path
 
 from reid_demo.commands import common
-from reid_demo.errors import ReidError
 
 
 def add(commands) -> None:
     """Add these commands to the parser."""
     sub = commands.add_parser("push", help="upload weights, a gallery or this Space to the Hugging Face Hub")
-    sub.set_defaults(run=_push)
+    sub.set_defaults(run=_push, refuse=sub.error)
     what = sub.add_mutually_exclusive_group(required=True)
     what.add_argument("--weights", metavar="DIR")
     what.add_argument("--gallery", metavar="DIR")
@@ -26,10 +25,12 @@ def _push(options: argparse.Namespace) -> int:
     from reid_demo import hub, space
     from reid_demo.shipped import PROJECT
 
+    if options.space and options.to:
+        options.refuse("--space names the repository; leave --to out")
+    if not options.space and not options.to and not options.dry_run:
+        options.refuse("name the repository with --to OWNER/NAME")
     kind = "space" if options.space else "weights" if options.weights else "gallery"
     repo = options.space or options.to
-    if not repo:
-        raise ReidError("Name the repository with --to OWNER/NAME.")
     if kind == "space":
         told = space.check(PROJECT)
     else:

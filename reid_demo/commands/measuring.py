@@ -15,7 +15,7 @@ def add(commands) -> None:
     sub.add_argument("--dataset", required=True, help=names)
     sub.add_argument("--root", required=True, metavar="DIR", help="the data set's folder, or the gallery")
     sub.add_argument("--occlude", metavar="NAME", help="hide part of every query, as lower_half")
-    sub.add_argument("--fill", default="mean_grey", help="what the hidden part shows; default mean_grey")
+    common.fill_flag(sub)
     probes = "of synthetic and gallery: whole, occluded or partial; of partial_reid: partial or occluded"
     sub.add_argument("--probes", help=f"{probes}; default: the first")
     common.precision_flag(sub, "float32")
@@ -42,12 +42,14 @@ def add(commands) -> None:
     sub.add_argument("--maps", default="template", help="template (Fig. 3) or part (the cross-attention)")
 
     sub = common.command(commands, "bench", _bench, "measure speed beside a plain reference", engine=True)
-    sub.add_argument("--train", action="store_true", help="measure a training step and the loader instead")
-    sub.add_argument("--page", action="store_true", help="measure what visitors of the page wait for instead")
+    what = sub.add_mutually_exclusive_group()
+    what.add_argument("--train", action="store_true", help="measure a training step and the loader instead")
+    what.add_argument("--page", action="store_true", help="measure what visitors of the page wait for instead")
+    text = "measure a gallery of N mixed descriptors instead"
+    what.add_argument("--large", type=common.count, metavar="N", help=text)
     common.set_flag(sub, "with --train: change the paper's recipe")
     text = "images of the made-up gallery that is searched; default 20000"
-    sub.add_argument("--gallery-size", type=common.count, default=20_000, metavar="N", help=text)
-    sub.add_argument("--large", type=common.count, metavar="N", help="measure a gallery of N mixed descriptors instead")
+    sub.add_argument("--gallery-size", type=common.count, metavar="N", help=text)
     common.json_flag(sub)
 
 
@@ -56,9 +58,10 @@ def _evaluate(options: argparse.Namespace) -> None:
     from reid_demo.evaluate import evaluate
     from reid_demo.records import Occlusion, Scoring
 
+    fill = common.fill(options, used=bool(options.occlude))
     describer, fingerprint, name = common.describer(options)
     scoring = common.scoring(options, Scoring(adaptive=describer.model.config.adaptive_weighting))
-    occlusion = Occlusion(options.occlude, options.fill) if options.occlude else None
+    occlusion = Occlusion(options.occlude, fill) if options.occlude else None
     record = evaluate(
         describer,
         options.dataset,
@@ -123,12 +126,19 @@ def _bench(options: argparse.Namespace) -> None:
     from reid_demo.bench import bench, bench_training, machine
     from reid_demo.config import read_train_config
 
+    if options.set and not options.train:
+        options.refuse("--set changes the recipe of --train")
+    if options.gallery_size and (options.train or options.large):
+        options.refuse("--train and --large make up no gallery of --gallery-size")
+    if options.train and (options.weights or options.gallery):
+        options.refuse("--train measures a recipe, not --weights or --gallery")
+    size = options.gallery_size or 20_000
     if options.train:
         rows = bench_training(read_train_config(None, None, options.set), device=options.device)
     elif options.page:
         from reid_demo.bench_page import bench_page
 
-        rows = bench_page(common.load_engine(options), gallery_size=options.gallery_size)
+        rows = bench_page(common.load_engine(options), gallery_size=size)
     elif options.large is not None:
         from reid_demo.bench_large import bench_large
 
@@ -136,7 +146,7 @@ def _bench(options: argparse.Namespace) -> None:
             common.load_engine(options).gallery, options.large, say=lambda line: print(line, file=sys.stderr)
         )
     else:
-        rows = bench(common.load_engine(options), gallery_size=options.gallery_size)
+        rows = bench(common.load_engine(options), gallery_size=size)
     if options.json:
         print(json.dumps(rows, indent=2))
         return

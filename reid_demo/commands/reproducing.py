@@ -6,13 +6,14 @@ import sys
 from pathlib import Path
 
 from reid_demo.commands import common
+from reid_demo.errors import ConfigError
 
 
 def add(commands) -> None:
     """Add the command to the parser."""
     text = "train and measure one row of the paper's Tables 1 to 5, resumable (docs/REPRODUCE.md)"
     sub = commands.add_parser("reproduce", help=text, description=text[0].upper() + text[1:] + ".")
-    sub.set_defaults(run=_reproduce)
+    sub.set_defaults(run=_reproduce, refuse=sub.error)
     sub.add_argument("--table", required=True, type=int, choices=range(1, 6), help="number in the paper")
     sub.add_argument("--row", metavar="NAME", help="of Table 4 a variant, of Table 5 a backbone")
     sub.add_argument("--data", required=True, metavar="DIR", help="holds market1501/, occluded_reid/ and so on")
@@ -30,7 +31,10 @@ def add(commands) -> None:
 def _reproduce(options: argparse.Namespace) -> None:
     from reid_demo import reproduce
 
-    row = reproduce.find_row(options.table, options.row)
+    try:
+        row = reproduce.find_row(options.table, options.row)
+    except ConfigError as error:
+        options.refuse(str(error))
     out = Path(options.out)
     record = reproduce.reproduce(
         row,

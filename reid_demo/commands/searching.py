@@ -18,7 +18,7 @@ def add(commands) -> None:
     sub.add_argument("probes", nargs="+", metavar="PROBE", help="picture of one person")
     sub.add_argument("--top-k", type=common.count, default=10, metavar="K", help="how many matches; default 10")
     sub.add_argument("--occlude", nargs="+", default=[], metavar="NAME", help="hide a part first, as lower_half")
-    sub.add_argument("--fill", default="mean_grey", help="what the hidden part shows; default mean_grey")
+    common.fill_flag(sub)
     sub.add_argument("--recipe", metavar="JSON", help="or change the probe by a recipe that the page wrote")
     common.scoring_flags(sub)
     common.parts_flag(sub)
@@ -39,7 +39,7 @@ def add(commands) -> None:
     sub.add_argument("--rank", type=common.count, default=1, metavar="K", help="which match to watch; default 1")
     sub.add_argument("--size", type=float, default=0.4, help="window's side, a fraction of the width; default 0.4")
     sub.add_argument("--stride", type=float, default=0.14, help="step, a fraction of the width; default 0.14")
-    sub.add_argument("--fill", default="mean_grey", help="what the hidden part shows; default mean_grey")
+    common.fill_flag(sub)
     common.scoring_flags(sub)
     common.parts_flag(sub)
     common.json_flag(sub)
@@ -50,7 +50,7 @@ def add(commands) -> None:
     sub.add_argument("probes", nargs="*", metavar="PATH", help="files or folders named as Market-1501; else shipped")
     sub.add_argument("--occlude", nargs="+", default=[], metavar="NAME", help="such as lower_half centre random_block")
     sub.add_argument("--recipe", nargs="+", default=[], metavar="JSON", help="recipes that the page or this tool wrote")
-    sub.add_argument("--fill", default="mean_grey", help="what the hidden part shows; default mean_grey")
+    common.fill_flag(sub)
     sub.add_argument("--out", metavar="DIR", help="also write what-if.json and the curve what-if.svg")
     common.scoring_flags(sub)
     common.parts_flag(sub)
@@ -67,7 +67,8 @@ def _search(options: argparse.Namespace) -> None:
     from reid_demo.images import read_image
     from reid_demo.records import Occlusion
 
-    recipe = [Occlusion(kind, options.fill) for kind in options.occlude]
+    fill = common.fill(options, used=bool(options.occlude))
+    recipe = [Occlusion(kind, fill) for kind in options.occlude]
     if options.recipe:
         recipe += occlude.read_recipe(common.read_text(options.recipe))
     engine = common.load_engine(options)
@@ -121,7 +122,7 @@ def _sweep(options: argparse.Namespace) -> None:
             options.rank,
             size=options.size,
             stride=options.stride,
-            fill=options.fill,
+            fill=common.fill(options),
             scoring=common.engine_scoring(options, engine),
             progress=progress,
         )
@@ -139,13 +140,14 @@ def _sweep(options: argparse.Namespace) -> None:
 def _what_if(options: argparse.Namespace) -> None:
     from reid_demo import occlude, whatif
 
+    fill = common.fill(options, used=bool(options.occlude or not options.recipe))
     engine = common.load_engine(options)
     probes = whatif.read_probes([Path(p) for p in options.probes]) if options.probes else whatif.shipped_probes(engine)
-    trials = [whatif.Trial("untouched"), *whatif.named_trials(options.occlude, options.fill)]
+    trials = [whatif.Trial("untouched"), *whatif.named_trials(options.occlude, fill)]
     for path in map(Path, options.recipe):
         trials.append(whatif.Trial(path.stem, tuple(occlude.read_recipe(common.read_text(path)))))
     if len(trials) == 1:
-        trials = whatif.curve_trials(options.fill)
+        trials = whatif.curve_trials(fill)
     for step in whatif.run_set(engine, probes, trials, common.engine_scoring(options, engine)):
         print(f"{step.done} of {step.total} what-ifs", file=sys.stderr)
     if options.out:

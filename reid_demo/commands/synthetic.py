@@ -10,7 +10,7 @@ from reid_demo.commands import common
 def add(commands) -> None:
     """Add these commands to the parser."""
     sub = commands.add_parser("synthesize", help="render synthetic people in the layout of Market-1501, resumable")
-    sub.set_defaults(run=_synthesize)
+    sub.set_defaults(run=_synthesize, refuse=sub.error)
     sub.add_argument("--assets", required=True, metavar="DIR", help="MakeHuman assets: holds base and data")
     sub.add_argument("--out", required=True, metavar="DIR")
     sub.add_argument("--ids", required=True, type=int, help="people for training and test together")
@@ -28,6 +28,8 @@ def add(commands) -> None:
 def _synthesize(options: argparse.Namespace) -> None:
     from reid_demo.synthetic.dataset import synthesize
 
+    if (options.weights or options.device) and not options.gallery:
+        options.refuse("--weights and --device describe the pictures of a --gallery; name it")
     report = synthesize(
         Path(options.assets),
         Path(options.out),

@@ -22,10 +22,12 @@ def add(commands) -> None:
     sub.add_argument("--init", metavar="PATH", help="ImageNet weights of the backbone, or a weights folder")
     sub.add_argument("--teacher", metavar="NPZ", help="a teacher's vectors, from the command teach")
     sub.add_argument("--occluders", metavar="DIR", help="cut-outs for the option pasted; default: the shipped ones")
-    sub.add_argument("--max-steps", type=int, help="optimiser steps in all; the schedule shrinks to fit")
+    sub.add_argument("--max-steps", type=common.count, help="optimiser steps in all; the schedule shrinks to fit")
     sub.add_argument("--time-limit", type=float, metavar="S", help="seconds in all; the schedule follows the clock")
     sub.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
-    sub.add_argument("--save-every", type=int, default=100, metavar="N", help="steps between checkpoints; default 100")
+    sub.add_argument(
+        "--save-every", type=common.count, default=100, metavar="N", help="steps between checkpoints; default 100"
+    )
     sub.add_argument("--evaluate", nargs=2, metavar=("DATASET", "DIR"), help="measure the finished weights")
 
     sub = common.command(
@@ -44,10 +46,10 @@ def add(commands) -> None:
     sub.add_argument("--backbones", nargs="+", default=[], metavar="NAME", help="rows of Table 5")
     sub.add_argument("--rows", metavar="JSON", help='own rows: [{"name": "...", "set": ["KEY=VALUE"], "roots": 1}]')
     sub.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N")
-    sub.add_argument("--max-steps", required=True, type=int, help="optimiser steps of every run")
+    sub.add_argument("--max-steps", required=True, type=common.count, help="optimiser steps of every run")
     sub.add_argument("--occlude", nargs="+", default=[], metavar="NAME", help="also measure with these hidden")
     sub.add_argument("--part-aware", action="store_true", help="measure everything by part-aware similarity too")
-    sub.add_argument("--fill", default="mean_grey", help="what the hidden part shows; default mean_grey")
+    common.fill_flag(sub)
     sub.add_argument("--probes", nargs="+", default=[], metavar="NAME", help="probe sets; default: the data set's own")
     sub.add_argument("--evaluate", nargs=2, action="append", metavar=("DATASET", "DIR"), help="measure here instead")
     sub.add_argument("--config", metavar="JSON", help="recipe that all runs share; default: the paper's")
@@ -108,21 +110,21 @@ def _train(options: argparse.Namespace) -> None:
 def _ablate(options: argparse.Namespace) -> None:
     from reid_demo.ablate import Condition, ablate, markdown, recipe_rows, rows_of
     from reid_demo.config import read_train_config
-    from reid_demo.errors import ConfigError
     from reid_demo.records import Occlusion
 
     if options.dataset == "folder" and not options.evaluate:
-        raise ConfigError("A plain folder has no test split; name what to measure on with --evaluate DATASET DIR.")
-    config = read_train_config(options.config, None, options.set)
+        options.refuse("a plain folder has no test split; name what to measure on with --evaluate DATASET DIR")
     starts = [text.partition("=") for text in options.init]
     if not all(equals for _, equals, _ in starts):
-        raise ConfigError("--init takes BACKBONE=PATH, as resnet50=resnet50.pth.")
+        options.refuse("--init takes BACKBONE=PATH, as resnet50=resnet50.pth")
+    fill = common.fill(options, used=bool(options.occlude))
+    config = read_train_config(options.config, None, options.set)
     conditions = []
     for dataset, root in options.evaluate or [(options.dataset, options.root[0])]:
         for probes in options.probes or [None]:
             conditions.append(Condition(dataset, Path(root), probes))
         for kind in options.occlude:
-            conditions.append(Condition(dataset, Path(root), None, Occlusion(kind, options.fill)))
+            conditions.append(Condition(dataset, Path(root), None, Occlusion(kind, fill)))
     if options.part_aware:
         conditions += [replace(condition, part_aware=True) for condition in conditions]
     variants = options.variants or ([] if options.backbones or options.rows else ["G", "G+P", "G+T", "G+D", "G+D+W"])
