@@ -14,6 +14,7 @@ from reid_demo.model import DPTI, build_model
 
 MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
+WEIGHTS_FOLDER = "weights"  # in the folder of a run
 
 
 def save_weights(model: DPTI, folder: str | Path, *, half: bool = True) -> str:
@@ -47,7 +48,7 @@ def load_weights(folder: str | Path) -> DPTI:
     folder = Path(folder)
     for name in (MODEL_FILE, CONFIG_FILE):
         if not (folder / name).is_file():
-            inside = folder / "weights"  # where `train` puts them
+            inside = folder / WEIGHTS_FOLDER
             hint = f"Name {inside}" if (inside / name).is_file() else "Use `train`, or name another"
             raise WeightsError(f"The weights folder {folder.name!r} has no {name}. {hint}.")
     try:
@@ -70,6 +71,12 @@ def fingerprint(folder: str | Path) -> str:
     for name in (MODEL_FILE, CONFIG_FILE):
         digest.update((folder / name).read_bytes())
     return digest.hexdigest()[:16]
+
+
+def name_of(folder: str | Path) -> str:
+    """Give the name of weights: their folder's, or the run's that `train` left them in, as RUN/weights."""
+    folder = Path(folder).resolve()
+    return folder.parent.name or folder.name if folder.name == WEIGHTS_FOLDER else folder.name
 
 
 def choose_device(name: str | None = None) -> torch.device:

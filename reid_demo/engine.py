@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reid_demo import anatomy, calibrate, checkpoint, hub, occlude, shipped
+from reid_demo import anatomy, calibrate, checkpoint, occlude, shipped
 from reid_demo import explain as explanations
 from reid_demo import gallery as galleries
 from reid_demo.config import variant_name
@@ -110,7 +110,7 @@ class Engine:
         return cls(
             describer,
             galleries.load(folder, fingerprint),
-            weights_name=str(named) if named and hub.is_address(named) else weights.name,
+            weights_name=shipped.weights_name(named),
             card=card.read_text(encoding="utf-8") if card.is_file() else "",
             part_meanings=_read_part_meanings(weights / anatomy.FILE, fingerprint),
             examples=_read_examples(folder / "probes"),

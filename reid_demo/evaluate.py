@@ -1,6 +1,6 @@
 """Benchmarks: describe, compare, measure. Uses the same describe path and similarity as the page."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ def evaluate(
     reranked: bool = False,
     cutouts: occlude.Cutouts | None = None,
     memory: dict | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict:
     """Measure a network on a data set.
 
@@ -45,6 +46,7 @@ def evaluate(
         cutouts: what an occlusion by a person or an object puts in front.
         reranked: rank by k-reciprocal re-ranking of all queries and gallery images together.
         memory: keeps descriptions from one measurement by this describer to the next; give it an empty one first.
+        progress: gets (images described, images in all).
 
     Returns:
         `dataset, protocol, num_query, num_gallery, rank1, rank3, rank5, rank10, mAP, mINP`; fractions. `num_query`
@@ -73,13 +75,15 @@ def evaluate(
 
     memory = {} if memory is None else memory
     described = []
+    done, total = 0, len(queries) + len(images)
     for place, records, hidden in ((q_root, queries, occlusion), (root, images, None)):
         key = place, tuple(record.path for record in records), hidden
         if key not in memory:
             pictures = _pictures(place, records)
             if hidden is not None:
                 pictures = (occlude.apply(picture, [hidden], cutouts) for picture in pictures)
-            memory[key] = _describe(describer, pictures)
+            memory[key] = _describe(describer, pictures, lambda count, done=done: progress(done + count, total))
+        done += len(records)
         described += memory[key]
     q_parts, q_presence, g_parts, g_presence = described
     if reranked:
@@ -106,6 +110,11 @@ def evaluate(
     }
 
 
+def signed(record: dict, weights: str, fingerprint: str, command: str) -> dict:
+    """Add to a record of `evaluate` what was measured and how to do it again: `weights, fingerprint, command`."""
+    return {**record, "weights": weights, "fingerprint": fingerprint, "command": command}
+
+
 def _gallery_benchmark(root: Path, probes: str) -> Benchmark:
     if probes not in GALLERY_PROBES:
         raise DatasetError(f"Unknown probes {probes!r}; choose one of {', '.join(GALLERY_PROBES)}.")
@@ -123,9 +132,14 @@ def _pictures(root: Path, records: Sequence[ImageRecord]) -> Iterator[np.ndarray
             raise DatasetError(f"The image {root / record.path} cannot be used: {error}") from error
 
 
-def _describe(describer: Describer, pictures: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Give parts `(M, P+1, D)` and presence `(M, P)`; the attention maps are not kept."""
-    kept = [(d.parts, d.presence) for d in describer.describe_stream(pictures)]
+def _describe(
+    describer: Describer, pictures: Iterable[np.ndarray], told: Callable[[int], None]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give parts `(M, P+1, D)` and presence `(M, P)`; attention maps are not kept. `told` gets how many are done."""
+    kept = []
+    for d in describer.describe_stream(pictures):
+        kept.append((d.parts, d.presence))
+        told(len(kept))
     return np.stack([parts for parts, _ in kept]), np.stack([presence for _, presence in kept])
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from reid_demo import checkpoint, hub, milvus
 from reid_demo import gallery as galleries
-from reid_demo import hub, milvus
 from reid_demo.describe import Describer
 from reid_demo.errors import GalleryError
 from reid_demo.indexing import index_folder
@@ -29,6 +29,11 @@ def weights_folder(name: str | Path | None = None) -> Path:
     if not hub.is_address(name) and not Path(name).exists() and str(name) in names():
         return WEIGHTS / name
     return hub.local_folder(name, "weights")
+
+
+def weights_name(name: str | Path | None = None) -> str:
+    """Give what weights are called: an `hf://` address as it is, else after their folder or their run."""
+    return str(name) if name and hub.is_address(name) else checkpoint.name_of(weights_folder(name))
 
 
 def names() -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -13,13 +14,14 @@ from torch import nn
 from tqdm import tqdm
 
 from reid_demo import checkpoint, occlude
+from reid_demo.checkpoint import WEIGHTS_FOLDER
 from reid_demo.config import TrainConfig, from_dict, to_dict
 from reid_demo.data.datasets import load_benchmark
 from reid_demo.data.loaders import Batch, BatchLoader, TrainingSet
 from reid_demo.describe import Describer
 from reid_demo.distill import load_vectors
 from reid_demo.errors import ConfigError, TrainingError
-from reid_demo.evaluate import evaluate
+from reid_demo.evaluate import evaluate, signed
 from reid_demo.losses import Objective
 from reid_demo.model import DPTI, build_model
 from reid_demo.model.backbones import load_backbone_weights
@@ -31,7 +33,6 @@ STATE_FILE = "training.pt"
 LOG_FILE = "log.jsonl"
 RECIPE_FILE = "recipe.json"
 EVALUATION_FILE = "evaluation.json"
-WEIGHTS_FOLDER = "weights"
 STEM = ("conv1", "bn1")
 SHARES = (
     "flip",
@@ -375,9 +376,13 @@ def train_step(
 
 def _evaluate(out: Path, dataset: str, root: Path, device: torch.device) -> dict:
     """Measure the saved weights, as the command `evaluate` would."""
-    model = checkpoint.load_weights(out / WEIGHTS_FOLDER)
+    weights = out / WEIGHTS_FOLDER
+    model = checkpoint.load_weights(weights)
     scoring = Scoring(adaptive=model.config.adaptive_weighting)
     record = evaluate(Describer(model, device), dataset, Path(root), scoring=scoring)
+    words = ["evaluate", "--dataset", dataset, "--root", str(root), "--weights", str(weights)]
+    command = f"python -m reid_demo {shlex.join(words)}"  # which gives the same
+    record = signed(record, checkpoint.name_of(weights), checkpoint.fingerprint(weights), command)
     _write_json(out / EVALUATION_FILE, record)
     return record
 

@@ -241,12 +241,22 @@ def test_no_valid_query_names_the_data_set(benchmarks, dataset):
 def test_the_command_writes_the_record(benchmarks, tiny_weights, tmp_path, capsys):
     out = tmp_path / "record.json"
     options = ["--root", str(benchmarks / "folder"), "--occlude", "lower_half", "--fill", "black", "--rerank"]
-    options += ["--weights", str(tiny_weights), "--device", "cpu", "--json", str(out)]
-    assert main(["evaluate", "--dataset", "folder", *options]) == 0
+    options += ["--weights", str(tiny_weights), "--device", "cpu", "--out", str(out)]
+    assert main(["evaluate", "--dataset", "folder", *options, "--json"]) == 0
     record = json.loads(out.read_text())
     assert list(record) == [*KEYS, "weights", "fingerprint", "command"]
     assert "lower_half of every query filled with black" in record["protocol"]
-    assert json.loads(capsys.readouterr().out) == record
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == record and "6/6" in captured.err  # the progress bar
+    run = tmp_path / "mine" / "weights"  # as `train` leaves them
+    shutil.copytree(tiny_weights, run)
+    out.unlink()
+    assert main(["evaluate", "--dataset", "folder", *options, "--weights", str(run)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "mine on folder: 3 queries, 3 gallery images" and lines[1] == record["protocol"]
+    assert lines[2].startswith(f"R-1 {record['rank1']:.1%}  R-3 ") and lines[2].endswith(f"mINP {record['mINP']:.1%}")
+    again = json.loads(out.read_text())
+    assert again["weights"] == "mine" and again["fingerprint"] == record["fingerprint"]
     assert main(["evaluate", "--dataset", "folder", "--root", str(tmp_path / "gone"), "--weights", str(tiny_weights)])
     assert "gone does not exist" in capsys.readouterr().err
 

@@ -57,7 +57,7 @@ def test_train_one_epoch_stop_go_on_measure_and_draw(root, tmp_path, capsys, mon
 
     words = shlex.split(captured.err.split("Measure: python -m reid_demo ")[1].splitlines()[0])
     places = {"NAME": "synthetic", "DIR": str(root)}
-    words = [places.get(word, word) for word in words] + ["--probes", "occluded", "--device", "cpu"]
+    words = [places.get(word, word) for word in words] + ["--probes", "occluded", "--device", "cpu", "--json"]
     monkeypatch.setattr("sys.argv", ["reid_demo", *words])
     assert main(words) == 0
     record = json.loads(capsys.readouterr().out)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 import shutil
 import sys
 import types
@@ -13,6 +14,7 @@ from figures import draw_person
 from PIL import Image
 
 from reid_demo import checkpoint, distill
+from reid_demo.__main__ import main
 from reid_demo.config import ModelConfig, TrainConfig, read_train_config
 from reid_demo.data.datasets import load_train
 from reid_demo.errors import DatasetError, TrainingError
@@ -102,7 +104,7 @@ def test_a_checkpoint_of_an_earlier_release_resumes(root, tmp_path):
     assert run(TINY, root, tmp_path, max_steps=3, resume=True)["finished"]
 
 
-def test_a_finished_run_measures_itself(root, tmp_path):
+def test_a_finished_run_measures_itself(root, tmp_path, capsys):
     place = tmp_path / "split"
     for pid in range(1, 5):
         for folder, camid in (("query", 1), ("bounding_box_test", 2)):
@@ -114,6 +116,11 @@ def test_a_finished_run_measures_itself(root, tmp_path):
     result = run(TINY, root, tmp_path / "out", resume=True, **options)
     assert result["evaluation"]["num_query"] == 4
     assert json.loads((tmp_path / "out" / "evaluation.json").read_text()) == result["evaluation"]
+    record = result["evaluation"]
+    assert (record["weights"], record["fingerprint"]) == ("out", result["fingerprint"])
+    assert main([*shlex.split(record["command"])[3:], "--device", "cpu", "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert {**again, "command": record["command"]} == record
     with pytest.raises(DatasetError, match="nowhere"):
         run(TINY, root, tmp_path / "none", max_steps=1, evaluate_on=("market1501", tmp_path / "nowhere"))
     assert not (tmp_path / "none").exists()  # refused before the work

@@ -157,4 +157,4 @@ def describer(options: argparse.Namespace, bulk: bool = False):
     device = checkpoint.choose_device(options.device)
     precision = getattr(options, "precision", None) or (bulk_precision(device) if bulk else "float32")
     describer = Describer(checkpoint.load_weights(weights), device, precision=precision)
-    return describer, checkpoint.fingerprint(weights), weights.name
+    return describer, checkpoint.fingerprint(weights), shipped.weights_name(options.weights)

@@ -20,8 +20,9 @@ def add(commands) -> None:
     sub.add_argument("--probes", help=f"{probes}; default: the first")
     common.precision_flag(sub, "float32")
     sub.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking; sees all queries at once")
-    sub.add_argument("--json", metavar="FILE", dest="json_file", help="also write the record to FILE")
+    sub.add_argument("--out", metavar="FILE", help="also write the record, as JSON, to FILE")
     common.scoring_flags(sub)
+    common.json_flag(sub)
 
     sub = common.command(
         commands, "calibrate", _calibrate, "measure how far a similarity can be believed; writes calibration.json"
@@ -55,27 +56,38 @@ def add(commands) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from reid_demo import occlude, shipped
-    from reid_demo.evaluate import evaluate
+    from reid_demo.evaluate import RANKS, evaluate, signed
     from reid_demo.records import Occlusion, Scoring
 
     fill = common.fill(options, used=bool(options.occlude))
     describer, fingerprint, name = common.describer(options)
     scoring = common.scoring(options, Scoring(adaptive=describer.model.config.adaptive_weighting))
     occlusion = Occlusion(options.occlude, fill) if options.occlude else None
-    record = evaluate(
-        describer,
-        options.dataset,
-        Path(options.root),
-        scoring=scoring,
-        occlusion=occlusion,
-        probes=options.probes,
-        reranked=options.rerank,
-        cutouts=occlude.read_cutouts(shipped.DEFAULT_GALLERY / shipped.OCCLUDERS),
-    )
-    record = {**record, "weights": name, "fingerprint": fingerprint, "command": common.command_line()}
-    print(json.dumps(record, indent=2))
-    if options.json_file:
-        Path(options.json_file).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    if options.out:  # fails before the work, not after it
+        Path(options.out).parent.mkdir(parents=True, exist_ok=True)
+    with common.progress_bar("image") as progress:
+        record = evaluate(
+            describer,
+            options.dataset,
+            Path(options.root),
+            scoring=scoring,
+            occlusion=occlusion,
+            probes=options.probes,
+            reranked=options.rerank,
+            cutouts=occlude.read_cutouts(shipped.DEFAULT_GALLERY / shipped.OCCLUDERS),
+            progress=progress,
+        )
+    record = signed(record, name, fingerprint, common.command_line())
+    text = json.dumps(record, indent=2)
+    if options.out:
+        Path(options.out).write_text(text + "\n", encoding="utf-8")
+    if options.json:
+        print(text)
+        return
+    print(f"{name} on {options.dataset}: {record['num_query']} queries, {record['num_gallery']} gallery images")
+    print(record["protocol"])
+    numbers = {f"R-{k}": record[f"rank{k}"] for k in RANKS} | {key: record[key] for key in ("mAP", "mINP")}
+    print("  ".join(f"{key} {value:.1%}" for key, value in numbers.items()))
 
 
 def _calibrate(options: argparse.Namespace) -> None:
