@@ -93,10 +93,13 @@ def train(
         from ranks above 0 without the last two.
 
     Raises:
-        TrainingError: the recipe does not fit the data, nothing to resume, or a loss is not finite (names the step).
+        TrainingError: the recipe does not fit the data, nothing to resume, a run in the way, or a loss that is not finite (names
+            the step).
         DatasetError: a root is not as its layout says.
     """
     out = Path(out)
+    if not resume:
+        _check_new(out)
     _check(config, teacher, max_steps, time_limit_s, save_every)
     if evaluate_on is not None and evaluate_on[0] != "gallery":
         load_benchmark(evaluate_on[0], Path(evaluate_on[1]))  # fails before the work, not after it
@@ -253,6 +256,14 @@ def build_optimizer(config: TrainConfig, model: DPTI, objective: Objective) -> t
     ]
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
     return kind(groups, weight_decay=config.weight_decay)
+
+
+def _check_new(out: Path) -> None:
+    """Refuse to write over a run: hours of work."""
+    unfinished = (out / STATE_FILE).is_file()
+    if unfinished or (out / WEIGHTS_FOLDER / checkpoint.MODEL_FILE).is_file():
+        ways = "Go on with it by --resume; to start over" if unfinished else "To start over"
+        raise TrainingError(f"The folder {out} already holds a run. {ways}, delete it or name another --out.")
 
 
 def _check(

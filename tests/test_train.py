@@ -84,12 +84,20 @@ def test_stopping_and_resuming_changes_nothing(change, root, tmp_path):
         assert (a["total"], a["learning_rate"]) == (b["total"], b["learning_rate"])
 
 
-def test_rows_past_the_checkpoint_are_dropped_and_a_fresh_run_starts_a_fresh_log(root, tmp_path):
+def test_rows_past_the_checkpoint_are_dropped_and_a_run_is_not_started_over(root, tmp_path):
     run(TINY, root, tmp_path, max_steps=3, stop_after=2)
     with open(tmp_path / "log.jsonl", "a") as log:
         log.write('{"step": 3, "total": 9}\n{"step": 4, "tot')  # as a run leaves that is cut off after its checkpoint
     run(TINY, root, tmp_path, max_steps=3, resume=True)
     assert [row["step"] for row in rows(tmp_path)] == [1, 2, 3] and rows(tmp_path)[2]["total"] != 9
+    held = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for words in ("Go on with it by --resume; to start over, delete it", "To start over, delete it"):
+        with pytest.raises(TrainingError, match=rf"already holds a run\. {words} or name another --out"):
+            run(TINY, root, tmp_path, max_steps=1)
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == held
+        held.pop(tmp_path / "training.pt", None)
+        (tmp_path / "training.pt").unlink(missing_ok=True)  # finished weights alone are a run as well
+    shutil.rmtree(tmp_path)
     run(TINY, root, tmp_path, max_steps=1)
     assert [row["step"] for row in rows(tmp_path)] == [1]
 
