@@ -97,6 +97,7 @@ MEASURES = ["--dataset", "folder", "--root", "x"]
         (["ablate", *TRAINS, "--max-steps", "1", "--evaluate", "a", "b", "--init", "x"], "--init takes BACKBONE=PATH"),
         (["ablate", *TRAINS, "--max-steps", "0"], "a whole number from 1 on"),
         (["train", *TRAINS, "--save-every", "0"], "a whole number from 1 on"),
+        (["teach", *TRAINS, "--network", "n.xml", "--device", "cuda"], "on the CPU alone, through OpenVINO; leave"),
         (["bench", "--train", "--page"], "not allowed with"),
         (["bench", "--set", "epochs=1"], "--set changes the recipe of --train"),
         (["bench", "--train", "--gallery-size", "9"], "no gallery of --gallery-size"),

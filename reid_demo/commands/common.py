@@ -11,7 +11,7 @@ from reid_demo.errors import ConfigError
 
 
 def command(
-    commands, name: str, run: Callable, text: str, *, engine: bool = False, weights: bool = True
+    commands, name: str, run: Callable, text: str, *, engine: bool = False, weights: bool = True, device: bool = True
 ) -> argparse.ArgumentParser:
     """Add a command that runs `run(options)`; give its parser.
 
@@ -22,6 +22,7 @@ def command(
         text: what the command does, from a small letter on and without a full stop.
         engine: whether it searches a gallery.
         weights: whether it describes with weights.
+        device: whether it runs a network.
 
     Returns:
         The parser. Its `error` is the options' `refuse(words)`: wrong usage, exit code 2, that argparse cannot see.
@@ -30,7 +31,8 @@ def command(
     sub.set_defaults(run=run, refuse=sub.error)
     if weights or engine:
         sub.add_argument("--weights", help="weights folder, name of shipped weights, or hf:// address")
-    sub.add_argument("--device", help="cpu, cuda or cuda:N; default: a GPU where there is one")
+    if device:
+        sub.add_argument("--device", help="cpu, cuda or cuda:N; default: a GPU where there is one")
     if engine:
         sub.add_argument("--gallery", help="gallery folder, hf:// or milvus:// address; default: the shipped one")
     return sub

@@ -34,7 +34,12 @@ def add(commands) -> None:
     common.json_flag(sub)
 
     sub = common.command(
-        commands, "probes", _probes, "ship example probes with a gallery, from the query images of its data set"
+        commands,
+        "probes",
+        _probes,
+        "ship example probes with a gallery, from the query images of its data set",
+        weights=False,
+        device=False,
     )
     sub.add_argument("dataset", metavar="DIR", help="with query, query_occluded, query_partial")
     sub.add_argument("--gallery", required=True, help="gets the probes")

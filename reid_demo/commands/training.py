@@ -15,7 +15,9 @@ def add(commands) -> None:
     sub = common.command(commands, "train", _train, "train a variant on a data set, resumable", weights=False)
     sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
     sub.add_argument("--root", required=True, nargs="+", metavar="DIR", help="one folder, or several")
-    sub.add_argument("--out", required=True, metavar="DIR", help="gets the checkpoint, the log and weights/")
+    sub.add_argument(
+        "--out", required=True, metavar="DIR", help="gets the checkpoint, the log and weights/; a run there is kept"
+    )
     sub.add_argument("--config", metavar="JSON", help="recipe; default: the paper's")
     sub.add_argument("--variant", help="G, G+P, G+T, G+D or G+D+W")
     common.set_flag(sub)
@@ -64,7 +66,9 @@ def add(commands) -> None:
         _teach,
         "cache a teacher network's vectors of training images, for train --teacher",
         weights=False,
+        device=False,
     )
+    sub.add_argument("--device", help="cpu: OpenVINO runs the teacher there alone")
     sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
     sub.add_argument("--root", required=True, nargs="+", metavar="DIR")
     sub.add_argument("--network", required=True, metavar="XML", help="a Re-ID network in OpenVINO's format")
@@ -153,6 +157,8 @@ def _teach(options: argparse.Namespace) -> None:
     from reid_demo.data.datasets import load_train
     from reid_demo.distill import describe_with_teacher, save_vectors
 
+    if options.device not in (None, "cpu"):
+        options.refuse(f"the teacher runs on the CPU alone, through OpenVINO; leave --device {options.device} out")
     records, vectors = [], []
     for root in map(Path, options.root):
         found = load_train(options.dataset, root)
