@@ -20,12 +20,14 @@ from reid_demo.ui.handlers import api as handlers
 
 QUEUE = {"concurrency_id": "model", "concurrency_limit": 1}  # the page's own: one queue asks the network
 NO_FETCH = "image: this server fetches no address. Upload the file, or send a data URL."
+NOT_UPLOADED = f"image: {handlers.NOT_UPLOADED}"
 Weighing = Literal["default", "plain", "adaptive", "part_aware"]
 
 
 def add_api(engine: Engine) -> None:
     """Add the endpoints to the `gr.Blocks` that is being built."""
     refuse_addresses()
+    refuse_files_of_the_server()
     uploads = Path(utils.get_upload_folder())
 
     def search(
@@ -127,6 +129,25 @@ def refuse_addresses() -> None:
         raise gr.Error(NO_FETCH, print_exception=False)
 
     processing_utils.async_ssrf_protected_download = refuse
+
+
+def refuse_files_of_the_server() -> None:
+    """Say what is wrong with a file that was not uploaded; Gradio refuses it as well, but tells the caller nothing."""
+    move = processing_utils.async_move_files_to_cache
+    if move.__module__ == __name__:
+        return
+
+    async def told(*values, check_in_upload_folder: bool = False, **named):
+        try:
+            return await move(*values, check_in_upload_folder=check_in_upload_folder, **named)
+        except gr.Error:  # has said it
+            raise
+        except (ValueError, TypeError, OSError) as error:  # not there, no file of an upload, no path at all
+            if not check_in_upload_folder:
+                raise  # a file that the page itself shows
+            raise gr.Error(NOT_UPLOADED, print_exception=False) from error
+
+    processing_utils.async_move_files_to_cache = told
 
 
 def _told(endpoint: Callable) -> Callable:

@@ -185,6 +185,14 @@ def test_a_wrong_value_is_a_sentence_that_names_the_field(url, probe, name, fiel
     assert event == "error" and words in told["error"] and "\n" not in told["error"]
 
 
+@pytest.mark.parametrize("path", ["/etc/hostname", "/none/there.jpg", "~/x.jpg", "", ".", 5, None, ["/etc/hostname"]])
+def test_a_file_of_the_server_is_refused_in_words(url, path):
+    """As a client names it that says it is an upload; Gradio itself answers with an error of null."""
+    for image in ({"path": path, "meta": {"_type": "gradio.FileData"}}, {"path": path}):
+        event, told = call(url, "search", image=image)
+        assert event == "error" and told["error"].startswith("image: upload ") and told["error"].endswith(".")
+
+
 def test_fields_that_are_missing_or_unknown_are_named(url, probe):
     status, told = call(url, "search", top_k=3)
     assert status == 422 and "image" in told

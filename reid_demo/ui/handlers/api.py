@@ -15,6 +15,7 @@ from reid_demo.engine import WEIGHINGS, Engine
 from reid_demo.errors import ConfigError, ImageError, OcclusionError, ReidError
 from reid_demo.records import Occlusion, Scoring
 
+NOT_UPLOADED = "upload the file first and name the path that the upload gave."
 MOST_MATCHES = 1000
 SMALLEST_WINDOW = 0.1  # of the width; smaller ones would hold the queue for minutes
 SMALLEST_STRIDE = 0.05
@@ -67,7 +68,7 @@ def picture(value, uploads: Path) -> np.ndarray:
         if isinstance(path, str) and path:
             inside = Path(path).resolve()
             if not inside.is_relative_to(uploads.resolve()):
-                raise ImageError("upload the file first and name the path that the upload gave.")
+                raise ImageError(NOT_UPLOADED)
             return images.read_image(inside)
         if isinstance(url, str) and url.startswith("data:") and ";base64," in url:
             if len(url) > images.MAX_BYTES * 4 // 3 + 200:
