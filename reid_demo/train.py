@@ -93,8 +93,8 @@ def train(
         from ranks above 0 without the last two.
 
     Raises:
-        TrainingError: the recipe does not fit the data, nothing to resume, a run in the way, or a loss that is not finite (names
-            the step).
+        TrainingError: the recipe does not fit the data, nothing to resume, a run in the way, or a loss is not finite
+            (names the step).
         DatasetError: a root is not as its layout says.
     """
     out = Path(out)
