@@ -71,6 +71,7 @@ def index_folder(
     progress: Callable[[int, int], None] = lambda done, total: None,
     say: Callable[[str], None] = lambda line: None,
     exact_limit: int | None = None,
+    helpers=None,
 ) -> IndexReport:
     """Build or update the gallery `out` from the images under `source`.
 
@@ -88,6 +89,7 @@ def index_folder(
         progress: gets (files done, files in all).
         say: gets lines about what takes long after the last file.
         exact_limit: the largest gallery that is compared image by image; `vectors.EXACT_LIMIT` where None.
+        helpers: other processes that describe batches as well (`parallel.Helpers`); the gallery is the same.
 
     Raises:
         GalleryError: no images, another run at work, no space, or `out` is not a gallery folder.
@@ -108,7 +110,7 @@ def index_folder(
     try:
         out.mkdir(parents=True, exist_ok=True)
         with FileLock(out / LOCK, timeout=0):
-            run = _Run(source, out, describer, fingerprint, finder, store, exact_limit)
+            run = _Run(source, out, describer, fingerprint, finder, store, exact_limit, helpers)
             report = run.index(files, name, progress, say)
     except Timeout as error:
         raise GalleryError(f"Another `index` is writing {out.name!r}. Wait for it to end.") from error
@@ -172,9 +174,10 @@ class _Read:
 class _Run:
     """One run of `index_folder` under its lock."""
 
-    def __init__(self, source, out, describer, fingerprint, finder, store, exact_limit) -> None:
+    def __init__(self, source, out, describer, fingerprint, finder, store, exact_limit, helpers) -> None:
         self.source, self.out, self.describer, self.fingerprint = source, out, describer, fingerprint
         self.finder, self.store, self.exact_limit = finder, store, exact_limit
+        self.helpers, self.at_once = helpers, helpers.size if helpers else 1  # batches at a time
         self.report = IndexReport()
         self.finder_name = finder.name if finder else ""
         for left in out.glob(".writing-*"):
@@ -213,15 +216,16 @@ class _Run:
     def index(self, files: list[Path], name: str | None, progress: Callable, say: Callable) -> IndexReport:
         report = self.report
         rows: list[tuple[ImageRecord, tuple[int, int]]] = []
-        waiting: list[tuple[ImageRecord, np.ndarray]] = []
+        waiting: list[list[tuple[ImageRecord, np.ndarray]]] = [[]]  # batches; the last one is filling
         seen: set[str] = set()
         blank: set[str] = set()
 
         def describe_waiting() -> None:
-            descriptors = self.describer.describe([image for _, image in waiting])
-            for (record, _), place in zip(waiting, self.journal.append(waiting, descriptors), strict=True):
-                rows.append((record, (1, place)))
-            waiting.clear()
+            batches = [batch for batch in waiting if batch]
+            for batch, descriptors in zip(batches, self._describe(batches), strict=True):
+                for (record, _), place in zip(batch, self.journal.append(batch, descriptors), strict=True):
+                    rows.append((record, (1, place)))
+            waiting[:] = [[]]
 
         for done, read in enumerate(self._read_all(files), start=1):
             if read.error:
@@ -239,14 +243,17 @@ class _Run:
                 elif read.cuts:
                     stored = [(self._store(read, cut), cut[2]) for cut in read.cuts]
                     report.added += len(stored)
-                    waiting.extend(stored)
-                    if len(waiting) >= self.describer.batch_size:  # a frame's people are never torn apart
-                        describe_waiting()
+                    waiting[-1].extend(stored)
+                    if len(waiting[-1]) >= self.describer.batch_size:  # a frame's people are never torn apart
+                        if len(waiting) == self.at_once:
+                            describe_waiting()
+                        else:
+                            waiting.append([])
                 if (read.known and read.digest in self.blank) or not (read.known or read.cuts):
                     blank.add(read.digest)
                     report.empty += 1
             progress(done, len(files))
-        if waiting:
+        if waiting[0]:
             describe_waiting()
         if not rows:
             what = "hold a person that could be found" if self.finder and not report.skipped else "could be read"
@@ -263,9 +270,13 @@ class _Run:
         )
         return report
 
+    def _describe(self, batches: list[list[tuple[ImageRecord, np.ndarray]]]) -> list[list[Descriptor]]:
+        pictures = [[image for _, image in batch] for batch in batches]
+        return self.helpers.describe(pictures) if self.helpers else [self.describer.describe(p) for p in pictures]
+
     def _read_all(self, files: list[Path]) -> Iterator[_Read]:
-        with ThreadPoolExecutor(READERS) as pool:
-            yield from _ahead(pool, self._read, files, 2 * self.describer.batch_size)
+        with ThreadPoolExecutor(READERS * self.at_once) as pool:
+            yield from _ahead(pool, self._read, files, 2 * self.describer.batch_size * self.at_once)
 
     def _read(self, path: Path) -> _Read:
         read = _Read(path.relative_to(self.source).as_posix())

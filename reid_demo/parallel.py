@@ -1,17 +1,19 @@
-"""One training run over several processes, as `torchrun` starts them. A single process needs none of it.
+"""One run over several processes, as `torchrun` starts them: of `train`, or of `index`. A single one needs none of it.
 
-Every process takes whole identities of a batch and runs the network on them; the objective then sees the gathered
-outputs of the whole batch in every process. Triplets, the neck's batch norm and the loss are so those of one process
-with the same batch. Batch norm inside the network is over the whole batch on GPUs (`SyncBatchNorm`), and over each
-process's own share on CPUs, where PyTorch has no such layer.
+In training, every process takes whole identities of a batch and runs the network on them; the objective then sees the
+gathered outputs of the whole batch in every process. Triplets, the neck's batch norm and the loss are so those of one
+process with the same batch. Batch norm inside the network is over the whole batch on GPUs (`SyncBatchNorm`), and over
+each process's own share on CPUs, where PyTorch has no such layer.
 """
 
 import dataclasses
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -19,8 +21,12 @@ from torch.distributed.nn.functional import all_gather
 from torch.nn.parallel import DistributedDataParallel
 
 from reid_demo.checkpoint import choose_device
+from reid_demo.describe import Describer
 from reid_demo.errors import TrainingError
 from reid_demo.model import DPTIOutput
+from reid_demo.records import Descriptor
+
+PATIENCE = timedelta(days=7)  # the others wait while the first process reads what it knows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,11 +65,12 @@ class Team:
 
 
 @contextmanager
-def team(device: str | None = None) -> Iterator[Team]:
+def team(device: str | None = None, *, objects: bool = False) -> Iterator[Team]:
     """Join the processes that `torchrun` started with this one; alone, it is a team of one.
 
     Args:
         device: as `checkpoint.choose_device`; a GPU becomes the one of this process's number on its machine.
+        objects: they exchange Python objects alone, at any distance in time.
 
     Raises:
         TrainingError: more processes than GPUs on a machine, or they cannot find each other.
@@ -82,13 +89,51 @@ def team(device: str | None = None) -> Iterator[Team]:
         place = torch.device("cuda", local)
         torch.cuda.set_device(place)
     try:
-        dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+        if objects:
+            dist.init_process_group("gloo", timeout=PATIENCE)
+        else:
+            dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
     except (ValueError, RuntimeError) as error:
         raise TrainingError(f"The processes cannot join; start them with torchrun ({error}).") from error
     try:
         yield Team(place, dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()
+
+
+class Helpers:
+    """The processes of a team as they describe batches for the first of them, a batch each at a time."""
+
+    def __init__(self, crew: Team, describer: Describer) -> None:
+        """Take this process's own describer; all have the same weights."""
+        self.size, self._describer = crew.size, describer
+
+    def describe(self, batches: Sequence[Sequence[np.ndarray]]) -> list[list[Descriptor]]:
+        """Describe at most `size` batches of images, in the first process; the descriptors have no attention maps."""
+        own = self._exchange([*batches, *[()] * (self.size - len(batches))])
+        found = [None] * self.size
+        dist.gather_object(self._describe(own), found)
+        return found[: len(batches)]
+
+    def serve(self) -> None:
+        """Describe what the first process sends, in all others, until it sends them home."""
+        while (batch := self._exchange(None)) is not None:
+            dist.gather_object(self._describe(batch))
+
+    def dismiss(self) -> None:
+        """Send the others home, from the first process."""
+        with suppress(RuntimeError):  # one is gone already
+            self._exchange([None] * self.size)
+
+    @staticmethod
+    def _exchange(batches: list | None) -> Sequence[np.ndarray] | None:
+        own = [None]
+        dist.scatter_object_list(own, batches)
+        return own[0]
+
+    def _describe(self, batch: Sequence[np.ndarray]) -> list[Descriptor]:
+        found = self._describer.describe(batch)
+        return [dataclasses.replace(d, template_attention=None, part_attention=None) for d in found]
 
 
 class WholeBatch(nn.Module):

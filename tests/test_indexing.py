@@ -285,3 +285,42 @@ def test_the_command_tells_what_it_did(images, tmp_path, tiny_weights, capsys):
     assert capsys.readouterr().err.count("error: ") == 1
     assert main([*command, "--precision", "half"]) == 1
     assert "float32 or bfloat16, not 'half'" in capsys.readouterr().err
+
+
+def test_several_processes_make_the_same_gallery(tmp_path, tiny_weights):
+    """To the last bit: 70 images are three batches of 32, of which two processes describe two and then one."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for pid in range(70):
+        Image.fromarray(draw_person(pid % 12, pid // 12, 64, 32)).save(photos / f"{pid + 1:04d}_c1s1_000001_00.png")
+    (photos / "0000.jpg").write_bytes(b"no picture")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    together = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    told = []
+    for name, starter in (("alone", []), ("together", together)):
+        command = [sys.executable, *starter, "-m", "reid_demo", "index", str(photos), "--out", str(tmp_path / name)]
+        command += ["--weights", str(tiny_weights), "--device", "cpu", "--name", "same", "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+        assert done.returncode == 0, done.stderr[-3000:]
+        told.append({**json.loads(done.stdout), "seconds": 0})
+    assert told[0] == told[1] and told[0]["added"] == told[0]["total"] == 70 and len(told[0]["skipped"]) == 1
+    for name in ("parts.npy", "presence.npy", "records.jsonl", "vectors.faiss"):
+        assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "together" / name).read_bytes(), name
+
+
+def test_a_run_of_several_processes_that_fails_ends_them_all(tmp_path, tiny_weights):
+    (tmp_path / "none").mkdir()
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+        "-m",
+        "reid_demo",
+    ]
+    command += ["index", str(tmp_path / "none"), "--out", str(tmp_path / "out"), "--weights", str(tiny_weights)]
+    done = subprocess.run([*command, "--device", "cpu"], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1 and done.stderr.count("error: No images were found under") == 1
+    assert done.stdout == "" and not (tmp_path / "out").exists()

@@ -12,7 +12,8 @@ from reid_demo.commands import common
 
 def add(commands) -> None:
     """Add these commands to the parser."""
-    sub = common.command(commands, "index", _index, "build or update a gallery from a folder of person crops")
+    text = "build or update a gallery from a folder of person crops; under torchrun, with several processes or GPUs"
+    sub = common.command(commands, "index", _index, text)
     text = "folder of pictures, searched with all folders below it; each shows one person, unless --find-people"
     sub.add_argument("images", metavar="DIR", help=text)
     sub.add_argument(
@@ -47,14 +48,26 @@ def add(commands) -> None:
 
 
 def _run_index(options: argparse.Namespace, images: str | Path, out: str | Path, **more):
+    """Give the report; None in the processes that only help the first, where `torchrun` started several."""
     from tqdm import tqdm
 
     from reid_demo.indexing import index_folder
+    from reid_demo.parallel import Helpers, team
 
-    describer, fingerprint, _ = common.describer(options, bulk=True)
-    with common.progress_bar("image") as progress:
-        say = functools.partial(tqdm.write, file=sys.stderr)
-        return index_folder(images, out, describer, fingerprint, progress=progress, say=say, **more)
+    with team(options.device, objects=True) as crew:
+        own = argparse.Namespace(**{**vars(options), "device": str(crew.device)})
+        describer, fingerprint, _ = common.describer(own, bulk=True)
+        helpers = Helpers(crew, describer) if crew.size > 1 else None
+        if crew.rank:
+            helpers.serve()
+            return None
+        try:
+            with common.progress_bar("image") as progress:
+                more |= {"progress": progress, "say": functools.partial(tqdm.write, file=sys.stderr)}
+                return index_folder(images, out, describer, fingerprint, helpers=helpers, **more)
+        finally:
+            if helpers:
+                helpers.dismiss()
 
 
 def _index(options: argparse.Namespace) -> None:
@@ -70,6 +83,8 @@ def _index(options: argparse.Namespace) -> None:
         store=options.store,
         exact_limit=options.exact_limit,
     )
+    if report is None:
+        return
     if options.json:
         print(json.dumps(vars(report)))
         return
