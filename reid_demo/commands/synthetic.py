@@ -26,10 +26,10 @@ def add(commands) -> None:
 
 
 def _synthesize(options: argparse.Namespace) -> None:
-    from reid_demo.synthetic.dataset import synthesize
-
     if (options.weights or options.device) and not options.gallery:
         options.refuse("--weights and --device describe the pictures of a --gallery; name it")
+    from reid_demo.synthetic.dataset import synthesize  # needs an extra: wrong usage is said without it
+
     report = synthesize(
         Path(options.assets),
         Path(options.out),

@@ -69,7 +69,9 @@ def test_own_gallery_and_frame(page, browser, address, files):
     picture.click(position={"x": 200 * scale, "y": 50 * scale})
     expect(page.locator("#frame-line")).to_contain_text("opposite")
     picture.click(position={"x": 328 * scale, "y": 306 * scale})
-    expect(page.locator("#frame-width input")).not_to_have_value("0")
+    for side in ("width", "height"):
+        expect(page.locator(f"#frame-{side} input")).not_to_have_value("0")
+    page.wait_for_timeout(1000)  # the numbers' own events are on their way
     page.locator("#frame-search").click()
     expect(page.locator("#probe-line")).to_contain_text("A box of your frame")
     expect(page.locator("#strip .thumbnail-item").first).to_contain_text("IMG_03")
