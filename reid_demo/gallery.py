@@ -298,6 +298,12 @@ def _read(folder: Path, fingerprint: str | None) -> Gallery:
     rebuild = f"Rebuild it with `python -m reid_demo index IMAGES --out {folder}`."
     names = (PARTS, PRESENCE, RECORDS, META)
     missing = [name for name in names if not (folder / name).is_file()]
+    if not folder.exists():
+        words = "Make one with `python -m reid_demo index IMAGES --out GALLERY`, or name the folder of one."
+        raise GalleryError(f"There is no gallery {str(folder)!r}. {words}")
+    if len(missing) == len(names):
+        words = f"Describe its pictures with `python -m reid_demo index {folder} --out GALLERY`."
+        raise GalleryError(f"The folder {folder.name!r} is no gallery. {words}")
     if missing:
         raise GalleryError(f"The gallery {folder.name!r} has no {missing[0]}. {rebuild}")
     try:

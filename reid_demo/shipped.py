@@ -11,7 +11,7 @@ from tqdm import tqdm
 from reid_demo import checkpoint, hub, milvus
 from reid_demo import gallery as galleries
 from reid_demo.describe import Describer
-from reid_demo.errors import GalleryError
+from reid_demo.errors import GalleryError, WeightsError
 from reid_demo.indexing import index_folder
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -23,12 +23,21 @@ BESIDE = ("probes", OCCLUDERS)  # what the page needs beside the images
 
 
 def weights_folder(name: str | Path | None = None) -> Path:
-    """Give a folder of weights: the default, one of those that ship by its name, a folder, or what `hf://` leads to."""
+    """Give a folder of weights: the default, one of those that ship by its name, a folder, or what `hf://` leads to.
+
+    Raises:
+        WeightsError: there is no such folder and no such name.
+        HubError: they cannot be fetched.
+    """
     if name is None:
         return DEFAULT_WEIGHTS
-    if not hub.is_address(name) and not Path(name).exists() and str(name) in names():
+    if hub.is_address(name) or Path(name).exists():
+        return hub.local_folder(name, "weights")
+    if str(name) in names():
         return WEIGHTS / name
-    return hub.local_folder(name, "weights")
+    raise WeightsError(
+        f"There are no weights {str(name)!r}. Name a folder, hf://..., or what ships: {', '.join(names())}."
+    )
 
 
 def weights_name(name: str | Path | None = None) -> str:

@@ -6,7 +6,7 @@ import pytest
 from figures import draw_person
 from PIL import Image
 
-from reid_demo import answers
+from reid_demo import answers, shipped
 from reid_demo.__main__ import main
 from reid_demo.commands.galleries import gallery_of_photos
 from reid_demo.errors import ConfigError
@@ -133,6 +133,32 @@ def test_an_error_is_one_sentence_and_one(arguments, words, where, probe, tmp_pa
     captured = capsys.readouterr()
     last = captured.err.strip().splitlines()[-1]
     assert captured.out == "" and last.startswith("error: ") and words in last and "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"--weights": "opne"}, f"Name a folder, hf://..., or what ships: {', '.join(shipped.names())}."),
+        ({"--gallery": "{tmp}/none"}, "There is no gallery '{tmp}/none'. Make one with `python -m reid_demo index"),
+        ({"--gallery": "{tmp}"}, "is no gallery. Describe its pictures with `python -m reid_demo index {tmp} --out"),
+    ],
+)
+def test_a_wrong_name_is_answered_with_what_to_name(changed, words, where, probe, tmp_path, capsys):
+    options = {**dict(zip(where[::2], where[1::2], strict=True)), **changed}
+    main(["search", probe, *(word.format(tmp=tmp_path) for pair in options.items() for word in pair)])
+    assert words.format(tmp=tmp_path) in capsys.readouterr().err
+
+
+def test_what_cannot_work_is_refused_before_anything_is_shown(where, probe, tmp_path, capsys):
+    assert main(["index", str(tmp_path), "--out", str(tmp_path / "out"), *where[:2], *where[4:]]) == 1
+    assert main(["what-if", probe, *where, "--occlude", "centre", "lower_halve"]) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in told] == ["error", "error"]  # no bar, no count
+
+
+def test_push_knows_the_shipped_weights_by_name(capsys):
+    assert main(["push", "--weights", shipped.names()[0], "--dry-run"]) == 0
+    assert "person-re-identification" in capsys.readouterr().out
 
 
 def test_info_tells_the_versions_even_where_nothing_loads(tmp_path, tiny_weights, capsys):

@@ -18,6 +18,9 @@ def test_weights_by_name_by_folder_and_by_default(tmp_path, monkeypatch):
     assert shipped.weights_folder("dpti-r18") == shipped.DEFAULT_WEIGHTS
     (tmp_path / "dpti-r18").mkdir()  # a folder of one's own goes first
     assert shipped.weights_folder("dpti-r18").resolve() == tmp_path / "dpti-r18"
+    with pytest.raises(WeightsError, match="no weights .*mine.*what ships: dpti-r18"):
+        shipped.weights_folder(tmp_path / "mine")
+    (tmp_path / "mine").mkdir()
     assert shipped.weights_folder(tmp_path / "mine") == tmp_path / "mine"
     asked = []
     monkeypatch.setattr(hub, "local_folder", lambda *name: asked.append(name))

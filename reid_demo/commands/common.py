@@ -4,7 +4,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from reid_demo.errors import ConfigError
@@ -99,15 +99,19 @@ def read_text(path: str | Path) -> str:
 
 @contextmanager
 def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on stderr; give the function that moves it to (done, in all). A log gets few lines."""
+    """Show a bar on stderr from the first step on; give what moves it to (done, in all). A log gets few lines."""
     from tqdm import tqdm
 
     pace = 0.1 if sys.stderr.isatty() else 10.0  # seconds between two updates
-    with tqdm(unit=unit, file=sys.stderr, mininterval=pace, maxinterval=pace) as bar:
+    with ExitStack() as shown:
+        bars: list[tqdm] = []
 
         def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
+            if not bars:
+                bar = tqdm(total=total, unit=unit, file=sys.stderr, mininterval=pace, maxinterval=pace)
+                bars.append(shown.enter_context(bar))
+            bars[0].total = total
+            bars[0].update(done - bars[0].n)
 
         yield progress
 

@@ -17,7 +17,10 @@ def add(commands) -> None:
     text = "folder of pictures, searched with all folders below it; each shows one person, unless --find-people"
     sub.add_argument("images", metavar="DIR", help=text)
     sub.add_argument(
-        "--out", required=True, metavar="GALLERY", help="gets the gallery; run again to bring it up to date"
+        "--out",
+        required=True,
+        metavar="GALLERY",
+        help="gets the gallery; run again to bring it up to date: it holds what DIR holds, no more",
     )
     sub.add_argument("--name", help="name shown on the page; default: the folder's")
     sub.add_argument(

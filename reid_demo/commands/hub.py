@@ -12,8 +12,8 @@ def add(commands) -> None:
     sub = commands.add_parser("push", help="upload weights, a gallery or this Space to the Hugging Face Hub")
     sub.set_defaults(run=_push, refuse=sub.error)
     what = sub.add_mutually_exclusive_group(required=True)
-    what.add_argument("--weights", metavar="DIR")
-    what.add_argument("--gallery", metavar="DIR")
+    what.add_argument("--weights", metavar="DIR", help="these weights, a folder or the name of shipped ones")
+    what.add_argument("--gallery", metavar="DIR", help="this gallery")
     what.add_argument("--space", metavar="OWNER/NAME", help="this checkout, as a Space")
     sub.add_argument("--to", metavar="OWNER/NAME", help="repository of the weights or the gallery")
     sub.add_argument("--public", action="store_true", help="make a new repository public; default: private")
@@ -22,24 +22,25 @@ def add(commands) -> None:
 
 
 def _push(options: argparse.Namespace) -> int:
-    from reid_demo import hub, space
+    from reid_demo import hub, shipped, space
     from reid_demo.shipped import PROJECT
 
     if options.space and options.to:
         options.refuse("--space names the repository; leave --to out")
     if not options.space and not options.to and not options.dry_run:
         options.refuse("name the repository with --to OWNER/NAME")
+    folder = shipped.weights_folder(options.weights) if options.weights else options.gallery
     kind = "space" if options.space else "weights" if options.weights else "gallery"
     repo = options.space or options.to
     if kind == "space":
         told = space.check(PROJECT)
     else:
-        told = {"ok": True, "card": hub.card_of(Path(options.weights or options.gallery), kind)}
+        told = {"ok": True, "card": hub.card_of(Path(folder), kind)}
     if not options.dry_run:
         if kind == "space":
             told["address"] = space.push(PROJECT, repo, public=options.public)
         else:
-            told["address"] = hub.push(options.weights or options.gallery, kind, repo, public=options.public)
+            told["address"] = hub.push(folder, kind, repo, public=options.public)
     if options.json:
         print(json.dumps(told, indent=2))
     elif options.dry_run:

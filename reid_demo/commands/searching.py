@@ -148,6 +148,8 @@ def _what_if(options: argparse.Namespace) -> None:
         trials.append(whatif.Trial(path.stem, tuple(occlude.read_recipe(common.read_text(path)))))
     if len(trials) == 1:
         trials = whatif.curve_trials(fill)
+    for change in (change for trial in trials for change in trial.recipe):
+        occlude.check(change)  # before the work
     for step in whatif.run_set(engine, probes, trials, common.engine_scoring(options, engine)):
         print(f"{step.done} of {step.total} what-ifs", file=sys.stderr)
     if options.out:

@@ -36,7 +36,7 @@ def add_api(engine: Engine) -> None:
         """Rank the gallery's images by their similarity to a picture of one person: candidates to verify.
 
         Args:
-            image: picture of one person.
+            image: picture of one person: an uploaded file or a data URL (data:image/jpeg;base64,...).
             top_k: how many matches, 1 to 1000.
             weighing: how parts are weighed; default is the weights' own way.
             parts: names or numbers of the parts that count, and global; none named is all.
@@ -49,7 +49,7 @@ def add_api(engine: Engine) -> None:
         """Split the similarity of a picture and one of its matches into what each part adds.
 
         Args:
-            image: picture of one person.
+            image: picture of one person: an uploaded file or a data URL (data:image/jpeg;base64,...).
             rank: which match, 1 is the best.
             weighing: how parts are weighed; default is the weights' own way.
             parts: names or numbers of the parts that count, and global; none named is all.
@@ -66,7 +66,7 @@ def add_api(engine: Engine) -> None:
         """Hide or crop parts of a picture, search again, and say which matches moved.
 
         Args:
-            image: picture of one person.
+            image: picture of one person: an uploaded file or a data URL (data:image/jpeg;base64,...).
             recipe: changes in order, such as [{"kind": "lower_half", "fill": "mean_grey"}].
             top_k: how many matches, 1 to 1000.
             weighing: how parts are weighed; default is the weights' own way.
@@ -86,7 +86,7 @@ def add_api(engine: Engine) -> None:
         """Hide one place of a picture after another and say what each does to a match.
 
         Args:
-            image: picture of one person.
+            image: picture of one person: an uploaded file or a data URL (data:image/jpeg;base64,...).
             rank: which match to watch, 1 is the best.
             size: side of the window, a fraction of the width, 0.1 to 1.
             stride: step, a fraction of the width, 0.05 to 1.
