@@ -137,13 +137,13 @@ def bench_training(config: TrainConfig, *, device: str | None = None, repeats: i
 
     Returns:
         Two rows as `bench`, in images per second. The first ratio aims at 1/1.2 or more; with a second ratio above 1
-        reading and augmenting in `num_workers` threads is not what training waits for.
+        reading and augmenting in `num_workers` processes is not what training waits for.
     """
     place = choose_device(device)
     count, size = config.ids_per_batch * config.imgs_per_id, (config.height, config.width)
     torch.manual_seed(0)
     labels = torch.arange(count) // config.imgs_per_id % CLASSES
-    batch = Batch(torch.randn(count, 3, *size), labels, None)
+    batch = Batch(torch.randint(256, (count, *size, 3), dtype=torch.uint8), labels, None)
 
     model, objective = build_model(config.model), Objective(config, CLASSES)
     model, objective = model.to(place, memory_format=torch.channels_last), objective.to(place)
@@ -159,10 +159,10 @@ def bench_training(config: TrainConfig, *, device: str | None = None, repeats: i
     def bare_step() -> float:
         adam.zero_grad(set_to_none=True)
         for _ in range(config.accumulate):
-            pixels = batch.images.to(place, memory_format=torch.channels_last)
+            pixels, labels, *_ = batch.on(place)
             with torch.autocast(place.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
                 scores = head(backbone(pixels)[1].mean(dim=(2, 3)))
-            loss = functional.cross_entropy(scores.float(), batch.labels.to(place)) / config.accumulate
+            loss = functional.cross_entropy(scores.float(), labels) / config.accumulate
             loss.backward()
         adam.step()
         return loss.item()

@@ -4,7 +4,9 @@ import io
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
 
 from reid_demo.config import IMAGE_HEIGHT, IMAGE_WIDTH, PIXEL_MEAN, PIXEL_STD
 from reid_demo.errors import ImageError, ShapeError
@@ -118,10 +120,25 @@ def to_model_input(image: np.ndarray, height: int = IMAGE_HEIGHT, width: int = I
     Returns:
         `(3, height, width)` float32, ImageNet-normalised.
     """
+    normalised = (resized(image, height, width).astype(np.float32) / 255 - _MEAN) / _STD
+    return np.ascontiguousarray(normalised.transpose(2, 0, 1))
+
+
+def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Give an `(H, W, 3)` uint8 image as `(height, width, 3)`, itself where it has that size already."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ShapeError(f"Expected an (H, W, 3) uint8 image, got {image.shape} {image.dtype}.")
-    if image.shape[:2] != (height, width):
-        # Pillow's filter scales with the reduction, so large uploads do not alias.
-        image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-    normalised = (image.astype(np.float32) / 255 - _MEAN) / _STD
-    return np.ascontiguousarray(normalised.transpose(2, 0, 1))
+    if image.shape[:2] == (height, width):
+        return image
+    # Pillow's filter scales with the reduction, so large uploads do not alias.
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def normalised(pixels: Tensor) -> Tensor:
+    """Give a batch `(B, H, W, 3)` uint8, on any device, as the model takes it: the numbers of `to_model_input`.
+
+    Returns:
+        `(B, 3, H, W)` float32, channels last.
+    """
+    mean, std = (torch.tensor(values, device=pixels.device) for values in (PIXEL_MEAN, PIXEL_STD))
+    return ((pixels.float() / 255 - mean) / std).permute(0, 3, 1, 2)

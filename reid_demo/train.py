@@ -364,14 +364,12 @@ def train_step(
     sums: dict[str, float] = {}
     images, size = 0, (0, 0)
     for left in reversed(range(config.accumulate)):
-        batch = next(batches)
-        pixels = batch.images.to(place, memory_format=torch.channels_last)
-        teacher = None if batch.teacher is None else batch.teacher.to(place)
+        pixels, *targets = next(batches).on(place)
         with module.no_sync() if left and module is not whole else nullcontext():  # gradients meet once a step
-            body = batch.body and tuple(tensor.to(place) for tensor in batch.body)
-            terms = module(pixels, batch.labels.to(place), teacher, body)
-            for name, value in terms.items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach()) / config.accumulate
+            terms = module(pixels, *targets)
+            values = torch.stack([value.detach() for value in terms.values()]).tolist()  # one wait for the device
+            for name, value in zip(terms, values, strict=True):
+                sums[name] = sums.get(name, 0.0) + value / config.accumulate
                 if not math.isfinite(sums[name]):
                     raise TrainingError(
                         f"The loss {name!r} is not finite at step {step + 1}. Lower the learning rate, or set "

@@ -4,11 +4,12 @@ import io
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from reid_demo.config import PIXEL_MEAN, PIXEL_STD
 from reid_demo.errors import ImageError, ShapeError
-from reid_demo.images import MAX_BYTES, read_image, to_model_input
+from reid_demo.images import MAX_BYTES, normalised, read_image, to_model_input
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (40, 20, 3), dtype=np.uint8)
 
@@ -93,3 +94,11 @@ def test_model_input_is_normalised():
     np.testing.assert_allclose(out[:, 7, 7], wanted, atol=1e-6)
     with pytest.raises(ShapeError):
         to_model_input(flat.astype(np.float32))
+
+
+def test_a_batch_of_bytes_gets_the_numbers_of_the_model_input():
+    every_byte = np.arange(256 * 128 * 3).reshape(256, 128, 3).astype(np.uint8)
+    batch = normalised(torch.from_numpy(np.stack([every_byte, every_byte[::-1].copy()])))
+    assert batch.shape == (2, 3, 256, 128) and batch.dtype == torch.float32
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    assert np.array_equal(batch[0].numpy(), to_model_input(every_byte))

@@ -1,5 +1,6 @@
 """Occlusions: the input stays, nothing outside the mask changes, recipes replay."""
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -33,6 +34,16 @@ def test_halves_are_exact():
     assert occlude.mask(Occlusion("lower_half"), 64, 32)[32:].all()
     assert not occlude.mask(Occlusion("lower_half"), 64, 32)[:32].any()
     assert (occlude.apply(IMAGE, [Occlusion("left_half")])[:, :16] == (124, 116, 104)).all()
+
+
+@pytest.mark.parametrize("shape", [(256, 128), (700, 400), (90, 16)])
+def test_the_blur_is_a_gaussian_of_a_sixteenth_of_the_longer_side(shape):
+    rng = np.random.default_rng(3)
+    picture = cv2.resize(rng.integers(0, 256, (12, 6, 3), dtype=np.uint8), shape[::-1], interpolation=cv2.INTER_CUBIC)
+    blurred = occlude.apply(picture, [Occlusion("box", "blur", box=(0, 0, 1, 1))])
+    plain = cv2.GaussianBlur(picture, (0, 0), max(shape) / 16)
+    gap = np.abs(blurred.astype(int) - plain)
+    assert gap.mean() < 2.5 and np.abs(picture.astype(int) - plain).mean() > 10
 
 
 @pytest.mark.parametrize("coverage", [0.1, 0.25, 0.6, 1.0])

@@ -114,10 +114,11 @@ def reference(root, config):
         totals.append(0.0)
         for _ in range(config.accumulate):
             batch = next(batches)
-            halves = [model(half) for half in batch.images.chunk(2)]
+            pixels, labels, *_ = batch.on(torch.device("cpu"))
+            halves = [model(half) for half in pixels.chunk(2)]
             fields = [field.name for field in dataclasses.fields(halves[0])]
             output = DPTIOutput(*(torch.cat([getattr(half, name) for half in halves]) for name in fields))
-            total = objective(output, batch.labels)["total"] / config.accumulate
+            total = objective(output, labels)["total"] / config.accumulate
             total.backward()
             totals[-1] += total.item()
         optimizer.step()

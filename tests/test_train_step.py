@@ -18,22 +18,27 @@ CONFIG = TrainConfig(model=ModelConfig(dim=16, ffn_dim=16, num_heads=2), accumul
 LABELS = torch.tensor([0, 0, 1, 1])
 
 
-def parts_of(config):
+def pictures(count):
+    return torch.randint(256, (count, 32, 16, 3), dtype=torch.uint8)
+
+
+def parts_of(config, teacher_dim=0):
     torch.manual_seed(0)
-    model, objective = build_model(config.model), Objective(config, 2)
+    model, objective = build_model(config.model), Objective(config, 2, teacher_dim)
     return model, objective, build_optimizer(config, model, objective)
 
 
 @pytest.mark.parametrize("broken", [0, 1])
 def test_a_loss_that_is_not_finite_names_the_step_and_moves_no_parameter(broken):
-    model, objective, optimizer = parts_of(CONFIG)
-    pictures = [torch.randn(4, 3, 32, 16) for _ in range(2)]
-    pictures[broken][2, 1, 5, 5] = torch.nan  # of the first or of the second batch that the step gathers
+    config = dataclasses.replace(CONFIG, distill_direct=1.0)
+    model, objective, optimizer = parts_of(config, teacher_dim=5)
+    teachers = [torch.ones(4, 5) for _ in range(2)]
+    teachers[broken][2, 1] = torch.nan  # of the first or of the second batch that the step gathers
     before = {name: p.clone() for name, p in model.named_parameters()}
     module = WholeBatch(model, objective, "float32", Team(torch.device("cpu")))
-    batches = (Batch(images, LABELS, None) for images in pictures)
-    with pytest.raises(TrainingError, match=r"The loss 'identity' is not finite at step 8\."):
-        train_step(CONFIG, module, optimizer, batches, 7)
+    batches = (Batch(pictures(4), LABELS, vectors) for vectors in teachers)
+    with pytest.raises(TrainingError, match=r"The loss 'distill_direct' is not finite at step 8\."):
+        train_step(config, module, optimizer, batches, 7)
     assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
     assert not optimizer.state
 
@@ -57,11 +62,11 @@ def test_a_step_of_two_batches_moves_by_their_mean_gradient():
     config = dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, ffn_dropout=0, attention_dropout=0))
     model, objective, optimizer = parts_of(config)
     module = WholeBatch(model, objective, "float32", Team(torch.device("cpu")))
-    batches = [Batch(torch.randn(4, 3, 32, 16), LABELS, None) for _ in range(2)]
+    batches = [Batch(pictures(4), LABELS, None) for _ in range(2)]
     gradients = []
     for batch in batches:
         module.train().zero_grad()
-        module(batch.images.to(memory_format=torch.channels_last), batch.labels, None)["total"].backward()
+        module(*batch.on(torch.device("cpu")))["total"].backward()
         gradients.append({name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None})
     terms, images, size = train_step(config, module, optimizer, itertools.cycle(batches), 0)
     assert (images, size) == (8, (32, 16)) and terms["total"] > 0

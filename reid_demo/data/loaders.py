@@ -1,14 +1,14 @@
 """Data sets + sampler + augmentation -> batches. The map from pid to training label lives here."""
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from reid_demo import occlude
 from reid_demo.config import TrainConfig
@@ -16,19 +16,31 @@ from reid_demo.data.body import TRUTH_FILE, Body, read_bodies
 from reid_demo.data.datasets import load_train
 from reid_demo.data.sampler import IdentitySampler
 from reid_demo.data.transforms import augment_with_body
-from reid_demo.errors import DatasetError, ImageError, TrainingError
-from reid_demo.images import read_image
+from reid_demo.errors import DatasetError, ImageError, ReidError, TrainingError
+from reid_demo.images import normalised, read_image
 from reid_demo.synthetic.truth import PARTS
 
 
 @dataclass
 class Batch:
-    """One training batch on the CPU."""
+    """One training batch on the CPU; bytes until it is on its device, a quarter of the way's cost."""
 
-    images: Tensor  # (B, 3, H, W) float32
+    images: Tensor  # (B, H, W, 3) uint8 RGB
     labels: Tensor  # (B,) int64
     teacher: Tensor | None  # (B, T) float32
     body: tuple[Tensor, Tensor] | None = None  # labels (B, H/4, W/4) uint8, as `Body`; visible (B, 8), NaN if unknown
+
+    def pin_memory(self) -> "Batch":
+        """Give it in memory that a GPU reads beside the processor's work (`DataLoader` asks for this)."""
+        pinned = (t if t is None else t.pin_memory() for t in (self.images, self.labels, self.teacher))
+        return Batch(*pinned, self.body and tuple(tensor.pin_memory() for tensor in self.body))
+
+    def on(self, place: torch.device) -> tuple[Tensor, Tensor, Tensor | None, tuple[Tensor, Tensor] | None]:
+        """Give what `parallel.WholeBatch` takes, on a device: images `(B, 3, H, W)` float32, normalised."""
+        teacher = None if self.teacher is None else self.teacher.to(place, non_blocking=True)
+        body = self.body and tuple(tensor.to(place, non_blocking=True) for tensor in self.body)
+        pixels = normalised(self.images.to(place, non_blocking=True))
+        return pixels, self.labels.to(place, non_blocking=True), teacher, body
 
 
 class TrainingSet:
@@ -148,10 +160,7 @@ class BatchLoader:
             epoch, offset = epoch + 1, 0
 
     def load(self, number: int, rows: Sequence[int], size: tuple[int, int]) -> Batch:
-        """Read and augment this process's share of `rows`, the images of batch `number`, at `size` `(h, w)`.
-
-        Safe to call from threads.
-        """
+        """Read and augment this process's share of `rows`, the images of batch `number`, at `size` `(h, w)`."""
         rows = list(rows)[self.share]
         pictures, bodies = [], []
         height, width = size
@@ -177,16 +186,37 @@ class BatchLoader:
             start: number of the first batch.
             size_now: batch number to `(h, w)`; asked when a batch is begun.
         """
-        numbered = enumerate(self.rows(start), start)
-        if not self.config.num_workers:
-            for number, rows in numbered:
-                yield self.load(number, rows, size_now(number))
-        with ThreadPoolExecutor(self.config.num_workers) as pool:
-            waiting: deque[Future[Batch]] = deque()
-            for number, rows in numbered:
-                waiting.append(pool.submit(self.load, number, rows, size_now(number)))
-                if len(waiting) > self.config.num_workers + 1:
-                    yield waiting.popleft().result()
+        jobs = ((number, rows, size_now(number)) for number, rows in enumerate(self.rows(start), start))
+        loaded: Iterable[Batch | ReidError] = DataLoader(
+            _Jobs(self),
+            batch_size=None,
+            sampler=jobs,
+            num_workers=self.config.num_workers,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_start_worker,
+            generator=torch.Generator(),  # its own: a resumed run must find the common one as it was left
+        )
+        for batch in loaded:
+            if isinstance(batch, ReidError):
+                raise batch
+            yield batch
+
+
+class _Jobs(Dataset):
+    """Batches as `DataLoader` asks for them: by number, rows and size."""
+
+    def __init__(self, loader: BatchLoader) -> None:
+        self.loader = loader
+
+    def __getitem__(self, job: tuple[int, list[int], tuple[int, int]]) -> Batch | ReidError:
+        try:
+            return self.loader.load(*job)
+        except ReidError as error:  # given, not raised: another process's would reach the user as its traceback
+            return error
+
+
+def _start_worker(number: int) -> None:
+    cv2.setNumThreads(0)  # OpenCV's threads do not outlive a fork, and each worker has one core
 
 
 def _stack(bodies: Sequence[Body | None], size: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -1,12 +1,13 @@
 """Training augmentation on uint8 pictures; occlusions are those of `occlude`, as on the page."""
 
+import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
 from reid_demo import occlude
 from reid_demo.config import MEAN_GREY, TrainConfig
 from reid_demo.data.body import Body
-from reid_demo.images import to_model_input
+from reid_demo.images import resized
 from reid_demo.records import Occlusion
 
 HALVES = ("lower_half", "upper_half", "left_half", "right_half", "centre", "lower_third", "upper_third")
@@ -19,7 +20,7 @@ def augment(
     size: tuple[int, int],
     cutouts: occlude.Cutouts | None = None,
 ) -> np.ndarray:
-    """Give a training input made from one clean picture.
+    """Give a training picture made from one clean picture; `images.normalised` makes it an input.
 
     Args:
         image: `(H, W, 3)` uint8 RGB, not changed.
@@ -29,7 +30,7 @@ def augment(
         cutouts: people and things that `pasted` puts in front.
 
     Returns:
-        `(3, h, w)` float32, normalised.
+        `(h, w, 3)` uint8 RGB.
     """
     return augment_with_body(image, None, config, rng, size, cutouts)[0]
 
@@ -47,10 +48,10 @@ def augment_with_body(
     AugMix moves copies of the picture that it then mixes; `train` refuses it beside body parts.
     """
     height, width = size
-    out = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    out = resized(image, height, width)
     body = body and body.resized(height, width)
     if rng.random() < config.flip:
-        out = out[:, ::-1]
+        out = np.ascontiguousarray(out[:, ::-1])
         body = body and body.flipped()
     if config.pad:
         pad = max(1, round(config.pad * height / config.height))
@@ -59,8 +60,7 @@ def augment_with_body(
         body = body and body.kept(_shifted(body.labels, pad, top, left, 0))
     if rng.random() < config.random_crop:
         window = _random_window(height, width, rng)
-        piece = Image.fromarray(np.ascontiguousarray(out[window]))
-        out = np.asarray(piece.resize((width, height), Image.Resampling.BILINEAR))
+        out = resized(out[window], height, width)
         body = body and body.kept(body.labels[window]).resized(height, width)
     if rng.random() < config.recolour:
         out = _recolour(out, rng)
@@ -72,7 +72,7 @@ def augment_with_body(
     if rng.random() < config.random_erasing:
         erased = Occlusion("random_block", "noise", coverage=rng.uniform(0.02, 0.3), seed=_seed(rng))
         out, body = _occluded(out, body, erased)
-    return to_model_input(out, height, width), body
+    return np.ascontiguousarray(out), body
 
 
 def _occluded(
@@ -105,9 +105,7 @@ def _seed(rng: np.random.Generator) -> int:
 def _shifted(picture: np.ndarray, pad: int, top: int, left: int, border: int | tuple[int, ...]) -> np.ndarray:
     """Pad a picture or a map of labels by `pad` on every side, and cut its size out again from (top, left)."""
     height, width = picture.shape[:2]
-    padded = np.empty((height + 2 * pad, width + 2 * pad, *picture.shape[2:]), np.uint8)
-    padded[:] = border
-    padded[pad : pad + height, pad : pad + width] = picture
+    padded = cv2.copyMakeBorder(picture, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=border)
     return padded[top : top + height, left : left + width]
 
 
@@ -124,7 +122,7 @@ def _recolour(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     gamma = rng.uniform(0.7, 1.4)
     levels = np.arange(256)[:, None] / 255
     table = np.clip(np.round(255 * gain * levels**gamma), 0, 255).astype(np.uint8)  # (256, 3)
-    return table[image, np.arange(3)]
+    return cv2.LUT(np.ascontiguousarray(image), table[:, None])
 
 
 def _augmix(image: np.ndarray, rng: np.random.Generator, chains: int = 3, severity: float = 0.3) -> np.ndarray:
