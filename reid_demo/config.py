@@ -121,6 +121,7 @@ class TrainConfig:
     occlusion: float = 0.0  # not in the paper: chance of an occlusion from `occlude`
     pasted: float = 0.0  # not in the paper: share of these occlusions that are cut-out people and things
     recolour: float = 0.0  # not in the paper: chance of another camera's gain and gamma
+    degrade: float = 0.0  # not in the paper: chance of another camera's resolution, noise and compression
     frozen_stages: int = 0  # not in the paper: 1 freezes the stem, 2 the first stage too, and so on (ResNets)
     small_fraction: float = 0.0  # not in the paper: first part of training, run at the small size
     small_height: int = 128  # model px

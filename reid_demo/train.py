@@ -40,6 +40,7 @@ SHARES = (
     "random_crop",
     "occlusion",
     "recolour",
+    "degrade",
     "small_fraction",
     "toward_person",
 )  # between 0 and 1

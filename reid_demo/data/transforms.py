@@ -64,6 +64,8 @@ def augment_with_body(
         body = body and body.kept(body.labels[window]).resized(height, width)
     if rng.random() < config.recolour:
         out = _recolour(out, rng)
+    if rng.random() < config.degrade:
+        out = _degrade(out, rng)
     if config.augmix:
         out = _augmix(out, rng)
     out = np.ascontiguousarray(out)
@@ -123,6 +125,20 @@ def _recolour(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     levels = np.arange(256)[:, None] / 255
     table = np.clip(np.round(255 * gain * levels**gamma), 0, 255).astype(np.uint8)  # (256, 3)
     return cv2.LUT(np.ascontiguousarray(image), table[:, None])
+
+
+def _degrade(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Lose resolution, add noise and compress, as a cheaper or farther camera would."""
+    height, width = image.shape[:2]
+    scale = rng.uniform(0.25, 1)
+    small = (max(1, round(width * scale)), max(1, round(height * scale)))
+    out = cv2.resize(np.ascontiguousarray(image), small, interpolation=cv2.INTER_AREA)
+    noise = rng.normal(0, rng.uniform(0, 8), out.shape)
+    out = np.clip(np.round(out + noise), 0, 255).astype(np.uint8)
+    out = cv2.imdecode(
+        cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 96))])[1], cv2.IMREAD_COLOR
+    )
+    return cv2.resize(out, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def _augmix(image: np.ndarray, rng: np.random.Generator, chains: int = 3, severity: float = 0.3) -> np.ndarray:

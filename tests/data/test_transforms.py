@@ -23,7 +23,15 @@ def test_everything_off_is_the_evaluation_picture():
 
 @pytest.mark.parametrize(
     "change",
-    [{"flip": 1.0}, {"pad": 10}, {"random_erasing": 1.0}, {"augmix": True}, {"occlusion": 1.0}, {"recolour": 1.0}],
+    [
+        {"flip": 1.0},
+        {"pad": 10},
+        {"random_erasing": 1.0},
+        {"augmix": True},
+        {"occlusion": 1.0},
+        {"recolour": 1.0},
+        {"degrade": 1.0},
+    ],
 )
 def test_each_switch_changes_the_image_and_follows_the_seed(change):
     image = draw_person(1, 1)
