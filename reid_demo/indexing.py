@@ -452,7 +452,9 @@ def _place(relative: str, digest: str, box: tuple[int, int, int, int] | None) ->
     """Give where the gallery keeps the picture of a file, or of a person in it."""
     path = Path(relative)
     cut = "" if box is None else ".{}-{}-{}-{}".format(*box)
-    return (Path("images") / path.parent / f"{path.stem[:MAX_STEM]}.{digest[:8]}{cut}.jpg").as_posix()
+    mark = f".{digest[:8]}"
+    stem = path.stem.removesuffix(mark)[:MAX_STEM]  # a gallery's own picture keeps its name when it is described anew
+    return (Path("images") / path.parent / f"{stem}{mark}{cut}.jpg").as_posix()
 
 
 def _stored(image: np.ndarray, content: bytes | None = None) -> tuple[np.ndarray, bytes]:

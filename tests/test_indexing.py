@@ -4,6 +4,7 @@ import dataclasses
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -146,6 +147,18 @@ def test_other_weights_describe_everything_again_and_say_so(images, tmp_path, ti
     report = index_folder(images, out, tiny_describer, "other")
     assert (report.added, report.kept) == (4, 0) and "other weights" in report.rebuilt
     assert gallery.load(out, "other").fingerprint == "other"
+
+
+def test_a_gallery_described_anew_from_its_own_pictures_keeps_their_names(
+    images, tmp_path, tiny_describer, tiny_weights
+):
+    out = tmp_path / "gallery"
+    run(images / "sub", out, tiny_describer, tiny_weights)
+    before = (out / "records.jsonl").read_bytes()
+    shutil.copytree(out / "images", tmp_path / "pictures")
+    report = index_folder(tmp_path / "pictures", out, tiny_describer, "of other weights")
+    assert report.added == 3 and (out / "records.jsonl").read_bytes() == before
+    assert gallery.load(out, "of other weights").image_path(0).is_file()
 
 
 def test_a_damaged_gallery_is_rebuilt(images, tmp_path, tiny_describer, tiny_weights):
