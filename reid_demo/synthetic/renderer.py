@@ -19,6 +19,7 @@ OTHER, PROP = 16, 15
 SUN_SIZE, SKY_SIZE = 640, 192  # px of the shadow maps
 REACH = 2.2  # m round the person that the shadow maps cover
 KEPT = 48  # people whose buffers stay loaded
+NEAR_CENTRE = 1 / 16  # px: OpenGL promises no finer places of vertices than this
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +162,7 @@ class Renderer:
         fixed = np.empty((count, 6), np.float32)
         fixed[:, :3], fixed[:, 3], fixed[:, 4], fixed[:, 5] = person.coords, person.sleeve, person.surface, person.part
         fixed_buffer, moving = gl.buffer(fixed.tobytes()), gl.buffer(reserve=count * 24, dynamic=True)
-        index = gl.buffer(person.triangles.astype(np.int32).tobytes())
+        index = gl.buffer(reserve=person.triangles.nbytes, dynamic=True)
         everything = [
             (moving, "3f 3f", "pos", "nrm"),
             (fixed_buffer, "3f 1f 1f 1f", "coord", "sleeve", "surface", "part"),
@@ -240,7 +241,7 @@ class Renderer:
             _write(self._depth, view_projection=matrix)
             for entry, at in loaded:
                 self._depth["place"].value = at
-                entry[3].render()
+                _render(entry, 3, _choose(entry, at, matrix, frame.size))
             self._depth["place"].value = (1.0, 0.0, 0.0, 0.0)
             place_depth.render()
             if extra:
@@ -262,6 +263,7 @@ class Renderer:
             program["gain"].value = grade.gain
             program["grade"].value = (grade.contrast, grade.saturation, grade.lift, grade.gamma)
         _write(self._outline, view_projection=view.matrix())
+        wanted = [_choose(entry, at, view.matrix(), self.size) for entry, at in loaded]
         for program, array in ((self._outline, 8), (self._people, 2)):
             gl.depth_func = "<" if array == 8 else "=="
             for number, (entry, at) in enumerate(loaded):
@@ -271,7 +273,7 @@ class Renderer:
                 for name, values in entry[5].items():
                     if name in program:
                         program[name].write(values)
-                entry[array].render()
+                _render(entry, array, wanted[number])
         gl.depth_func = "<"
         feet = np.zeros((4, 3), np.float32)
         for i, actor in enumerate(actors[:4]):
@@ -316,9 +318,10 @@ class Renderer:
         _write(self._parts, view_projection=view.matrix())
         for number, one in enumerate((actor, *others)):
             entry = self._stage(one)
-            self._parts["place"].value = (np.cos(one.yaw), np.sin(one.yaw), one.x, one.z)
+            at = (np.cos(one.yaw), np.sin(one.yaw), one.x, one.z)
+            self._parts["place"].value = at
             self._parts["id_base"].value = OTHER if number else 0
-            entry[4].render()
+            _render(entry, 4, _choose(entry, at, view.matrix(), self._alone.size))
         for thing in extra or ():
             thing.release()
         return np.frombuffer(self._alone.read(components=1, alignment=1), np.uint8).reshape(128, 64)[::-1]
@@ -340,6 +343,51 @@ class Renderer:
     def close(self) -> None:
         """Give the context back."""
         self.gl.release()
+
+
+def _choose(entry: tuple, at: tuple, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Give those triangles of a staged person that a picture of `size` needs."""
+    triangles, posed = entry[0].triangles, entry[7][0]
+    c, s, x, z = at
+    world = np.array([[c, 0, s, x], [0, 1, 0, 0], [-s, 0, c, z], [0, 0, 0, 1]])
+    return np.compress(touching(posed.vertices, triangles, matrix @ world, size), triangles, axis=0)
+
+
+def _render(entry: tuple, array: int, triangles: np.ndarray) -> None:
+    """Draw some triangles of a person by one of the vertex arrays of its entry."""
+    if len(triangles):
+        entry[6][1].write(triangles.tobytes())
+        entry[array].render(vertices=triangles.size)
+
+
+def touching(vertices: np.ndarray, triangles: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Say which triangles may cover the middle of a pixel; on a fine mesh many lie between two and draw nothing.
+
+    Args:
+        vertices: `(n, 3)`.
+        triangles: `(m, 3)` rows of `vertices`.
+        matrix: `(4, 4)`, to clip space.
+        size: width and height of the picture, px.
+
+    Returns:
+        `(m,)` bool.
+    """
+    m = matrix[[0, 1, 3]].astype(np.float32)
+    x, y, w = m[:, :3] @ vertices.T + m[:, 3:]
+    if w.min() < 1e-3:  # behind the camera
+        return np.ones(len(triangles), bool)
+    between = np.zeros(len(triangles), bool)
+    corners = np.ascontiguousarray(triangles.T)
+    for along, pixels in ((x, size[0]), (y, size[1])):
+        place = (along / w + 1) * (pixels / 2) - 0.5  # whole in the middle of a pixel
+        gap = np.floor(place)
+        part = place - gap
+        gap = gap.astype(np.int32)
+        near = np.flatnonzero((part < NEAR_CENTRE) | (part > 1 - NEAR_CENTRE))
+        gap[near] = -(2**30) - near  # in no gap: like no other
+        a, b, c = (gap.take(rows) for rows in corners)
+        between |= (a == b) & (b == c)
+    return ~between
 
 
 def _release(entry: tuple) -> None:

@@ -78,6 +78,45 @@ def test_the_frame_cuts_the_right_parts(studio, person):
     assert upper.hidden_by == ("frame",)
 
 
+def test_no_triangle_that_covers_the_middle_of_a_pixel_is_left_out():
+    """Against every pixel tried on every triangle."""
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(-1, 1, (600, 1, 3)) + rng.uniform(-0.03, 0.03, (600, 3, 3)) * rng.uniform(0, 3, (600, 1, 1))
+    corners[0] = [[-0.9, -0.9, 0], [0.9, -0.9, 0], [0, 0.9, 0]]
+    corners[1] = (
+        np.array([[0.5, 0.5, 0], [0.501, 0.5, 0], [0.5, 0.501, 0]]) - 0.5 + 1 / 32
+    )  # over one corner of a pixel
+    width, height = 32, 64
+    matrix = np.diag([1.0, 1.0, 1.0, 1.0])
+    matrix[3] = 0.1, 0.05, 0.2, 1.3
+    vertices = corners.reshape(-1, 3).astype(np.float32)
+    triangles = np.arange(1800).reshape(-1, 3)
+    clip = np.column_stack([vertices, np.ones(1800)]) @ matrix.T
+    seen = ((clip[:, :2] / clip[:, 3:] + 1) / 2 * [width, height])[triangles]  # px
+    middles = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).reshape(-1, 1, 2) + 0.5
+    a, b, c = (seen[:, k] - middles for k in range(3))
+    sides = np.stack([p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0] for p, q in ((a, b), (b, c), (c, a))])
+    covered = ((sides >= 0).all(0) | (sides <= 0).all(0)).any(0)
+    drawn = renderer.touching(vertices, triangles, matrix, (width, height))
+    assert covered.sum() > 50
+    assert not (covered & ~drawn).any()
+    assert (~drawn).sum() > 0.3 * (~covered).sum()
+
+
+def test_triangles_behind_the_camera_are_left_to_the_renderer():
+    vertices = np.float32([[0, 0, 1], [0.001, 0, 1], [0, 0.001, -1]])
+    behind = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, -1, 0]])
+    assert renderer.touching(vertices, np.array([[0, 1, 2]]), behind, (8, 8)).all()
+
+
+def test_leaving_triangles_out_changes_no_pixel(studio, person, monkeypatch):
+    chosen = shoot(studio, person, 5, hide="person", company=True)
+    monkeypatch.setattr(renderer, "touching", lambda vertices, triangles, matrix, size: np.ones(len(triangles), bool))
+    every = shoot(studio, person, 5, hide="person", company=True)
+    np.testing.assert_array_equal(chosen.image, every.image)
+    assert chosen.visible == every.visible
+
+
 def test_too_many_materials_are_told():
     from reid_demo.synthetic.fabrics import CLOTH, Material
 
