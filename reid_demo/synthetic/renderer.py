@@ -12,7 +12,7 @@ import numpy as np
 
 from reid_demo.errors import SyntheticError
 from reid_demo.synthetic import shaders, textures
-from reid_demo.synthetic.fabrics import PATTERNS, Material
+from reid_demo.synthetic.fabrics import PATTERNS, Clip, Material
 from reid_demo.synthetic.people import MAX_MATERIALS, Person, Posed
 
 OTHER, PROP = 16, 15
@@ -178,6 +178,7 @@ class Renderer:
             (fixed_buffer, index),
             [None],
             gl.vertex_array(self._outline, outlined, index),
+            may_be_cut(person),
         )
         self._loaded[key] = entry
         if len(self._loaded) > KEPT:
@@ -262,19 +263,7 @@ class Renderer:
             program["eye"].value = tuple(view.eye)
             program["gain"].value = grade.gain
             program["grade"].value = (grade.contrast, grade.saturation, grade.lift, grade.gamma)
-        _write(self._outline, view_projection=view.matrix())
-        wanted = [_choose(entry, at, view.matrix(), self.size) for entry, at in loaded]
-        for program, array in ((self._outline, 8), (self._people, 2)):
-            gl.depth_func = "<" if array == 8 else "=="
-            for number, (entry, at) in enumerate(loaded):
-                program["place"].value = at
-                if "id_base" in program:
-                    program["id_base"].value = OTHER if number else 0
-                for name, values in entry[5].items():
-                    if name in program:
-                        program[name].write(values)
-                _render(entry, array, wanted[number])
-        gl.depth_func = "<"
+        self._draw_people(loaded, view)
         feet = np.zeros((4, 3), np.float32)
         for i, actor in enumerate(actors[:4]):
             feet[i] = actor.x, actor.z, 0.35
@@ -291,6 +280,34 @@ class Renderer:
             for thing in (extra[1], extra[2], extra[0]):
                 thing.release()
         return rgba[..., :3], rgba[..., 3]
+
+    def _draw_people(self, loaded: Sequence[tuple], view: View) -> None:
+        """Draw people, entries and places, in two passes: which triangles are seen, then how they look."""
+        _write(self._outline, view_projection=view.matrix())
+        drawn = [_choose(entry, at, view.matrix(), self.size) for entry, at in loaded]
+        starts = np.cumsum([0, *(len(rows) for rows in drawn)])
+        # of two triangles as deep as each other the later is seen
+        self.gl.depth_func = "<="
+        for (entry, at), rows, start in zip(loaded, drawn, starts, strict=False):
+            self._outline["first"].value = int(start)
+            self._draw_person(self._outline, entry, at, 8, rows)
+        pixels = np.frombuffer(self._target.read(components=4), np.dtype("<u4"))
+        seen = np.zeros(starts[-1], bool)
+        seen[pixels[pixels >= 255 << 24] & 0xFFFFFF] = True  # where nobody is, the last byte is 0
+        self.gl.depth_func = "=="
+        for number, ((entry, at), rows) in enumerate(zip(loaded, drawn, strict=True)):
+            # what is cut off is shown where it lies exactly as deep as what is seen
+            shown = seen[starts[number] : starts[number + 1]] | entry[9][rows]
+            self._people["id_base"].value = OTHER if number else 0
+            self._draw_person(self._people, entry, at, 2, rows[shown])
+        self.gl.depth_func = "<"
+
+    def _draw_person(self, program, entry: tuple, at: tuple, array: int, rows: np.ndarray) -> None:
+        program["place"].value = at
+        for name, values in entry[5].items():
+            if name in program:
+                program[name].write(values)
+        _render(entry, array, rows)
 
     def parts_alone(
         self, actor: Actor, view: View, others: Sequence[Actor] = (), props: np.ndarray | None = None
@@ -346,18 +363,18 @@ class Renderer:
 
 
 def _choose(entry: tuple, at: tuple, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Give those triangles of a staged person that a picture of `size` needs."""
+    """Give the rows of those triangles of a staged person that a picture of `size` needs."""
     triangles, posed = entry[0].triangles, entry[7][0]
     c, s, x, z = at
     world = np.array([[c, 0, s, x], [0, 1, 0, 0], [-s, 0, c, z], [0, 0, 0, 1]])
-    return np.compress(touching(posed.vertices, triangles, matrix @ world, size), triangles, axis=0)
+    return np.flatnonzero(touching(posed.vertices, triangles, matrix @ world, size))
 
 
-def _render(entry: tuple, array: int, triangles: np.ndarray) -> None:
+def _render(entry: tuple, array: int, rows: np.ndarray) -> None:
     """Draw some triangles of a person by one of the vertex arrays of its entry."""
-    if len(triangles):
-        entry[6][1].write(triangles.tobytes())
-        entry[array].render(vertices=triangles.size)
+    if len(rows):
+        entry[6][1].write(entry[0].triangles.take(rows, axis=0).tobytes())
+        entry[array].render(vertices=3 * len(rows))
 
 
 def touching(vertices: np.ndarray, triangles: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -391,7 +408,7 @@ def touching(vertices: np.ndarray, triangles: np.ndarray, matrix: np.ndarray, si
 
 
 def _release(entry: tuple) -> None:
-    _, moving, a, b, c, _, (fixed, index), _, d = entry
+    _, moving, a, b, c, _, (fixed, index), _, d, _ = entry
     for thing in (a, b, c, d, moving, fixed, index):
         thing.release()
 
@@ -399,6 +416,23 @@ def _release(entry: tuple) -> None:
 def _write(program, **matrices: np.ndarray) -> None:
     for name, matrix in matrices.items():
         program[name].write(np.ascontiguousarray(matrix.T, np.float32).tobytes())
+
+
+def may_be_cut(person: Person) -> np.ndarray:
+    """Say of each triangle whether the shader may cut a part of it off at the edge of a garment: `(m,)` bool."""
+    rows = np.array([_cuts(material.clip) for material in person.materials], np.float32)
+    hem, cuff, waist, neck, collar, gap = rows[person.surface[person.triangles[:, 0]]].T
+    x, y, z = person.coords.T[:, person.triangles]  # (m, 3) each
+    arm, lowest, highest = person.sleeve[person.triangles], y.min(1), y.max(1)
+    ends = ((arm.max(1) > 0.49) & (lowest < cuff)) | ((arm.min(1) < 0.51) & ((lowest < hem) | (highest > waist)))
+    across = np.where(x.min(1) * x.max(1) <= 0, 0, np.abs(x).min(1))
+    return ends | ((neck < 50) & (highest > collar)) | ((z.max(1) > 0) & (across < gap))
+
+
+def _cuts(clip: Clip) -> tuple[float, ...]:
+    """Give hem, cuff, waist, neck, the lowest height of its opening, and half the widest gap of an open front."""
+    gap = max(clip.open_top, clip.open_hem) + 0.06 if clip.open_top >= 0 else -1.0
+    return clip.hem, clip.cuff, clip.waist, clip.neck, clip.neck - 0.64 - clip.neck_depth, gap
 
 
 def pack(materials: Sequence[Material]) -> dict[str, bytes]:

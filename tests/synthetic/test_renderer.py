@@ -1,5 +1,7 @@
 """Photographs: masks, occlusion, repeatability; needs the assets and OpenGL."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ pytest.importorskip("scipy")
 from reid_demo.errors import SyntheticError
 from reid_demo.synthetic import renderer
 from reid_demo.synthetic.capture import Order
+from reid_demo.synthetic.people import Person, identity
 from reid_demo.synthetic.truth import GRID
 
 
@@ -115,6 +118,44 @@ def test_leaving_triangles_out_changes_no_pixel(studio, person, monkeypatch):
     every = shoot(studio, person, 5, hide="person", company=True)
     np.testing.assert_array_equal(chosen.image, every.image)
     assert chosen.visible == every.visible
+
+
+def test_looking_at_hidden_triangles_too_changes_no_pixel(studio, person, monkeypatch):
+    asked = [(seed, hide) for seed in range(4) for hide in ("", "person")]
+    shots = [shoot(studio, person, seed, hide=hide) for seed, hide in asked]
+    monkeypatch.setattr(renderer, "may_be_cut", lambda person: np.ones(len(person.triangles), bool))
+    studio.renderer._loaded.clear()
+    for shot, (seed, hide) in zip(shots, asked, strict=True):
+        np.testing.assert_array_equal(shot.image, shoot(studio, person, seed, hide=hide).image)
+    studio.renderer._loaded.clear()
+
+
+@pytest.mark.parametrize("coat", ["none", "open jacket", "parka"])
+def test_only_triangles_that_may_be_cut_are_cut(body, coat):
+    """Against the rule of the shader, tried all over the other triangles."""
+    dressed = Person(body, replace(identity(5, 3), coat=coat, top="sweater", bottom="trousers"))
+    may = renderer.may_be_cut(dressed)
+    assert 0.005 < may.mean() < 0.2
+    shares = np.random.default_rng(0).dirichlet(np.ones(3), 40)  # of the corners
+    rest = dressed.triangles[~may]
+    x, y, z = np.einsum("kc,mci->imk", shares, dressed.coords[rest])
+    arm = np.einsum("kc,mc->mk", shares, dressed.sleeve[rest])
+    for number, material in enumerate(dressed.materials):
+        mine, clip = dressed.surface[rest[:, 0]] == number, material.clip
+        px, py, pz, sleeve = x[mine], y[mine], z[mine], arm[mine] > 0.5
+        gone = np.where(sleeve, py < clip.cuff, (py < clip.hem) | (py > clip.waist))
+        if clip.neck < 50:
+            low = clip.neck - 0.28 * np.clip(pz, -0.5, 1.2) - 0.3
+            vee = (clip.neck_depth > 0) & (pz > 0.2)
+            low = low - clip.neck_depth * vee
+            wide = clip.neck_radius * np.where(vee, np.clip((py - low) / (clip.neck_depth + 0.55), 0, 1), 1)
+            opening = (np.hypot(px, np.where(vee, 0, pz - 0.1)) < wide) & (py > low)
+            gone |= (arm[mine] < 0.9) & (opening | ((py > clip.neck + 0.42) & (arm[mine] < 0.3)))
+        if clip.open_top >= 0:
+            height = np.clip((py + 1) / 5, 0, 1)
+            gap = clip.open_hem + (clip.open_top - clip.open_hem) * height + 0.05 * np.sin(py * 1.7 + material.phase)
+            gone |= (pz > 0) & ~sleeve & (np.abs(px) < gap)
+        assert not gone.any()
 
 
 def test_too_many_materials_are_told():
