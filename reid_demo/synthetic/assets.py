@@ -169,8 +169,15 @@ def _read_obj(path: Path) -> tuple[np.ndarray, list[list[int]], list[str]]:
 
 
 def _read_target(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    rows = [words for words in _lines(path) if len(words) == 4]
-    table = np.array(rows, float).reshape(-1, 4)
+    text = path.read_text(encoding="utf-8", errors="ignore")
+    start = 0
+    while text.startswith("#", start):
+        start = text.find("\n", start) + 1 or len(text)
+    words = text[start:].split()
+    try:
+        table = np.fromiter(map(float, words), float, len(words)).reshape(-1, 4)
+    except ValueError as error:
+        raise SyntheticError(f"The assets' target {path.name!r} is damaged; unpack the assets again.") from error
     return table[:, 0].astype(int), table[:, 1:].astype(np.float32)
 
 

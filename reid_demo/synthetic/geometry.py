@@ -45,12 +45,14 @@ def incidence(triangles: np.ndarray, count: int) -> csr_matrix:
 def normals(vertices: np.ndarray, triangles: np.ndarray, sums: csr_matrix | None = None) -> np.ndarray:
     """Give smooth unit normals `(n, 3)`; `sums` is `incidence(triangles, n)` where it is at hand."""
     sums = incidence(triangles, len(vertices)) if sums is None else sums
-    a, b, c = (vertices[triangles[:, k]] for k in range(3))
-    u, v = b - a, c - a
+    a, u, v = (vertices.take(triangles[:, k], axis=0) for k in range(3))
+    u -= a
+    v -= a
     face = np.empty_like(u)
-    face[:, 0] = u[:, 1] * v[:, 2] - u[:, 2] * v[:, 1]
-    face[:, 1] = u[:, 2] * v[:, 0] - u[:, 0] * v[:, 2]
-    face[:, 2] = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
+    (ux, uy, uz), (vx, vy, vz) = np.ascontiguousarray(u.T), np.ascontiguousarray(v.T)
+    face[:, 0] = uy * vz - uz * vy
+    face[:, 1] = uz * vx - ux * vz
+    face[:, 2] = ux * vy - uy * vx
     summed = sums @ face
     return summed / np.maximum(np.sqrt(np.einsum("ij,ij->i", summed, summed))[:, None], 1e-9)
 

@@ -12,13 +12,14 @@ import numpy as np
 
 from reid_demo.errors import SyntheticError
 from reid_demo.synthetic import shaders, textures
-from reid_demo.synthetic.fabrics import PATTERNS, Material
+from reid_demo.synthetic.fabrics import PATTERNS, Clip, Material
 from reid_demo.synthetic.people import MAX_MATERIALS, Person, Posed
 
 OTHER, PROP = 16, 15
 SUN_SIZE, SKY_SIZE = 640, 192  # px of the shadow maps
 REACH = 2.2  # m round the person that the shadow maps cover
 KEPT = 48  # people whose buffers stay loaded
+NEAR_CENTRE = 1 / 16  # px: OpenGL promises no finer places of vertices than this
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +162,7 @@ class Renderer:
         fixed = np.empty((count, 6), np.float32)
         fixed[:, :3], fixed[:, 3], fixed[:, 4], fixed[:, 5] = person.coords, person.sleeve, person.surface, person.part
         fixed_buffer, moving = gl.buffer(fixed.tobytes()), gl.buffer(reserve=count * 24, dynamic=True)
-        index = gl.buffer(person.triangles.astype(np.int32).tobytes())
+        index = gl.buffer(reserve=person.triangles.nbytes, dynamic=True)
         everything = [
             (moving, "3f 3f", "pos", "nrm"),
             (fixed_buffer, "3f 1f 1f 1f", "coord", "sleeve", "surface", "part"),
@@ -177,6 +178,7 @@ class Renderer:
             (fixed_buffer, index),
             [None],
             gl.vertex_array(self._outline, outlined, index),
+            may_be_cut(person),
         )
         self._loaded[key] = entry
         if len(self._loaded) > KEPT:
@@ -240,7 +242,7 @@ class Renderer:
             _write(self._depth, view_projection=matrix)
             for entry, at in loaded:
                 self._depth["place"].value = at
-                entry[3].render()
+                _render(entry, 3, _choose(entry, at, matrix, frame.size))
             self._depth["place"].value = (1.0, 0.0, 0.0, 0.0)
             place_depth.render()
             if extra:
@@ -261,18 +263,7 @@ class Renderer:
             program["eye"].value = tuple(view.eye)
             program["gain"].value = grade.gain
             program["grade"].value = (grade.contrast, grade.saturation, grade.lift, grade.gamma)
-        _write(self._outline, view_projection=view.matrix())
-        for program, array in ((self._outline, 8), (self._people, 2)):
-            gl.depth_func = "<" if array == 8 else "=="
-            for number, (entry, at) in enumerate(loaded):
-                program["place"].value = at
-                if "id_base" in program:
-                    program["id_base"].value = OTHER if number else 0
-                for name, values in entry[5].items():
-                    if name in program:
-                        program[name].write(values)
-                entry[array].render()
-        gl.depth_func = "<"
+        self._draw_people(loaded, view)
         feet = np.zeros((4, 3), np.float32)
         for i, actor in enumerate(actors[:4]):
             feet[i] = actor.x, actor.z, 0.35
@@ -289,6 +280,34 @@ class Renderer:
             for thing in (extra[1], extra[2], extra[0]):
                 thing.release()
         return rgba[..., :3], rgba[..., 3]
+
+    def _draw_people(self, loaded: Sequence[tuple], view: View) -> None:
+        """Draw people, entries and places, in two passes: which triangles are seen, then how they look."""
+        _write(self._outline, view_projection=view.matrix())
+        drawn = [_choose(entry, at, view.matrix(), self.size) for entry, at in loaded]
+        starts = np.cumsum([0, *(len(rows) for rows in drawn)])
+        # of two triangles as deep as each other the later is seen
+        self.gl.depth_func = "<="
+        for (entry, at), rows, start in zip(loaded, drawn, starts, strict=False):
+            self._outline["first"].value = int(start)
+            self._draw_person(self._outline, entry, at, 8, rows)
+        pixels = np.frombuffer(self._target.read(components=4), np.dtype("<u4"))
+        seen = np.zeros(starts[-1], bool)
+        seen[pixels[pixels >= 255 << 24] & 0xFFFFFF] = True  # where nobody is, the last byte is 0
+        self.gl.depth_func = "=="
+        for number, ((entry, at), rows) in enumerate(zip(loaded, drawn, strict=True)):
+            # what is cut off is shown where it lies exactly as deep as what is seen
+            shown = seen[starts[number] : starts[number + 1]] | entry[9][rows]
+            self._people["id_base"].value = OTHER if number else 0
+            self._draw_person(self._people, entry, at, 2, rows[shown])
+        self.gl.depth_func = "<"
+
+    def _draw_person(self, program, entry: tuple, at: tuple, array: int, rows: np.ndarray) -> None:
+        program["place"].value = at
+        for name, values in entry[5].items():
+            if name in program:
+                program[name].write(values)
+        _render(entry, array, rows)
 
     def parts_alone(
         self, actor: Actor, view: View, others: Sequence[Actor] = (), props: np.ndarray | None = None
@@ -316,9 +335,10 @@ class Renderer:
         _write(self._parts, view_projection=view.matrix())
         for number, one in enumerate((actor, *others)):
             entry = self._stage(one)
-            self._parts["place"].value = (np.cos(one.yaw), np.sin(one.yaw), one.x, one.z)
+            at = (np.cos(one.yaw), np.sin(one.yaw), one.x, one.z)
+            self._parts["place"].value = at
             self._parts["id_base"].value = OTHER if number else 0
-            entry[4].render()
+            _render(entry, 4, _choose(entry, at, view.matrix(), self._alone.size))
         for thing in extra or ():
             thing.release()
         return np.frombuffer(self._alone.read(components=1, alignment=1), np.uint8).reshape(128, 64)[::-1]
@@ -342,8 +362,53 @@ class Renderer:
         self.gl.release()
 
 
+def _choose(entry: tuple, at: tuple, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Give the rows of those triangles of a staged person that a picture of `size` needs."""
+    triangles, posed = entry[0].triangles, entry[7][0]
+    c, s, x, z = at
+    world = np.array([[c, 0, s, x], [0, 1, 0, 0], [-s, 0, c, z], [0, 0, 0, 1]])
+    return np.flatnonzero(touching(posed.vertices, triangles, matrix @ world, size))
+
+
+def _render(entry: tuple, array: int, rows: np.ndarray) -> None:
+    """Draw some triangles of a person by one of the vertex arrays of its entry."""
+    if len(rows):
+        entry[6][1].write(entry[0].triangles.take(rows, axis=0).tobytes())
+        entry[array].render(vertices=3 * len(rows))
+
+
+def touching(vertices: np.ndarray, triangles: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Say which triangles may cover the middle of a pixel; on a fine mesh many lie between two and draw nothing.
+
+    Args:
+        vertices: `(n, 3)`.
+        triangles: `(m, 3)` rows of `vertices`.
+        matrix: `(4, 4)`, to clip space.
+        size: width and height of the picture, px.
+
+    Returns:
+        `(m,)` bool.
+    """
+    m = matrix[[0, 1, 3]].astype(np.float32)
+    x, y, w = m[:, :3] @ vertices.T + m[:, 3:]
+    if w.min() < 1e-3:  # behind the camera
+        return np.ones(len(triangles), bool)
+    between = np.zeros(len(triangles), bool)
+    corners = np.ascontiguousarray(triangles.T)
+    for along, pixels in ((x, size[0]), (y, size[1])):
+        place = (along / w + 1) * (pixels / 2) - 0.5  # whole in the middle of a pixel
+        gap = np.floor(place)
+        part = place - gap
+        gap = gap.astype(np.int32)
+        near = np.flatnonzero((part < NEAR_CENTRE) | (part > 1 - NEAR_CENTRE))
+        gap[near] = -(2**30) - near  # in no gap: like no other
+        a, b, c = (gap.take(rows) for rows in corners)
+        between |= (a == b) & (b == c)
+    return ~between
+
+
 def _release(entry: tuple) -> None:
-    _, moving, a, b, c, _, (fixed, index), _, d = entry
+    _, moving, a, b, c, _, (fixed, index), _, d, _ = entry
     for thing in (a, b, c, d, moving, fixed, index):
         thing.release()
 
@@ -351,6 +416,23 @@ def _release(entry: tuple) -> None:
 def _write(program, **matrices: np.ndarray) -> None:
     for name, matrix in matrices.items():
         program[name].write(np.ascontiguousarray(matrix.T, np.float32).tobytes())
+
+
+def may_be_cut(person: Person) -> np.ndarray:
+    """Say of each triangle whether the shader may cut a part of it off at the edge of a garment: `(m,)` bool."""
+    rows = np.array([_cuts(material.clip) for material in person.materials], np.float32)
+    hem, cuff, waist, neck, collar, gap = rows[person.surface[person.triangles[:, 0]]].T
+    x, y, z = person.coords.T[:, person.triangles]  # (m, 3) each
+    arm, lowest, highest = person.sleeve[person.triangles], y.min(1), y.max(1)
+    ends = ((arm.max(1) > 0.49) & (lowest < cuff)) | ((arm.min(1) < 0.51) & ((lowest < hem) | (highest > waist)))
+    across = np.where(x.min(1) * x.max(1) <= 0, 0, np.abs(x).min(1))
+    return ends | ((neck < 50) & (highest > collar)) | ((z.max(1) > 0) & (across < gap))
+
+
+def _cuts(clip: Clip) -> tuple[float, ...]:
+    """Give hem, cuff, waist, neck, the lowest height of its opening, and half the widest gap of an open front."""
+    gap = max(clip.open_top, clip.open_hem) + 0.06 if clip.open_top >= 0 else -1.0
+    return clip.hem, clip.cuff, clip.waist, clip.neck, clip.neck - 0.64 - clip.neck_depth, gap
 
 
 def pack(materials: Sequence[Material]) -> dict[str, bytes]:

@@ -59,11 +59,12 @@ uniform vec4 mat_d[24]; uniform vec4 mat_e[24]; uniform vec4 mat_f[24];  // phas
 OUTLINE_FRAGMENT = (
     """#version 330
 in vec3 cloth_at; in float arm; flat in int m;
-out vec4 picture;
+out vec4 picture; uniform int first;  // number of the first triangle
 """
     + MATERIALS
     + """
-// First pass: cuts cloth at its edges and fills the depth, so that the costly pass below shades each pixel once.
+// First pass: cuts cloth at its edges (`renderer.may_be_cut` says so of whole triangles) and fills the depth, so that
+// the costly pass below shades each pixel once. The picture gets the number of the triangle that is seen.
 void main() {
   vec4 e = mat_e[m], f = mat_f[m]; vec3 p = cloth_at; bool sleeve = arm > .5, gone = false;
   gone = sleeve ? p.y < e.y : (p.y < e.x || p.y > mat_b[m].a);
@@ -77,7 +78,8 @@ void main() {
   float half_gap = mix(e.w, e.z, clamp((p.y + 1.) / 5., 0., 1.)) + .05 * sin(p.y * 1.7 + mat_d[m].x);
   gone = gone || (e.z >= 0. && p.z > 0. && !sleeve && abs(p.x) < half_gap);
   if (gone && mat_a[m].a < .5) discard;
-  picture = vec4(0.);
+  int number = first + gl_PrimitiveID;
+  picture = vec4(number & 255, (number >> 8) & 255, number >> 16, 255) / 255.;
 }"""
 )
 
