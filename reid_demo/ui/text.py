@@ -114,6 +114,7 @@ EARNED_SCALE = "Full colour: {most:.2f}. Finer maps: Sweep."
 EARNED_ALT = "Probe; the {place} helps this match most: hiding it changes the similarity by {change:+.2f}"
 EARNED_ALT_WAIT = "Probe"
 WHY_STRONGEST = "Lit: {name}, which adds most of all parts ({value:+.3f})."
+WHY_FAINT = "Careful: the probe gives this part little presence ({presence:.3f}), so what it compares may be hidden."
 WHY_EMPTY = "Click a ranked match to see which parts earned its score."
 WHY_HEADING = "Match #{rank}, similarity {similarity:.4f}"
 WHY_PROBE, WHY_MATCH = "probe", "match"
@@ -181,6 +182,18 @@ CHANGED_TABLE_COLUMNS = ("candidate", "untouched", "changed", "what happened", "
 ENTERED, LEFT, ROSE, FELL, STAYED = "entered", "left", "up {by}", "down {by}", "same rank"
 CHANGED_TERMS = "What each part adds to the similarity of {who}"
 CHANGED_PRESENCE = "Part presence of the probe"
+CHANGED_HEAT = "Where each part template looks, before and after"
+CHANGED_HEAT_NOTE = (
+    "Same scale for every picture: attention, and what of it was gained or lost, as a multiple of uniform. The "
+    "percentage is the share of a template's attention that went to other places."
+)
+CHANGED_HEAT_CROPPED = (
+    "Same scale for every picture: attention as a multiple of uniform. A crop moves the frame, so the maps have no "
+    "difference place by place."
+)
+CHANGED_HEAT_MOVED = "{share:.0%} moved"
+CHANGED_HEAT_LEGEND = ("gained {most:g} and more", "0", "lost {most:g} and more")
+CHANGED_HEAT_ALT = "{name}, {which}"
 CHANGED_KEY = "Thick solid line: the right person. Thin line, open ends: another. Dashed: enters or leaves the list."
 
 # Sweep
@@ -197,7 +210,12 @@ SWEEP_STOPPED = "Stopped. The last maps stay; grey places were not tried."
 SWEEP_OF_MATCH = "Match #{rank}, id {pid}"
 SWEEP_OF_RIGHT = "The right person (best image)"
 SWEEP_MAPS = ("similarity", "rank")
-SWEEP_WORST = "Hidden window that costs most: {similarity:+.4f} similarity, rank {before} to {after}."
+SWEEP_WORST = "Hidden window that costs most: {similarity:+.4f} similarity, {ranks}."
+SWEEP_RANKS = {False: "rank {before} to {after}", True: "still rank {after}"}
+SWEEP_TABLE = "Every window in numbers"
+SWEEP_COLUMNS = ("x", "y", "similarity: {who}", "rank: {who}")
+SWEEP_TABLE_NOTE = "Place of the window's middle, in percent of the picture; change of similarity and of rank."
+SWEEP_SAVE = "Save the numbers (CSV)"
 SWEEP_LEGEND_SIMILARITY = ("-{most:.2f} and less: this place helps", "0", "+{most:.2f} and more: it hurts")
 SWEEP_LEGEND_RANK = ("{most} ranks worse and more: this place helps", "0", "{most} ranks better and more: it hurts")
 SWEEP_NOTE = "Same scale for every picture and every sweep; colours grow with the square root of the change."
@@ -217,6 +235,7 @@ SETS_RUN = "Measure"
 SETS_PROGRESS = "{done} of {total} what-ifs"
 SETS_COLUMNS = ("what-if", "hidden", "R-1", "mAP", "mean rank", "similarity")
 SETS_TABLE = "{probes} probes; rank and similarity of the first right image, averaged"
+SETS_KEY = "Lines: random blocks. Open marks: the other what-ifs; point at one for its name."
 SETS_NONE = "No shipped probe shows a person of this gallery, so there is nothing to measure."
 SETS_PICK = "Choose at least one what-if."
 SETS_SAVE_JSON, SETS_SAVE_SVG = "Save the numbers (JSON)", "Save the curve (SVG)"

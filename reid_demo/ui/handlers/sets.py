@@ -57,6 +57,7 @@ def show(engine: Engine, step: whatif.SetProgress) -> str:
         f"<tbody>{rows}</tbody></table>"
     )
     curve = whatif.curve(step.results)
+    key = f'<p class="note">{html.escape(text.SETS_KEY)}</p>'
     saves = ""
     if step.done == step.total:
         numbers = whatif.to_json(step.results, engine).encode()
@@ -66,4 +67,4 @@ def show(engine: Engine, step: whatif.SetProgress) -> str:
             + render.download_link(curve.encode(), "what-if.svg", "image/svg+xml", text.SETS_SAVE_SVG)
             + "</p>"
         )
-    return f'{head}<div class="scroll">{table}</div>{curve}{saves}'
+    return f'{head}<div class="scroll">{table}</div>{curve}{key}{saves}'
