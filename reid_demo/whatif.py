@@ -193,12 +193,12 @@ def read_probes(paths: Sequence[Path]) -> list[LabelledProbe]:
     files = [f for path in paths for f in (sorted(path.iterdir()) if path.is_dir() else [path])]
     probes = []
     for path in files:
-        if path.is_dir() or path.suffix.lower() not in (".jpg", ".jpeg", ".png", ".webp"):
+        if path.is_dir() or path.name.startswith(".") or path.suffix.lower() not in (".jpg", ".jpeg", ".png", ".webp"):
             continue
         name = re.match(r"(\d+)_c(\d+)", path.name)
         if name is None:
             raise OcclusionError(f"The name {path.name!r} says no person; name it as in 0007_c3s1_000001_00.jpg.")
-        probes.append(LabelledProbe(images.read_image(path), int(name[1]), int(name[2])))
+        probes.append(LabelledProbe(images.read_named(path), int(name[1]), int(name[2])))
     return probes
 
 
