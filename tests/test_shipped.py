@@ -70,3 +70,13 @@ def test_the_gallery_is_described_once_for_other_weights(
 def test_unknown_weights_are_named(tmp_path):
     with pytest.raises(WeightsError, match="nowhere"):
         Engine.load(tmp_path / "nowhere", None, "cpu")
+
+
+def test_a_gallery_without_cutouts_has_those_that_ship(tiny_weights, tiny_gallery_folder, tmp_path):
+    own = tmp_path / "own"
+    shutil.copytree(tiny_gallery_folder, own)
+    found = Engine.load(tiny_weights, own, "cpu").cutouts
+    assert len(found["person"]) == len(list((shipped.DEFAULT_GALLERY / shipped.OCCLUDERS).glob("person_*.png"))) > 0
+    (own / shipped.OCCLUDERS).mkdir()
+    shutil.copy(shipped.DEFAULT_GALLERY / shipped.OCCLUDERS / "person_00.png", own / shipped.OCCLUDERS)
+    assert list(Engine.load(tiny_weights, own, "cpu").cutouts) == ["person"]

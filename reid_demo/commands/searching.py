@@ -48,7 +48,9 @@ def add(commands) -> None:
     sub = common.command(
         commands, "what-if", _what_if, "measure a list of occlusions over a list of labelled probes", engine=True
     )
-    sub.add_argument("probes", nargs="*", metavar="PATH", help="files or folders named as Market-1501; else shipped")
+    sub.add_argument(
+        "probes", nargs="*", metavar="PATH", help="files or folders named as Market-1501; else the gallery's own probes"
+    )
     text = "such as lower_half centre random_block"
     sub.add_argument("--occlude", nargs="+", default=[], type=common.occluder, metavar="NAME", help=text)
     sub.add_argument("--recipe", nargs="+", default=[], metavar="JSON", help="recipes that the page or this tool wrote")
@@ -144,7 +146,7 @@ def _what_if(options: argparse.Namespace) -> None:
 
     fill = common.fill(options, used=bool(options.occlude or not options.recipe))
     engine = common.load_engine(options)
-    probes = whatif.read_probes([Path(p) for p in options.probes]) if options.probes else whatif.shipped_probes(engine)
+    probes = whatif.read_probes([Path(p) for p in options.probes]) if options.probes else whatif.own_probes(engine)
     trials = [whatif.Trial("untouched"), *whatif.named_trials(options.occlude, fill)]
     for path in map(Path, options.recipe):
         trials.append(whatif.Trial(path.stem, tuple(occlude.read_recipe(common.read_text(path)))))

@@ -87,6 +87,7 @@ STATUS_RIGHT = "First right match at rank {rank}."
 STATUS_MOVED = "First right match: rank {before} untouched, rank {after} now."
 STATUS_ABSENT = "This person is not in the gallery: every candidate is wrong, however high it scores."
 STATUS_UNKNOWN = "The probe's identity is not known, so nothing is marked right or wrong."
+STATUS_SELF = "The probe is a picture of the gallery, so it finds itself first."
 STATUS_CHANGED = "{count} of the top {top_k} were not there before the change."
 STATUS_SAME = "The change brought no new image into the top {top_k}."
 STATUS_KEY = "Blue frame and ✓: same person. Orange frame and ✗: another. ▲▼: move against the untouched probe."
@@ -224,7 +225,8 @@ SWEEP_ALT = "{what} map of {who}: strongest change {peak}"
 # Sets
 STEP_SETS = "Sets"
 SETS_INTRO = (
-    "Many what-ifs over many shipped probes: how far does the model carry when more is hidden? "
+    "Many what-ifs over many probes: how far does the model carry when more is hidden? The probes ship with the "
+    "gallery; where none does, they are one picture of each person whom two cameras saw. "
     "Images of the probe's person under its own camera are left out, as in the benchmarks."
 )
 SETS_TRIALS = "What-ifs"
@@ -236,7 +238,10 @@ SETS_PROGRESS = "{done} of {total} what-ifs"
 SETS_COLUMNS = ("what-if", "hidden", "R-1", "mAP", "mean rank", "similarity")
 SETS_TABLE = "{probes} probes; rank and similarity of the first right image, averaged"
 SETS_KEY = "Lines: random blocks. Open marks: the other what-ifs; point at one for its name."
-SETS_NONE = "No shipped probe shows a person of this gallery, so there is nothing to measure."
+SETS_NONE = (
+    "No probe ships with this gallery, and its names tell of nobody whom two cameras saw, so there is nothing to "
+    "measure. Names such as 0007_c3s1_000001_00.jpg tell person and camera."
+)
 SETS_PICK = "Choose at least one what-if."
 SETS_SAVE_JSON, SETS_SAVE_SVG = "Save the numbers (JSON)", "Save the curve (SVG)"
 

@@ -211,6 +211,14 @@ def test_captions_say_rank_and_right_or_wrong(opened):
         assert (text.RIGHT in word) == (match.record.pid == 2) and (text.WRONG in word) == (match.record.pid != 2)
 
 
+def test_a_gallery_picture_is_said_to_find_itself(tiny_engine, opened):
+    assert text.STATUS_SELF not in ranking.status(tiny_engine, opened)
+    own = probes.open_match(tiny_engine, opened, Settings())
+    assert text.STATUS_SELF in ranking.status(tiny_engine, own)
+    hidden = probes.hide(tiny_engine, own, Settings(), "centre", "black")
+    assert text.STATUS_SELF not in ranking.status(tiny_engine, hidden)
+
+
 def test_an_absent_person_is_said_to_be_absent(tiny_engine):
     assert text.STATUS_ABSENT in ranking.status(tiny_engine, probes.open_example(tiny_engine, Session(), Settings(), 1))
 

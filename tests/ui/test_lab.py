@@ -158,7 +158,7 @@ def test_a_set_is_measured_over_the_shipped_probes(tiny_engine, hidden):
         assert f"{result.mAP:.1%}" in shown[-1] and f"{result.similarity:.4f}" in shown[-1]
     with pytest.raises(OcclusionError, match="at least one"):
         next(sets.measure(tiny_engine, hidden, [], 5, "black"))
-    with pytest.raises(OcclusionError, match="No shipped probe"):
+    with pytest.raises(OcclusionError, match="No probe ships"):
         next(sets.measure(tiny_engine, hidden, ["centre"], 0, "black"))
 
 
