@@ -21,11 +21,14 @@ STEP_ABOUT = "About the model"
 EXAMPLES_LABEL = "Example probes: one click searches"
 EXAMPLE_KINDS = {"whole": "whole", "occluded": "occluded", "partial": "partial", "absent": "not in the gallery"}
 UPLOAD = "Upload a picture"
-CANVAS_LABEL = "Probe. Paint over a part or crop it, then press Search with this"
+CANVAS_LABEL = "Probe. Paint over a part, then press Search with this; a confirmed crop is searched at once"
 SEARCH = "Search with this"
 UNDO = "Undo"
 BACK = "Back to original"
-CANVAS_HINT = "To paste a picture or use the webcam, first empty the canvas with the bin."
+CANVAS_HINT = (
+    "To crop by hand, choose the picture icon, then the crop icon. To paste a picture or use the webcam, first empty "
+    "the canvas with the bin."
+)
 FILL = "Fill"
 FILLS = {"mean_grey": "mean grey", "blur": "blur", "noise": "noise", "black": "black", "inpaint": "background"}
 OCCLUDERS = {
@@ -41,9 +44,10 @@ OCCLUDERS = {
     "person": "Person",
     "object": "Object",
 }
-BLOCK_HEADING = "Random block: how large, which one"
-COVERAGE = "Covered area, percent"
+BLOCK_HEADING = "Random block, person, object: size and seed"
+COVERAGE = "Block: percent of the area"
 SEED = "Seed; empty: another block at each click"
+SEED_WORDS = " of seed {seed}"
 RECIPE_HEADING = "Recipe: save, load, replay"
 RECIPE_BOX = "Changes as JSON"
 RECIPE_INFO = "Boxes are fractions of the picture, so a recipe replays on any probe."
