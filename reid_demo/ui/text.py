@@ -197,7 +197,7 @@ CHANGED_HEAT_CROPPED = (
     "difference place by place."
 )
 CHANGED_HEAT_MOVED = "{share:.0%} moved"
-CHANGED_HEAT_LEGEND = ("gained {most:g} and more", "0", "lost {most:g} and more")
+CHANGED_HEAT_LEGEND = ("gained {most:g}+", "0", "lost {most:g}+")
 CHANGED_HEAT_ALT = "{name}, {which}"
 CHANGED_KEY = "Thick solid line: the right person. Thin line, open ends: another. Dashed: enters or leaves the list."
 
