@@ -114,7 +114,7 @@ class Engine:
             card=card.read_text(encoding="utf-8") if card.is_file() else "",
             part_meanings=_read_part_meanings(weights / anatomy.FILE, fingerprint),
             examples=_read_examples(folder / "probes"),
-            cutouts=occlude.read_cutouts(folder / shipped.OCCLUDERS),
+            cutouts=shipped.cutouts(folder),
             quality=_read_quality(weights / "quality.json"),
             calibration=calibrate.read(weights / calibrate.FILE, fingerprint),
         )

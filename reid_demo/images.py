@@ -62,6 +62,14 @@ def read_image(source: str | Path | bytes | np.ndarray | Image.Image) -> np.ndar
         raise ImageError("The image is damaged or cut short. Save it again and retry.") from error
 
 
+def read_named(path: str | Path) -> np.ndarray:
+    """Give a picture file as `read_image` does; its error also says which of many files it was."""
+    try:
+        return read_image(path)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
+
+
 def check_size(width: int, height: int) -> None:
     """Refuse sizes (image px) that no person crop or frame has, before anything is decoded."""
     if min(width, height) < MIN_SIDE:

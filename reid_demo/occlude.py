@@ -28,14 +28,15 @@ BOXES: dict[str, tuple[float, float, float, float]] = {
     "lower_third": (0, 2 / 3, 1, 1),
     "centre": (0.25, 0.25, 0.75, 0.75),
 }
+PASTED = ("person", "object")  # kinds without a mask of their own: they hide what they change
 KINDS = (*BOXES, "random_block", "box", "brush", "person", "object", "crop")
+NAMED = (*BOXES, "random_block", *PASTED)  # kinds that need no more than their name
 FILLS = ("mean_grey", "blur", "noise", "black", "inpaint")
 MIN_CROP = 16  # image px
 MAX_RECIPE = 50  # occlusions
 
 Cutouts = Mapping[str, Sequence[np.ndarray]]  # "person": list of (h, w, 4) uint8 RGBA
 THINGS = ("pole", "suitcase", "car")  # cut-outs that the kind "object" chooses from
-PASTED = ("person", "object")  # kinds without a mask of their own: they hide what they change
 
 
 def check(occlusion: Occlusion) -> None:

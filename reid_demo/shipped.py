@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from reid_demo import checkpoint, hub, milvus
+from reid_demo import checkpoint, hub, milvus, occlude
 from reid_demo import gallery as galleries
 from reid_demo.describe import Describer
 from reid_demo.errors import GalleryError, WeightsError
@@ -54,6 +54,11 @@ def gallery_folder(name: str | Path | None = None) -> Path:
     """Give the folder of a gallery: itself, what an `hf://` or `milvus://` address leads to, or the shipped one."""
     name = name or DEFAULT_GALLERY
     return milvus.folder_of(name) if milvus.is_address(name) else hub.local_folder(name, "gallery")
+
+
+def cutouts(folder: Path) -> occlude.Cutouts:
+    """Give the cut-out people and things of a gallery's folder; those that ship where it has none."""
+    return occlude.read_cutouts(folder / OCCLUDERS) or occlude.read_cutouts(DEFAULT_GALLERY / OCCLUDERS)
 
 
 def gallery_for(describer: Describer, fingerprint: str) -> Path:

@@ -14,6 +14,7 @@ from reid_demo.errors import OcclusionError
 from reid_demo.records import Descriptor, Occlusion, Scoring
 
 UNTOUCHED, BLOCK = "untouched", "random block"  # names of what-ifs that make the curve
+MOST_PROBES = 100  # made of gallery images
 CURVE_COVERAGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)  # of random blocks
 
 
@@ -170,18 +171,34 @@ def named_trials(kinds: Sequence[str], fill: str = "mean_grey", seed: int = 1) -
     return [Trial(kind.replace("_", " "), (Occlusion(kind, fill, seed=seed),)) for kind in kinds]
 
 
-def shipped_probes(engine: Engine, count: int | None = None) -> list[LabelledProbe]:
-    """Give the gallery's own whole probes of persons who are in it, at most `count`."""
-    return [LabelledProbe(images.read_image(e.path), e.pid, e.camid) for e in _known(engine)[:count]]
+def own_probes(engine: Engine, count: int | None = None) -> list[LabelledProbe]:
+    """Give the whole probes that ship with a gallery, of persons who are in it; at most `count`.
+
+    Where none does, an image of each person whom a second camera saw: a set leaves out what the probe's camera took.
+    Of these there are no more than `MOST_PROBES`.
+    """
+    return [LabelledProbe(images.read_image(path), pid, camid) for path, pid, camid in _known(engine)[:count]]
 
 
-def count_shipped(engine: Engine) -> int:
-    """Count the probes that `shipped_probes` gives, without reading them."""
+def count_own(engine: Engine) -> int:
+    """Count the probes that `own_probes` gives, without reading them."""
     return len(_known(engine))
 
 
-def _known(engine: Engine) -> list:
-    return [e for e in engine.probes if e.kind == "whole" and len(engine.right_matches(e.pid))]
+def _known(engine: Engine) -> list[tuple[Path, int, int | None]]:
+    """Give path, pid and camid of the probes."""
+    ship = [(e.path, e.pid, e.camid) for e in engine.probes if e.kind == "whole" and len(engine.right_matches(e.pid))]
+    if ship:
+        return ship
+    first: dict[int, int] = {}  # pid -> its first row
+    found: dict[int, int] = {}  # the same, of those whom a second camera saw
+    for row in np.flatnonzero((engine.pids > 0) & (engine.camids >= 0)):
+        pid = int(engine.pids[row])
+        if engine.camids[first.setdefault(pid, int(row))] != engine.camids[row]:
+            found.setdefault(pid, first[pid])
+            if len(found) == MOST_PROBES:
+                break
+    return [(engine.gallery.image_path(row), pid, int(engine.camids[row])) for pid, row in found.items()]
 
 
 def read_probes(paths: Sequence[Path]) -> list[LabelledProbe]:
@@ -193,12 +210,12 @@ def read_probes(paths: Sequence[Path]) -> list[LabelledProbe]:
     files = [f for path in paths for f in (sorted(path.iterdir()) if path.is_dir() else [path])]
     probes = []
     for path in files:
-        if path.is_dir() or path.suffix.lower() not in (".jpg", ".jpeg", ".png", ".webp"):
+        if path.is_dir() or path.name.startswith(".") or path.suffix.lower() not in (".jpg", ".jpeg", ".png", ".webp"):
             continue
         name = re.match(r"(\d+)_c(\d+)", path.name)
         if name is None:
             raise OcclusionError(f"The name {path.name!r} says no person; name it as in 0007_c3s1_000001_00.jpg.")
-        probes.append(LabelledProbe(images.read_image(path), int(name[1]), int(name[2])))
+        probes.append(LabelledProbe(images.read_named(path), int(name[1]), int(name[2])))
     return probes
 
 

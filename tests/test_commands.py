@@ -1,6 +1,7 @@
 """The command line in a person's hands: usage errors, hidden parts, sweeps, a bug report, a folder of photos."""
 
 import json
+import re
 
 import pytest
 from figures import draw_person
@@ -69,12 +70,44 @@ def test_sweep_prints_what_the_engine_measures(where, probe, tiny_engine, capsys
 
 @pytest.mark.parametrize(
     "arguments",
-    [["search", "x.jpg", "--top-k", "0"], ["search"], ["explain", "x.jpg"], ["fly"], ["sweep", "x.jpg", "--rank", "b"]],
+    [
+        ["search", "x.jpg", "--top-k", "0"],
+        ["search"],
+        ["explain", "x.jpg"],
+        ["fly"],
+        ["sweep", "x.jpg", "--rank", "b"],
+        ["search", "x.jpg", "--occlude", "left_leg"],
+        ["what-if", "--occlude", "centre", "--fill", "pink"],
+        ["search", "x.jpg", "--occlude", "box"],  # needs more than its name: --recipe
+        ["evaluate", "--dataset", "gallery", "--root", "x", "--occlude", "brush"],
+    ],
 )
 def test_wrong_usage_is_two(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 2 and "usage:" in capsys.readouterr().err
+
+
+def test_one_bad_picture_among_many_is_named(where, probe, capsys, tmp_path):
+    bad = tmp_path / "0007_c1.jpg"
+    bad.write_text("no picture")
+    for command in (["search", probe], ["explain", "--out", str(tmp_path / "x")], ["sweep"], ["what-if"]):
+        capsys.readouterr()
+        assert main([*command, str(bad), *where]) == 1
+        told = capsys.readouterr()
+        assert f"error: {bad}: This file is not an image" in told.err and not told.out
+    assert not (tmp_path / "x").exists()
+
+
+def test_every_command_takes_json(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    listed = re.findall(r"^    ([a-z][a-z-]+)", capsys.readouterr().out, re.MULTILINE)
+    assert len(listed) >= 18
+    for name in listed:
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        assert "--json" in capsys.readouterr().out, name
 
 
 TRAINS = ["--dataset", "folder", "--root", "x", "--out", "y"]
@@ -121,7 +154,6 @@ def test_options_that_lack_or_contradict_one_another_are_wrong_usage(arguments, 
         (["explain", "{probe}", "--rank", "99", "--out", "{tmp}/x"], "rank must be"),
         (["explain", "{probe}", "--out", "{tmp}/file/x"], "file"),
         (["sweep", "{probe}", "--size", "0"], "Window size"),
-        (["search", "{probe}", "--occlude", "left_leg"], "left_leg"),
         (["search", "{probe}", "--recipe", "{tmp}/none.json"], "none.json"),
         (["search", "{tmp}/none.jpg"], "none.jpg"),
     ],
@@ -151,7 +183,8 @@ def test_a_wrong_name_is_answered_with_what_to_name(changed, words, where, probe
 
 def test_what_cannot_work_is_refused_before_anything_is_shown(where, probe, tmp_path, capsys):
     assert main(["index", str(tmp_path), "--out", str(tmp_path / "out"), *where[:2], *where[4:]]) == 1
-    assert main(["what-if", probe, *where, "--occlude", "centre", "lower_halve"]) == 1
+    (tmp_path / "wrong.json").write_text('[{"kind": "box"}]')
+    assert main(["what-if", probe, *where, "--recipe", str(tmp_path / "wrong.json")]) == 1
     told = capsys.readouterr().err.splitlines()
     assert [line.partition(":")[0] for line in told] == ["error", "error"]  # no bar, no count
 

@@ -91,3 +91,13 @@ def test_colours_alone_do_not_tell_the_shipped_people_apart():
     similarity = np.where(camids[:, None] == camids, -1, colours @ colours.T)
     rank1 = (pids[similarity.argmax(1)] == pids).mean()
     assert 0.02 < rank1 < 0.25
+
+
+def test_a_gallery_without_cutouts_has_those_that_ship(tiny_weights, tiny_gallery_folder, tmp_path):
+    own = tmp_path / "own"
+    shutil.copytree(tiny_gallery_folder, own)
+    found = Engine.load(tiny_weights, own, "cpu").cutouts
+    assert len(found["person"]) == len(list((shipped.DEFAULT_GALLERY / shipped.OCCLUDERS).glob("person_*.png"))) > 0
+    (own / shipped.OCCLUDERS).mkdir()
+    shutil.copy(shipped.DEFAULT_GALLERY / shipped.OCCLUDERS / "person_00.png", own / shipped.OCCLUDERS)
+    assert list(Engine.load(tiny_weights, own, "cpu").cutouts) == ["person"]

@@ -97,6 +97,20 @@ def test_a_set_equals_a_slow_loop(tiny_engine):
     assert steps[-1].results[0].coverage == 0 and steps[-1].results[1].coverage == pytest.approx(0.5, abs=0.01)
 
 
+def test_without_shipped_probes_a_gallery_probes_itself(tiny_engine, monkeypatch):
+    assert [p.pid for p in whatif.own_probes(tiny_engine)] == [2]  # the one that ships and is not absent
+    monkeypatch.setattr(tiny_engine, "probes", [])
+    found = whatif.own_probes(tiny_engine, 4)
+    assert [(p.pid, p.camid) for p in found] == [(1, 1), (2, 1), (3, 1), (4, 1)]
+    assert np.array_equal(found[0].image, read_image(tiny_engine.gallery.image_path(0)))
+    *_, last = whatif.run_set(tiny_engine, found, [whatif.Trial("untouched")])
+    assert last.results[0].similarity < 0.9999  # the probe itself is left out
+    monkeypatch.setattr(tiny_engine, "camids", np.where(tiny_engine.pids == 3, tiny_engine.camids, 1))
+    assert [p.pid for p in whatif.own_probes(tiny_engine)] == [3] and whatif.count_own(tiny_engine) == 1
+    monkeypatch.setattr(tiny_engine, "pids", np.full(18, -2))
+    assert whatif.own_probes(tiny_engine) == []
+
+
 def test_a_set_needs_probes_and_trials(tiny_engine, probe_image):
     stranger = whatif.LabelledProbe(probe_image, 50, 1)
     for probes, trials in (([], [whatif.Trial("a")]), ([stranger], [whatif.Trial("a")]), ([stranger], [])):

@@ -38,9 +38,10 @@ def command(
     return sub
 
 
-def json_flag(sub: argparse.ArgumentParser) -> None:
-    """Add `--json`."""
-    sub.add_argument("--json", action="store_true", help="print JSON instead of words")
+def json_flag(sub: argparse.ArgumentParser, *, always: bool = False) -> None:
+    """Add `--json`; a command that `always` prints JSON takes it too, so that a script may say it everywhere."""
+    words = "print JSON, as without it" if always else "print JSON instead of words"
+    sub.add_argument("--json", action="store_true", help=words)
 
 
 def set_flag(sub: argparse.ArgumentParser, text: str = "change the recipe, as loss.margin=0.5") -> None:
@@ -62,7 +63,7 @@ def scoring_flags(sub: argparse.ArgumentParser) -> None:
 
 def fill_flag(sub: argparse.ArgumentParser) -> None:
     """Add `--fill`."""
-    sub.add_argument("--fill", help="what the hidden part shows; default mean_grey")
+    sub.add_argument("--fill", type=_fill, help="what the hidden part shows; default mean_grey")
 
 
 def fill(options: argparse.Namespace, used: bool = True) -> str:
@@ -72,6 +73,23 @@ def fill(options: argparse.Namespace, used: bool = True) -> str:
     if options.fill and not used:
         options.refuse("--fill says what a part shows that --occlude hides; name that part")
     return options.fill or Occlusion.fill
+
+
+def occluder(text: str) -> str:
+    """Read the name of what hides a part; argparse makes wrong usage of the error, before anything is loaded."""
+    from reid_demo.occlude import NAMED
+
+    if text not in NAMED:
+        raise argparse.ArgumentTypeError(f"no occluder is called {text!r}; choose from {', '.join(NAMED)}")
+    return text
+
+
+def _fill(text: str) -> str:
+    from reid_demo.occlude import FILLS
+
+    if text not in FILLS:
+        raise argparse.ArgumentTypeError(f"no fill is called {text!r}; choose from {', '.join(FILLS)}")
+    return text
 
 
 def parts_flag(sub: argparse.ArgumentParser) -> None:

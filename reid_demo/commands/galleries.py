@@ -48,6 +48,7 @@ def add(commands) -> None:
     sub.add_argument("dataset", metavar="DIR", help="with query, query_occluded, query_partial")
     sub.add_argument("--gallery", required=True, help="gets the probes")
     sub.add_argument("--absent", metavar="DIR", help="images of people who are not in the gallery")
+    common.json_flag(sub, always=True)
 
 
 def _run_index(options: argparse.Namespace, images: str | Path, out: str | Path, **more):

@@ -14,7 +14,8 @@ def add(commands) -> None:
     names = "market1501, synthetic, occluded_reid, partial_reid, partial_ilids, gallery or folder"
     sub.add_argument("--dataset", required=True, help=names)
     sub.add_argument("--root", required=True, metavar="DIR", help="the data set's folder, or the gallery")
-    sub.add_argument("--occlude", metavar="NAME", help="hide part of every query, as lower_half")
+    text = "hide part of every query, as lower_half"
+    sub.add_argument("--occlude", type=common.occluder, metavar="NAME", help=text)
     common.fill_flag(sub)
     probes = "of synthetic and gallery: whole, occluded or partial; of partial_reid: partial or occluded"
     sub.add_argument("--probes", help=f"{probes}; default: the first")
@@ -28,6 +29,7 @@ def add(commands) -> None:
         commands, "calibrate", _calibrate, "measure how far a similarity can be believed; writes calibration.json"
     )
     sub.add_argument("--gallery", help="gallery with probes; default: the shipped one")
+    common.json_flag(sub, always=True)
 
     sub = common.command(
         commands, "anatomy", _anatomy, "measure on which body part each template looks; writes parts.json"
@@ -41,6 +43,7 @@ def add(commands) -> None:
     sub.add_argument("images", nargs="+", metavar="IMAGE", help="pictures of one person each, a row a picture")
     sub.add_argument("--out", required=True, metavar="PNG", help="the sheet")
     sub.add_argument("--maps", default="template", help="template (Fig. 3) or part (the cross-attention)")
+    common.json_flag(sub)
 
     sub = common.command(commands, "bench", _bench, "measure speed beside a plain reference", engine=True)
     what = sub.add_mutually_exclusive_group()
@@ -124,14 +127,14 @@ def _attention_sheet(options: argparse.Namespace) -> None:
     from PIL import Image
 
     from reid_demo.attention_sheet import attention_sheet
-    from reid_demo.images import read_image
+    from reid_demo.images import read_named
 
     describer, _, _ = common.describer(options)
-    sheet = attention_sheet(describer, [read_image(path) for path in options.images], maps=options.maps)
+    sheet = attention_sheet(describer, [read_named(path) for path in options.images], maps=options.maps)
     out = Path(options.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(sheet).save(out, "PNG")
-    print(out)
+    print(json.dumps({"out": str(out)}) if options.json else out)
 
 
 def _bench(options: argparse.Namespace) -> None:

@@ -17,7 +17,8 @@ def add(commands) -> None:
     sub = common.command(commands, "search", _search, text, engine=True)
     sub.add_argument("probes", nargs="+", metavar="PROBE", help="picture of one person")
     sub.add_argument("--top-k", type=common.count, default=10, metavar="K", help="how many matches; default 10")
-    sub.add_argument("--occlude", nargs="+", default=[], metavar="NAME", help="hide a part first, as lower_half")
+    text = "hide a part first, as lower_half"
+    sub.add_argument("--occlude", nargs="+", default=[], type=common.occluder, metavar="NAME", help=text)
     common.fill_flag(sub)
     sub.add_argument("--recipe", metavar="JSON", help="or change the probe by a recipe that the page wrote")
     common.scoring_flags(sub)
@@ -47,8 +48,11 @@ def add(commands) -> None:
     sub = common.command(
         commands, "what-if", _what_if, "measure a list of occlusions over a list of labelled probes", engine=True
     )
-    sub.add_argument("probes", nargs="*", metavar="PATH", help="files or folders named as Market-1501; else shipped")
-    sub.add_argument("--occlude", nargs="+", default=[], metavar="NAME", help="such as lower_half centre random_block")
+    sub.add_argument(
+        "probes", nargs="*", metavar="PATH", help="files or folders named as Market-1501; else the gallery's own probes"
+    )
+    text = "such as lower_half centre random_block"
+    sub.add_argument("--occlude", nargs="+", default=[], type=common.occluder, metavar="NAME", help=text)
     sub.add_argument("--recipe", nargs="+", default=[], metavar="JSON", help="recipes that the page or this tool wrote")
     common.fill_flag(sub)
     sub.add_argument("--out", metavar="DIR", help="also write what-if.json and the curve what-if.svg")
@@ -64,7 +68,7 @@ def add(commands) -> None:
 
 def _search(options: argparse.Namespace) -> None:
     from reid_demo import answers, occlude
-    from reid_demo.images import read_image
+    from reid_demo.images import read_named
     from reid_demo.records import Occlusion
 
     fill = common.fill(options, used=bool(options.occlude))
@@ -75,7 +79,7 @@ def _search(options: argparse.Namespace) -> None:
     scoring = common.engine_scoring(options, engine)
     found = []
     for path in options.probes:
-        image = engine.occlude(read_image(path), recipe)
+        image = engine.occlude(read_named(path), recipe)
         found.append({"probe": path, **answers.with_paths(answers.search(engine, image, options.top_k, scoring))})
     if options.json:
         print(json.dumps(found, indent=2))
@@ -93,11 +97,11 @@ def _line(row) -> str:
 
 def _explain(options: argparse.Namespace) -> None:
     from reid_demo import answers
-    from reid_demo.images import read_image
+    from reid_demo.images import read_named
     from reid_demo.report import write_explanation
 
     engine = common.load_engine(options)
-    image = read_image(options.probe)
+    image = read_named(options.probe)
     why, explanation, match = answers.explain(engine, image, options.rank, common.engine_scoring(options, engine))
     why = answers.with_paths(why)
     written = write_explanation(Path(options.out), image, match, explanation, why)
@@ -112,13 +116,13 @@ def _explain(options: argparse.Namespace) -> None:
 
 def _sweep(options: argparse.Namespace) -> None:
     from reid_demo import answers
-    from reid_demo.images import read_image
+    from reid_demo.images import read_named
 
     engine = common.load_engine(options)
     with common.progress_bar("window") as progress:
         swept = answers.sweep(
             engine,
-            read_image(options.probe),
+            read_named(options.probe),
             options.rank,
             size=options.size,
             stride=options.stride,
@@ -142,7 +146,7 @@ def _what_if(options: argparse.Namespace) -> None:
 
     fill = common.fill(options, used=bool(options.occlude or not options.recipe))
     engine = common.load_engine(options)
-    probes = whatif.read_probes([Path(p) for p in options.probes]) if options.probes else whatif.shipped_probes(engine)
+    probes = whatif.read_probes([Path(p) for p in options.probes]) if options.probes else whatif.own_probes(engine)
     trials = [whatif.Trial("untouched"), *whatif.named_trials(options.occlude, fill)]
     for path in map(Path, options.recipe):
         trials.append(whatif.Trial(path.stem, tuple(occlude.read_recipe(common.read_text(path)))))

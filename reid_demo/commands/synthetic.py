@@ -23,6 +23,7 @@ def add(commands) -> None:
     sub.add_argument("--gallery", metavar="GALLERY", help="also build this gallery of the test people")
     sub.add_argument("--weights", help="weights folder that describes the gallery; default: the shipped one")
     sub.add_argument("--device", help="cpu, cuda or cuda:N, for the gallery")
+    common.json_flag(sub, always=True)
 
 
 def _synthesize(options: argparse.Namespace) -> None:

@@ -31,6 +31,7 @@ def add(commands) -> None:
         "--save-every", type=common.count, default=100, metavar="N", help="steps between checkpoints; default 100"
     )
     sub.add_argument("--evaluate", nargs=2, metavar=("DATASET", "DIR"), help="measure the finished weights")
+    common.json_flag(sub, always=True)
 
     sub = common.command(
         commands,
@@ -49,7 +50,8 @@ def add(commands) -> None:
     sub.add_argument("--rows", metavar="JSON", help='own rows: [{"name": "...", "set": ["KEY=VALUE"], "roots": 1}]')
     sub.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N")
     sub.add_argument("--max-steps", required=True, type=common.count, help="optimiser steps of every run")
-    sub.add_argument("--occlude", nargs="+", default=[], metavar="NAME", help="also measure with these hidden")
+    text = "also measure with these hidden"
+    sub.add_argument("--occlude", nargs="+", default=[], type=common.occluder, metavar="NAME", help=text)
     sub.add_argument("--part-aware", action="store_true", help="measure everything by part-aware similarity too")
     common.fill_flag(sub)
     sub.add_argument("--probes", nargs="+", default=[], metavar="NAME", help="probe sets; default: the data set's own")

@@ -34,3 +34,20 @@ document.addEventListener("focusin", (event) => {
   const field = event.target;
   if (field.matches("#browse-filters input")) setTimeout(() => field.select());
 });
+
+// The editor keeps a confirmed crop to itself until the picture is edited once more; its own redo, which has nothing to
+// redo then, counts as that. A confirmed crop is searched with at once.
+document.addEventListener("click", (event) => {
+  if (!event.target.closest("#canvas .crop-confirm-button")) return;
+  const waiting = setInterval(() => {
+    if (document.querySelector("#canvas .crop-confirm-button")) return;
+    clearInterval(waiting);
+    const redo = [...document.querySelectorAll("#canvas .top-panel button")].at(-2);
+    if (redo) {
+      redo.disabled = false;
+      redo.click();
+      redo.disabled = true;
+    }
+    setTimeout(() => document.querySelector("#search").click(), 100);
+  }, 50);
+}, true);

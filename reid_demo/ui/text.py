@@ -21,11 +21,14 @@ STEP_ABOUT = "About the model"
 EXAMPLES_LABEL = "Example probes: one click searches"
 EXAMPLE_KINDS = {"whole": "whole", "occluded": "occluded", "partial": "partial", "absent": "not in the gallery"}
 UPLOAD = "Upload a picture"
-CANVAS_LABEL = "Probe. Paint over a part or crop it, then press Search with this"
+CANVAS_LABEL = "Probe. Paint over a part, then press Search with this; a confirmed crop is searched at once"
 SEARCH = "Search with this"
 UNDO = "Undo"
 BACK = "Back to original"
-CANVAS_HINT = "To paste a picture or use the webcam, first empty the canvas with the bin."
+CANVAS_HINT = (
+    "To crop by hand, choose the picture icon, then the crop icon. To paste a picture or use the webcam, first empty "
+    "the canvas with the bin."
+)
 FILL = "Fill"
 FILLS = {"mean_grey": "mean grey", "blur": "blur", "noise": "noise", "black": "black", "inpaint": "background"}
 OCCLUDERS = {
@@ -41,9 +44,10 @@ OCCLUDERS = {
     "person": "Person",
     "object": "Object",
 }
-BLOCK_HEADING = "Random block: how large, which one"
-COVERAGE = "Covered area, percent"
+BLOCK_HEADING = "Random block, person, object: size and seed"
+COVERAGE = "Block: percent of the area"
 SEED = "Seed; empty: another block at each click"
+SEED_WORDS = " of seed {seed}"
 RECIPE_HEADING = "Recipe: save, load, replay"
 RECIPE_BOX = "Changes as JSON"
 RECIPE_INFO = "Boxes are fractions of the picture, so a recipe replays on any probe."
@@ -87,6 +91,7 @@ STATUS_RIGHT = "First right match at rank {rank}."
 STATUS_MOVED = "First right match: rank {before} untouched, rank {after} now."
 STATUS_ABSENT = "This person is not in the gallery: every candidate is wrong, however high it scores."
 STATUS_UNKNOWN = "The probe's identity is not known, so nothing is marked right or wrong."
+STATUS_SELF = "The probe is a picture of the gallery, so it finds itself first."
 STATUS_CHANGED = "{count} of the top {top_k} were not there before the change."
 STATUS_SAME = "The change brought no new image into the top {top_k}."
 STATUS_KEY = "Blue frame and ✓: same person. Orange frame and ✗: another. ▲▼: move against the untouched probe."
@@ -114,6 +119,7 @@ EARNED_SCALE = "Full colour: {most:.2f}. Finer maps: Sweep."
 EARNED_ALT = "Probe; the {place} helps this match most: hiding it changes the similarity by {change:+.2f}"
 EARNED_ALT_WAIT = "Probe"
 WHY_STRONGEST = "Lit: {name}, which adds most of all parts ({value:+.3f})."
+WHY_FAINT = "Careful: the probe gives this part little presence ({presence:.3f}), so what it compares may be hidden."
 WHY_EMPTY = "Click a ranked match to see which parts earned its score."
 WHY_HEADING = "Match #{rank}, similarity {similarity:.4f}"
 WHY_PROBE, WHY_MATCH = "probe", "match"
@@ -181,6 +187,18 @@ CHANGED_TABLE_COLUMNS = ("candidate", "untouched", "changed", "what happened", "
 ENTERED, LEFT, ROSE, FELL, STAYED = "entered", "left", "up {by}", "down {by}", "same rank"
 CHANGED_TERMS = "What each part adds to the similarity of {who}"
 CHANGED_PRESENCE = "Part presence of the probe"
+CHANGED_HEAT = "Where each part template looks, before and after"
+CHANGED_HEAT_NOTE = (
+    "Same scale for every picture: attention, and what of it was gained or lost, as a multiple of uniform. The "
+    "percentage is the share of a template's attention that went to other places."
+)
+CHANGED_HEAT_CROPPED = (
+    "Same scale for every picture: attention as a multiple of uniform. A crop moves the frame, so the maps have no "
+    "difference place by place."
+)
+CHANGED_HEAT_MOVED = "{share:.0%} moved"
+CHANGED_HEAT_LEGEND = ("gained {most:g}+", "0", "lost {most:g}+")
+CHANGED_HEAT_ALT = "{name}, {which}"
 CHANGED_KEY = "Thick solid line: the right person. Thin line, open ends: another. Dashed: enters or leaves the list."
 
 # Sweep
@@ -197,7 +215,12 @@ SWEEP_STOPPED = "Stopped. The last maps stay; grey places were not tried."
 SWEEP_OF_MATCH = "Match #{rank}, id {pid}"
 SWEEP_OF_RIGHT = "The right person (best image)"
 SWEEP_MAPS = ("similarity", "rank")
-SWEEP_WORST = "Hidden window that costs most: {similarity:+.4f} similarity, rank {before} to {after}."
+SWEEP_WORST = "Hidden window that costs most: {similarity:+.4f} similarity, {ranks}."
+SWEEP_RANKS = {False: "rank {before} to {after}", True: "still rank {after}"}
+SWEEP_TABLE = "Every window in numbers"
+SWEEP_COLUMNS = ("x", "y", "similarity: {who}", "rank: {who}")
+SWEEP_TABLE_NOTE = "Place of the window's middle, in percent of the picture; change of similarity and of rank."
+SWEEP_SAVE = "Save the numbers (CSV)"
 SWEEP_LEGEND_SIMILARITY = ("-{most:.2f} and less: this place helps", "0", "+{most:.2f} and more: it hurts")
 SWEEP_LEGEND_RANK = ("{most} ranks worse and more: this place helps", "0", "{most} ranks better and more: it hurts")
 SWEEP_NOTE = "Same scale for every picture and every sweep; colours grow with the square root of the change."
@@ -206,7 +229,8 @@ SWEEP_ALT = "{what} map of {who}: strongest change {peak}"
 # Sets
 STEP_SETS = "Sets"
 SETS_INTRO = (
-    "Many what-ifs over many shipped probes: how far does the model carry when more is hidden? "
+    "Many what-ifs over many probes: how far does the model carry when more is hidden? The probes ship with the "
+    "gallery; where none does, they are one picture of each person whom two cameras saw. "
     "Images of the probe's person under its own camera are left out, as in the benchmarks."
 )
 SETS_TRIALS = "What-ifs"
@@ -217,7 +241,11 @@ SETS_RUN = "Measure"
 SETS_PROGRESS = "{done} of {total} what-ifs"
 SETS_COLUMNS = ("what-if", "hidden", "R-1", "mAP", "mean rank", "similarity")
 SETS_TABLE = "{probes} probes; rank and similarity of the first right image, averaged"
-SETS_NONE = "No shipped probe shows a person of this gallery, so there is nothing to measure."
+SETS_KEY = "Lines: random blocks. Open marks: the other what-ifs; point at one for its name."
+SETS_NONE = (
+    "No probe ships with this gallery, and its names tell of nobody whom two cameras saw, so there is nothing to "
+    "measure. Names such as 0007_c3s1_000001_00.jpg tell person and camera."
+)
 SETS_PICK = "Choose at least one what-if."
 SETS_SAVE_JSON, SETS_SAVE_SVG = "Save the numbers (JSON)", "Save the curve (SVG)"
 

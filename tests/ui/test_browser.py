@@ -58,6 +58,31 @@ def test_strokes_survive_a_click_on_an_occluder(page, paint):
     expect(page.locator("#probe-line")).to_contain_text("painted (mean grey) → lower third (mean grey)")
 
 
+def test_a_crop_by_hand_is_searched_at_once(page):
+    page.wait_for_timeout(4000)  # the editor draws and fits its new background after the answer
+    page.locator("#canvas").scroll_into_view_if_needed()
+    page.locator("#canvas").get_by_role("button", name="Image", exact=True).click()
+    page.locator("#canvas").get_by_role("button", name="Crop", exact=True).click()
+    page.wait_for_timeout(1500)
+    dark = (
+        np.asarray(Image.open(io.BytesIO(page.locator("#canvas").screenshot())).convert("L"), int) < 12
+    )  # the handles
+    down, across = np.flatnonzero(dark.sum(1) > 20)[-3], np.flatnonzero(dark.sum(0) > 20)[-3]
+    box = page.locator("#canvas").bounding_box()
+    page.mouse.move(box["x"] + across, box["y"] + down)
+    page.mouse.down()
+    page.mouse.move(box["x"] + across - 10, box["y"] + down - 150, steps=6)
+    page.mouse.up()
+    page.get_by_role("button", name="Confirm crop").click()
+    expect(page.locator("#probe-line")).to_contain_text("Changes: crop")
+    expect(page.locator("#probe-line")).to_contain_text(
+        re.compile(r"person 2: \d+ x \d+ px, id 2")
+    )  # still the example
+    assert int(re.search(r"x (\d+) px", page.locator("#probe-line").inner_text())[1]) < 110
+    page.locator("#undo").click()
+    expect(page.locator("#probe-line")).to_contain_text(text.NO_RECIPE)
+
+
 def test_the_probe_stands_in_the_middle_of_its_canvas(page):
     page.locator("#hide-centre").click()
     expect(page.locator("#probe-line")).to_contain_text("centre")

@@ -93,3 +93,19 @@ def playwright_pattern(words: str):
     import re
 
     return re.compile(f"^http.*{re.escape(words)}")
+
+
+def test_on_a_phone_the_numbers_fit_and_decisions_stand_side_by_side(browser, address):
+    phone = browser.new_page(viewport={"width": 390, "height": 844})
+    phone.goto(address)
+    expect(phone.locator("#why article")).to_have_count(8)
+    phone.locator("#hide-lower_half").click()
+    tab(phone, text.STEP_CHANGED)
+    expect(phone.locator("#changed-sentence")).to_be_visible()
+    for table in phone.locator("#changed .two table").all():
+        assert table.evaluate("t => t.scrollWidth <= t.parentElement.clientWidth")
+    phone.locator("#tabs .overflow-menu > button").click()
+    phone.locator("#tabs .overflow-dropdown").get_by_role("button", name=text.STEP_VERIFY, exact=True).click()
+    tops = [phone.locator(f"#verify-{name}").bounding_box()["y"] for name in ("confirmed", "rejected", "open")]
+    assert max(tops) == min(tops)
+    phone.close()

@@ -63,7 +63,8 @@ def test_each_occluder_searches_again_and_can_be_undone(tiny_engine, opened, kin
     assert not np.array_equal(hidden.current, opened.current) and np.array_equal(hidden.image, opened.image)
     ranks = tiny_engine.ranks(opened.probe), tiny_engine.ranks(hidden.probe)
     assert hidden.moves == {i: int(ranks[0][i] - ranks[1][i]) for i in places(hidden)}
-    assert ranking.status(tiny_engine, hidden) and probes.probe_line(hidden)
+    assert ranking.status(tiny_engine, hidden)
+    assert ("of seed 1" in probes.probe_line(hidden)) == (kind in ("random_block", "person", "object"))
     undone = probes.undo(tiny_engine, hidden, Settings())
     assert places(undone) == places(opened) and np.array_equal(undone.current, opened.image)
     with pytest.raises(OcclusionError):
@@ -209,6 +210,14 @@ def test_captions_say_rank_and_right_or_wrong(opened):
     assert words[0].startswith("#1 ")
     for match, word in zip(opened.matches, words, strict=True):
         assert (text.RIGHT in word) == (match.record.pid == 2) and (text.WRONG in word) == (match.record.pid != 2)
+
+
+def test_a_gallery_picture_is_said_to_find_itself(tiny_engine, opened):
+    assert text.STATUS_SELF not in ranking.status(tiny_engine, opened)
+    own = probes.open_match(tiny_engine, opened, Settings())
+    assert text.STATUS_SELF in ranking.status(tiny_engine, own)
+    hidden = probes.hide(tiny_engine, own, Settings(), "centre", "black")
+    assert text.STATUS_SELF not in ranking.status(tiny_engine, hidden)
 
 
 def test_an_absent_person_is_said_to_be_absent(tiny_engine):

@@ -1,6 +1,9 @@
 """The tabs of the laboratory as functions: what changed, sweep, sets, verify and export, links."""
 
+import base64
+import csv
 import html
+import io
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from urllib.parse import parse_qsl
@@ -8,11 +11,12 @@ from urllib.parse import parse_qsl
 import numpy as np
 import pytest
 
-from reid_demo import case, occlude, whatif
+from reid_demo import case, explain, occlude, whatif
 from reid_demo.errors import CaseError, ImageError, OcclusionError, ReidError
 from reid_demo.images import read_image
+from reid_demo.records import Occlusion
 from reid_demo.ui import text
-from reid_demo.ui.handlers import changed, link, probe, ranking, sets, sweep, verify
+from reid_demo.ui.handlers import changed, link, probe, ranking, sets, sweep, verify, why
 from reid_demo.ui.handlers.session import Session, Settings
 
 
@@ -58,7 +62,22 @@ def test_what_changed_says_what_each_part_looks_at(tiny_engine, hidden, monkeypa
     monkeypatch.setattr(tiny_engine, "part_meanings", tuple(f"mostly <{i}>" for i in range(count)))
     shown = changed.changed(tiny_engine, hidden)
     for i in range(count):
-        assert shown.count(f'<span class="meaning">mostly &lt;{i}&gt;</span>') == 2  # of the similarity, of presence
+        assert (
+            shown.count(f'<span class="meaning">mostly &lt;{i}&gt;</span>') == 3
+        )  # of the similarity, of presence, of the heatmaps
+
+
+def test_what_changed_shows_each_heatmap_before_after_and_their_difference(tiny_engine, opened, hidden):
+    shown = changed.changed(tiny_engine, hidden)
+    before, after = hidden.untouched.template_attention, hidden.probe.template_attention
+    cards = shown.split("<article")[1:]
+    assert len(cards) == len(before) == len(tiny_engine.part_names)
+    for card, one, other in zip(cards, before, after, strict=True):
+        moved = sum(max(0.0, float(b - a)) for a, b in zip(one.ravel(), other.ravel(), strict=True))
+        assert card.count("<img") == 3 and f">{moved:.0%} moved<" in card
+    cropped = changed.changed(tiny_engine, probe.crop(tiny_engine, opened, Settings(), 0, 0, 32, 64))
+    assert cropped.count("<article") == len(before) and html.escape(text.CHANGED_HEAT_CROPPED) in cropped
+    assert all(card.count("<img") == 2 for card in cropped.split("<article")[1:])
 
 
 @pytest.mark.parametrize(
@@ -94,6 +113,41 @@ def test_a_sweep_shows_maps_of_match_and_right_person(tiny_engine, opened):
         next(sweep.sweep(tiny_engine, Session(), 80, 50, "blur"))
 
 
+def test_a_sweep_gives_every_window_in_numbers(tiny_engine, opened):
+    *earlier, last = sweep.sweep(tiny_engine, opened, 80, 50, "mean_grey")
+    assert all("<table" not in step for step in earlier)
+    written = base64.b64decode(last.split("data:text/csv;base64,")[1].split('"')[0]).decode()
+    rows = list(csv.reader(io.StringIO(written)))
+    assert len(rows[0]) == 6 and rows[0][2] == f"similarity: Match #1, id {opened.matches[0].record.pid}"
+    match = opened.matches[0].index
+    for row in rows[1:]:  # a window of 0.8 x 0.4 of the picture around the place that the row says
+        x, y = float(row[0]) / 100, float(row[1]) / 100
+        box = Occlusion("box", box=(x - 0.4, y - 0.2, x + 0.4, y + 0.2))
+        now = tiny_engine.describe(tiny_engine.occlude(opened.image, [box]))
+        gained = float(tiny_engine.gallery.scores(now, opened.scoring)[match]) - opened.matches[0].similarity
+        assert float(row[2]) == pytest.approx(gained, abs=1e-4)
+        assert int(row[3]) == int(tiny_engine.ranks(now, opened.scoring, None)[match]) - 1
+        assert all(f">{cell}</td>" in last for cell in row)
+
+
+def test_a_window_that_moves_nothing_keeps_its_rank(tiny_engine, opened):
+    step = explain.SweepStep(
+        1, 1, np.array([[0, 0, 0.5, 0.25]]), np.array([[0.5, 3]]), np.full((1, 1), -0.2), np.zeros((1, 1))
+    )
+    assert "still rank 3" in sweep.show(step, opened.image, ["Match #3"])
+
+
+def test_the_strongest_part_with_little_presence_gets_a_word_of_caution(tiny_engine, hidden, monkeypatch):
+    explained = tiny_engine.explain(hidden.probe, hidden.matches[0], hidden.scoring)
+    lit, count = why.strongest(explained), len(tiny_engine.part_names)
+    for share, careful in ((0.01, True), (1 / count, False)):
+        presence = np.full(count, (1 - share) / (count - 1), np.float32)
+        presence[lit - 1] = share
+        told = replace(explained, probe=replace(explained.probe, presence=presence))
+        monkeypatch.setattr(tiny_engine, "explain", lambda *values, told=told: told)
+        assert ("Careful" in why.why(tiny_engine, hidden)) == careful
+
+
 def test_a_set_is_measured_over_the_shipped_probes(tiny_engine, hidden):
     shown = list(sets.measure(tiny_engine, hidden, ["upper_half", sets.CURRENT], 5, "black"))
     assert len(shown) == 4 and "what-if.json" in shown[-1] and "what-if.json" not in shown[-2]
@@ -104,7 +158,7 @@ def test_a_set_is_measured_over_the_shipped_probes(tiny_engine, hidden):
         assert f"{result.mAP:.1%}" in shown[-1] and f"{result.similarity:.4f}" in shown[-1]
     with pytest.raises(OcclusionError, match="at least one"):
         next(sets.measure(tiny_engine, hidden, [], 5, "black"))
-    with pytest.raises(OcclusionError, match="No shipped probe"):
+    with pytest.raises(OcclusionError, match="No probe ships"):
         next(sets.measure(tiny_engine, hidden, ["centre"], 0, "black"))
 
 

@@ -50,6 +50,7 @@ def test_a_visit_searches_its_own_gallery_with_every_verb(tiny_engine, galleries
     assert len(now.matches) == 4 and now.matches[0].similarity > 0.999, "its first picture is the probe and found"
     assert not list(tmp_path.glob("*.zip")) and not list(tmp_path.glob("*.png")), "uploads are gone"
     assert "4 pictures" in own.told(report) and "&lt;b" not in own.told(report) and "broken.png" in own.told(report)
+    assert "1 files not used." in own.told(report) and "frames without" not in own.told(report)  # only what there is
     assert "4 pictures" in own.badge(engine, now) and own.badge(tiny_engine, shipped) == ""
     assert caption(now, now.matches[0]).endswith("IMG_2")
     hidden = hide(engine, now, settings, "lower_half", "black")

@@ -37,7 +37,8 @@ def changed(engine: Engine, session: Session) -> str:
         f'<p class="note">{html.escape(summary)}</p>{_lists(engine, session, before)}'
         f'<div class="two"><div><h4>{html.escape(text.CHANGED_CHART)}</h4>{_chart(engine, session, found)}'
         f'<p class="note">{html.escape(text.CHANGED_KEY)}</p>{_presence(engine, found)}</div>'
-        f"<div>{_numbers(found)}{_terms(engine, found)}</div></div>{_table(engine, session, found)}</section>"
+        f"<div>{_numbers(found)}{_terms(engine, found)}</div></div>{_heatmaps(engine, session)}"
+        f"{_table(engine, session, found)}</section>"
     )
 
 
@@ -127,6 +128,51 @@ def _presence(engine: Engine, found: whatif.Comparison) -> str:
     caption, names, notes = text.CHANGED_PRESENCE, engine.part_names, engine.part_meanings
     shown = _changes(caption, names, notes, found.presence, "{:.3f}", LEAST_PRESENCE)
     return f'{shown}<p class="note">{html.escape(text.WHY_PRESENCE_NOTE)}</p>'
+
+
+def _heatmaps(engine: Engine, session: Session) -> str:
+    """Give each part's heatmap before and after with their difference, which a crop leaves out: it moves the frame."""
+    maps = (session.untouched.template_attention, session.probe.template_attention)
+    if not len(maps[0]):
+        return ""
+    cropped = any(step.kind == "crop" for step in session.recipe)
+    cards = "".join(
+        _heatmap(session, name, meaning, before, after, cropped)
+        for name, meaning, before, after in zip(engine.part_names, engine.part_meanings, *maps, strict=True)
+    )
+    legends = render.legend(*text.LEGEND)
+    if not cropped:
+        words = (w.format(most=render.FULL_SCALE) for w in text.CHANGED_HEAT_LEGEND)
+        legends += render.signed_legend(*words, power=1)
+    note = text.CHANGED_HEAT_CROPPED if cropped else text.CHANGED_HEAT_NOTE
+    return (
+        f'<div class="why-heat"><div><h4>{html.escape(text.CHANGED_HEAT)}</h4>'
+        f'<p class="note">{html.escape(note)}</p></div><div>{legends}</div></div>'
+        f'<div class="heat-grid threes">{cards}</div>'
+    )
+
+
+def _heatmap(session: Session, name: str, meaning: str, before: np.ndarray, after: np.ndarray, cropped: bool) -> str:
+    """Give one part's card; blue gained attention, as a blue bar gained presence."""
+    shown = [
+        (text.CHANGED_LISTS[0].lower(), render.heat_overlay(session.image, before)),
+        (text.CHANGED_LISTS[1].lower(), render.heat_overlay(session.current, after)),
+    ]
+    moved = ""
+    if not cropped:
+        change = render.relative_attention(before - after) / render.FULL_SCALE
+        shown.append((text.CHANGED_COLUMNS[3], render.signed_overlay(session.current, change, 192, 96, power=1)))
+        moved = text.CHANGED_HEAT_MOVED.format(share=float(np.abs(after - before).sum()) / 2)
+    figures = "".join(
+        f"<figure>{render.img_tag(picture, text.CHANGED_HEAT_ALT.format(name=name, which=which))}"
+        f"<figcaption>{html.escape(which)}</figcaption></figure>"
+        for which, picture in shown
+    )
+    measured = f'<span class="meaning">{html.escape(meaning)}</span>' if meaning else ""
+    return (
+        f'<article><h5>{html.escape(name)} {measured}<span class="number">{html.escape(moved)}</span></h5>'
+        f'<div class="two-pictures">{figures}</div></article>'
+    )
 
 
 def _changes(

@@ -88,14 +88,15 @@ def badge(engine: Engine, session: Session) -> str:
 
 def told(report: IndexReport) -> str:
     """Say what was taken in and what was not, as HTML."""
-    words = text.OWN_PARTS.format(duplicates=report.duplicates, skipped=len(report.skipped), empty=report.empty)
+    counts = {"duplicates": report.duplicates, "skipped": len(report.skipped), "empty": report.empty}
+    words = ", ".join(f"{count} {text.OWN_PARTS[name]}" for name, count in counts.items() if count)
     rows = "".join(f"<li>{html.escape(name)}: {html.escape(reason)}</li>" for name, reason in report.skipped)
     listed = (
         f"<details open><summary>{html.escape(text.OWN_SKIPPED)}</summary><ul>{rows}</ul></details>" if rows else ""
     )
     return (
         f'<p id="own-told"><strong>{html.escape(text.OWN_MADE.format(total=report.total))}</strong> '
-        f"{html.escape(words)}</p>{listed}"
+        f"{html.escape(words + '.' if words else '')}</p>{listed}"
     )
 
 

@@ -200,6 +200,10 @@ def recipe_words(recipe: tuple[Occlusion, ...]) -> str:
 def _step(occlusion: Occlusion) -> str:
     names = {**{k: v.lower() for k, v in text.OCCLUDERS.items()}, **text.KIND_WORDS}
     name = names.get(occlusion.kind, occlusion.kind.replace("_", " "))
+    if occlusion.kind == "random_block":
+        name += f" {occlusion.coverage:.0%}"
+    if occlusion.kind in ("random_block", *occlude.PASTED):
+        name += text.SEED_WORDS.format(seed=occlusion.seed)
     filled = occlusion.kind not in ("crop", *occlude.PASTED)
     return f"{name} ({text.FILLS.get(occlusion.fill, occlusion.fill)})" if filled else name
 

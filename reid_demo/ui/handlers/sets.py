@@ -1,4 +1,4 @@
-"""Sets of what-ifs over the shipped probes: a table, and R-1 and mAP against the hidden share."""
+"""Sets of what-ifs over the gallery's own probes: a table, and R-1 and mAP against the hidden share."""
 
 import html
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ CURVE, CURRENT = "curve", "current"
 
 
 def measure(engine: Engine, session: Session, chosen: Sequence[str], count: float, fill: str) -> Iterator[str]:
-    """Measure the chosen what-ifs over shipped probes; give HTML after each of them.
+    """Measure the chosen what-ifs over the gallery's own probes; give HTML after each of them.
 
     Args:
         engine: the verbs.
@@ -28,7 +28,7 @@ def measure(engine: Engine, session: Session, chosen: Sequence[str], count: floa
         trials.append(whatif.Trial(text.SETS_CURRENT.lower(), session.recipe))
     if len(trials) < 2:
         raise OcclusionError(text.SETS_PICK)
-    probes = whatif.shipped_probes(engine, int(count))
+    probes = whatif.own_probes(engine, int(count))
     if not probes:
         raise OcclusionError(text.SETS_NONE)
     for step in whatif.run_set(engine, probes, trials, session.scoring):
@@ -57,6 +57,7 @@ def show(engine: Engine, step: whatif.SetProgress) -> str:
         f"<tbody>{rows}</tbody></table>"
     )
     curve = whatif.curve(step.results)
+    key = f'<p class="note">{html.escape(text.SETS_KEY)}</p>'
     saves = ""
     if step.done == step.total:
         numbers = whatif.to_json(step.results, engine).encode()
@@ -66,4 +67,4 @@ def show(engine: Engine, step: whatif.SetProgress) -> str:
             + render.download_link(curve.encode(), "what-if.svg", "image/svg+xml", text.SETS_SAVE_SVG)
             + "</p>"
         )
-    return f'{head}<div class="scroll">{table}</div>{curve}{saves}'
+    return f'{head}<div class="scroll">{table}</div>{curve}{key}{saves}'

@@ -62,7 +62,32 @@ def show(step: explain.SweepStep, image: np.ndarray, names: list[str]) -> str:
         f"<div><h5>{text.SWEEP_MAPS[1]}</h5>{render.signed_legend(*(w.format(most=RANK_SCALE) for w in rank))}</div>"
     )
     note = f'<p class="note">{html.escape(text.SWEEP_NOTE)}</p>'
-    return f'{head}<div class="sweeps">{blocks}</div><div class="two legends">{legends}</div>{note}'
+    numbers = _numbers(step, names) if step.done == step.total else ""
+    return f'{head}<div class="sweeps">{blocks}</div><div class="two legends">{legends}</div>{note}{numbers}'
+
+
+def _numbers(step: explain.SweepStep, names: list[str]) -> str:
+    """Give every window with its changes as a folded table and as a CSV file, from top to bottom."""
+    columns = [*text.SWEEP_COLUMNS[:2], *(w.format(who=name) for name in names for w in text.SWEEP_COLUMNS[2:])]
+    middle = 50 * (step.boxes[:, :2] + step.boxes[:, 2:])
+    rows = []
+    for i in np.lexsort((middle[:, 0], middle[:, 1])):
+        changes = [
+            word
+            for similarity, rank in zip(step.similarity_change[:, i], step.rank_change[:, i], strict=True)
+            for word in (f"{similarity:+.4f}", f"{int(rank):+d}")
+        ]
+        rows.append([f"{middle[i, 0]:.1f}", f"{middle[i, 1]:.1f}", *changes])
+    head = "".join(f'<th scope="col">{html.escape(word)}</th>' for word in columns)
+    body = "".join("<tr>" + "".join(f'<td class="number">{cell}</td>' for cell in row) + "</tr>" for row in rows)
+    written = "\n".join(",".join(f'"{cell}"' for cell in row) for row in (columns, *rows)) + "\n"
+    save = render.download_link(written.encode(), "sweep.csv", "text/csv", text.SWEEP_SAVE)
+    return (
+        f"<details><summary>{html.escape(text.SWEEP_TABLE)}</summary>"
+        f'<p class="note">{html.escape(text.SWEEP_TABLE_NOTE)}</p><div class="scroll"><table class="bars">'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></details>"
+        f'<p class="downloads">{save}</p>'
+    )
 
 
 def _group(step: explain.SweepStep, image: np.ndarray, name: str, k: int) -> str:
@@ -80,9 +105,9 @@ def _group(step: explain.SweepStep, image: np.ndarray, name: str, k: int) -> str
         figures += f"<figure>{picture}<figcaption>{html.escape(what)}</figcaption></figure>"
     worst = int(np.nanargmin(step.similarity_change[k]))
     before = int(step.base[k, 1])
-    sentence = text.SWEEP_WORST.format(
-        similarity=step.similarity_change[k, worst], before=before, after=before + int(step.rank_change[k, worst])
-    )
+    after = before + int(step.rank_change[k, worst])
+    ranks = text.SWEEP_RANKS[before == after].format(before=before, after=after)
+    sentence = text.SWEEP_WORST.format(similarity=step.similarity_change[k, worst], ranks=ranks)
     return (
         f'<article><h4>{html.escape(name)}</h4><div class="two-pictures">{figures}</div>'
         f'<p class="note">{html.escape(sentence)}</p></article>'

@@ -12,6 +12,7 @@ from reid_demo.ui.handlers.ranking import framed
 from reid_demo.ui.handlers.session import Session, chosen_match, left_out, name_of
 
 HEAT_SIZE = (256, 128)  # height, width of a heatmap, px
+FAINT = 0.25  # of an even share of presence: below, the strongest part gets a word of caution
 
 
 def why(engine: Engine, session: Session) -> str:
@@ -62,7 +63,11 @@ def why(engine: Engine, session: Session) -> str:
     point = text.WHY_POINT
     if lit is not None:
         name = f"<strong>{html.escape(engine.term_labels[lit])}</strong>"
-        point = text.WHY_STRONGEST.format(name=name, value=explained.contributions[lit]) + f" {text.WHY_POINT}"
+        point = text.WHY_STRONGEST.format(name=name, value=explained.contributions[lit])
+        presence_of_lit = float(explained.probe.presence[lit - 1])
+        if presence_of_lit < FAINT / len(explained.probe.presence):
+            point += f" <strong>{html.escape(text.WHY_FAINT.format(presence=presence_of_lit))}</strong>"
+        point += f" {text.WHY_POINT}"
     return (
         f'<section class="why">{head}<div class="why-top"><div><div class="pair">{pair}</div>'
         f'<p class="note">{point}</p></div><div>{terms}</div></div>'

@@ -44,7 +44,7 @@ def build_sweep(engine: Engine, wiring: Wiring) -> None:
 
 def build_sets(engine: Engine, wiring: Wiring) -> None:
     """Lay out the choice of what-ifs and probes."""
-    available = whatif.count_shipped(engine)
+    available = whatif.count_own(engine)
     gr.Markdown(text.SETS_INTRO if available else text.SETS_NONE, elem_classes="intro")
     kinds = [k for k in text.OCCLUDERS if k != "random_block" and (k != "person" or engine.cutouts.get("person"))]
     choices = [(text.SETS_CURVE, sets.CURVE), (text.SETS_CURRENT, sets.CURRENT)]

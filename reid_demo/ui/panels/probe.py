@@ -11,7 +11,6 @@ from reid_demo.ui.handlers import probe as handlers
 from reid_demo.ui.wiring import Wiring
 
 BRUSH_PX = 36  # on the enlarged canvas
-BRUSHES = (12, 36, 72)
 
 
 @dataclass(frozen=True)
