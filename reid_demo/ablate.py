@@ -126,6 +126,7 @@ def ablate(
     seeds: Sequence[int],
     max_steps: int,
     init: Mapping[str, Path] | None = None,
+    partial_init: bool = False,
     teacher: Path | None = None,
     device: str | None = None,
     say: Callable[[str], None] = lambda words: None,
@@ -142,6 +143,7 @@ def ablate(
         seeds: one run of every row each.
         max_steps: optimiser steps of every run.
         init: backbone to the file of its ImageNet weights.
+        partial_init: as `train`.
         teacher: as `train`; rows whose recipe distils nothing do without.
         device: as `train`.
         say: hears about progress.
@@ -178,6 +180,7 @@ def ablate(
         for seed in seeds:
             say(f"{row.name}, seed {seed}")
             options = {"dataset": dataset, "max_steps": max_steps, "init": init.get(row.config.model.backbone)}
+            options["partial_init"] = partial_init
             run_row(row, seed, out, roots=roots, conditions=conditions, teacher=teacher, device=device, **options)
             summary = summarise(rows, seeds, conditions, out)
             summary = {"dataset": dataset, "max_steps": max_steps, **summary}
@@ -196,6 +199,7 @@ def run_row(
     conditions: Sequence[Condition],
     max_steps: int | None = None,
     init: Path | None = None,
+    partial_init: bool = False,
     teacher: Path | None = None,
     device: str | None = None,
 ) -> dict[str, dict]:
@@ -210,6 +214,7 @@ def run_row(
         conditions: what to measure.
         max_steps: optimiser steps; default: the recipe's epochs.
         init: file of the backbone's ImageNet weights.
+        partial_init: as `train`.
         teacher: as `train`; a row whose recipe distils nothing does without.
         device: as `train`.
 
@@ -232,6 +237,7 @@ def run_row(
             root=roots[: row.num_roots],
             out=folder,
             init=init,
+            partial_init=partial_init,
             teacher=teacher if distils else None,
             resume=(folder / STATE_FILE).is_file(),
             max_steps=max_steps,

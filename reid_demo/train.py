@@ -53,6 +53,7 @@ def train(
     root: Path | Sequence[Path],
     out: Path,
     init: Path | None = None,
+    partial_init: bool = False,
     teacher: Path | None = None,
     occluders: Path | None = None,
     resume: bool = False,
@@ -74,8 +75,9 @@ def train(
         root: one folder or several.
         out: gets `recipe.json`, `training.pt` (to resume), `log.jsonl` (one row a step), `weights/`, and TensorBoard's
             event files where `tensorboard` is installed.
-        init: ImageNet weights of the backbone (a file; what it lacks starts at random and is reported), a weights
-            folder to go on from, or another run's `out` (its classifier too: its people must come first in `root`).
+        init: ImageNet weights of the backbone (a file), a weights folder to go on from, or another run's `out` (its
+            classifier too: its people must come first in `root`).
+        partial_init: take a file that lacks tensors too; they start at random and are reported.
         teacher: cache of `distill`; needed by the distillation terms.
         occluders: folder of cut-outs, `KIND_NN.png`, as a synthetic data set and the shipped gallery have; needed by
             the option `pasted`.
@@ -116,6 +118,7 @@ def train(
             occlude.read_cutouts(Path(occluders)) if occluders else None,
             out,
             init,
+            partial_init,
             resume,
             max_steps,
             time_limit_s,
@@ -134,6 +137,7 @@ def _run(
     cutouts: occlude.Cutouts | None,
     out: Path,
     init: Path | None,
+    partial_init: bool,
     resume: bool,
     max_steps: int | None,
     time_limit_s: float | None,
@@ -144,7 +148,7 @@ def _run(
     total = max_steps or max(1, round(config.epochs * len(loader) / config.accumulate))
 
     torch.manual_seed(config.seed)
-    model, loaded = _initial_model(config, init)
+    model, loaded = _initial_model(config, init, partial_init)
     objective = Objective(config, data.num_classes, 0 if data.teacher is None else data.teacher.shape[1])
     if init is not None and (Path(init) / STATE_FILE).is_file():
         _continue_objective(objective, _read_state(Path(init) / STATE_FILE, torch.device("cpu"))["objective"])
@@ -296,7 +300,7 @@ def _check(
             raise TrainingError("body_attention and body_presence cannot follow AugMix; set augmix=false.")
 
 
-def _initial_model(config: TrainConfig, init: Path | None) -> tuple[DPTI, dict[str, list[str]]]:
+def _initial_model(config: TrainConfig, init: Path | None, partial: bool) -> tuple[DPTI, dict[str, list[str]]]:
     if init is None:
         return build_model(config.model), {}
     if (Path(init) / STATE_FILE).is_file():
@@ -312,7 +316,7 @@ def _initial_model(config: TrainConfig, init: Path | None) -> tuple[DPTI, dict[s
             raise TrainingError(f"The weights {Path(init).name!r} are of another model than the recipe's.")
         return model.requires_grad_(True), {"loaded": sorted(model.state_dict()), "missing": [], "unused": []}
     model = build_model(config.model)
-    return model, load_backbone_weights(model.backbone, init, partial=True)
+    return model, load_backbone_weights(model.backbone, init, partial=partial)
 
 
 def _continue_objective(objective: Objective, state: dict[str, torch.Tensor]) -> None:

@@ -17,7 +17,7 @@ from reid_demo import checkpoint, distill
 from reid_demo.__main__ import main
 from reid_demo.config import ModelConfig, TrainConfig, read_train_config
 from reid_demo.data.datasets import load_train
-from reid_demo.errors import DatasetError, TrainingError
+from reid_demo.errors import DatasetError, TrainingError, WeightsError
 from reid_demo.losses import Objective
 from reid_demo.model import build_model
 from reid_demo.synthetic.truth import Truth, to_line, write_truth
@@ -232,7 +232,9 @@ def test_cut_outs_for_training_come_from_a_folder(root, tmp_path):
 def test_a_partial_start_reports_what_it_loaded(root, tmp_path):
     state = build_model(TINY.model).backbone.state_dict()
     torch.save({name: t for name, t in state.items() if not name.startswith("layer4")}, tmp_path / "part.pt")
-    loaded = run(TINY, root, tmp_path / "out", max_steps=1, init=tmp_path / "part.pt")["loaded"]
+    with pytest.raises(WeightsError, match=r"lacks \d+ tensors .* --partial-init"):
+        run(TINY, root, tmp_path / "out", max_steps=1, init=tmp_path / "part.pt")
+    loaded = run(TINY, root, tmp_path / "out", max_steps=1, init=tmp_path / "part.pt", partial_init=True)["loaded"]
     assert "conv1.weight" in loaded["loaded"] and "layer4.0.conv1.weight" in loaded["missing"]
 
 

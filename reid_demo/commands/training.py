@@ -22,6 +22,9 @@ def add(commands) -> None:
     sub.add_argument("--variant", help="G, G+P, G+T, G+D or G+D+W")
     common.set_flag(sub)
     sub.add_argument("--init", metavar="PATH", help="ImageNet weights of the backbone, or a weights folder")
+    sub.add_argument(
+        "--partial-init", action="store_true", help="take ImageNet weights that lack tensors, and list these"
+    )
     sub.add_argument("--teacher", metavar="NPZ", help="a teacher's vectors, from the command teach")
     sub.add_argument("--occluders", metavar="DIR", help="cut-outs for the option pasted; default: the shipped ones")
     sub.add_argument("--max-steps", type=common.count, help="optimiser steps in all; the schedule shrinks to fit")
@@ -59,6 +62,9 @@ def add(commands) -> None:
     sub.add_argument("--config", metavar="JSON", help="recipe that all runs share; default: the paper's")
     common.set_flag(sub)
     sub.add_argument("--init", nargs="+", default=[], metavar="BACKBONE=PATH", help="ImageNet weights of backbones")
+    sub.add_argument(
+        "--partial-init", action="store_true", help="take ImageNet weights that lack tensors, and list these"
+    )
     sub.add_argument("--teacher", metavar="NPZ", help="a teacher's vectors, from the command teach")
     common.json_flag(sub)
 
@@ -93,6 +99,7 @@ def _train(options: argparse.Namespace) -> None:
             root=[Path(root) for root in options.root],
             out=out,
             init=Path(options.init) if options.init else None,
+            partial_init=options.partial_init,
             teacher=Path(options.teacher) if options.teacher else None,
             occluders=Path(occluders) if occluders else None,
             resume=options.resume,
@@ -146,6 +153,7 @@ def _ablate(options: argparse.Namespace) -> None:
         seeds=options.seeds,
         max_steps=options.max_steps,
         init={name: Path(path) for name, _, path in starts},
+        partial_init=options.partial_init,
         teacher=Path(options.teacher) if options.teacher else None,
         device=options.device,
         say=lambda words: print(words, file=sys.stderr),

@@ -64,7 +64,7 @@ def augment_with_body(
         body = body and body.kept(body.labels[window]).resized(height, width)
     if rng.random() < config.recolour:
         out = _recolour(out, rng)
-    if rng.random() < config.degrade:
+    if config.degrade and rng.random() < config.degrade:  # drawn only then: older recipes keep their pictures
         out = _degrade(out, rng)
     if config.augmix:
         out = _augmix(out, rng)

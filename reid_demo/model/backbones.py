@@ -90,6 +90,9 @@ def load_backbone_weights(backbone: nn.Module, path: str | Path, *, partial: boo
             )
     missing = sorted(n for n in own if n not in state and not n.endswith("num_batches_tracked"))
     if missing and not partial:
-        raise WeightsError(f"{path.name!r} lacks {len(missing)} tensors (first: {missing[0]}); allow a partial load.")
+        raise WeightsError(
+            f"{path.name!r} lacks {len(missing)} tensors (first: {missing[0]}). "
+            "Use the whole file, or allow a partial load: --partial-init."
+        )
     backbone.load_state_dict({**own, **{name: state[name] for name in loaded}})
     return {"loaded": loaded, "missing": missing, "unused": sorted(n for n in state if n not in own)}
