@@ -260,7 +260,7 @@ def build_optimizer(config: TrainConfig, model: DPTI, objective: Objective) -> t
         if params
     ]
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
-    return kind(groups, weight_decay=config.weight_decay)
+    return kind(groups, weight_decay=config.weight_decay, fused=True)
 
 
 def _check_new(out: Path) -> None:
