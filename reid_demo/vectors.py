@@ -126,7 +126,7 @@ class Compressed:
         Memory: one sample of `TRAINING_ROWS` vectors, one block, and the codes (`dims` bytes a row).
         """
         rng = np.random.default_rng(0)
-        sample = rows(np.sort(rng.choice(count, min(count, TRAINING_ROWS), replace=False)))
+        sample = _scattered(rows, np.sort(rng.choice(count, min(count, TRAINING_ROWS), replace=False)), dim)
         say(f"finding the principal axes of {len(sample):,} vectors")
         most = min(dim, DIMS[-1], len(sample))
         axes = faiss.PCAMatrix(dim, most)
@@ -170,6 +170,14 @@ class Compressed:
             index.add(rows(np.arange(start, stop)))
             tell("compressed", stop, count)
         return index
+
+
+def _scattered(rows: Rows, numbers: np.ndarray, dim: int) -> np.ndarray:
+    """Read `(n, dim)` rows from all over a gallery, few at a time: at once they would map its whole file."""
+    sample = np.empty((len(numbers), dim), np.float32)
+    for start in range(0, len(numbers), BLOCK):
+        sample[start : start + BLOCK] = rows(numbers[start : start + BLOCK])
+    return sample
 
 
 def build(rows: Rows, count: int, dim: int, say: Say, limit: int):
