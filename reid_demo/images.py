@@ -128,8 +128,8 @@ def to_model_input(image: np.ndarray, height: int = IMAGE_HEIGHT, width: int = I
     Returns:
         `(3, height, width)` float32, ImageNet-normalised.
     """
-    normalised = (resized(image, height, width).astype(np.float32) / 255 - _MEAN) / _STD
-    return np.ascontiguousarray(normalised.transpose(2, 0, 1))
+    pixels = (resized(image, height, width).astype(np.float32) / 255 - _MEAN) / _STD
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:

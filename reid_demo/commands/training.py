@@ -22,9 +22,7 @@ def add(commands) -> None:
     sub.add_argument("--variant", help="G, G+P, G+T, G+D or G+D+W")
     common.set_flag(sub)
     sub.add_argument("--init", metavar="PATH", help="ImageNet weights of the backbone, or a weights folder")
-    sub.add_argument(
-        "--partial-init", action="store_true", help="take ImageNet weights that lack tensors, and list these"
-    )
+    _partial_init_flag(sub)
     sub.add_argument("--teacher", metavar="NPZ", help="a teacher's vectors, from the command teach")
     sub.add_argument("--occluders", metavar="DIR", help="cut-outs for the option pasted; default: the shipped ones")
     sub.add_argument("--max-steps", type=common.count, help="optimiser steps in all; the schedule shrinks to fit")
@@ -62,9 +60,7 @@ def add(commands) -> None:
     sub.add_argument("--config", metavar="JSON", help="recipe that all runs share; default: the paper's")
     common.set_flag(sub)
     sub.add_argument("--init", nargs="+", default=[], metavar="BACKBONE=PATH", help="ImageNet weights of backbones")
-    sub.add_argument(
-        "--partial-init", action="store_true", help="take ImageNet weights that lack tensors, and list these"
-    )
+    _partial_init_flag(sub)
     sub.add_argument("--teacher", metavar="NPZ", help="a teacher's vectors, from the command teach")
     common.json_flag(sub)
 
@@ -82,6 +78,11 @@ def add(commands) -> None:
     sub.add_argument("--network", required=True, metavar="XML", help="a Re-ID network in OpenVINO's format")
     sub.add_argument("--out", required=True, metavar="NPZ", help="gets the vectors, for train --teacher")
     common.json_flag(sub)
+
+
+def _partial_init_flag(sub: argparse.ArgumentParser) -> None:
+    text = "take ImageNet weights that lack tensors, and list these"
+    sub.add_argument("--partial-init", action="store_true", help=text)
 
 
 def _train(options: argparse.Namespace) -> None:
