@@ -44,7 +44,7 @@ def bench_large(
             [ImageRecord(f"images/{i:08d}.jpg") for i in range(count)],
             _blocks(real, count, np.random.default_rng(0), say),
             fingerprint=real.fingerprint,
-            adaptive=real.meta["adaptive"],
+            scoring=real.scoring,
             name=f"{count:,} mixed descriptors",
             say=say,
         )
@@ -55,7 +55,7 @@ def bench_large(
         parts, presence = _mix(real, PROBES, np.random.default_rng(1))
         maps = np.zeros((presence.shape[1], 0, 0), np.float32)
         probes = [Descriptor(p, r, maps, maps) for p, r in zip(parts, presence, strict=True)]
-        scoring = Scoring(adaptive=real.meta["adaptive"])
+        scoring = real.scoring
         truth, exact_s = _exact(large, parts, presence, scoring, say)
         for probe in probes:  # warm: the pages of the candidates are read once
             large.search(probe, 10, scoring)
@@ -109,14 +109,14 @@ def _blocks(real: Gallery, count: int, rng: np.random.Generator, say: Callable[[
 def _exact(
     large: Gallery, parts: np.ndarray, presence: np.ndarray, scoring: Scoring, say: Callable[[str], None]
 ) -> tuple[np.ndarray, float]:
-    """Give the ten nearest of each probe, `(Q, 10)` rows, by float32 cosine; and the seconds that one probe takes."""
-    vectors = matching.unit_vectors(parts, presence, scoring)
+    """Give the ten nearest of each probe, `(Q, 10)` rows, by float32 similarity; and the seconds that one takes."""
+    vectors = matching.probe_vectors(parts, presence, scoring)
     best: list[tuple[np.ndarray, np.ndarray]] = []
     one_s, last = 0.0, time.monotonic()
     for start in range(0, len(large), galleries.BLOCK):
         rows = np.arange(start, min(start + galleries.BLOCK, len(large)))
         stored, rho = large.rows(rows)
-        block = matching.unit_vectors(stored.astype(np.float32), rho, scoring)
+        block = matching.gallery_vectors(stored.astype(np.float32), rho, scoring)
         begun = time.perf_counter()
         block @ vectors[0]
         one_s += time.perf_counter() - begun

@@ -88,7 +88,7 @@ def made_up(engine: Engine, folder: Path, size: int) -> galleries.Gallery:
             yield (exact + noise).astype(np.float16), presence
 
     records = [replace(own.records[i]) for i in pick]
-    settings = {"fingerprint": own.fingerprint, "adaptive": own.meta["adaptive"], "name": own.name}
+    settings = {"fingerprint": own.fingerprint, "scoring": own.scoring, "name": own.name}
     galleries.write(folder, records, blocks(), **settings)
     return galleries.load(folder)
 
@@ -101,12 +101,12 @@ def _change(engine: Engine, repeats: int) -> dict:
 
     model = build_model(engine.describer.model.config).eval().requires_grad_(False).to(engine.describer.device)
     gallery = engine.gallery
-    vectors = matching.unit_vectors(gallery.parts.astype(np.float32), gallery.presence, scoring)
+    vectors = matching.gallery_vectors(gallery.parts.astype(np.float32), gallery.presence, scoring)
 
     def plainly() -> np.ndarray:
         changed = occlude.apply(opened.image, [Occlusion("lower_half")])
         found = _describe_plainly(model, changed, engine.describer.device)
-        return np.argsort(-(vectors @ matching.unit_vectors(*found, scoring)))
+        return np.argsort(-(vectors @ matching.probe_vectors(*found, scoring)))
 
     plain = median_s(plainly, repeats)
     return row(f"a change to its list, {len(gallery):,} images", "ms", ours * 1e3, plain * 1e3, plain / ours)
@@ -131,11 +131,11 @@ def _sweep(engine: Engine, step: float) -> list[dict]:
     ours = time.perf_counter() - start
 
     model = build_model(engine.describer.model.config).eval().requires_grad_(False).to(engine.describer.device)
-    vectors = matching.unit_vectors(engine.gallery.parts.astype(np.float32), engine.gallery.presence, scoring)
+    vectors = matching.gallery_vectors(engine.gallery.parts.astype(np.float32), engine.gallery.presence, scoring)
     start = time.perf_counter()
     for box in boxes:
         changed = occlude.apply(image, [Occlusion("box", "mean_grey", tuple(map(float, box)))])
-        values = vectors @ matching.unit_vectors(*_describe_plainly(model, changed, engine.describer.device), scoring)
+        values = vectors @ matching.probe_vectors(*_describe_plainly(model, changed, engine.describer.device), scoring)
         np.argsort(-values)
     plain = time.perf_counter() - start
     return [

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from reid_demo import gallery as galleries
-from reid_demo import occlude
+from reid_demo import matching, occlude
 from reid_demo.data.datasets import read_probes
 from reid_demo.describe import Describer
 from reid_demo.errors import DatasetError, WeightsError
@@ -43,7 +43,7 @@ def scoring_name(scoring: Scoring) -> str:
     """Give the name under which a similarity is calibrated; empty where parts are switched off."""
     if scoring.enabled is not None and not all(scoring.enabled):
         return ""
-    return "part-aware" if scoring.part_aware else "adaptive" if scoring.adaptive else "cosine"
+    return matching.similarity_name(scoring)
 
 
 def read(path: Path, fingerprint: str) -> dict | None:
@@ -91,16 +91,17 @@ def _level(rates: dict) -> dict:
     return next(level for level in rates["levels"] if level["fpir_aim"] == CONFIDENT_FPIR)
 
 
-def calibrate(describer: Describer, gallery_folder: Path, scoring: Scoring = Scoring()) -> dict:
+def calibrate(describer: Describer, gallery_folder: Path) -> dict:
     """Measure open-set error rates of a gallery's whole probes, untouched and with half hidden in four ways.
+
+    The similarity is the gallery's own.
 
     Args:
         describer: the network that described the gallery.
         gallery_folder: a gallery with `probes/`; its `absent` probes are searched as absent people.
-        scoring: which similarity.
 
     Returns:
-        `gallery, num_images, whole, occluded`; each of the last two as `open_set_rates` gives.
+        `gallery, num_images, scoring, whole, occluded`; each of the last two as `open_set_rates` gives.
 
     Raises:
         DatasetError: the gallery ships no whole probe of a known person.
@@ -119,7 +120,7 @@ def calibrate(describer: Describer, gallery_folder: Path, scoring: Scoring = Sco
             if occlusion is not None:
                 pictures = (occlude.apply(picture, [occlusion]) for picture in pictures)
             described = list(describer.describe_stream(pictures))
-            similarity += [gallery.scores(probe, scoring) for probe in described]
+            similarity += [gallery.scores(probe, gallery.scoring) for probe in described]
             pids += [row["pid"] for row in known] + [-1] * len(absent)
             camids += [-2 if row["camid"] is None else row["camid"] for row in known + absent]
         return open_set_rates(np.stack(similarity), np.array(pids), gallery.pids, np.array(camids), gallery.camids)
@@ -127,7 +128,7 @@ def calibrate(describer: Describer, gallery_folder: Path, scoring: Scoring = Sco
     return {
         "gallery": gallery.name,
         "num_images": len(gallery),
-        "scoring": scoring_name(scoring),
+        "scoring": scoring_name(gallery.scoring),
         "whole": rates([None]),
         "occluded": rates([Occlusion(kind) for kind in HALVES]),
     }

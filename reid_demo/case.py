@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 import numpy as np
 from PIL import Image
 
-from reid_demo import images, occlude, render
+from reid_demo import images, matching, occlude, render
 from reid_demo.engine import Engine
 from reid_demo.errors import CaseError, ReidError
 from reid_demo.records import Match, Occlusion, Scoring
@@ -174,7 +174,7 @@ def write_html(case: Case, engine: Engine) -> str:
         for shown, words in ((case.image, "untouched probe"), (current, "probe as searched"))
     )
     steps = ", ".join(f"{o.kind.replace('_', ' ')} ({o.fill.replace('_', ' ')})" for o in case.recipe) or "none"
-    weighing = "part-aware" if case.scoring.part_aware else "adaptive" if case.scoring.adaptive else "cosine"
+    weighing = matching.similarity_name(case.scoring)
     enabled = case.scoring.enabled
     on = "all" if enabled is None else ", ".join(n for n, e in zip(engine.term_names, enabled, strict=True) if e)
     facts = {

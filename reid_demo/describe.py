@@ -11,10 +11,11 @@ from torch import nn
 from torch.fx.experimental.optimization import fuse
 
 from reid_demo import zerogpu
+from reid_demo.config import ModelConfig
 from reid_demo.errors import ConfigError
 from reid_demo.images import read_image, to_model_input
 from reid_demo.model import DPTI, DPTIOutput
-from reid_demo.records import Descriptor
+from reid_demo.records import Descriptor, Scoring
 
 
 class Describer:
@@ -62,6 +63,15 @@ class Describer:
     def forward(self, pixels: torch.Tensor) -> DPTIOutput:
         """Run the network on `(B, 3, 256, 128)` float32 normalised pixels."""
         return self.model(pixels.to(self.device, memory_format=torch.channels_last))
+
+
+def own_scoring(config: ModelConfig) -> Scoring:
+    """Give the similarity by which galleries of a model are searched unless one is named.
+
+    Adaptively weighted if the model was trained so (variant G+D+W), part-aware with other parts, and the plain cosine
+    of the global descriptors without any.
+    """
+    return Scoring(adaptive=config.adaptive_weighting, part_aware=config.parts > 0 and not config.adaptive_weighting)
 
 
 def for_inference(model: DPTI) -> DPTI:

@@ -25,6 +25,11 @@ WEIGHINGS = {  # name -> changes of a `Scoring`
 }
 
 
+def weighing_name(scoring: Scoring) -> str:
+    """Give the name, of `WEIGHINGS`, of a scoring."""
+    return "part_aware" if scoring.part_aware else "adaptive" if scoring.adaptive else "plain"
+
+
 @dataclass(frozen=True)
 class Quality:
     """What the makers of weights say of them: `quality.json` of the weights folder."""
@@ -84,12 +89,12 @@ class Engine:
         self.calibration = calibration
         self.cutouts = cutouts or {}
         self.variant = variant_name(config)
-        self.default_scoring = Scoring(adaptive=config.adaptive_weighting)
 
     def hold(self, gallery: Gallery) -> None:
         """Search this gallery; for the maker of an engine, never for one in use."""
         self.gallery = gallery
         self.pids, self.camids = gallery.pids, gallery.camids
+        self.default_scoring = gallery.scoring
 
     @classmethod
     def load(

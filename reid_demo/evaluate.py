@@ -96,7 +96,7 @@ def evaluate(
     except DatasetError as error:
         raise DatasetError(f"{error} The data set is {root}.") from error
     cmc = result["cmc"]
-    how = "part-aware" if scoring.part_aware else "cosine" + (", adaptive weights" if scoring.adaptive else "")
+    how = {"adaptive": "cosine, adaptive weights"}.get(name := matching.similarity_name(scoring), name)
     hidden = f", {occlusion.kind} of every query filled with {occlusion.fill}" if occlusion else ""
     again = f", k-reciprocal re-ranking (k1 {K1}, k2 {K2}, lambda {WEIGHT})" if reranked else ""
     return {
@@ -144,15 +144,11 @@ def _describe(
 
 
 def _reranked(parts: np.ndarray, presence: np.ndarray, num_query: int, scoring: Scoring) -> np.ndarray:
-    if scoring.part_aware:
+    probes = matching.probe_vectors(parts, presence, scoring)
+    candidates = matching.gallery_vectors(parts, presence, scoring)
 
-        def rows(start: int, stop: int) -> np.ndarray:
-            return matching.similarity_matrix(parts[start:stop], presence[start:stop], parts, presence, scoring)
-    else:
-        vectors = matching.unit_vectors(parts, presence, scoring)
-
-        def rows(start: int, stop: int) -> np.ndarray:
-            return vectors[start:stop] @ vectors.T
+    def rows(start: int, stop: int) -> np.ndarray:
+        return probes[start:stop] @ candidates.T
 
     return rerank(rows, num_query, len(parts))
 

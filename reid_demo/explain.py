@@ -55,7 +55,7 @@ def place_changes(probe: Descriptor, places: Places, match: Descriptor, scoring:
     """Give what hiding each place adds to the similarity of a match: `(T,)` float32, negative where the place helps."""
     every = (probe, *places.hidden)
     parts, presence = np.stack([d.parts for d in every]), np.stack([d.presence for d in every])
-    values = matching.similarities(match.parts, match.presence, parts, presence, scoring)
+    values = matching.similarity_matrix(parts, presence, match.parts[None], match.presence[None], scoring)[:, 0]
     return (values[1:] - values[0]).astype(np.float32)
 
 

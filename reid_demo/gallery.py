@@ -6,7 +6,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from reid_demo import matching, milvus, vectors
 from reid_demo.errors import GalleryError
 from reid_demo.records import Descriptor, ImageRecord, Match, Scoring
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 said `adaptive` instead of `similarity`
 VECTORS, PARTS, PRESENCE, RECORDS, META = (
     "vectors.faiss",
     "parts.npy",
@@ -52,6 +52,7 @@ class Gallery:
         self.meta = meta
         self.index = index
         self.fingerprint: str = meta["fingerprint"]
+        self.scoring = _scoring(meta)  # that of the index's vectors, and how the gallery is searched by default
         self._matrices: dict[tuple, np.ndarray] = {}
         self._lock = threading.Lock()
 
@@ -129,8 +130,8 @@ class Gallery:
         """
         if not self.exact and self.is_indexed(scoring):
             return self._estimates(probe, scoring)
-        if not scoring.part_aware and self.parts.size * 4 <= MATRIX_BYTES:
-            return self._matrix(scoring) @ matching.unit_vectors(probe.parts, probe.presence, scoring)
+        if self.parts.size * 4 <= MATRIX_BYTES:
+            return self._matrix(scoring) @ matching.probe_vectors(probe.parts, probe.presence, scoring)
         values = np.empty(len(self), np.float32)
         for start in range(0, len(self), BLOCK):
             rows = slice(start, start + BLOCK)
@@ -141,13 +142,13 @@ class Gallery:
 
     def scores_of(self, probes: Sequence[Descriptor], scoring: Scoring = Scoring()) -> np.ndarray:
         """Give the `(n, G)` float32 similarities of several probes; in one product where that is exact."""
-        if not self.exact or scoring.part_aware or self.parts.size * 4 > MATRIX_BYTES:
+        if not self.exact or self.parts.size * 4 > MATRIX_BYTES:
             return np.stack([self.scores(probe, scoring) for probe in probes])
         parts, presence = np.stack([p.parts for p in probes]), np.stack([p.presence for p in probes])
-        return matching.unit_vectors(parts, presence, scoring) @ self._matrix(scoring).T
+        return matching.probe_vectors(parts, presence, scoring) @ self._matrix(scoring).T
 
     def _estimates(self, probe: Descriptor, scoring: Scoring) -> np.ndarray:
-        vector = matching.unit_vectors(probe.parts, probe.presence, scoring)
+        vector = matching.probe_vectors(probe.parts, probe.presence, scoring)
         values = self.index.estimate(vector)
         candidates = self.index.nearest(vector, self.index.tuning.depth)
         exact = self._terms(probe, candidates, scoring).sum(axis=1)
@@ -162,19 +163,22 @@ class Gallery:
         )
 
     def _matrix(self, scoring: Scoring) -> np.ndarray:
-        """Unit vectors under a scoring; two are kept."""
-        key = (scoring.adaptive, scoring.enabled)
+        """The gallery's vectors under a scoring; two are kept."""
+        # Part-aware switches act on the probe alone.
+        key = ("part-aware",) if scoring.part_aware else (scoring.adaptive, scoring.enabled)
         with self._lock:
             if key not in self._matrices:
                 if len(self._matrices) >= 2:
                     self._matrices.pop(next(iter(self._matrices)))
-                self._matrices[key] = matching.unit_vectors(self.parts.astype(np.float32), self.presence, scoring)
+                self._matrices[key] = matching.gallery_vectors(self.parts.astype(np.float32), self.presence, scoring)
             return self._matrices[key]
 
     def is_indexed(self, scoring: Scoring) -> bool:
         """Say whether the index itself holds vectors under this scoring."""
+        if scoring.part_aware:  # its switches act on the probe alone
+            return self.scoring.part_aware
         all_on = scoring.enabled is None or all(scoring.enabled)
-        return all_on and not scoring.part_aware and scoring.adaptive == self.meta["adaptive"]
+        return all_on and replace(scoring, enabled=None) == self.scoring
 
     def search(
         self,
@@ -232,10 +236,9 @@ class Gallery:
         if self.is_indexed(scoring):
             if not self.exact:
                 count = max(count, min(self.index.tuning.depth * -(-top_k // 10), vectors.MAX_DEPTH))
-            return self.index.nearest(matching.unit_vectors(probe.parts, probe.presence, scoring), count, exclude)
+            return self.index.nearest(matching.probe_vectors(probe.parts, probe.presence, scoring), count, exclude)
         if not self.exact:  # the codes hold another scoring: go deep with it, then score as asked
-            own = Scoring(adaptive=self.meta["adaptive"])
-            vector = matching.unit_vectors(probe.parts, probe.presence, own)
+            vector = matching.probe_vectors(probe.parts, probe.presence, self.scoring)
             return self.index.nearest(vector, max(count, vectors.MAX_DEPTH), exclude)
         values = self.scores(probe, scoring)
         if exclude is not None:
@@ -254,6 +257,10 @@ class Gallery:
         ranks = np.empty(len(values), np.int64)
         ranks[np.argsort(-values, kind="stable")] = np.arange(1, len(values) + 1)
         return ranks
+
+
+def _scoring(meta: dict) -> Scoring:
+    return matching.SIMILARITIES[meta.get("similarity") or ("adaptive" if meta.get("adaptive") else "cosine")]
 
 
 def _distinct(numbers: np.ndarray) -> np.ndarray:
@@ -309,9 +316,10 @@ def _read(folder: Path, fingerprint: str | None) -> Gallery:
     try:
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
         made_by, version, facts = meta["fingerprint"], meta["format_version"], meta.get("index", {"kind": "flat"})
+        _scoring(meta)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise GalleryError(f"The gallery {folder.name!r} is damaged ({META}: {error}). {rebuild}") from error
-    if version != FORMAT_VERSION:
+    if version not in (1, FORMAT_VERSION):
         raise GalleryError(
             f"The gallery {folder.name!r} has format {version}, this program reads {FORMAT_VERSION}. {rebuild}"
         )
@@ -352,8 +360,8 @@ def save(
     descriptors: Iterable[Descriptor],
     *,
     fingerprint: str,
-    adaptive: bool,
     name: str,
+    scoring: Scoring = Scoring(),
 ) -> None:
     """Write the gallery files beside the images that already lie in `folder`; all appear, or none does."""
     descriptors = list(descriptors)
@@ -361,7 +369,7 @@ def save(
         raise GalleryError(f"{len(records)} images and {len(descriptors)} descriptors do not make a gallery.")
     parts = np.stack([d.parts for d in descriptors]).astype(np.float16)
     presence = np.stack([d.presence for d in descriptors]).astype(np.float32)
-    write(folder, records, iter([(parts, presence)]), fingerprint=fingerprint, adaptive=adaptive, name=name)
+    write(folder, records, iter([(parts, presence)]), fingerprint=fingerprint, name=name, scoring=scoring)
 
 
 def write(
@@ -370,8 +378,8 @@ def write(
     blocks: Iterator[tuple[np.ndarray, np.ndarray]],
     *,
     fingerprint: str,
-    adaptive: bool,
     name: str,
+    scoring: Scoring = Scoring(),
     more: dict | None = None,
     store: str | None = None,
     say: Callable[[str], None] = lambda line: None,
@@ -384,8 +392,8 @@ def write(
         records: one an image, in the order of the blocks.
         blocks: `(n, P+1, D)` float16 parts and `(n, P)` float32 presence, in order; G rows in all.
         fingerprint: of the weights.
-        adaptive: whether the index holds adaptively weighted vectors.
         name: for people.
+        scoring: of `matching.SIMILARITIES`, of the vectors that the index holds; the gallery's own from then on.
         more: further keys of `meta.json`.
         store: a `milvus://` address for the vectors; a FAISS file in the folder otherwise.
         say: gets lines of progress.
@@ -393,27 +401,28 @@ def write(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    scoring = Scoring(adaptive=adaptive)
+    similarity = matching.similarity_name(scoring)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as temporary:
         stage = Path(temporary) / "files"
         stage.mkdir()
         presence = _write_parts(stage / PARTS, records, blocks)
         np.save(stage / PRESENCE, presence)
 
-        def rows(numbers: np.ndarray) -> np.ndarray:
+        def rows(numbers: np.ndarray, side: Callable = matching.gallery_vectors) -> np.ndarray:
             # The index holds what the stored half-precision parts say, so both ways of scoring agree. The file is
             # mapped anew for every block, so that the pages read do not pile up in this process.
             stored = np.load(stage / PARTS, mmap_mode="r", allow_pickle=False)
             whole = len(numbers) and numbers[-1] - numbers[0] + 1 == len(numbers)
             picked = stored[numbers[0] : numbers[-1] + 1] if whole else stored[numbers]
-            return matching.unit_vectors(picked.astype(np.float32), presence[numbers], scoring)
+            return side(picked.astype(np.float32), presence[numbers], matching.SIMILARITIES[similarity])
 
         _, terms, dim = np.load(stage / PARTS, mmap_mode="r", allow_pickle=False).shape
         if store:
             index = milvus.build(store, rows, len(records), terms * dim, folder, say)
         else:
             limit = vectors.EXACT_LIMIT if exact_limit is None else exact_limit
-            index = vectors.build(rows, len(records), terms * dim, say, limit)
+            probes = functools.partial(rows, side=matching.probe_vectors)
+            index = vectors.build(rows, len(records), terms * dim, say, limit, probes)
             index.save(stage / VECTORS)
         with open(stage / RECORDS, "w", encoding="utf-8") as lines:
             lines.writelines(json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in records)
@@ -421,7 +430,7 @@ def write(
             "format_version": FORMAT_VERSION,
             "name": name,
             "fingerprint": fingerprint,
-            "adaptive": adaptive,
+            "similarity": similarity,
             "count": len(records),
             "pids": len({r.pid for r in records if r.pid is not None}),
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -24,10 +24,10 @@ from PIL import Image
 from reid_demo import gallery as galleries
 from reid_demo import milvus
 from reid_demo.config import IMAGE_HEIGHT
-from reid_demo.describe import Describer
+from reid_demo.describe import Describer, own_scoring
 from reid_demo.errors import GalleryError, ImageError
 from reid_demo.images import MAX_BYTES, read_image
-from reid_demo.records import Descriptor, ImageRecord
+from reid_demo.records import Descriptor, ImageRecord, Scoring
 
 MARKET_NAME = re.compile(r"^(-?\d+)_c(\d+)")  # 0002_c1s1_000451_03.jpg
 STORED_HEIGHT = 3 * IMAGE_HEIGHT  # image px; larger originals are stored reduced
@@ -72,6 +72,7 @@ def index_folder(
     say: Callable[[str], None] = lambda line: None,
     exact_limit: int | None = None,
     helpers=None,
+    scoring: Scoring | None = None,
 ) -> IndexReport:
     """Build or update the gallery `out` from the images under `source`.
 
@@ -90,6 +91,7 @@ def index_folder(
         say: gets lines about what takes long after the last file.
         exact_limit: the largest gallery that is compared image by image; `vectors.EXACT_LIMIT` where None.
         helpers: other processes that describe batches as well (`parallel.Helpers`); the gallery is the same.
+        scoring: the gallery's similarity, of `matching.SIMILARITIES`; the model's own where None.
 
     Raises:
         GalleryError: no images, another run at work, no space, or `out` is not a gallery folder.
@@ -110,7 +112,7 @@ def index_folder(
     try:
         out.mkdir(parents=True, exist_ok=True)
         with FileLock(out / LOCK, timeout=0):
-            run = _Run(source, out, describer, fingerprint, finder, store, exact_limit, helpers)
+            run = _Run(source, out, describer, fingerprint, finder, store, exact_limit, helpers, scoring)
             report = run.index(files, name, progress, say)
     except Timeout as error:
         raise GalleryError(f"Another `index` is writing {out.name!r}. Wait for it to end.") from error
@@ -174,9 +176,10 @@ class _Read:
 class _Run:
     """One run of `index_folder` under its lock."""
 
-    def __init__(self, source, out, describer, fingerprint, finder, store, exact_limit, helpers) -> None:
+    def __init__(self, source, out, describer, fingerprint, finder, store, exact_limit, helpers, scoring) -> None:
         self.source, self.out, self.describer, self.fingerprint = source, out, describer, fingerprint
         self.finder, self.store, self.exact_limit = finder, store, exact_limit
+        self.scoring = scoring or own_scoring(describer.model.config)
         self.helpers, self.at_once = helpers, helpers.size if helpers else 1  # batches at a time
         self.report = IndexReport()
         self.finder_name = finder.name if finder else ""
@@ -334,6 +337,8 @@ class _Run:
         if self.old is None or [record for record, _ in rows] != self.old.records:
             return True
         kind = self.old.meta.get("index", {}).get("address")
+        if self.old.scoring != self.scoring:
+            return True
         return (name or self.old.name) != self.old.name or kind != self.store or blank != self.blank
 
     def _write(self, rows: list, name: str | None, blank: set[str], say: Callable) -> None:
@@ -356,7 +361,7 @@ class _Run:
             [record for record, _ in rows],
             blocks(),
             fingerprint=self.fingerprint,
-            adaptive=self.describer.model.config.adaptive_weighting,
+            scoring=self.scoring,
             name=name or (self.old.name if self.old else self.out.name),
             more={"finder": self.finder_name, "empty_frames": sorted(blank)} if self.finder else None,
             store=self.store,

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from reid_demo.config import TrainConfig
 from reid_demo.errors import ShapeError
+from reid_demo.matching import PRESENCE_POWER
 from reid_demo.model import DPTIOutput
 
 
@@ -137,19 +138,19 @@ def presence_similarities(output: DPTIOutput) -> tuple[Tensor, Tensor]:
     The same numbers as `matching.similarity_matrix` with `adaptive` and with `part_aware` of the batch with itself.
 
     Returns:
-        Two `(B, B)` float32: cosines of the descriptors weighted by Eq. 8, and part-aware similarities.
+        Two `(B, B)` float32: cosines of the descriptors weighted by Eq. 8, and part-aware similarities, probes in rows.
     """
     num_parts = output.presence.shape[1]
     presence = output.presence.float()
     terms = torch.cat([output.global_embedding[:, None], output.part_embeddings], dim=1).float()
     ones = presence.new_ones(len(presence), 1)
     weighted = (terms * torch.cat([ones, num_parts * presence], 1)[..., None]).flatten(1)
-    # the root of a product has no finite gradient at 0
-    both = num_parts * (presence[:, None] * presence[None]).clamp_min(1e-12).sqrt()
-    trust = torch.cat([both.new_ones(*both.shape[:2], 1), both], dim=2)
-    unit = functional.normalize(terms, dim=2)
-    cosines = torch.einsum("bpd,cpd->bcp", unit, unit)
-    return _cosines(weighted), (trust * cosines).sum(2) / trust.sum(2)
+    # a root has no finite gradient at 0
+    seen = (num_parts * presence).clamp(1e-12, 1) ** PRESENCE_POWER
+    probes = terms * torch.cat([ones, seen], 1)[..., None]
+    probes = probes / torch.linalg.vector_norm(probes, dim=2).sum(1)[:, None, None].clamp_min(1e-12)
+    candidates = functional.normalize(terms, dim=2)
+    return _cosines(weighted), probes.flatten(1) @ candidates.flatten(1).T
 
 
 class Objective(nn.Module):

@@ -1,8 +1,11 @@
 """The one definition of similarity and of its per-part terms. Knows no images and no model.
 
-Ranking, evaluation and explanation all call this module, so they cannot disagree. Similarity is the cosine of
-the weighted concatenated descriptors (Sec. 3.5): `f = concat(g, w_1 p_1, ..., w_N p_N)`, `w_i = N rho_i` with
-adaptive weighting and 1 without. `part_aware` is the distance that the paper leaves to future work.
+Ranking, evaluation and explanation all call this module, so they cannot disagree. Similarity is an inner product of
+a probe's vector and a candidate's. By default both are unit vectors, and it is the cosine of the weighted concatenated
+descriptors (Sec. 3.5): `f = concat(g, w_1 p_1, ..., w_N p_N)`, `w_i = N rho_i` with adaptive weighting and 1 without.
+`part_aware` is the distance that the paper leaves to future work: the mean of the cosines of the parts, each weighed by
+how much the probe has of it, `|p_i| min(1, N rho_i)^(1/4)`. A candidate's own lengths do not count, as in the cosine
+they do: there a leg that the probe hides still ranks the candidates who show one.
 """
 
 import numpy as np
@@ -11,6 +14,13 @@ from reid_demo.errors import ConfigError, ShapeError
 from reid_demo.records import Scoring
 
 _EPS = 1e-12
+SIMILARITIES = {"cosine": Scoring(), "adaptive": Scoring(adaptive=True), "part-aware": Scoring(part_aware=True)}
+PRESENCE_POWER = 0.25  # part_aware: a mild one, since a hidden part has a short descriptor as well
+
+
+def similarity_name(scoring: Scoring) -> str:
+    """Give the name, of `SIMILARITIES`, of a scoring with all its parts on."""
+    return "part-aware" if scoring.part_aware else "adaptive" if scoring.adaptive else "cosine"
 
 
 def part_weights(presence: np.ndarray, scoring: Scoring) -> np.ndarray:
@@ -51,12 +61,55 @@ def unit_vectors(parts: np.ndarray, presence: np.ndarray, scoring: Scoring = Sco
     Returns:
         `(..., (P+1) D)` float32 of length 1 (0 where all enabled descriptors are 0).
     """
-    if parts.shape[-2] != presence.shape[-1] + 1 or parts.shape[:-2] != presence.shape[:-1]:
-        raise ShapeError(f"parts {parts.shape} and presence {presence.shape} do not belong together.")
+    _check_shapes(parts, presence)
     weighted = np.asarray(parts, np.float32) * part_weights(presence, scoring)[..., None]
-    flat = weighted.reshape(*weighted.shape[:-2], weighted.shape[-2] * weighted.shape[-1])
+    flat = _flat(weighted)
     norms = np.linalg.norm(flat, axis=-1, keepdims=True)
     return flat / np.maximum(norms, _EPS)
+
+
+def probe_vectors(parts: np.ndarray, presence: np.ndarray, scoring: Scoring = Scoring()) -> np.ndarray:
+    """Give the vectors whose inner products with `gallery_vectors` are the similarities.
+
+    Args:
+        parts: `(..., P+1, D)` unweighted descriptors of probes, global first.
+        presence: `(..., P)`.
+        scoring: which similarity.
+
+    Returns:
+        `(..., (P+1) D)` float32.
+    """
+    if not scoring.part_aware:
+        return unit_vectors(parts, presence, scoring)
+    _check_shapes(parts, presence)
+    parts, num_parts = np.asarray(parts, np.float32), presence.shape[-1]
+    seen = np.minimum(1, num_parts * presence) ** PRESENCE_POWER
+    weights = np.concatenate([np.ones((*seen.shape[:-1], 1), np.float32), seen], axis=-1) * switches(num_parts, scoring)
+    # |p_i| times the unit vector of p_i is p_i
+    total = (weights * np.linalg.norm(parts, axis=-1)).sum(axis=-1)[..., None, None]
+    return _flat(np.sqrt(num_parts + 1) * parts * weights[..., None] / np.maximum(total, _EPS))
+
+
+def gallery_vectors(parts: np.ndarray, presence: np.ndarray, scoring: Scoring = Scoring()) -> np.ndarray:
+    """Give the candidates' side of `probe_vectors`, of length 1; arguments likewise.
+
+    Part-aware, they are the same for all switches, which act on the probe alone.
+    """
+    if not scoring.part_aware:
+        return unit_vectors(parts, presence, scoring)
+    _check_shapes(parts, presence)
+    parts = np.asarray(parts, np.float32)
+    lengths = np.linalg.norm(parts, axis=-1, keepdims=True)
+    return _flat(parts / np.maximum(lengths * np.sqrt(parts.shape[-2]), _EPS))
+
+
+def _flat(terms: np.ndarray) -> np.ndarray:
+    return terms.reshape(*terms.shape[:-2], terms.shape[-2] * terms.shape[-1]).astype(np.float32)
+
+
+def _check_shapes(parts: np.ndarray, presence: np.ndarray) -> None:
+    if parts.shape[-2] != presence.shape[-1] + 1 or parts.shape[:-2] != presence.shape[:-1]:
+        raise ShapeError(f"parts {parts.shape} and presence {presence.shape} do not belong together.")
 
 
 def contributions(
@@ -78,25 +131,10 @@ def contributions(
     Returns:
         `(G, P+1)` float32, global first.
     """
-    if scoring.part_aware:
-        return _part_aware_terms(probe_parts, probe_presence, parts, presence, scoring)
     terms, dim = parts.shape[-2:]
-    probe = unit_vectors(probe_parts, probe_presence, scoring).reshape(terms, dim)
-    candidates = unit_vectors(parts, presence, scoring).reshape(len(parts), terms, dim)
+    probe = probe_vectors(probe_parts, probe_presence, scoring).reshape(terms, dim)
+    candidates = gallery_vectors(parts, presence, scoring).reshape(len(parts), terms, dim)
     return np.einsum("td,gtd->gt", probe, candidates)
-
-
-def _part_aware_terms(
-    probe_parts: np.ndarray, probe_presence: np.ndarray, parts: np.ndarray, presence: np.ndarray, scoring: Scoring
-) -> np.ndarray:
-    num_parts = probe_presence.shape[-1]
-    both = num_parts * np.sqrt(np.maximum(probe_presence[None] * presence, 0))
-    trust = np.concatenate([np.ones((len(parts), 1)), both], axis=1) * switches(num_parts, scoring)
-    probe = probe_parts / np.maximum(np.linalg.norm(probe_parts, axis=-1, keepdims=True), _EPS)
-    candidates = np.asarray(parts, np.float32)
-    candidates = candidates / np.maximum(np.linalg.norm(candidates, axis=-1, keepdims=True), _EPS)
-    cosines = np.einsum("td,gtd->gt", probe, candidates)
-    return (trust * cosines / np.maximum(trust.sum(axis=1, keepdims=True), _EPS)).astype(np.float32)
 
 
 def similarities(
@@ -107,9 +145,7 @@ def similarities(
     scoring: Scoring = Scoring(),
 ) -> np.ndarray:
     """Give the `(G,)` float32 similarities of one probe to many candidates; arguments as `contributions`."""
-    if scoring.part_aware:
-        return contributions(probe_parts, probe_presence, parts, presence, scoring).sum(axis=1)
-    return unit_vectors(parts, presence, scoring) @ unit_vectors(probe_parts, probe_presence, scoring)
+    return gallery_vectors(parts, presence, scoring) @ probe_vectors(probe_parts, probe_presence, scoring)
 
 
 def similarity_matrix(
@@ -120,10 +156,5 @@ def similarity_matrix(
     scoring: Scoring = Scoring(),
 ) -> np.ndarray:
     """Give the `(Q, G)` float32 similarities of a benchmark."""
-    if scoring.part_aware:
-        rows = [
-            similarities(parts, presence, gallery_parts, gallery_presence, scoring)
-            for parts, presence in zip(query_parts, query_presence, strict=True)
-        ]
-        return np.stack(rows)
-    return unit_vectors(query_parts, query_presence, scoring) @ unit_vectors(gallery_parts, gallery_presence, scoring).T
+    queries = probe_vectors(query_parts, query_presence, scoring)
+    return queries @ gallery_vectors(gallery_parts, gallery_presence, scoring).T

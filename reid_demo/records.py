@@ -46,7 +46,7 @@ class Scoring:
     """How two descriptors are compared; acts on probe and gallery alike."""
 
     adaptive: bool = False  # Eq. 8 weighting w_i = N rho_i
-    part_aware: bool = False  # presence-weighted mean of part cosines, not in the paper
+    part_aware: bool = False  # mean of part cosines by what the probe has of each, not in the paper
     enabled: tuple[bool, ...] | None = None  # (P+1,) switches, global first; None: all on
 
 

@@ -46,7 +46,7 @@ class Flat:
         """Give the rows, `(n,)` int64 with n at most `count`, best first.
 
         Args:
-            vector: `(D,)` float32 of unit length.
+            vector: `(D,)` float32 of a probe.
             count: how many.
             exclude: `(G,)` bool, rows to leave out.
         """
@@ -105,7 +105,7 @@ class Compressed:
         parameters = faiss.SearchParametersIVF(nprobe=self._lists.nlist)
         _, squared, rows = self._lists.range_search(self._turn(vector), np.float32(1e9), params=parameters)
         values = np.full(len(self), -1, np.float32)
-        values[rows] = 1 - squared / 2
+        values[rows] = (1 + vector @ vector - squared) / 2  # rows have length 1
         return values
 
     def _turn(self, vector: np.ndarray) -> np.ndarray:
@@ -120,7 +120,7 @@ class Compressed:
         return {"kind": "compressed", **asdict(self.tuning)}
 
     @classmethod
-    def build(cls, rows: Rows, count: int, dim: int, say: Say) -> "Compressed":
+    def build(cls, rows: Rows, count: int, dim: int, say: Say, probes: Rows | None = None) -> "Compressed":
         """Train, fill and tune; the first number of axes whose measured recall reaches the target is taken.
 
         Memory: one sample of `TRAINING_ROWS` vectors, one block, and the codes (`dims` bytes a row).
@@ -135,11 +135,12 @@ class Compressed:
         choices = [d for d in DIMS if d < most] + [most]
         enough = [d for d in choices if energy[d - 1] >= ENERGY * energy[-1]] or choices[-1:]
         queries = np.sort(rng.choice(count, min(count, TUNING_QUERIES), replace=False))
-        truth = _nearest_exactly(rows, count, queries, say)
+        asked = (probes or rows)(queries)
+        truth = _nearest_exactly(rows, asked, count, queries, say)
         best = None
         for dims in enough:
             index = cls._fill(rows, count, dim, axes, dims, sample, say)
-            tuned = _tune(index, rows(queries), queries, truth, dims, say)
+            tuned = _tune(index, asked, queries, truth, dims, say)
             if best is None or tuned.recall_at_10 > best.tuning.recall_at_10:
                 best = cls(index, tuned)
             if tuned.recall_at_10 >= TARGET_RECALL:
@@ -180,7 +181,7 @@ def _scattered(rows: Rows, numbers: np.ndarray, dim: int) -> np.ndarray:
     return sample
 
 
-def build(rows: Rows, count: int, dim: int, say: Say, limit: int):
+def build(rows: Rows, count: int, dim: int, say: Say, limit: int, probes: Rows | None = None):
     """Index `count` vectors: flat and exact up to `limit`, compressed above.
 
     Args:
@@ -189,9 +190,10 @@ def build(rows: Rows, count: int, dim: int, say: Say, limit: int):
         dim: D.
         say: gets a line of progress now and then.
         limit: the largest exact index, rows.
+        probes: the same images as probes, where that is another vector; a compressed index is tuned with them.
     """
     if count > limit:
-        return Compressed.build(rows, count, dim, say)
+        return Compressed.build(rows, count, dim, say, probes)
     index = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
     index.train(np.zeros((1, dim), np.float32))
     for start in range(0, count, BLOCK):
@@ -226,10 +228,9 @@ def _parameters(exclude: np.ndarray | None, probes: int | None = None):
     return faiss.SearchParametersIVF(sel=selector, nprobe=probes)
 
 
-def _nearest_exactly(rows: Rows, count: int, queries: np.ndarray, say: Say) -> np.ndarray:
+def _nearest_exactly(rows: Rows, vectors: np.ndarray, count: int, queries: np.ndarray, say: Say) -> np.ndarray:
     """Give the ten nearest rows of each query, `(Q, 10)` int64, itself left out, by comparing with every row."""
     wanted = min(10, count - 1)
-    vectors = rows(queries)
     best = np.full((len(queries), wanted), -np.inf, np.float32)
     which = np.full((len(queries), wanted), -1, np.int64)
     tell = _Paced(say)

@@ -49,9 +49,7 @@ def tiny_gallery_folder(tmp_path_factory, tiny_describer, tiny_weights):
             Image.fromarray(draw_person(pid, camid)).save(folder / path)
             records.append(ImageRecord(path, pid, camid, 64, 128))
     descriptors = list(tiny_describer.describe_paths(folder / r.path for r in records))
-    gallery.save(
-        folder, records, descriptors, fingerprint=checkpoint.fingerprint(tiny_weights), adaptive=False, name="tiny"
-    )
+    gallery.save(folder, records, descriptors, fingerprint=checkpoint.fingerprint(tiny_weights), name="tiny")
     return folder
 
 

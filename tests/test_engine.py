@@ -119,6 +119,17 @@ def test_a_sweep_watches_what_is_there(tiny_engine, probe_image):
             tiny_engine.sweep(probe_image, groups)
 
 
+@pytest.mark.parametrize("scoring", SCORINGS, ids=str)
+def test_what_hiding_a_place_changes_is_what_a_search_says(tiny_engine, probe_image, scoring):
+    probe, places = tiny_engine.describe(probe_image), tiny_engine.hide_places(probe_image)
+    changes = tiny_engine.place_changes(probe, places, 5, scoring)
+    assert changes.shape == (len(places.boxes),)
+    for box, change in list(zip(places.boxes, changes, strict=True))[:3]:
+        hidden = occlude.apply(probe_image, [Occlusion("box", "mean_grey", tuple(map(float, box)))])
+        both = [tiny_engine.gallery.scores(d, scoring)[5] for d in (tiny_engine.describe(hidden), probe)]
+        assert change == pytest.approx(both[0] - both[1], abs=1e-4)
+
+
 @pytest.fixture
 def broken(tiny_gallery_folder, tmp_path):
     shutil.copytree(tiny_gallery_folder, tmp_path / "gallery")
@@ -130,7 +141,21 @@ def test_other_weights_are_refused(broken):
         gallery.load(broken, "0" * 16)
 
 
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_a_gallery_of_an_earlier_release_is_read(broken, adaptive):
+    meta = json.loads((broken / "meta.json").read_text())
+    meta |= {"format_version": 1, "adaptive": adaptive}
+    del meta["similarity"]
+    (broken / "meta.json").write_text(json.dumps(meta))
+    assert gallery.load(broken).scoring == Scoring(adaptive=adaptive)
+
+
 def test_damage_is_a_clear_error(broken):
+    meta = (broken / "meta.json").read_text()
+    (broken / "meta.json").write_text(meta.replace('"cosine"', '"likeness"'))
+    with pytest.raises(GalleryError, match="damaged.*likeness"):
+        gallery.load(broken)
+    (broken / "meta.json").write_text(meta)
     (broken / "presence.npy").write_bytes(b"oops")
     with pytest.raises(GalleryError, match="damaged"):
         gallery.load(broken)

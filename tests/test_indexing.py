@@ -15,7 +15,7 @@ import pytest
 from figures import draw_person
 from PIL import Image
 
-from reid_demo import checkpoint, gallery
+from reid_demo import checkpoint, gallery, matching
 from reid_demo.__main__ import main
 from reid_demo.errors import GalleryError
 from reid_demo.indexing import JOURNAL, index_folder, market_ids
@@ -54,6 +54,21 @@ def test_index_is_incremental(images, tmp_path, tiny_describer, tiny_weights):
     assert sorted(r.pid for r in loaded.records if r.pid is not None) == [2, 3]
     assert all(loaded.image_path(i).is_file() for i in range(len(loaded)))
     assert len(list((out / "images").rglob("*.jpg"))) == 3
+
+
+def test_the_similarity_of_a_gallery_can_be_chosen_and_changed_without_describing_anew(
+    images, tmp_path, tiny_weights, capsys
+):
+    out, options = tmp_path / "gallery", ["--weights", str(tiny_weights), "--json"]
+    for flags, name in (([], "part-aware"), (["--similarity", "cosine"], "cosine"), ([], "part-aware")):
+        fresh = not out.exists()
+        main(["index", str(images), "--out", str(out), *options, *flags])
+        report = json.loads(capsys.readouterr().out)
+        assert (report["added"], report["kept"]) == ((4, 0) if fresh else (0, 4))
+        loaded = gallery.load(out)
+        assert loaded.scoring == matching.SIMILARITIES[name] and loaded.is_indexed(loaded.scoring)
+        found = loaded.search(loaded.descriptor(2), 1, loaded.scoring)[0]
+        assert found.index == 2 and found.similarity == pytest.approx(1, abs=1e-3)
 
 
 def test_bad_and_double_files_are_reported(images, tmp_path, tiny_describer, tiny_weights):

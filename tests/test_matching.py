@@ -25,7 +25,8 @@ def slow_similarity(probe, rho, parts, other_rho, scoring) -> float:
     if scoring.part_aware:
         total = weight = 0.0
         for i in range(4):
-            trust = float(on[i]) * (1.0 if i == 0 else 3 * np.sqrt(rho[i - 1] * other_rho[i - 1]))
+            seen = 1.0 if i == 0 else min(1.0, 3 * rho[i - 1]) ** 0.25
+            trust = float(on[i]) * np.linalg.norm(probe[i]) * seen
             total += trust * probe[i] @ parts[i] / np.linalg.norm(probe[i]) / np.linalg.norm(parts[i])
             weight += trust
         return total / weight
@@ -60,6 +61,35 @@ def test_unit_vectors_give_the_cosine():
 def test_adaptive_weights_change_the_ranking_values():
     plain, weighted = (matching.similarities(PROBE, RHO, PARTS, RHOS, s) for s in SCORINGS[:2])
     assert not np.allclose(plain, weighted, atol=1e-3)
+
+
+def test_part_aware_asks_for_what_the_probe_has():
+    """A candidate is not better for a part that the probe lacks, however long that part's descriptor is."""
+    probe, aware = PROBE.copy(), Scoring(part_aware=True)
+    probe[3] *= 1e-3
+    longer = PARTS.copy()
+    longer[:, 3] *= 50
+    before, after = (matching.similarities(probe, RHO, parts, RHOS, aware) for parts in (PARTS, longer))
+    np.testing.assert_allclose(before, after, atol=1e-6)
+    itself = matching.similarities(probe, RHO, probe[None], RHO[None], aware)
+    assert itself[0] == pytest.approx(1, abs=1e-6)
+    hidden = matching.contributions(PROBE, np.array([0.5, 0.5, 0], np.float32), PARTS, RHOS, aware)
+    assert not hidden[:, 3].any()
+
+
+@pytest.mark.parametrize("scoring", SCORINGS, ids=str)
+def test_the_vectors_of_candidates_have_length_one_and_their_products_are_the_similarity(scoring):
+    candidates = matching.gallery_vectors(PARTS, RHOS, scoring)
+    assert candidates.shape == (9, 24) and candidates.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(candidates, axis=1), 1, atol=1e-6)
+    values = candidates @ matching.probe_vectors(PROBE, RHO, scoring)
+    np.testing.assert_allclose(values, matching.similarities(PROBE, RHO, PARTS, RHOS, scoring), atol=1e-6)
+
+
+def test_every_similarity_has_its_name():
+    assert {matching.similarity_name(scoring): scoring for scoring in SCORINGS[:2] + SCORINGS[4:5]} == (
+        matching.SIMILARITIES
+    )
 
 
 def test_no_parts_is_the_global_cosine():

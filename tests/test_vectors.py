@@ -27,12 +27,12 @@ PROBES = [
 ]
 
 
-def build(folder, limit: int):
+def build(folder, limit: int, scoring: Scoring = Scoring()):
     (folder / "images").mkdir(parents=True)
     records = [ImageRecord(f"images/{i:05d}.jpg", i // 5, i % 3) for i in range(COUNT)]
     lines: list[str] = []
     blocks = ((PARTS[i : i + 700], PRESENCE[i : i + 700]) for i in range(0, COUNT, 700))
-    options = {"fingerprint": "f", "adaptive": False, "name": "many", "exact_limit": limit, "say": lines.append}
+    options = {"fingerprint": "f", "name": "many", "exact_limit": limit, "say": lines.append, "scoring": scoring}
     gallery.write(folder, records, blocks, **options)
     return gallery.load(folder, "f"), lines
 
@@ -114,6 +114,25 @@ def test_other_scorings_are_exact_on_the_candidates(compressed, scoring):
         assert match.similarity == pytest.approx(values[match.index], abs=1e-5)
 
 
+def test_a_compressed_gallery_may_hold_part_aware_vectors(tmp_path):
+    aware = Scoring(part_aware=True)
+    large = build(tmp_path, COUNT - 1, aware)[0]
+    assert not large.exact and large.scoring == aware and large.is_indexed(aware) and not large.is_indexed(Scoring())
+    found_all = 0
+    for probe in PROBES:
+        values = truth(probe, aware)
+        found = large.search(probe, 10, aware)
+        for match in found:
+            assert match.similarity == pytest.approx(values[match.index], abs=1e-5)
+        found_all += len({m.index for m in found} & set(np.argsort(-values, kind="stable")[:10].tolist()))
+    assert found_all >= 0.95 * 10 * len(PROBES)
+    estimated, values = large.scores(PROBES[3], aware), truth(PROBES[3], aware)
+    assert np.abs(values - estimated).max() < 0.1
+    some = Scoring(part_aware=True, enabled=(False, True, False, True, True))
+    values = truth(PROBES[4], some)
+    assert large.search(PROBES[4], 1, some)[0].index == int(np.argmax(values))
+
+
 def test_scores_without_a_matrix_are_the_same(exact, monkeypatch):
     wanted = exact.scores(PROBES[1])
     monkeypatch.setattr(gallery, "MATRIX_BYTES", 0)
@@ -143,7 +162,7 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path):
     parts[1, 2, 3] = np.nan
     with pytest.raises(GalleryError, match="not finite"):
         records = [ImageRecord(f"{i}.jpg") for i in range(3)]
-        gallery.write(tmp_path, records, iter([(parts, PRESENCE[:3])]), fingerprint="f", adaptive=False, name="bad")
+        gallery.write(tmp_path, records, iter([(parts, PRESENCE[:3])]), fingerprint="f", name="bad")
     assert not (tmp_path / gallery.META).exists() and not list(tmp_path.glob(".writing-*"))
 
 

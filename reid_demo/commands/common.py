@@ -57,8 +57,9 @@ def command_line() -> str:
 def scoring_flags(sub: argparse.ArgumentParser) -> None:
     """Add the ways of weighing parts."""
     way = sub.add_mutually_exclusive_group()
+    way.add_argument("--cosine", action="store_true", help="all parts alike, without weights")
     way.add_argument("--adaptive", action="store_true", help="weight parts by presence (Eq. 8)")
-    way.add_argument("--part-aware", action="store_true", help="presence-weighted mean of part cosines")
+    way.add_argument("--part-aware", action="store_true", help="mean of part cosines, by what the probe has of each")
 
 
 def fill_flag(sub: argparse.ArgumentParser) -> None:
@@ -138,7 +139,7 @@ def scoring(options: argparse.Namespace, default):
     """Give the `Scoring` that the flags name, or the default."""
     from reid_demo.records import Scoring
 
-    if not options.adaptive and not options.part_aware:
+    if not any((options.cosine, options.adaptive, options.part_aware)):
         return default
     return Scoring(adaptive=options.adaptive, part_aware=options.part_aware)
 

@@ -34,6 +34,8 @@ def add(commands) -> None:
     sub.add_argument(
         "--exact-limit", type=common.count, metavar="N", help="compress galleries of more images; default 200000"
     )
+    text = "how its images are compared unless told otherwise; default: adaptive for the variant G+D+W, else part-aware"
+    sub.add_argument("--similarity", choices=("cosine", "adaptive", "part-aware"), help=text)
     common.precision_flag(sub, "bfloat16 on a CPU with instructions for it")
     common.json_flag(sub)
 
@@ -76,6 +78,7 @@ def _run_index(options: argparse.Namespace, images: str | Path, out: str | Path,
 
 def _index(options: argparse.Namespace) -> None:
     from reid_demo import finder
+    from reid_demo.matching import SIMILARITIES
 
     people = finder.open_finder(options.find_people) if options.find_people else None
     report = _run_index(
@@ -86,6 +89,7 @@ def _index(options: argparse.Namespace) -> None:
         finder=people,
         store=options.store,
         exact_limit=options.exact_limit,
+        scoring=SIMILARITIES[options.similarity] if options.similarity else None,
     )
     if report is None:
         return

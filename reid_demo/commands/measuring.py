@@ -95,12 +95,10 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _calibrate(options: argparse.Namespace) -> None:
     from reid_demo import calibrate, shipped
-    from reid_demo.records import Scoring
 
     describer, fingerprint, _ = common.describer(options)
-    scoring = Scoring(adaptive=describer.model.config.adaptive_weighting)
     gallery = Path(options.gallery) if options.gallery else shipped.gallery_for(describer, fingerprint)
-    record = calibrate.calibrate(describer, gallery, scoring)
+    record = calibrate.calibrate(describer, gallery)
     text = json.dumps({**record, "fingerprint": fingerprint}, indent=2)
     Path(shipped.weights_folder(options.weights), calibrate.FILE).write_text(text + "\n", encoding="utf-8")
     print(text)

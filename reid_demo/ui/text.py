@@ -68,7 +68,7 @@ KIND_WORDS = {"brush": "painted", "crop": "crop", "box": "box"}
 SETTINGS = "Ranking settings"
 TOP_K = "How many matches"
 WEIGHING = "How parts are weighed"
-WEIGHING_INFO = "On probe and gallery alike"
+WEIGHING_INFO = "Part-aware asks only for what the probe shows"
 WEIGHINGS = {"plain": "cosine", "adaptive": "adaptive (Eq. 8)", "part_aware": "part-aware"}
 SAME_CAMERA = "Ignore same camera"
 SAME_CAMERA_INFO = "Leave out the probe's own person under its own camera"
@@ -136,8 +136,8 @@ WHY_MEANINGS = "The words beside a part were measured on rendered people, over m
 WHY_POINT = "Point at another part, or tab to it, to light it up on both pictures; at global to see them plain."
 WHY_DISTANCES = "This match under each way of weighing"
 WHY_DISTANCES_NOTE = (
-    "Cosine: every part counts alike. Adaptive: each side's parts are weighed by its own presence. Part-aware: the "
-    "mean of the parts' cosines, weighed by the presence on both sides; the paper leaves it to future work."
+    "Cosine: of all parts together. Adaptive: each side's parts are weighed by its own presence. Part-aware: the mean "
+    "of the parts' cosines, each weighed by how much of it the probe shows; the paper leaves it to future work."
 )
 DISTANCE_COLUMNS = ("weighing", "similarity", "rank")
 WHY_NO_PARTS = "This model has a global descriptor only, so it has no part templates to show."

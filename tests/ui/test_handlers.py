@@ -257,7 +257,7 @@ def test_a_model_without_parts_is_explained(tiny_gallery_folder, tmp_path):
     records = gallery.load(tiny_gallery_folder).records[:3]
     found = list(describer.describe_paths(tiny_gallery_folder / r.path for r in records))
     place = tmp_path / "gallery"
-    gallery.save(place, records, found, fingerprint=checkpoint.fingerprint(folder), adaptive=False, name="plain")
+    gallery.save(place, records, found, fingerprint=checkpoint.fingerprint(folder), name="plain")
     loaded = gallery.load(place)
     loaded.folder = tiny_gallery_folder
     engine = Engine(describer, loaded, weights_name="<plain>")
@@ -272,7 +272,7 @@ def test_a_gallery_without_identities_is_named_by_its_files(tiny_describer, tiny
     source = gallery.load(tiny_gallery_folder)
     records = [dataclasses.replace(record, pid=None, camid=None) for record in source.records[:3]]
     found = list(tiny_describer.describe_paths(tiny_gallery_folder / r.path for r in records))
-    gallery.save(tmp_path / "g", records, found, fingerprint="x", adaptive=False, name="mine")
+    gallery.save(tmp_path / "g", records, found, fingerprint="x", name="mine")
     loaded = gallery.load(tmp_path / "g")
     loaded.folder = tiny_gallery_folder
     engine = Engine(tiny_describer, loaded)

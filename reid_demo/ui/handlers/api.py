@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from reid_demo import answers, images, occlude
-from reid_demo.engine import WEIGHINGS, Engine
+from reid_demo.engine import WEIGHINGS, Engine, weighing_name
 from reid_demo.errors import ConfigError, ImageError, OcclusionError, ReidError
 from reid_demo.records import Occlusion, Scoring
 
@@ -103,7 +103,7 @@ def scoring(engine: Engine, weighing, parts) -> Scoring:
         raise ConfigError(f'parts must be a list of names or numbers, such as ["global", "2"], not {parts!r}.')
     if weighing not in ("default", *WEIGHINGS):
         raise ConfigError(f"weighing must be one of default, {', '.join(WEIGHINGS)}, not {weighing!r}.")
-    how = {"adaptive": engine.default_scoring.adaptive} if weighing == "default" else WEIGHINGS[weighing]
+    how = WEIGHINGS[weighing_name(engine.default_scoring) if weighing == "default" else weighing]
     return Scoring(**how, enabled=answers.switches(engine, [str(part) for part in parts or ()]))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from reid_demo import render
-from reid_demo.engine import Engine
+from reid_demo.engine import Engine, weighing_name
 from reid_demo.errors import GalleryError, ImageError
 from reid_demo.records import Descriptor, Match, Occlusion, Scoring
 from reid_demo.ui import text
@@ -124,8 +124,7 @@ def scoring_of(engine: Engine, settings: Settings) -> Scoring:
 
 def default_settings(engine: Engine) -> Settings:
     """Give the settings that a page opens with."""
-    weighing = "adaptive" if engine.default_scoring.adaptive else "plain"
-    return Settings(min(10, len(engine.gallery)), weighing)
+    return Settings(min(10, len(engine.gallery)), weighing_name(engine.default_scoring))
 
 
 def need_probe(session: Session) -> np.ndarray:

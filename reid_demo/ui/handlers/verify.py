@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from reid_demo import case as cases
 from reid_demo import images, render
-from reid_demo.engine import Engine
+from reid_demo.engine import Engine, weighing_name
 from reid_demo.errors import CaseError
 from reid_demo.ui import text
 from reid_demo.ui.handlers.ranking import framed
@@ -85,11 +85,10 @@ def open_case(engine: Engine, session: Session, settings: Settings, data: bytes 
     """Start over with a case file: its probe, changes, settings and decisions; the ranking is made anew."""
     opened = cases.read_json(data or b"", engine)
     scoring = opened.scoring
-    weighing = "part_aware" if scoring.part_aware else "adaptive" if scoring.adaptive else "plain"
     terms = None
     if scoring.enabled is not None:
         terms = tuple(name for name, on in zip(engine.term_names, scoring.enabled, strict=True) if on)
-    wanted = Settings(opened.top_k, weighing, opened.same_camera, terms, keep_recipe=True)
+    wanted = Settings(opened.top_k, weighing_name(scoring), opened.same_camera, terms, keep_recipe=True)
     before = replace(session, recipe=opened.recipe)
     now = start(engine, before, wanted, opened.image, opened.title, opened.pid, opened.camid, opened.source)
     if tuple(m.record.path for m in now.matches) != opened.paths:
