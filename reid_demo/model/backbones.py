@@ -59,7 +59,8 @@ def load_backbone_weights(backbone: nn.Module, path: str | Path, *, partial: boo
 
     Args:
         backbone: As `build_backbone` gives it.
-        path: A `.pt`/`.pth` state dict (read with `weights_only=True`) or `.safetensors`.
+        path: A `.pt`/`.pth` state dict (read with `weights_only=True`) or `.safetensors`; of a `model.safetensors` of
+            this project the backbone is taken.
         partial: Accept a file that lacks some tensors; they keep their random start.
 
     Returns:
@@ -79,7 +80,8 @@ def load_backbone_weights(backbone: nn.Module, path: str | Path, *, partial: boo
     state = state.get("state_dict", state) if isinstance(state, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{path.name!r} is not a state dict: expected tensors by name.")
-    state = {name.removeprefix("module."): value for name, value in state.items()}  # as DataParallel saves them
+    # As DataParallel and as a whole network of ours name them.
+    state = {name.removeprefix("module.").removeprefix("backbone."): value for name, value in state.items()}
     own = backbone.state_dict()
     loaded = sorted(name for name in state if name in own)
     for name in loaded:

@@ -114,14 +114,14 @@ def resnet18():
     return build_backbone(ModelConfig(backbone="resnet18"))
 
 
-@pytest.mark.parametrize("form", ["pth", "safetensors", "data parallel"])
+@pytest.mark.parametrize("form", ["pth", "safetensors", "data parallel", "whole network"])
 def test_a_whole_file_loads(tmp_path, form):
     torch.manual_seed(1)
     state = {**resnet18().state_dict(), "fc.weight": torch.zeros(1000, 512)}
     if form == "safetensors":
         save_file(state, path := tmp_path / "r18.safetensors")
     else:
-        prefix = "module." if form == "data parallel" else ""
+        prefix = {"data parallel": "module.", "whole network": "backbone."}.get(form, "")
         torch.save({"state_dict": {prefix + n: t for n, t in state.items()}}, path := tmp_path / "r18.pth")
     backbone = resnet18()
     assert not torch.equal(backbone.conv1.weight, state["conv1.weight"])
