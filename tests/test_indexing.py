@@ -69,6 +69,13 @@ def test_the_similarity_of_a_gallery_can_be_chosen_and_changed_without_describin
         assert loaded.scoring == matching.SIMILARITIES[name] and loaded.is_indexed(loaded.scoring)
         found = loaded.search(loaded.descriptor(2), 1, loaded.scoring)[0]
         assert found.index == 2 and found.similarity == pytest.approx(1, abs=1e-3)
+    probe = loaded.image_path(0)
+    values = {}
+    for flags in ([], ["--cosine"], ["--part-aware"]):
+        main(["search", str(probe), "--gallery", str(out), "--top-k", "4", *options, *flags])
+        (answer,) = json.loads(capsys.readouterr().out)
+        values[" ".join(flags)] = sorted(match["similarity"] for match in answer["matches"])
+    assert values[""] == values["--part-aware"] and values["--cosine"] != values[""]
 
 
 def test_bad_and_double_files_are_reported(images, tmp_path, tiny_describer, tiny_weights):

@@ -59,7 +59,8 @@ def add(commands) -> None:
     sub.add_argument("--evaluate", nargs=2, action="append", metavar=("DATASET", "DIR"), help="measure here instead")
     sub.add_argument("--config", metavar="JSON", help="recipe that all runs share; default: the paper's")
     common.set_flag(sub)
-    sub.add_argument("--init", nargs="+", default=[], metavar="BACKBONE=PATH", help="ImageNet weights of backbones, or a model.safetensors")
+    text = "ImageNet weights of backbones, or a model.safetensors"
+    sub.add_argument("--init", nargs="+", default=[], metavar="BACKBONE=PATH", help=text)
     _partial_init_flag(sub)
     sub.add_argument("--teacher", metavar="NPZ", help="a teacher's vectors, from the command teach")
     common.json_flag(sub)
