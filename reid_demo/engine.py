@@ -27,7 +27,8 @@ WEIGHINGS = {  # name -> changes of a `Scoring`
 
 def weighing_name(scoring: Scoring) -> str:
     """Give the name, of `WEIGHINGS`, of a scoring."""
-    return "part_aware" if scoring.part_aware else "adaptive" if scoring.adaptive else "plain"
+    changes = {"adaptive": scoring.adaptive, "part_aware": scoring.part_aware}
+    return next(name for name, wanted in WEIGHINGS.items() if wanted == changes)
 
 
 @dataclass(frozen=True)

@@ -163,12 +163,12 @@ class Gallery:
         )
 
     def _matrix(self, scoring: Scoring) -> np.ndarray:
-        """The gallery's vectors under a scoring; two are kept."""
+        """The gallery's vectors under a scoring; as many are kept as a match is explained by, one after another."""
         # Part-aware switches act on the probe alone.
         key = ("part-aware",) if scoring.part_aware else (scoring.adaptive, scoring.enabled)
         with self._lock:
             if key not in self._matrices:
-                if len(self._matrices) >= 2:
+                if len(self._matrices) >= len(matching.SIMILARITIES):
                     self._matrices.pop(next(iter(self._matrices)))
                 self._matrices[key] = matching.gallery_vectors(self.parts.astype(np.float32), self.presence, scoring)
             return self._matrices[key]

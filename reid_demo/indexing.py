@@ -337,7 +337,7 @@ class _Run:
         if self.old is None or [record for record, _ in rows] != self.old.records:
             return True
         kind = self.old.meta.get("index", {}).get("address")
-        if self.old.scoring != self.scoring:
+        if self.old.scoring != self.scoring or self.old.meta["format_version"] != galleries.FORMAT_VERSION:
             return True
         return (name or self.old.name) != self.old.name or kind != self.store or blank != self.blank
 

@@ -19,7 +19,7 @@ PRESENCE_POWER = 0.25  # part_aware: a mild one, since a hidden part has a short
 
 
 def similarity_name(scoring: Scoring) -> str:
-    """Give the name, of `SIMILARITIES`, of a scoring with all its parts on."""
+    """Give the name, of `SIMILARITIES`, of a scoring, whatever its switches."""
     return "part-aware" if scoring.part_aware else "adaptive" if scoring.adaptive else "cosine"
 
 

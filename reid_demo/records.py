@@ -43,7 +43,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Scoring:
-    """How two descriptors are compared; acts on probe and gallery alike."""
+    """How two descriptors are compared."""
 
     adaptive: bool = False  # Eq. 8 weighting w_i = N rho_i
     part_aware: bool = False  # mean of part cosines by what the probe has of each, not in the paper

@@ -61,6 +61,15 @@ def cutouts(folder: Path) -> occlude.Cutouts:
     return occlude.read_cutouts(folder / OCCLUDERS) or occlude.read_cutouts(DEFAULT_GALLERY / OCCLUDERS)
 
 
+def _is_current(copy: Path) -> bool:
+    """Say whether a kept copy is whole and of this release; an earlier one's is indexed anew, not described anew."""
+    try:
+        about = json.loads((copy / galleries.META).read_text(encoding="utf-8"))
+        return about["format_version"] == galleries.FORMAT_VERSION
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def gallery_for(describer: Describer, fingerprint: str) -> Path:
     """Give the shipped gallery as these weights describe it: itself, or a copy made on first use and then kept.
 
@@ -83,7 +92,7 @@ def gallery_for(describer: Describer, fingerprint: str) -> Path:
         return source
     cache = Path(os.environ.get("REID_DEMO_CACHE") or Path.home() / ".cache" / "reid_demo")
     copy = cache / f"{source.name}-{fingerprint}"
-    if (copy / galleries.META).is_file() and all((copy / part).is_dir() for part in BESIDE if (source / part).is_dir()):
+    if _is_current(copy) and all((copy / part).is_dir() for part in BESIDE if (source / part).is_dir()):
         return copy
     print(f"Other weights than the gallery's: describing its pictures into {copy} (once).", file=sys.stderr)
     with tqdm(unit="image", file=sys.stderr) as bar:

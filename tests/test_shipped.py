@@ -1,5 +1,6 @@
 """Weights by name, and the shipped gallery under weights that did not make it."""
 
+import json
 import shutil
 
 import numpy as np
@@ -67,6 +68,15 @@ def test_the_gallery_is_described_once_for_other_weights(
     written = (engine.gallery.folder / gallery.META).stat().st_mtime_ns
     again = Engine.load(others, None, "cpu")
     assert (again.gallery.folder / gallery.META).stat().st_mtime_ns == written and "once" not in capsys.readouterr().err
+
+    kept = again.gallery.folder  # as an earlier release left it
+    about = json.loads((kept / gallery.META).read_text())
+    old = {**about, "format_version": 1, "adaptive": False}
+    del old["similarity"]
+    (kept / gallery.META).write_text(json.dumps(old))
+    renewed = Engine.load(others, None, "cpu")
+    assert renewed.gallery.meta["similarity"] == about["similarity"] and renewed.default_scoring.part_aware
+    np.testing.assert_array_equal(renewed.gallery.parts, again.gallery.parts)
 
 
 def test_unknown_weights_are_named(tmp_path):
