@@ -32,7 +32,10 @@ window.showRanking = () => {
 // Typing into a filter of the gallery takes the place of what it says.
 document.addEventListener("focusin", (event) => {
   const field = event.target;
-  if (field.matches("#browse-filters input")) setTimeout(() => field.select());
+  if (!field.matches("#browse-filters input")) return;
+  const said = field.value;
+  field.select(); // at once, or a quick key is added to what it says and nothing is found
+  setTimeout(() => field.value === said && field.select()); // a click sets the cursor after this event
 });
 
 // The editor keeps a confirmed crop to itself until the picture is edited once more; its own redo, which has nothing to
