@@ -29,6 +29,7 @@ from reid_demo.model.backbones import build_backbone
 from reid_demo.parallel import Team, WholeBatch
 from reid_demo.records import Occlusion
 from reid_demo.train import build_optimizer, train_step
+from reid_demo.views import ONE_VIEW
 
 CLASSES = 751  # people of Market-1501's training split
 FOLDER = 96  # files of the folder's row
@@ -118,7 +119,7 @@ def _bench_folder(engine: Engine, model: nn.Module) -> dict:
         folder.mkdir()
         for file in files:
             shutil.copy(file, folder)
-        ours = median_s(lambda: index_folder(folder, next(places), describer, "bench"), 3)
+        ours = median_s(lambda: index_folder(folder, next(places), describer, "bench", views=ONE_VIEW), 3)
     theirs = median_s(plain, 3)
     what = f"make a gallery of {len(files)} files ({bulk_precision(place)}), images per second"
     return row(what, "1/s", len(files) / ours, len(files) / theirs, theirs / ours)

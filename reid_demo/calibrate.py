@@ -19,6 +19,7 @@ from reid_demo.describe import Describer
 from reid_demo.errors import DatasetError, WeightsError
 from reid_demo.images import read_image
 from reid_demo.records import Occlusion, Scoring
+from reid_demo.views import ONE_VIEW
 
 HALVES = ("lower_half", "upper_half", "left_half", "right_half")
 FPIR_LEVELS = (0.01, 0.05, 0.1, 0.2, 0.5)
@@ -67,9 +68,15 @@ def read(path: Path, fingerprint: str) -> dict | None:
 
 
 def judge(
-    record: dict | None, gallery: str, num_images: int, scoring: Scoring, similarity: float, occluded: bool
+    record: dict | None,
+    gallery: str,
+    num_images: int,
+    scoring: Scoring,
+    similarity: float,
+    occluded: bool,
+    views: Sequence[str] = ONE_VIEW,
 ) -> Verdict | None:
-    """Judge a first match; `None` where this gallery, its size or this similarity was not calibrated.
+    """Judge a first match; `None` where this gallery, its size, its views or this similarity was not calibrated.
 
     Args:
         record: of `read`.
@@ -78,9 +85,13 @@ def judge(
         scoring: which similarity.
         similarity: of the first match.
         occluded: whether part of the probe is hidden.
+        views: in which the gallery's images were described.
     """
-    asked = (gallery, num_images, scoring_name(scoring))
-    if record is None or asked != (record["gallery"], record["num_images"], record["scoring"]):
+    asked = (gallery, num_images, scoring_name(scoring), list(views))
+    if record is None:
+        return None
+    measured_views = record.get("views", list(ONE_VIEW))  # a record of an earlier release does not name them
+    if asked != (record["gallery"], record["num_images"], record["scoring"], measured_views):
         return None
     level = _level(record["occluded" if occluded else "whole"])
     threshold = level["threshold"]
@@ -101,7 +112,7 @@ def calibrate(describer: Describer, gallery_folder: Path) -> dict:
         gallery_folder: a gallery with `probes/`; its `absent` probes are searched as absent people.
 
     Returns:
-        `gallery, num_images, scoring, whole, occluded`; each of the last two as `open_set_rates` gives.
+        `gallery, num_images, scoring, views, whole, occluded`; each of the last two as `open_set_rates` gives.
 
     Raises:
         DatasetError: the gallery ships no whole probe of a known person.
@@ -129,6 +140,7 @@ def calibrate(describer: Describer, gallery_folder: Path) -> dict:
         "gallery": gallery.name,
         "num_images": len(gallery),
         "scoring": scoring_name(gallery.scoring),
+        "views": list(gallery.views),
         "whole": rates([None]),
         "occluded": rates([Occlusion(kind) for kind in HALVES]),
     }

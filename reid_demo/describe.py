@@ -16,6 +16,7 @@ from reid_demo.errors import ConfigError
 from reid_demo.images import read_image, to_model_input
 from reid_demo.model import DPTI, DPTIOutput
 from reid_demo.records import Descriptor, Scoring
+from reid_demo.views import VIEWS, WHOLE, merged, view
 
 
 class Describer:
@@ -63,6 +64,26 @@ class Describer:
     def forward(self, pixels: torch.Tensor) -> DPTIOutput:
         """Run the network on `(B, 3, 256, 128)` float32 normalised pixels."""
         return self.model(pixels.to(self.device, memory_format=torch.channels_last))
+
+
+def describe_in_views(
+    describer: Describer, images: Iterable[np.ndarray], views: Sequence[str] = VIEWS
+) -> Iterator[Descriptor]:
+    """Describe a stream of gallery images, in order, holding one batch in memory.
+
+    Args:
+        describer: the network.
+        images: `(H, W, 3)` uint8, of any sizes.
+        views: names for `view`, `whole` first.
+
+    Raises:
+        ConfigError: the first view is not the untouched image.
+    """
+    if not views or views[0] != WHOLE:
+        raise ConfigError(f"The first view of a gallery's images must be {WHOLE!r}, not {', '.join(views) or 'none'}.")
+    described = describer.describe_stream(view(image, name) for image in images for name in views)
+    while own := list(islice(described, len(views))):
+        yield merged(own)
 
 
 def own_scoring(config: ModelConfig) -> Scoring:

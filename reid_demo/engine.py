@@ -220,7 +220,8 @@ class Engine:
             occluded: whether part of the probe is hidden.
         """
         gallery = self.gallery
-        return calibrate.judge(self.calibration, gallery.name, len(gallery), scoring, match.similarity, occluded)
+        asked = gallery.name, len(gallery), scoring, match.similarity, occluded, gallery.views
+        return calibrate.judge(self.calibration, *asked)
 
     def explain(self, probe: Descriptor, match: Match, scoring: Scoring | None = None) -> Explanation:
         """Split a match's similarity into terms; the match's image is described anew for its attention maps.

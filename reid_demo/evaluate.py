@@ -8,12 +8,13 @@ import numpy as np
 from reid_demo import gallery as galleries
 from reid_demo import matching, occlude
 from reid_demo.data.datasets import PROBES, Benchmark, load_benchmark, read_probes
-from reid_demo.describe import Describer
+from reid_demo.describe import Describer, describe_in_views
 from reid_demo.errors import DatasetError, ImageError
 from reid_demo.images import read_image
 from reid_demo.metrics import rank_metrics
 from reid_demo.records import ImageRecord, Occlusion, Scoring
 from reid_demo.rerank import K1, K2, WEIGHT, rerank
+from reid_demo.views import ONE_VIEW
 
 DATASETS = (*PROBES, "gallery")
 GALLERY_PROBES = ("whole", "occluded", "partial")
@@ -29,6 +30,7 @@ def evaluate(
     occlusion: Occlusion | None = None,
     probes: str | None = None,
     reranked: bool = False,
+    views: Sequence[str] = ONE_VIEW,
     cutouts: occlude.Cutouts | None = None,
     memory: dict | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -45,6 +47,7 @@ def evaluate(
         probes: which probe set of the data set; default: the one that its protocol means.
         cutouts: what an occlusion by a person or an object puts in front.
         reranked: rank by k-reciprocal re-ranking of all queries and gallery images together.
+        views: in which the gallery's images are described: `views.VIEWS`, as `index` does, or once, as in the paper.
         memory: keeps descriptions from one measurement by this describer to the next; give it an empty one first.
         progress: gets (images described, images in all).
 
@@ -76,13 +79,13 @@ def evaluate(
     memory = {} if memory is None else memory
     described = []
     done, total = 0, len(queries) + len(images)
-    for place, records, hidden in ((q_root, queries, occlusion), (root, images, None)):
-        key = place, tuple(record.path for record in records), hidden
+    for place, records, hidden, shown in ((q_root, queries, occlusion, ONE_VIEW), (root, images, None, tuple(views))):
+        key = place, tuple(record.path for record in records), hidden, shown
         if key not in memory:
             pictures = _pictures(place, records)
             if hidden is not None:
                 pictures = (occlude.apply(picture, [hidden], cutouts) for picture in pictures)
-            memory[key] = _describe(describer, pictures, lambda count, done=done: progress(done + count, total))
+            memory[key] = _describe(describer, pictures, shown, lambda count, done=done: progress(done + count, total))
         done += len(records)
         described += memory[key]
     q_parts, q_presence, g_parts, g_presence = described
@@ -98,10 +101,11 @@ def evaluate(
     cmc = result["cmc"]
     how = {"adaptive": "cosine, adaptive weights"}.get(name := matching.similarity_name(scoring), name)
     hidden = f", {occlusion.kind} of every query filled with {occlusion.fill}" if occlusion else ""
+    seen = f", gallery images in {len(views)} views" if len(views) > 1 else ""
     again = f", k-reciprocal re-ranking (k1 {K1}, k2 {K2}, lambda {WEIGHT})" if reranked else ""
     return {
         "dataset": dataset,
-        "protocol": f"{benchmark.protocol}, {how}{hidden}{again}",
+        "protocol": f"{benchmark.protocol}, {how}{hidden}{seen}{again}",
         "num_query": result["num_query"],
         "num_gallery": len(images),
         **{f"rank{k}": round(float(cmc[k - 1]), 4) for k in RANKS},
@@ -133,11 +137,11 @@ def _pictures(root: Path, records: Sequence[ImageRecord]) -> Iterator[np.ndarray
 
 
 def _describe(
-    describer: Describer, pictures: Iterable[np.ndarray], told: Callable[[int], None]
+    describer: Describer, pictures: Iterable[np.ndarray], views: Sequence[str], told: Callable[[int], None]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Give parts `(M, P+1, D)` and presence `(M, P)`; attention maps are not kept. `told` gets how many are done."""
     kept = []
-    for d in describer.describe_stream(pictures):
+    for d in describe_in_views(describer, pictures, views):
         kept.append((d.parts, d.presence))
         told(len(kept))
     return np.stack([parts for parts, _ in kept]), np.stack([presence for _, presence in kept])

@@ -15,8 +15,9 @@ import numpy as np
 from reid_demo import matching, milvus, vectors
 from reid_demo.errors import GalleryError
 from reid_demo.records import Descriptor, ImageRecord, Match, Scoring
+from reid_demo.views import ONE_VIEW
 
-FORMAT_VERSION = 2  # 1 said `adaptive` instead of `similarity`
+FORMAT_VERSION = 3  # 2 described every image as it is alone; 1 said `adaptive` instead of `similarity`
 VECTORS, PARTS, PRESENCE, RECORDS, META = (
     "vectors.faiss",
     "parts.npy",
@@ -47,12 +48,13 @@ class Gallery:
         self.records = list(records)
         self.pids = np.array([UNKNOWN if r.pid is None else r.pid for r in self.records])  # (G,) int64
         self.camids = np.array([UNKNOWN if r.camid is None else r.camid for r in self.records])  # (G,) int64
-        self.parts = parts  # (G, P+1, D) float16, unweighted, memory-mapped
+        self.parts = parts  # (G, P+1, D) float16, unweighted, the means of the views; memory-mapped
         self.presence = presence  # (G, P) float32
         self.meta = meta
         self.index = index
         self.fingerprint: str = meta["fingerprint"]
         self.scoring = _scoring(meta)  # that of the index's vectors, and how the gallery is searched by default
+        self.views: tuple[str, ...] = tuple(meta.get("views", ONE_VIEW))  # in which its images were described
         self._matrices: dict[tuple, np.ndarray] = {}
         self._lock = threading.Lock()
 
@@ -319,7 +321,7 @@ def _read(folder: Path, fingerprint: str | None) -> Gallery:
         _scoring(meta)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise GalleryError(f"The gallery {folder.name!r} is damaged ({META}: {error}). {rebuild}") from error
-    if version not in (1, FORMAT_VERSION):
+    if version not in range(1, FORMAT_VERSION + 1):
         raise GalleryError(
             f"The gallery {folder.name!r} has format {version}, this program reads {FORMAT_VERSION}. {rebuild}"
         )
@@ -380,6 +382,7 @@ def write(
     fingerprint: str,
     name: str,
     scoring: Scoring = Scoring(),
+    views: Sequence[str] = ONE_VIEW,
     more: dict | None = None,
     store: str | None = None,
     say: Callable[[str], None] = lambda line: None,
@@ -394,6 +397,7 @@ def write(
         fingerprint: of the weights.
         name: for people.
         scoring: of `matching.SIMILARITIES`, of the vectors that the index holds; the gallery's own from then on.
+        views: in which the images were described.
         more: further keys of `meta.json`.
         store: a `milvus://` address for the vectors; a FAISS file in the folder otherwise.
         say: gets lines of progress.
@@ -431,6 +435,7 @@ def write(
             "name": name,
             "fingerprint": fingerprint,
             "similarity": similarity,
+            "views": list(views),
             "count": len(records),
             "pids": len({r.pid for r in records if r.pid is not None}),
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -12,7 +12,7 @@ import re
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -24,10 +24,11 @@ from PIL import Image
 from reid_demo import gallery as galleries
 from reid_demo import milvus
 from reid_demo.config import IMAGE_HEIGHT
-from reid_demo.describe import Describer, own_scoring
+from reid_demo.describe import Describer, describe_in_views, own_scoring
 from reid_demo.errors import GalleryError, ImageError
 from reid_demo.images import MAX_BYTES, read_image
 from reid_demo.records import Descriptor, ImageRecord, Scoring
+from reid_demo.views import VIEWS
 
 MARKET_NAME = re.compile(r"^(-?\d+)_c(\d+)")  # 0002_c1s1_000451_03.jpg
 STORED_HEIGHT = 3 * IMAGE_HEIGHT  # image px; larger originals are stored reduced
@@ -73,6 +74,7 @@ def index_folder(
     exact_limit: int | None = None,
     helpers=None,
     scoring: Scoring | None = None,
+    views: Sequence[str] = VIEWS,
 ) -> IndexReport:
     """Build or update the gallery `out` from the images under `source`.
 
@@ -92,6 +94,7 @@ def index_folder(
         exact_limit: the largest gallery that is compared image by image; `vectors.EXACT_LIMIT` where None.
         helpers: other processes that describe batches as well (`parallel.Helpers`); the gallery is the same.
         scoring: the gallery's similarity, of `matching.SIMILARITIES`; the model's own where None.
+        views: in which every image is described; a gallery of other views is described anew. The helpers' too.
 
     Raises:
         GalleryError: no images, another run at work, no space, or `out` is not a gallery folder.
@@ -112,7 +115,7 @@ def index_folder(
     try:
         out.mkdir(parents=True, exist_ok=True)
         with FileLock(out / LOCK, timeout=0):
-            run = _Run(source, out, describer, fingerprint, finder, store, exact_limit, helpers, scoring)
+            run = _Run(source, out, describer, fingerprint, finder, store, exact_limit, helpers, scoring, views)
             report = run.index(files, name, progress, say)
     except Timeout as error:
         raise GalleryError(f"Another `index` is writing {out.name!r}. Wait for it to end.") from error
@@ -176,17 +179,21 @@ class _Read:
 class _Run:
     """One run of `index_folder` under its lock."""
 
-    def __init__(self, source, out, describer, fingerprint, finder, store, exact_limit, helpers, scoring) -> None:
+    def __init__(
+        self, source, out, describer, fingerprint, finder, store, exact_limit, helpers, scoring, views
+    ) -> None:
         self.source, self.out, self.describer, self.fingerprint = source, out, describer, fingerprint
         self.finder, self.store, self.exact_limit = finder, store, exact_limit
         self.scoring = scoring or own_scoring(describer.model.config)
+        self.views = tuple(views)
         self.helpers, self.at_once = helpers, helpers.size if helpers else 1  # batches at a time
         self.report = IndexReport()
         self.finder_name = finder.name if finder else ""
         for left in out.glob(".writing-*"):
             shutil.rmtree(left)
         self.old = self._open_old()
-        self.journal = _Journal(out / JOURNAL, {"fingerprint": fingerprint, "finder": self.finder_name})
+        made_with = {"fingerprint": fingerprint, "finder": self.finder_name, "views": list(views)}
+        self.journal = _Journal(out / JOURNAL, made_with)
         # digest of a file -> its records, each with (0, row of the old gallery) or (1, row of the journal)
         self.known: dict[str, list[tuple[ImageRecord, tuple[int, int]]]] = {}
         for place, records in ((0, self.old.records if self.old else ()), (1, self.journal.records)):
@@ -212,6 +219,8 @@ class _Run:
             self.report.rebuilt = f"It was made by other weights ({old.fingerprint}, now {self.fingerprint})."
         elif old.meta.get("finder", "") != self.finder_name:
             self.report.rebuilt = "Its people were cut out in another way."
+        elif old.views != self.views:
+            self.report.rebuilt = f"Its images were described in other views ({', '.join(old.views)})."
         else:
             return old
         return None
@@ -275,7 +284,9 @@ class _Run:
 
     def _describe(self, batches: list[list[tuple[ImageRecord, np.ndarray]]]) -> list[list[Descriptor]]:
         pictures = [[image for _, image in batch] for batch in batches]
-        return self.helpers.describe(pictures) if self.helpers else [self.describer.describe(p) for p in pictures]
+        if self.helpers:
+            return self.helpers.describe(pictures)
+        return [list(describe_in_views(self.describer, batch, self.views)) for batch in pictures]
 
     def _read_all(self, files: list[Path]) -> Iterator[_Read]:
         with ThreadPoolExecutor(READERS * self.at_once) as pool:
@@ -362,6 +373,7 @@ class _Run:
             blocks(),
             fingerprint=self.fingerprint,
             scoring=self.scoring,
+            views=self.views,
             name=name or (self.old.name if self.old else self.out.name),
             more={"finder": self.finder_name, "empty_frames": sorted(blank)} if self.finder else None,
             store=self.store,

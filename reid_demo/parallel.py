@@ -21,10 +21,11 @@ from torch.distributed.nn.functional import all_gather
 from torch.nn.parallel import DistributedDataParallel
 
 from reid_demo.checkpoint import choose_device
-from reid_demo.describe import Describer
+from reid_demo.describe import Describer, describe_in_views
 from reid_demo.errors import TrainingError
 from reid_demo.model import DPTIOutput
 from reid_demo.records import Descriptor
+from reid_demo.views import VIEWS
 
 PATIENCE = timedelta(days=7)  # the others wait while the first process reads what it knows
 
@@ -104,9 +105,9 @@ def team(device: str | None = None, *, objects: bool = False) -> Iterator[Team]:
 class Helpers:
     """The processes of a team as they describe batches for the first of them, a batch each at a time."""
 
-    def __init__(self, crew: Team, describer: Describer) -> None:
-        """Take this process's own describer; all have the same weights."""
-        self.size, self._describer = crew.size, describer
+    def __init__(self, crew: Team, describer: Describer, views: Sequence[str] = VIEWS) -> None:
+        """Take this process's own describer, and the views of a gallery; all have the same."""
+        self.size, self._describer, self._views = crew.size, describer, views
 
     def describe(self, batches: Sequence[Sequence[np.ndarray]]) -> list[list[Descriptor]]:
         """Describe at most `size` batches of images, in the first process; the descriptors have no attention maps."""
@@ -132,7 +133,7 @@ class Helpers:
         return own[0]
 
     def _describe(self, batch: Sequence[np.ndarray]) -> list[Descriptor]:
-        found = self._describer.describe(batch)
+        found = describe_in_views(self._describer, batch, self._views)
         return [dataclasses.replace(d, template_attention=None, part_attention=None) for d in found]
 
 

@@ -62,7 +62,7 @@ def cutouts(folder: Path) -> occlude.Cutouts:
 
 
 def _is_current(copy: Path) -> bool:
-    """Say whether a kept copy is whole and of this release; an earlier one's is indexed anew, not described anew."""
+    """Say whether a kept copy is whole and of this release; an earlier one's is brought up to date."""
     try:
         about = json.loads((copy / galleries.META).read_text(encoding="utf-8"))
         return about["format_version"] == galleries.FORMAT_VERSION

@@ -10,6 +10,7 @@ from reid_demo.calibrate import FPIR_LEVELS, calibrate, judge, open_set_rates, r
 from reid_demo.data.datasets import read_probes
 from reid_demo.errors import DatasetError, WeightsError
 from reid_demo.records import Scoring
+from reid_demo.views import ONE_VIEW, VIEWS
 
 
 def test_by_hand():
@@ -61,6 +62,7 @@ def test_a_gallery_with_probes(tiny_engine, tmp_path):
     rows.append({**rows[0], "pid": 77, "kind": "absent"})
     (folder / "probes" / "probes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     record = calibrate(tiny_engine.describer, folder)
+    assert record["views"] == list(ONE_VIEW)
     for kind, times in (("whole", 1), ("occluded", 4)):
         rates = record[kind]
         assert rates["num_present"] > 0 and rates["num_absent"] % times == 0
@@ -99,6 +101,12 @@ def test_a_first_match_is_judged_apart_for_whole_and_occluded_probes():
 )
 def test_nothing_is_said_of_what_was_not_measured(asked):
     assert judge(RECORD, *asked, 0.9, False) is None and judge(None, "tiny", 18, Scoring(), 0.9, False) is None
+
+
+def test_a_gallery_described_in_other_views_was_not_measured():
+    asked = "tiny", 18, Scoring(), 0.9, False
+    assert judge(RECORD, *asked, VIEWS) is None and judge({**RECORD, "views": list(VIEWS)}, *asked) is None
+    assert judge({**RECORD, "views": list(VIEWS)}, *asked, VIEWS).confident
 
 
 def test_a_calibration_of_other_weights_is_not_read(tmp_path):

@@ -12,9 +12,12 @@ from reid_demo import gallery
 from reid_demo.__main__ import main
 from reid_demo.config import MEAN_GREY
 from reid_demo.data.datasets import load_benchmark
+from reid_demo.describe import describe_in_views
 from reid_demo.errors import DatasetError, OcclusionError
 from reid_demo.evaluate import DATASETS, evaluate
+from reid_demo.images import read_image
 from reid_demo.records import Descriptor, Occlusion, Scoring
+from reid_demo.views import ONE_VIEW, VIEWS
 
 KEYS = ["dataset", "protocol", "num_query", "num_gallery", "rank1", "rank3", "rank5", "rank10", "mAP", "mINP"]
 
@@ -81,6 +84,25 @@ def test_gallery_probes(tmp_path, market, tiny_describer, tiny_gallery_folder):
     assert evaluate(tiny_describer, "gallery", own)["num_query"] == 2
     with pytest.raises(DatasetError, match="Unknown probes"):
         evaluate(tiny_describer, "gallery", own, probes="odd")
+
+
+def test_the_gallery_is_described_in_views_as_index_does(market, tiny_describer, tmp_path):
+    memory, root = {}, market
+    once = evaluate(tiny_describer, "market1501", root, memory=memory)
+    several = evaluate(tiny_describer, "market1501", root, memory=memory, views=VIEWS)
+    assert several["protocol"] == once["protocol"] + ", gallery images in 4 views"
+    assert sorted(len(parts) for parts, _ in memory.values()) == [3, 4, 4]  # the queries once
+    by_views = {shown: value for (*_, shown), value in memory.items() if len(value[0]) == 4}
+    assert set(by_views) == {ONE_VIEW, VIEWS}
+    pictures = [read_image(root / record.path) for record in load_benchmark("market1501", root, None).gallery]
+    for views, (parts, presence) in by_views.items():
+        for row, wanted in enumerate(describe_in_views(tiny_describer, pictures, views)):
+            np.testing.assert_allclose(parts[row], wanted.parts, atol=1e-4 * np.abs(wanted.parts).max())
+            np.testing.assert_allclose(presence[row], wanted.presence, atol=1e-5)
+    out = tmp_path / "record.json"
+    options = ["--root", str(root), "--dataset", "market1501", "--out", str(out)]
+    main(["evaluate", *options, "--views"])
+    assert "in 4 views" in json.loads(out.read_text())["protocol"]
 
 
 def test_errors_name_what_is_missing(tmp_path, tiny_describer):

@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "reid_demo"
 ROWS = [
     {"errors", "records", "config", "zerogpu"},
     {"images", "matching", "metrics", "rerank", "occlude", "render", "charts", "vectors", "milvus", "synthetic.truth"},
+    {"views"},
     {"model", "data", "synthetic", "finder"},
     {"hub", "losses", "checkpoint", "describe", "gallery", "explain", "distill"},
     {"indexing", "evaluate", "calibrate", "anatomy", "parallel"},

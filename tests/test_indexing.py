@@ -17,8 +17,11 @@ from PIL import Image
 
 from reid_demo import checkpoint, gallery, matching
 from reid_demo.__main__ import main
+from reid_demo.describe import describe_in_views
 from reid_demo.errors import GalleryError
+from reid_demo.images import read_image
 from reid_demo.indexing import JOURNAL, index_folder, market_ids
+from reid_demo.views import ONE_VIEW, VIEWS
 
 
 @pytest.fixture
@@ -31,8 +34,8 @@ def images(tmp_path):
     return tmp_path / "photos"
 
 
-def run(images, out, tiny_describer, tiny_weights):
-    return index_folder(images, out, tiny_describer, checkpoint.fingerprint(tiny_weights))
+def run(images, out, tiny_describer, tiny_weights, **more):
+    return index_folder(images, out, tiny_describer, checkpoint.fingerprint(tiny_weights), **more)
 
 
 def test_market_names_give_ids():
@@ -135,7 +138,40 @@ def test_a_gallery_image_finds_itself(images, tmp_path, tiny_describer, tiny_wei
     for row in range(len(loaded)):
         probe = next(iter(tiny_describer.describe_paths([loaded.image_path(row)])))
         best = loaded.search(probe, 1)[0]
+        assert best.index == row and best.similarity > 0.98  # it was described in other views as well
+
+    report = run(images, tmp_path / "gallery", tiny_describer, tiny_weights, views=ONE_VIEW)
+    assert (report.added, report.kept) == (4, 0) and "in other views (whole, mirror, " in report.rebuilt
+    loaded = gallery.load(tmp_path / "gallery")
+    for row in range(len(loaded)):
+        probe = next(iter(tiny_describer.describe_paths([loaded.image_path(row)])))
+        best = loaded.search(probe, 1)[0]
         assert best.index == row and best.similarity == pytest.approx(1, abs=1e-3)
+
+
+def test_images_are_described_in_the_views_that_were_asked_for(images, tmp_path, tiny_describer, tiny_weights, capsys):
+    out, options = tmp_path / "gallery", ["--weights", str(tiny_weights)]
+    for flags, views in (([], VIEWS), (["--one-view"], ONE_VIEW)):
+        main(["index", str(images), "--out", str(out), *options, *flags])
+        loaded = gallery.load(out)
+        assert loaded.views == views and json.loads((out / gallery.META).read_text())["views"] == list(views)
+        pictures = [read_image(loaded.image_path(row)) for row in range(len(loaded))]
+        for row, wanted in enumerate(describe_in_views(tiny_describer, pictures, views)):
+            stored = loaded.descriptor(row)
+            np.testing.assert_allclose(stored.parts, wanted.parts, atol=2e-3 * np.abs(wanted.parts).max())
+            np.testing.assert_allclose(stored.presence, wanted.presence, atol=1e-5)
+    assert "Everything was described anew. Its images were described in other views" in capsys.readouterr().out
+
+
+def test_a_gallery_of_an_earlier_release_is_read_as_it_was_described(images, tmp_path, tiny_describer, tiny_weights):
+    out = tmp_path / "gallery"
+    run(images, out, tiny_describer, tiny_weights, views=ONE_VIEW)
+    about = json.loads((out / gallery.META).read_text())
+    del about["views"]
+    (out / gallery.META).write_text(json.dumps({**about, "format_version": 2}))
+    assert gallery.load(out).views == ONE_VIEW
+    report = run(images, out, tiny_describer, tiny_weights)
+    assert report.added == 4 and gallery.load(out).views == VIEWS
 
 
 def test_a_renamed_file_is_followed_without_describing_it_again(images, tmp_path, tiny_describer, tiny_weights):

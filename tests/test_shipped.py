@@ -55,7 +55,7 @@ def test_the_gallery_is_described_once_for_other_weights(
     assert "once" in capsys.readouterr().err
     record = engine.gallery.records[0]
     found = engine.describe(read_image(engine.gallery.folder / record.path))
-    assert engine.search(found, top_k=1)[0].similarity == pytest.approx(1, abs=2e-3)
+    assert engine.search(found, top_k=1)[0].similarity > 0.98
     assert [e.path.name for e in engine.examples] == [
         e.path.name for e in Engine.load(tiny_weights, own, "cpu").examples
     ]
@@ -72,7 +72,7 @@ def test_the_gallery_is_described_once_for_other_weights(
     kept = again.gallery.folder  # as an earlier release left it
     about = json.loads((kept / gallery.META).read_text())
     old = {**about, "format_version": 1, "adaptive": False}
-    del old["similarity"]
+    del old["similarity"], old["views"]
     (kept / gallery.META).write_text(json.dumps(old))
     renewed = Engine.load(others, None, "cpu")
     assert renewed.gallery.meta["similarity"] == about["similarity"] and renewed.default_scoring.part_aware

@@ -19,6 +19,8 @@ def add(commands) -> None:
     common.fill_flag(sub)
     probes = "of synthetic and gallery: whole, occluded or partial; of partial_reid: partial or occluded"
     sub.add_argument("--probes", help=f"{probes}; default: the first")
+    text = "describe the gallery's images in several views, as `index` does; default: once, as in the paper"
+    sub.add_argument("--views", action="store_true", help=text)
     common.precision_flag(sub, "float32")
     sub.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking; sees all queries at once")
     sub.add_argument("--out", metavar="FILE", help="also write the record, as JSON, to FILE")
@@ -61,6 +63,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from reid_demo import occlude, shipped
     from reid_demo.evaluate import RANKS, evaluate, signed
     from reid_demo.records import Occlusion, Scoring
+    from reid_demo.views import ONE_VIEW, VIEWS
 
     fill = common.fill(options, used=bool(options.occlude))
     describer, fingerprint, name = common.describer(options)
@@ -77,6 +80,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             occlusion=occlusion,
             probes=options.probes,
             reranked=options.rerank,
+            views=VIEWS if options.views else ONE_VIEW,
             cutouts=occlude.read_cutouts(shipped.DEFAULT_GALLERY / shipped.OCCLUDERS),
             progress=progress,
         )
