@@ -103,7 +103,7 @@ def bench(engine: Engine, *, gallery_size: int = 20_000, repeats: int = 9) -> li
 
 
 def _bench_folder(engine: Engine, model: nn.Module) -> dict:
-    """Measure a gallery of files, from reading them to the finished folder, beside reading and describing alone."""
+    """Measure a gallery of files in one view, from reading them to the finished folder, beside reading and describing."""
     place = engine.describer.device
     files = [engine.gallery.image_path(i) for i in range(min(len(engine.gallery), FOLDER))]
     describer = Describer(engine.describer.model, place, precision=bulk_precision(place))
@@ -121,7 +121,7 @@ def _bench_folder(engine: Engine, model: nn.Module) -> dict:
             shutil.copy(file, folder)
         ours = median_s(lambda: index_folder(folder, next(places), describer, "bench", views=ONE_VIEW), 3)
     theirs = median_s(plain, 3)
-    what = f"make a gallery of {len(files)} files ({bulk_precision(place)}), images per second"
+    what = f"make a gallery of {len(files)} files in one view ({bulk_precision(place)}), images per second"
     return row(what, "1/s", len(files) / ours, len(files) / theirs, theirs / ours)
 
 

@@ -20,6 +20,7 @@ from reid_demo.ui.handlers import earned, ranking
 from reid_demo.ui.handlers import probe as probes
 from reid_demo.ui.handlers.session import Session, Settings, scoring_of
 from reid_demo.ui.handlers.why import why
+from reid_demo.views import VIEWS
 
 
 @pytest.fixture
@@ -212,10 +213,13 @@ def test_captions_say_rank_and_right_or_wrong(opened):
         assert (text.RIGHT in word) == (match.record.pid == 2) and (text.WRONG in word) == (match.record.pid != 2)
 
 
-def test_a_gallery_picture_is_said_to_find_itself(tiny_engine, opened):
+def test_a_gallery_picture_is_said_to_find_itself(tiny_engine, opened, monkeypatch):
     assert text.STATUS_SELF not in ranking.status(tiny_engine, opened)
     own = probes.open_match(tiny_engine, opened, Settings())
-    assert text.STATUS_SELF in ranking.status(tiny_engine, own)
+    said = ranking.status(tiny_engine, own)
+    assert text.STATUS_SELF in said and html.escape(text.STATUS_VIEWS) not in said
+    monkeypatch.setattr(tiny_engine.gallery, "views", VIEWS)
+    assert html.escape(text.STATUS_VIEWS) in ranking.status(tiny_engine, own)
     hidden = probes.hide(tiny_engine, own, Settings(), "centre", "black")
     assert text.STATUS_SELF not in ranking.status(tiny_engine, hidden)
 

@@ -78,6 +78,8 @@ def status(engine: Engine, session: Session) -> str:
         lines.append(text.STATUS_RIGHT.format(rank=session.first_right[1]))
     if not session.recipe and session.source == f"gallery:{session.matches[0].index}":
         lines.append(text.STATUS_SELF)
+        if len(engine.gallery.views) > 1:
+            lines.append(text.STATUS_VIEWS)
     if session.recipe:
         words = text.STATUS_CHANGED if session.entered else text.STATUS_SAME
         lines.append(words.format(count=session.entered, top_k=len(session.matches)))
