@@ -103,7 +103,7 @@ def bench(engine: Engine, *, gallery_size: int = 20_000, repeats: int = 9) -> li
 
 
 def _bench_folder(engine: Engine, model: nn.Module) -> dict:
-    """Measure a gallery of files in one view, from reading them to the finished folder, beside reading and describing."""
+    """Measure a gallery of files in one view, from reading them to the finished folder, beside the same alone."""
     place = engine.describer.device
     files = [engine.gallery.image_path(i) for i in range(min(len(engine.gallery), FOLDER))]
     describer = Describer(engine.describer.model, place, precision=bulk_precision(place))
