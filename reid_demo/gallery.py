@@ -132,14 +132,14 @@ class Gallery:
         """
         if not self.exact and self.is_indexed(scoring):
             return self._estimates(probe, scoring)
+        vector = matching.probe_vectors(probe.parts, probe.presence, scoring)
         if self.parts.size * 4 <= MATRIX_BYTES:
-            return self._matrix(scoring) @ matching.probe_vectors(probe.parts, probe.presence, scoring)
+            return vectors.product(self._matrix(scoring), vector)
         values = np.empty(len(self), np.float32)
         for start in range(0, len(self), BLOCK):
             rows = slice(start, start + BLOCK)
-            values[rows] = matching.similarities(
-                probe.parts, probe.presence, self.parts[rows].astype(np.float32), self.presence[rows], scoring
-            )
+            block = matching.gallery_vectors(self.parts[rows].astype(np.float32), self.presence[rows], scoring)
+            values[rows] = vectors.product(block, vector)
         return values
 
     def scores_of(self, probes: Sequence[Descriptor], scoring: Scoring = Scoring()) -> np.ndarray:
@@ -147,7 +147,7 @@ class Gallery:
         if not self.exact or self.parts.size * 4 > MATRIX_BYTES:
             return np.stack([self.scores(probe, scoring) for probe in probes])
         parts, presence = np.stack([p.parts for p in probes]), np.stack([p.presence for p in probes])
-        return matching.probe_vectors(parts, presence, scoring) @ self._matrix(scoring).T
+        return vectors.product(self._matrix(scoring), matching.probe_vectors(parts, presence, scoring).T).T
 
     def _estimates(self, probe: Descriptor, scoring: Scoring) -> np.ndarray:
         vector = matching.probe_vectors(probe.parts, probe.presence, scoring)

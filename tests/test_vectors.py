@@ -51,6 +51,16 @@ def truth(probe: Descriptor, scoring: Scoring = Scoring()) -> np.ndarray:
     return matching.similarities(probe.parts, probe.presence, PARTS.astype(np.float32), PRESENCE, scoring)
 
 
+@pytest.mark.parametrize("shape", [(40,), (40, 7)])
+def test_the_product_is_numpy_s(shape):
+    rng = np.random.default_rng(0)
+    matrix = rng.standard_normal((300, 40), np.float32)
+    other = rng.standard_normal(shape[::-1], np.float32).T  # as a transposed view
+    found = vectors.product(matrix, other)
+    assert found.dtype == np.float32 and found.shape == (300, *shape[1:])
+    np.testing.assert_allclose(found, matrix.astype(np.float64) @ other, atol=1e-4)
+
+
 def test_the_size_decides_which_index_is_made(exact, compressed):
     assert exact.exact and not compressed.exact
     assert exact.meta["index"] == {"kind": "flat"}
