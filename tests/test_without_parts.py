@@ -51,7 +51,8 @@ def test_every_command_that_searches(made, pictures, tmp_path, capsys):
     for more in ([], ["--part-aware"]):
         assert main(["search", probe, "--top-k", "3", "--json", *more, *options]) == 0
         matches = json.loads(capsys.readouterr().out)[0]["matches"]
-        assert matches[0]["similarity"] == pytest.approx(1, abs=1e-3) and len(matches[0]["contributions"]) == parts + 1
+        # below 1: the gallery was described in four views
+        assert 0.98 < matches[0]["similarity"] < 1.001 and len(matches[0]["contributions"]) == parts + 1
         assert sum(matches[1]["contributions"]) == pytest.approx(matches[1]["similarity"], abs=1e-5)
     assert main(["explain", probe, "--out", str(tmp_path), *options]) == 0
     explained = json.loads((tmp_path / "explanation.json").read_text())
