@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 from figures import draw_person
@@ -13,6 +15,7 @@ from reid_demo.commands.galleries import gallery_of_photos
 from reid_demo.errors import ConfigError
 from reid_demo.images import read_image
 from reid_demo.records import Occlusion, Scoring
+from reid_demo.synthetic import NEEDS
 
 
 @pytest.fixture
@@ -229,3 +232,12 @@ def test_a_folder_of_photos_becomes_a_gallery_beside_it(tmp_path, tiny_weights, 
     assert capsys.readouterr().err == ""
     for other in (None, str(tmp_path / "none"), "hf://me/people"):
         assert gallery_of_photos(other, str(tiny_weights), "cpu") == other
+
+
+def test_without_the_extra_synthesize_says_what_to_install(tmp_path):
+    hidden = (
+        "import sys; sys.modules['scipy'] = None; from reid_demo.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+    words = ["synthesize", "--assets", str(tmp_path), "--out", str(tmp_path / "out"), "--ids", "2"]
+    done = subprocess.run([sys.executable, "-c", hidden, *words], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr == f"{NEEDS}\n" and "[synthetic]" in NEEDS

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 
 from reid_demo.commands import common
+from reid_demo.errors import SyntheticError
+from reid_demo.synthetic import NEEDS
 
 
 def add(commands) -> None:
@@ -29,7 +31,12 @@ def add(commands) -> None:
 def _synthesize(options: argparse.Namespace) -> None:
     if (options.weights or options.device) and not options.gallery:
         options.refuse("--weights and --device describe the pictures of a --gallery; name it")
-    from reid_demo.synthetic.dataset import synthesize  # needs an extra: wrong usage is said without it
+    try:
+        from reid_demo.synthetic.dataset import synthesize  # needs an extra: wrong usage is said without it
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in ("scipy", "moderngl"):
+            raise
+        raise SyntheticError(NEEDS) from error
 
     report = synthesize(
         Path(options.assets),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reid_demo.errors import SyntheticError
-from reid_demo.synthetic import shaders, textures
+from reid_demo.synthetic import NEEDS, shaders, textures
 from reid_demo.synthetic.fabrics import PATTERNS, Clip, Material
 from reid_demo.synthetic.people import MAX_MATERIALS, Person, Posed
 
@@ -105,7 +105,7 @@ def create_context():
     try:
         import moderngl
     except ImportError as error:
-        raise SyntheticError("Rendering needs moderngl and scipy: pip install '.[synthetic]' in the clone.") from error
+        raise SyntheticError(NEEDS) from error
     reasons = []
     for options in (
         {"backend": "egl"},
