@@ -240,4 +240,4 @@ def test_without_the_extra_synthesize_says_what_to_install(tmp_path):
     )
     words = ["synthesize", "--assets", str(tmp_path), "--out", str(tmp_path / "out"), "--ids", "2"]
     done = subprocess.run([sys.executable, "-c", hidden, *words], capture_output=True, text=True)
-    assert done.returncode == 1 and done.stderr == f"{NEEDS}\n" and "[synthetic]" in NEEDS
+    assert done.returncode == 1 and done.stderr == f"error: {NEEDS}\n" and "[synthetic]" in NEEDS
