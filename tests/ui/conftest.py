@@ -37,14 +37,19 @@ def browser():
 
 @pytest.fixture
 def page(browser, address):
-    """Open the page and wait for its first result and explanation."""
+    """Open the page and wait for its first result, its explanation and all that comes late."""
     from playwright.sync_api import expect
+
+    from reid_demo.ui import text
 
     shown = browser.new_page(viewport={"width": 1280, "height": 1000})
     shown.set_default_timeout(WAIT_MS)
     shown.goto(address)
     expect(shown.locator("#why article")).to_have_count(8)
     expect(shown.locator("#strip .thumbnail-item")).to_have_count(10)
+    expect(shown.locator("#earned")).to_contain_text("What earned #1")
+    expect(shown.locator("#earned")).not_to_contain_text(text.EARNED_WAIT)
+    shown.wait_for_timeout(500)  # the stream of the opening's answers ends now; a click in that moment may be lost
     yield shown
     shown.close()
 
