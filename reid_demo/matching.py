@@ -137,17 +137,6 @@ def contributions(
     return np.einsum("td,gtd->gt", probe, candidates)
 
 
-def similarities(
-    probe_parts: np.ndarray,
-    probe_presence: np.ndarray,
-    parts: np.ndarray,
-    presence: np.ndarray,
-    scoring: Scoring = Scoring(),
-) -> np.ndarray:
-    """Give the `(G,)` float32 similarities of one probe to many candidates; arguments as `contributions`."""
-    return gallery_vectors(parts, presence, scoring) @ probe_vectors(probe_parts, probe_presence, scoring)
-
-
 def similarity_matrix(
     query_parts: np.ndarray,
     query_presence: np.ndarray,

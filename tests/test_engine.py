@@ -20,9 +20,9 @@ SCORINGS = [Scoring(), Scoring(adaptive=True), Scoring(enabled=(False,) + (True,
 @pytest.mark.parametrize("scoring", SCORINGS, ids=str)
 def test_top_k_equals_brute_force(tiny_engine, probe_image, scoring):
     probe, stored = tiny_engine.describe(probe_image), tiny_engine.gallery
-    values = matching.similarities(
-        probe.parts, probe.presence, stored.parts.astype(np.float32), stored.presence, scoring
-    )
+    values = matching.similarity_matrix(
+        probe.parts[None], probe.presence[None], stored.parts.astype(np.float32), stored.presence, scoring
+    )[0]
     matches = tiny_engine.search(probe, 7, scoring)
     np.testing.assert_allclose([m.similarity for m in matches], np.sort(values)[::-1][:7], atol=1e-5)
     assert [m.rank for m in matches] == list(range(1, 8))
@@ -70,7 +70,9 @@ def test_alone_or_in_a_batch(tiny_engine, probe_image):
     others = [occlude.apply(probe_image, [Occlusion(k)]) for k in ("centre", "left_half")]
     alone = tiny_engine.describe(probe_image)
     batched = tiny_engine.describer.describe([*others, probe_image])[2]
-    value = matching.similarities(alone.parts, alone.presence, batched.parts[None], batched.presence[None])[0]
+    value = matching.similarity_matrix(
+        alone.parts[None], alone.presence[None], batched.parts[None], batched.presence[None]
+    )[0][0]
     assert value == pytest.approx(1, abs=1e-5)
 
 

@@ -41,7 +41,7 @@ def slow_similarity(probe, rho, parts, other_rho, scoring) -> float:
 
 @pytest.mark.parametrize("scoring", SCORINGS, ids=str)
 def test_terms_sum_to_the_similarity_of_a_slow_loop(scoring):
-    values = matching.similarities(PROBE, RHO, PARTS, RHOS, scoring)
+    values = matching.similarity_matrix(PROBE[None], RHO[None], PARTS, RHOS, scoring)[0]
     terms = matching.contributions(PROBE, RHO, PARTS, RHOS, scoring)
     slow = [slow_similarity(PROBE, RHO, PARTS[g], RHOS[g], scoring) for g in range(9)]
     assert terms.shape == (9, 4) and values.shape == (9,)
@@ -59,7 +59,7 @@ def test_unit_vectors_give_the_cosine():
 
 
 def test_adaptive_weights_change_the_ranking_values():
-    plain, weighted = (matching.similarities(PROBE, RHO, PARTS, RHOS, s) for s in SCORINGS[:2])
+    plain, weighted = (matching.similarity_matrix(PROBE[None], RHO[None], PARTS, RHOS, s)[0] for s in SCORINGS[:2])
     assert not np.allclose(plain, weighted, atol=1e-3)
 
 
@@ -69,9 +69,11 @@ def test_part_aware_asks_for_what_the_probe_has():
     probe[3] *= 1e-3
     longer = PARTS.copy()
     longer[:, 3] *= 50
-    before, after = (matching.similarities(probe, RHO, parts, RHOS, aware) for parts in (PARTS, longer))
+    before, after = (
+        matching.similarity_matrix(probe[None], RHO[None], parts, RHOS, aware)[0] for parts in (PARTS, longer)
+    )
     np.testing.assert_allclose(before, after, atol=1e-6)
-    itself = matching.similarities(probe, RHO, probe[None], RHO[None], aware)
+    itself = matching.similarity_matrix(probe[None], RHO[None], probe[None], RHO[None], aware)[0]
     assert itself[0] == pytest.approx(1, abs=1e-6)
     hidden = matching.contributions(PROBE, np.array([0.5, 0.5, 0], np.float32), PARTS, RHOS, aware)
     assert not hidden[:, 3].any()
@@ -83,7 +85,9 @@ def test_the_vectors_of_candidates_have_length_one_and_their_products_are_the_si
     assert candidates.shape == (9, 24) and candidates.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(candidates, axis=1), 1, atol=1e-6)
     values = candidates @ matching.probe_vectors(PROBE, RHO, scoring)
-    np.testing.assert_allclose(values, matching.similarities(PROBE, RHO, PARTS, RHOS, scoring), atol=1e-6)
+    np.testing.assert_allclose(
+        values, matching.similarity_matrix(PROBE[None], RHO[None], PARTS, RHOS, scoring)[0], atol=1e-6
+    )
 
 
 def test_every_similarity_has_its_name():

@@ -48,7 +48,9 @@ def compressed(tmp_path_factory):
 
 
 def truth(probe: Descriptor, scoring: Scoring = Scoring()) -> np.ndarray:
-    return matching.similarities(probe.parts, probe.presence, PARTS.astype(np.float32), PRESENCE, scoring)
+    return matching.similarity_matrix(
+        probe.parts[None], probe.presence[None], PARTS.astype(np.float32), PRESENCE, scoring
+    )[0]
 
 
 @pytest.mark.parametrize("shape", [(40,), (40, 7)])

@@ -41,9 +41,9 @@ def test_a_comparison_equals_two_searches(tiny_engine, pair, scoring):
         expected = np.mean([(n + 1) / rank for n, rank in enumerate(hits)])
         assert found.average_precision[side] == pytest.approx(expected)
         stored = tiny_engine.gallery.descriptor(found.watched)
-        value = matching.similarities(
-            pair[side].parts, pair[side].presence, stored.parts[None], stored.presence[None], scoring
-        )[0]
+        value = matching.similarity_matrix(
+            pair[side].parts[None], pair[side].presence[None], stored.parts[None], stored.presence[None], scoring
+        )[0][0]
         assert found.similarity[side] == pytest.approx(value, abs=1e-5)
         assert found.terms[:, side].sum() == pytest.approx(value, abs=1e-5)
     change = found.terms[:, 1] - found.terms[:, 0]
