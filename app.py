@@ -4,19 +4,19 @@ import argparse
 import logging
 import os
 
-from reid_demo import zerogpu
-from reid_demo.ui.startup import without_type_stubs
+from reid_demo.model import zerogpu
+from reid_demo.serving.startup import without_type_stubs
 
 zerogpu.prepare()  # before torch, which the next lines import
 with without_type_stubs():
     import gradio  # noqa: F401
 
-from reid_demo.commands.galleries import gallery_of_photos  # noqa: E402
 from reid_demo.engine import Engine  # noqa: E402
 from reid_demo.errors import ReidError  # noqa: E402
-from reid_demo.private import MAX_UPLOAD  # noqa: E402
-from reid_demo.ui.api import app_options, has_mcp  # noqa: E402
-from reid_demo.ui.view import build_ui, launch_options  # noqa: E402
+from reid_demo.search.bundled import gallery_of_photos  # noqa: E402
+from reid_demo.serving.api import app_options, has_mcp  # noqa: E402
+from reid_demo.serving.page.view import build_ui, launch_options  # noqa: E402
+from reid_demo.serving.visitors import MAX_UPLOAD  # noqa: E402
 
 MAX_WAITING = 100  # requests in the queue; more are told to try again
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from reid_demo import __version__
-from reid_demo.commands import galleries, hub, measuring, reproducing, searching, synthetic, training
+from reid_demo.cli import galleries, hub, measuring, reproducing, searching, synthetic, training
 from reid_demo.errors import ReidError
 
 GROUPS = (galleries, searching, training, measuring, reproducing, synthetic, hub)

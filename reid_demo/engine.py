@@ -7,15 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from reid_demo import anatomy, calibrate, checkpoint, occlude, shipped
-from reid_demo import explain as explanations
-from reid_demo import gallery as galleries
+from reid_demo import occlude
 from reid_demo.config import variant_name
-from reid_demo.describe import Describer
 from reid_demo.errors import GalleryError, WeightsError
-from reid_demo.gallery import Gallery
 from reid_demo.images import read_image
+from reid_demo.model import checkpoint
+from reid_demo.model.describer import Describer
 from reid_demo.records import Descriptor, Explanation, Match, Occlusion, Scoring, WhatIf
+from reid_demo.search import bundled as shipped
+from reid_demo.search import gallery as galleries
+from reid_demo.search.gallery import Gallery
+from reid_demo.whatif import confidence as confidences
+from reid_demo.whatif import explain as explanations
 
 UNTRAINED = "These weights are untrained: nothing shown here means anything."
 WEIGHINGS = {  # name -> changes of a `Scoring`
@@ -75,7 +78,7 @@ class Engine:
         """Join what `load` read.
 
         `examples` are all shipped probes, of which the page shows the featured ones; `part_meanings` are what the parts
-        were measured to look at (`anatomy`), none where that was not measured; `calibration` as `calibrate.read`.
+        were measured to look at (`anatomy`), none where that was not measured; `calibration` as `confidences.read`.
         """
         self.describer = describer
         self.hold(gallery)
@@ -118,11 +121,11 @@ class Engine:
             galleries.load(folder, fingerprint),
             weights_name=shipped.weights_name(named),
             card=card.read_text(encoding="utf-8") if card.is_file() else "",
-            part_meanings=_read_part_meanings(weights / anatomy.FILE, fingerprint),
+            part_meanings=confidences.read_part_meanings(weights / confidences.MEANINGS_FILE, fingerprint),
             examples=_read_examples(folder / "probes"),
             cutouts=shipped.cutouts(folder),
             quality=_read_quality(weights / "quality.json"),
-            calibration=calibrate.read(weights / calibrate.FILE, fingerprint),
+            calibration=confidences.read(weights / confidences.FILE, fingerprint),
         )
 
     @property
@@ -211,7 +214,7 @@ class Engine:
         if not 0 <= index < len(self.gallery):
             raise GalleryError(f"The gallery has no image {index}; it has {len(self.gallery)}.")
 
-    def confidence(self, match: Match, scoring: Scoring, *, occluded: bool) -> calibrate.Verdict | None:
+    def confidence(self, match: Match, scoring: Scoring, *, occluded: bool) -> confidences.Verdict | None:
         """Say whether a first match is confident; `None` where these weights were not calibrated for such a search.
 
         Args:
@@ -221,7 +224,7 @@ class Engine:
         """
         gallery = self.gallery
         asked = gallery.name, len(gallery), scoring, match.similarity, occluded, gallery.views
-        return calibrate.judge(self.calibration, *asked)
+        return confidences.judge(self.calibration, *asked)
 
     def explain(self, probe: Descriptor, match: Match, scoring: Scoring | None = None) -> Explanation:
         """Split a match's similarity into terms; the match's image is described anew for its attention maps.
@@ -302,20 +305,6 @@ class Engine:
 
         boxes = explanations.sweep_boxes(size, stride, image.shape[1] / image.shape[0])
         return explanations.sweep(image, boxes, fill, self.describer.describe, measure)
-
-
-def _read_part_meanings(path: Path, fingerprint: str) -> tuple[str, ...]:
-    """Give what `anatomy` found of these weights' parts; nothing where the file is absent or of other weights."""
-    if not path.is_file():
-        return ()
-    try:
-        study = json.loads(path.read_text(encoding="utf-8"))
-        return tuple(study["names"]) if study["fingerprint"] == fingerprint else ()
-    except (ValueError, KeyError, TypeError) as error:
-        raise WeightsError(
-            f"{path.name} of the weights {path.parent.name!r} cannot be read ({error!r}). "
-            "Write it anew with `python -m reid_demo anatomy`."
-        ) from error
 
 
 def _read_quality(path: Path) -> Quality:

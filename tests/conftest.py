@@ -6,13 +6,14 @@ import torch
 from figures import draw_person
 from PIL import Image
 
-from reid_demo import checkpoint, gallery
 from reid_demo.config import ModelConfig
-from reid_demo.describe import Describer
 from reid_demo.engine import Engine, Example
 from reid_demo.images import read_image
-from reid_demo.model import build_model
+from reid_demo.model import checkpoint
+from reid_demo.model.describer import Describer
+from reid_demo.model.dpti import build_model
 from reid_demo.records import ImageRecord
+from reid_demo.search import gallery
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import pytest
 
 import app
 from reid_demo.engine import Engine
-from reid_demo.ui.startup import without_type_stubs
+from reid_demo.serving.startup import without_type_stubs
 
 
 @pytest.fixture(autouse=True)

@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from reid_demo import checkpoint, explain, gallery, matching, occlude
+from reid_demo import occlude
 from reid_demo.engine import UNTRAINED, WEIGHINGS, Engine
 from reid_demo.errors import GalleryError, WeightsError
 from reid_demo.images import read_image
+from reid_demo.model import checkpoint
 from reid_demo.records import Occlusion, Scoring
+from reid_demo.search import gallery
+from reid_demo.search import similarity as matching
+from reid_demo.whatif import explain
 
 SCORINGS = [Scoring(), Scoring(adaptive=True), Scoring(enabled=(False,) + (True,) * 8), Scoring(part_aware=True)]
 

@@ -1,1 +1,1 @@
-"""See the modules of this folder."""
+"""Benchmark layouts, ground truth, loaders, sampler and augmentation: files to batches."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from reid_demo.synthetic.truth import PARTS, Truth, read_truth
+from reid_demo.data.ground_truth import PARTS, Truth, read_truth
 
 TRUTH_FILE = "truth.jsonl.gz"
 

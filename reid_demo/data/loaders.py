@@ -12,13 +12,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from reid_demo import occlude
 from reid_demo.config import TrainConfig
+from reid_demo.data.augmentation import augment_with_body
 from reid_demo.data.body import TRUTH_FILE, Body, read_bodies
-from reid_demo.data.datasets import load_train
+from reid_demo.data.ground_truth import PARTS
+from reid_demo.data.layouts import load_train
 from reid_demo.data.sampler import IdentitySampler
-from reid_demo.data.transforms import augment_with_body
 from reid_demo.errors import DatasetError, ImageError, ReidError, TrainingError
 from reid_demo.images import normalised, read_image
-from reid_demo.synthetic.truth import PARTS
 
 
 @dataclass

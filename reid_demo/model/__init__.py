@@ -1,5 +1,1 @@
-"""The network of the paper."""
-
-from reid_demo.model.dpti import DPTI, DPTIOutput, build_model
-
-__all__ = ["DPTI", "DPTIOutput", "build_model"]
+"""The network of the paper, its weights on disk, and what describes images with it."""

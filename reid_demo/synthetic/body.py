@@ -7,9 +7,9 @@ from itertools import product
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from reid_demo.data.ground_truth import PARTS
 from reid_demo.synthetic.assets import Assets
 from reid_demo.synthetic.geometry import averaging, incidence, normals, quads_to_triangles
-from reid_demo.synthetic.truth import PARTS
 
 PART = {name: i + 1 for i, name in enumerate(PARTS)}  # 0 is "no part" in an id picture
 ANCESTRIES = ("african", "asian", "caucasian")

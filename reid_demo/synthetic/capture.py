@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from reid_demo.data.ground_truth import GRID
 from reid_demo.synthetic.body import PART, PARTS, Body
 from reid_demo.synthetic.people import GROUP, Person, identity
 from reid_demo.synthetic.renderer import Actor, Grade, Renderer, View, look_at
 from reid_demo.synthetic.scenes import THINGS, Camera, Place, build_place, detector_box, moved, stand
-from reid_demo.synthetic.truth import GRID
 
 WIDTH, HEIGHT = 128, 256  # image px
 CROPS = ("upper", "lower", "left", "right")

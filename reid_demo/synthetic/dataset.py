@@ -12,13 +12,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from reid_demo.data.ground_truth import Truth, to_line, write_truth
 from reid_demo.errors import SyntheticError
 from reid_demo.synthetic.assets import load_assets
 from reid_demo.synthetic.body import ANCESTRIES, Body
 from reid_demo.synthetic.capture import CROPS, Order, Studio
 from reid_demo.synthetic.people import Look, Person, identity
 from reid_demo.synthetic.scenes import CAMERAS
-from reid_demo.synthetic.truth import Truth, to_line, write_truth
 
 FIRST_PID = 20001
 SPLITS = ("bounding_box_train", "query", "bounding_box_test", "query_occluded", "query_partial", "absent")

@@ -8,13 +8,13 @@ from figures import draw_person
 from PIL import Image
 
 from reid_demo.config import MEAN_GREY, TrainConfig
-from reid_demo.data import transforms
+from reid_demo.data import augmentation as transforms
+from reid_demo.data.augmentation import augment, augment_with_body
 from reid_demo.data.body import Body, body_of, read_bodies
+from reid_demo.data.ground_truth import GRID, PARTS, Truth, to_line, write_truth
 from reid_demo.data.loaders import BatchLoader, TrainingSet
-from reid_demo.data.transforms import augment, augment_with_body
 from reid_demo.errors import TrainingError
 from reid_demo.images import resized
-from reid_demo.synthetic.truth import GRID, PARTS, Truth, to_line, write_truth
 
 SIZE = (64, 32)
 OFF = TrainConfig(flip=0, pad=0, random_erasing=0, augmix=False)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from reid_demo.config import ModelConfig, variant
-from reid_demo.model import build_model
+from reid_demo.model.dpti import build_model
 from reid_demo.model.encoder import AttentionBlock, SpatialEncoder
 from reid_demo.model.parts import DynamicTemplates, PartAttention, grid_templates, presence_from_scores
 

@@ -5,7 +5,7 @@ import torch
 
 from reid_demo.config import BACKBONES, VARIANTS, ModelConfig, variant
 from reid_demo.errors import ConfigError, ShapeError
-from reid_demo.model import build_model
+from reid_demo.model.dpti import build_model
 
 SMALL = {"dim": 32, "ffn_dim": 32}
 

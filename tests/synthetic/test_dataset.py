@@ -8,12 +8,12 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from reid_demo import gallery
 from reid_demo.__main__ import main
-from reid_demo.data.datasets import load_split, load_train
+from reid_demo.data.ground_truth import read_truth
+from reid_demo.data.layouts import load_split, load_train
 from reid_demo.errors import SyntheticError
+from reid_demo.search import gallery
 from reid_demo.synthetic.dataset import SPLITS, TRUTH, synthesize
-from reid_demo.synthetic.truth import read_truth
 
 SMALL = dict(images_per_id=2, test_fraction=0.5, absent=1)
 

@@ -7,11 +7,11 @@ import pytest
 
 pytest.importorskip("scipy")
 
+from reid_demo.data.ground_truth import GRID
 from reid_demo.errors import SyntheticError
 from reid_demo.synthetic import renderer
 from reid_demo.synthetic.capture import Order
 from reid_demo.synthetic.people import Person, identity
-from reid_demo.synthetic.truth import GRID
 
 
 def shoot(studio, person, seed=0, **order):

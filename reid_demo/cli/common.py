@@ -1,0 +1,186 @@
+"""What the commands share: their options, and the engine or the network that these name."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from reid_demo.errors import ConfigError
+
+
+def command(
+    commands, name: str, run: Callable, text: str, *, engine: bool = False, weights: bool = True, device: bool = True
+) -> argparse.ArgumentParser:
+    """Add a command that runs `run(options)`; give its parser.
+
+    Args:
+        commands: what `add_subparsers` gave.
+        name: of the command.
+        run: gives the exit code, or None for 0.
+        text: what the command does, from a small letter on and without a full stop.
+        engine: whether it searches a gallery.
+        weights: whether it describes with weights.
+        device: whether it runs a network.
+
+    Returns:
+        The parser. Its `error` is the options' `refuse(words)`: wrong usage, exit code 2, that argparse cannot see.
+    """
+    sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    sub.set_defaults(run=run, refuse=sub.error)
+    if weights or engine:
+        sub.add_argument("--weights", help="weights folder, name of shipped weights, or hf:// address")
+    if device:
+        sub.add_argument("--device", help="cpu, cuda or cuda:N; default: a GPU where there is one")
+    if engine:
+        sub.add_argument("--gallery", help="gallery folder, hf:// or milvus:// address; default: the shipped one")
+    return sub
+
+
+def json_flag(sub: argparse.ArgumentParser, *, always: bool = False) -> None:
+    """Add `--json`; a command that `always` prints JSON takes it too, so that a script may say it everywhere."""
+    words = "print JSON, as without it" if always else "print JSON instead of words"
+    sub.add_argument("--json", action="store_true", help=words)
+
+
+def set_flag(sub: argparse.ArgumentParser, text: str = "change the recipe, as loss.margin=0.5") -> None:
+    """Add `--set`; said twice, both count."""
+    sub.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=text)
+
+
+def command_line() -> str:
+    """Give the command as it was typed, fit to be typed again."""
+    return f"python -m reid_demo {shlex.join(sys.argv[1:])}"
+
+
+def scoring_flags(sub: argparse.ArgumentParser) -> None:
+    """Add the ways of weighing parts."""
+    way = sub.add_mutually_exclusive_group()
+    way.add_argument("--cosine", action="store_true", help="all parts alike, without weights")
+    way.add_argument("--adaptive", action="store_true", help="weight parts by presence (Eq. 8)")
+    way.add_argument("--part-aware", action="store_true", help="mean of part cosines, by what the probe has of each")
+
+
+def fill_flag(sub: argparse.ArgumentParser) -> None:
+    """Add `--fill`."""
+    sub.add_argument("--fill", type=_fill, help="what the hidden part shows; default mean_grey")
+
+
+def fill(options: argparse.Namespace, used: bool = True) -> str:
+    """Give what `--fill` says; to say it is wrong usage where nothing is hidden by name."""
+    from reid_demo.records import Occlusion
+
+    if options.fill and not used:
+        options.refuse("--fill says what a part shows that --occlude hides; name that part")
+    return options.fill or Occlusion.fill
+
+
+def occluder(text: str) -> str:
+    """Read the name of what hides a part; argparse makes wrong usage of the error, before anything is loaded."""
+    from reid_demo.occlude import NAMED
+
+    if text not in NAMED:
+        raise argparse.ArgumentTypeError(f"no occluder is called {text!r}; choose from {', '.join(NAMED)}")
+    return text
+
+
+def _fill(text: str) -> str:
+    from reid_demo.occlude import FILLS
+
+    if text not in FILLS:
+        raise argparse.ArgumentTypeError(f"no fill is called {text!r}; choose from {', '.join(FILLS)}")
+    return text
+
+
+def parts_flag(sub: argparse.ArgumentParser) -> None:
+    """Add `--parts`."""
+    text = "parts that count, by number from 1 or name, and global; default: all"
+    sub.add_argument("--parts", nargs="+", metavar="PART", help=text)
+
+
+def count(text: str) -> int:
+    """Read a whole number from 1 on; argparse makes wrong usage of the error."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 on is needed, not {text!r}")
+    return int(text)
+
+
+def read_text(path: str | Path) -> str:
+    """Read a small text file that a flag names."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"The file {str(path)!r} cannot be read as text. Check its name and what it holds."
+        ) from error
+
+
+@contextmanager
+def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on stderr from the first step on; give what moves it to (done, in all). A log gets few lines."""
+    from tqdm import tqdm
+
+    pace = 0.1 if sys.stderr.isatty() else 10.0  # seconds between two updates
+    with ExitStack() as shown:
+        bars: list[tqdm] = []
+
+        def progress(done: int, total: int) -> None:
+            if not bars:
+                bar = tqdm(total=total, unit=unit, file=sys.stderr, mininterval=pace, maxinterval=pace)
+                bars.append(shown.enter_context(bar))
+            bars[0].total = total
+            bars[0].update(done - bars[0].n)
+
+        yield progress
+
+
+def scoring(options: argparse.Namespace, default):
+    """Give the `Scoring` that the flags name, or the default."""
+    from reid_demo.records import Scoring
+
+    if not any((options.cosine, options.adaptive, options.part_aware)):
+        return default
+    return Scoring(adaptive=options.adaptive, part_aware=options.part_aware)
+
+
+def engine_scoring(options: argparse.Namespace, engine):
+    """Give the `Scoring` that the flags and `--parts` name on an engine."""
+    from dataclasses import replace
+
+    from reid_demo.serving import answers
+
+    chosen = scoring(options, engine.default_scoring)
+    if not options.parts:
+        return chosen
+    return replace(chosen, enabled=answers.switches(engine, options.parts))
+
+
+def load_engine(options: argparse.Namespace):
+    """Give the engine over the named weights and gallery."""
+    from reid_demo.engine import Engine
+
+    return Engine.load(options.weights, options.gallery, options.device)
+
+
+def precision_flag(sub: argparse.ArgumentParser, default: str) -> None:
+    """Add `--precision`, of the backbone."""
+    sub.add_argument("--precision", help=f"of the backbone: float32 or bfloat16; default: {default}")
+
+
+def describer(options: argparse.Namespace, bulk: bool = False):
+    """Give the describer of the named weights, their fingerprint and their name.
+
+    Args:
+        options: with `weights` and `device`, and `precision` where the command has that flag.
+        bulk: many images are to come, so that speed counts more than the last decimal, unless `precision` says.
+    """
+    from reid_demo.model import checkpoint
+    from reid_demo.model.describer import Describer, bulk_precision
+    from reid_demo.search import bundled as shipped
+
+    weights = shipped.weights_folder(options.weights)
+    device = checkpoint.choose_device(options.device)
+    precision = getattr(options, "precision", None) or (bulk_precision(device) if bulk else "float32")
+    describer = Describer(checkpoint.load_weights(weights), device, precision=precision)
+    return describer, checkpoint.fingerprint(weights), shipped.weights_name(options.weights)

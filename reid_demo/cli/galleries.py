@@ -1,0 +1,124 @@
+"""Make galleries: `index` and `probes`."""
+
+import argparse
+import functools
+import json
+import sys
+from pathlib import Path
+
+from reid_demo.cli import common
+
+
+def add(commands) -> None:
+    """Add these commands to the parser."""
+    text = "build or update a gallery from a folder of person crops; under torchrun, with several processes or GPUs"
+    sub = common.command(commands, "index", _index, text)
+    text = "folder of pictures, searched with all folders below it; each shows one person, unless --find-people"
+    sub.add_argument("images", metavar="DIR", help=text)
+    sub.add_argument(
+        "--out",
+        required=True,
+        metavar="GALLERY",
+        help="gets the gallery; run again to bring it up to date: it holds what DIR holds, no more",
+    )
+    sub.add_argument("--name", help="name shown on the page; default: the folder's")
+    sub.add_argument(
+        "--find-people",
+        nargs="?",
+        const="hog",
+        metavar="ONNX",
+        help="the images are whole frames: cut out each person found, by OpenCV's detector or by a YOLO-like ONNX file",
+    )
+    sub.add_argument("--store", metavar="ADDRESS", help="keep the vectors in milvus://host:port/collection instead")
+    sub.add_argument(
+        "--exact-limit", type=common.count, metavar="N", help="compress galleries of more images; default 200000"
+    )
+    text = "how its images are compared unless told otherwise; default: adaptive for the variant G+D+W, else part-aware"
+    sub.add_argument("--similarity", choices=("cosine", "adaptive", "part-aware"), help=text)
+    text = "describe each image once, as it is, not mirrored and half hidden as well: a quarter of the time, finds less"
+    sub.add_argument("--one-view", action="store_true", help=text)
+    common.precision_flag(sub, "bfloat16 on a CPU with instructions for it")
+    common.json_flag(sub)
+
+    sub = common.command(
+        commands,
+        "probes",
+        _probes,
+        "ship example probes with a gallery, from the query images of its data set",
+        weights=False,
+        device=False,
+    )
+    sub.add_argument("dataset", metavar="DIR", help="with query, query_occluded, query_partial")
+    sub.add_argument("--gallery", required=True, help="gets the probes")
+    sub.add_argument("--absent", metavar="DIR", help="images of people who are not in the gallery")
+    common.json_flag(sub, always=True)
+
+
+def _run_index(options: argparse.Namespace, images: str | Path, out: str | Path, one_view: bool = False, **more):
+    """Give the report; None in the processes that only help the first, where `torchrun` started several."""
+    from tqdm import tqdm
+
+    from reid_demo.search.build import index_folder
+    from reid_demo.search.gallery_views import ONE_VIEW, VIEWS
+    from reid_demo.training.distributed import Helpers, team
+
+    views = ONE_VIEW if one_view else VIEWS
+    with team(options.device, objects=True) as crew:
+        own = argparse.Namespace(**{**vars(options), "device": str(crew.device)})
+        describer, fingerprint, _ = common.describer(own, bulk=True)
+        helpers = Helpers(crew, describer, views) if crew.size > 1 else None
+        if crew.rank:
+            helpers.serve()
+            return None
+        try:
+            with common.progress_bar("image") as progress:
+                more |= {"progress": progress, "say": functools.partial(tqdm.write, file=sys.stderr)}
+                return index_folder(images, out, describer, fingerprint, helpers=helpers, views=views, **more)
+        finally:
+            if helpers:
+                helpers.dismiss()
+
+
+def _index(options: argparse.Namespace) -> None:
+    from reid_demo.search import detector as finder
+    from reid_demo.search.similarity import SIMILARITIES
+
+    people = finder.open_finder(options.find_people) if options.find_people else None
+    report = _run_index(
+        options,
+        options.images,
+        options.out,
+        name=options.name,
+        finder=people,
+        store=options.store,
+        exact_limit=options.exact_limit,
+        scoring=SIMILARITIES[options.similarity] if options.similarity else None,
+        one_view=options.one_view,
+    )
+    if report is None:
+        return
+    if options.json:
+        print(json.dumps(vars(report)))
+        return
+    if report.rebuilt:
+        print(f"Everything was described anew. {report.rebuilt}")
+    print(
+        f"{report.total} images in {options.out}: {report.added} new ({report.resumed} from a run that was stopped), "
+        f"{report.kept} kept, {report.removed} removed, {report.duplicates} duplicates left out, "
+        f"{len(report.skipped)} skipped; {report.seconds:.0f} s."
+    )
+    if people:
+        print(f"{report.empty} frames without a person. {finder.CAVEAT}")
+    if not report.exact:
+        print("Searches of this gallery are approximate: it is compressed, and candidates are scored exactly.")
+    for path, reason in report.skipped:
+        print(f"  skipped {path}: {reason}")
+    print(f"Open it with: python app.py --gallery {options.out}")
+
+
+def _probes(options: argparse.Namespace) -> None:
+    from reid_demo.search import gallery
+    from reid_demo.search.ship import ship_probes
+
+    absent = Path(options.absent) if options.absent else None
+    print(json.dumps(ship_probes(Path(options.dataset), gallery.load(options.gallery), absent)))

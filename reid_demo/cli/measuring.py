@@ -1,0 +1,178 @@
+"""Measure weights and speed: `evaluate`, `calibrate`, `anatomy`, `attention-sheet` and `bench`."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from reid_demo.cli import common
+
+
+def add(commands) -> None:
+    """Add these commands to the parser."""
+    sub = common.command(commands, "evaluate", _evaluate, "measure rank-1, mAP and mINP under a data set's protocol")
+    names = "market1501, synthetic, occluded_reid, partial_reid, partial_ilids, gallery or folder"
+    sub.add_argument("--dataset", required=True, help=names)
+    sub.add_argument("--root", required=True, metavar="DIR", help="the data set's folder, or the gallery")
+    text = "hide part of every query, as lower_half"
+    sub.add_argument("--occlude", type=common.occluder, metavar="NAME", help=text)
+    common.fill_flag(sub)
+    probes = "of synthetic and gallery: whole, occluded or partial; of partial_reid: partial or occluded"
+    sub.add_argument("--probes", help=f"{probes}; default: the first")
+    text = "describe the gallery's images in several views, as `index` does; default: once, as in the paper"
+    sub.add_argument("--views", action="store_true", help=text)
+    common.precision_flag(sub, "float32")
+    sub.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking; sees all queries at once")
+    sub.add_argument("--out", metavar="FILE", help="also write the record, as JSON, to FILE")
+    common.scoring_flags(sub)
+    common.json_flag(sub)
+
+    sub = common.command(
+        commands, "calibrate", _calibrate, "measure how far a similarity can be believed; writes calibration.json"
+    )
+    sub.add_argument("--gallery", help="gallery with probes; default: the shipped one")
+    common.json_flag(sub, always=True)
+
+    sub = common.command(
+        commands, "anatomy", _anatomy, "measure on which body part each template looks; writes parts.json"
+    )
+    told = "a data set of `synthesize`, or a gallery with its ground truth; default: the shipped gallery"
+    sub.add_argument("--root", metavar="DIR", help=told)
+    sub.add_argument("--limit", type=common.count, default=400, help="how many images; default 400")
+    common.json_flag(sub)
+
+    sub = common.command(commands, "attention-sheet", _attention_sheet, "draw where every part template looks (Fig. 3)")
+    sub.add_argument("images", nargs="+", metavar="IMAGE", help="pictures of one person each, a row a picture")
+    sub.add_argument("--out", required=True, metavar="PNG", help="the sheet")
+    sub.add_argument("--maps", default="template", help="template (Fig. 3) or part (the cross-attention)")
+    common.json_flag(sub)
+
+    sub = common.command(commands, "bench", _bench, "measure speed beside a plain reference", engine=True)
+    what = sub.add_mutually_exclusive_group()
+    what.add_argument("--train", action="store_true", help="measure a training step and the loader instead")
+    what.add_argument("--page", action="store_true", help="measure what visitors of the page wait for instead")
+    text = "measure a gallery of N mixed descriptors instead"
+    what.add_argument("--large", type=common.count, metavar="N", help=text)
+    common.set_flag(sub, "with --train: change the paper's recipe")
+    text = "images of the made-up gallery that is searched; default 20000"
+    sub.add_argument("--gallery-size", type=common.count, metavar="N", help=text)
+    common.json_flag(sub)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from reid_demo import occlude
+    from reid_demo.measuring.evaluate import RANKS, evaluate, signed
+    from reid_demo.records import Occlusion, Scoring
+    from reid_demo.search import bundled as shipped
+    from reid_demo.search.gallery_views import ONE_VIEW, VIEWS
+
+    fill = common.fill(options, used=bool(options.occlude))
+    describer, fingerprint, name = common.describer(options)
+    scoring = common.scoring(options, Scoring(adaptive=describer.model.config.adaptive_weighting))
+    occlusion = Occlusion(options.occlude, fill) if options.occlude else None
+    if options.out:  # fails before the work, not after it
+        Path(options.out).parent.mkdir(parents=True, exist_ok=True)
+    with common.progress_bar("image") as progress:
+        record = evaluate(
+            describer,
+            options.dataset,
+            Path(options.root),
+            scoring=scoring,
+            occlusion=occlusion,
+            probes=options.probes,
+            reranked=options.rerank,
+            views=VIEWS if options.views else ONE_VIEW,
+            cutouts=occlude.read_cutouts(shipped.DEFAULT_GALLERY / shipped.OCCLUDERS),
+            progress=progress,
+        )
+    record = signed(record, name, fingerprint, common.command_line())
+    text = json.dumps(record, indent=2)
+    if options.out:
+        Path(options.out).write_text(text + "\n", encoding="utf-8")
+    if options.json:
+        print(text)
+        return
+    print(f"{name} on {options.dataset}: {record['num_query']} queries, {record['num_gallery']} gallery images")
+    print(record["protocol"])
+    numbers = {f"R-{k}": record[f"rank{k}"] for k in RANKS} | {key: record[key] for key in ("mAP", "mINP")}
+    print("  ".join(f"{key} {value:.1%}" for key, value in numbers.items()))
+
+
+def _calibrate(options: argparse.Namespace) -> None:
+    from reid_demo.measuring import calibrate
+    from reid_demo.search import bundled as shipped
+    from reid_demo.whatif import confidence
+
+    describer, fingerprint, _ = common.describer(options)
+    gallery = Path(options.gallery) if options.gallery else shipped.gallery_for(describer, fingerprint)
+    record = calibrate.calibrate(describer, gallery)
+    text = json.dumps({**record, "fingerprint": fingerprint}, indent=2)
+    Path(shipped.weights_folder(options.weights), confidence.FILE).write_text(text + "\n", encoding="utf-8")
+    print(text)
+
+
+def _anatomy(options: argparse.Namespace) -> None:
+    from reid_demo.measuring import part_meanings as anatomy
+    from reid_demo.search import bundled as shipped
+    from reid_demo.whatif import confidence
+
+    describer, fingerprint, _ = common.describer(options)
+    samples = anatomy.labelled(Path(options.root or shipped.DEFAULT_GALLERY), limit=options.limit)
+    record = anatomy.study(describer, samples, anatomy.BODY_PARTS)
+    text = json.dumps({**record, "fingerprint": fingerprint})
+    Path(shipped.weights_folder(options.weights), confidence.MEANINGS_FILE).write_text(text + "\n", encoding="utf-8")
+    if options.json:
+        print(text)
+        return
+    shares = record["template_attention"]["share"]
+    for name, share, auc in zip(record["names"], shares, record["presence_auc"], strict=True):
+        print(f"{name:28} presence AUC {auc}  " + "  ".join(f"{value:.2f}" for value in share))
+    print(" " * 46 + "  ".join(name[:4] for name in record["body_parts"]))
+
+
+def _attention_sheet(options: argparse.Namespace) -> None:
+    from PIL import Image
+
+    from reid_demo.images import read_named
+    from reid_demo.paper.attention_sheet import attention_sheet
+
+    describer, _, _ = common.describer(options)
+    sheet = attention_sheet(describer, [read_named(path) for path in options.images], maps=options.maps)
+    out = Path(options.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(sheet).save(out, "PNG")
+    print(json.dumps({"out": str(out)}) if options.json else out)
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from reid_demo.config import read_train_config
+    from reid_demo.serving.bench import bench, bench_training, machine
+
+    if options.set and not options.train:
+        options.refuse("--set changes the recipe of --train")
+    if options.gallery_size and (options.train or options.large):
+        options.refuse("--train and --large make up no gallery of --gallery-size")
+    if options.train and (options.weights or options.gallery):
+        options.refuse("--train measures a recipe, not --weights or --gallery")
+    size = options.gallery_size or 20_000
+    if options.train:
+        rows = bench_training(read_train_config(None, None, options.set), device=options.device)
+    elif options.page:
+        from reid_demo.serving.bench_page import bench_page
+
+        rows = bench_page(common.load_engine(options), gallery_size=size)
+    elif options.large is not None:
+        from reid_demo.serving.bench_large import bench_large
+
+        rows = bench_large(
+            common.load_engine(options).gallery, options.large, say=lambda line: print(line, file=sys.stderr)
+        )
+    else:
+        rows = bench(common.load_engine(options), gallery_size=size)
+    if options.json:
+        print(json.dumps(rows, indent=2))
+        return
+    print(", ".join(f"{key} {value}" for key, value in machine().items()))
+    print(f"{'what':58} {'value':>10} {'reference':>10} {'ratio':>6}")
+    for row in rows:
+        print(f"{row['what']:58} {row['value']:>7} {row['unit']:<3} {row['reference']:>9} {row['ratio']:>6}")

@@ -1,0 +1,53 @@
+"""Reproduce the paper's tables: `reproduce`."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from reid_demo.cli import common
+from reid_demo.errors import ConfigError
+
+
+def add(commands) -> None:
+    """Add the command to the parser."""
+    text = "train and measure one row of the paper's Tables 1 to 5, resumable (docs/REPRODUCE.md)"
+    sub = commands.add_parser("reproduce", help=text, description=text[0].upper() + text[1:] + ".")
+    sub.set_defaults(run=_reproduce, refuse=sub.error)
+    sub.add_argument("--table", required=True, type=int, choices=range(1, 6), help="number in the paper")
+    sub.add_argument("--row", metavar="NAME", help="of Table 4 a variant, of Table 5 a backbone")
+    sub.add_argument("--data", required=True, metavar="DIR", help="holds market1501/, occluded_reid/ and so on")
+    sub.add_argument("--init", required=True, metavar="PATH", help="ImageNet weights of the row's backbone")
+    sub.add_argument(
+        "--out", required=True, metavar="DIR", help="gets the runs and tableN_ROW.json; go on: say it again"
+    )
+    common.set_flag(sub, "change the paper's recipe")
+    sub.add_argument("--seed", type=int, default=0, metavar="N")
+    sub.add_argument("--max-steps", type=common.count, metavar="N", help="rehearse: so many optimiser steps a run")
+    sub.add_argument("--device", help="cpu, cuda or cuda:N; default: a GPU where there is one")
+    common.json_flag(sub)
+
+
+def _reproduce(options: argparse.Namespace) -> None:
+    from reid_demo.paper import reproduce
+
+    try:
+        row = reproduce.find_row(options.table, options.row)
+    except ConfigError as error:
+        options.refuse(str(error))
+    out = Path(options.out)
+    record = reproduce.reproduce(
+        row,
+        data=Path(options.data),
+        out=out,
+        init=Path(options.init),
+        changes=options.set,
+        seed=options.seed,
+        max_steps=options.max_steps,
+        device=options.device,
+        say=lambda words: print(words, file=sys.stderr),
+    )
+    record["command"] = common.command_line()
+    text = json.dumps(record, indent=2)
+    (out / f"table{row.table}_{row.name}.json").write_text(text + "\n", encoding="utf-8")
+    print(text if options.json else reproduce.markdown(record))

@@ -1,0 +1,212 @@
+"""Ask a gallery: `search`, `explain`, `sweep`, `what-if` and `info`."""
+
+import argparse
+import json
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from reid_demo import __version__
+from reid_demo.cli import common
+from reid_demo.errors import ReidError
+
+
+def add(commands) -> None:
+    """Add these commands to the parser."""
+    text = "rank a gallery for one or more probe images, whole or with a part hidden"
+    sub = common.command(commands, "search", _search, text, engine=True)
+    sub.add_argument("probes", nargs="+", metavar="PROBE", help="picture of one person")
+    sub.add_argument("--top-k", type=common.count, default=10, metavar="K", help="how many matches; default 10")
+    text = "hide a part first, as lower_half"
+    sub.add_argument("--occlude", nargs="+", default=[], type=common.occluder, metavar="NAME", help=text)
+    common.fill_flag(sub)
+    sub.add_argument("--recipe", metavar="JSON", help="or change the probe by a recipe that the page wrote")
+    common.scoring_flags(sub)
+    common.parts_flag(sub)
+    common.json_flag(sub)
+
+    text = "write heatmaps, presence and contributions of a match"
+    sub = common.command(commands, "explain", _explain, text, engine=True)
+    sub.add_argument("probe", metavar="PROBE", help="picture of one person")
+    sub.add_argument("--out", required=True, metavar="DIR", help="gets explanation.json and the heatmaps as PNG")
+    sub.add_argument("--rank", type=common.count, default=1, metavar="K", help="which match; default 1")
+    common.scoring_flags(sub)
+    common.parts_flag(sub)
+    common.json_flag(sub)
+
+    text = "hide one place of a probe after another and say what each does to a match"
+    sub = common.command(commands, "sweep", _sweep, text, engine=True)
+    sub.add_argument("probe", metavar="PROBE", help="picture of one person")
+    sub.add_argument("--rank", type=common.count, default=1, metavar="K", help="which match to watch; default 1")
+    sub.add_argument("--size", type=float, default=0.4, help="window's side, a fraction of the width; default 0.4")
+    sub.add_argument("--stride", type=float, default=0.14, help="step, a fraction of the width; default 0.14")
+    common.fill_flag(sub)
+    common.scoring_flags(sub)
+    common.parts_flag(sub)
+    common.json_flag(sub)
+
+    sub = common.command(
+        commands, "what-if", _what_if, "measure a list of occlusions over a list of labelled probes", engine=True
+    )
+    sub.add_argument(
+        "probes", nargs="*", metavar="PATH", help="files or folders named as Market-1501; else the gallery's own probes"
+    )
+    text = "such as lower_half centre random_block"
+    sub.add_argument("--occlude", nargs="+", default=[], type=common.occluder, metavar="NAME", help=text)
+    sub.add_argument("--recipe", nargs="+", default=[], metavar="JSON", help="recipes that the page or this tool wrote")
+    common.fill_flag(sub)
+    sub.add_argument("--out", metavar="DIR", help="also write what-if.json and the curve what-if.svg")
+    common.scoring_flags(sub)
+    common.parts_flag(sub)
+    common.json_flag(sub)
+
+    sub = common.command(
+        commands, "info", _info, "versions, device, fingerprints and a self-test, for bug reports", engine=True
+    )
+    common.json_flag(sub)
+
+
+def _search(options: argparse.Namespace) -> None:
+    from reid_demo import occlude
+    from reid_demo.images import read_named
+    from reid_demo.records import Occlusion
+    from reid_demo.serving import answers
+
+    fill = common.fill(options, used=bool(options.occlude))
+    recipe = [Occlusion(kind, fill) for kind in options.occlude]
+    if options.recipe:
+        recipe += occlude.read_recipe(common.read_text(options.recipe))
+    engine = common.load_engine(options)
+    scoring = common.engine_scoring(options, engine)
+    found = []
+    for path in options.probes:
+        image = engine.occlude(read_named(path), recipe)
+        found.append({"probe": path, **answers.with_paths(answers.search(engine, image, options.top_k, scoring))})
+    if options.json:
+        print(json.dumps(found, indent=2))
+        return
+    for answer in found:
+        print(f"{answer['probe']}: candidates to verify{'' if answer['exact'] else ', approximate'}")
+        for row in answer["matches"]:
+            print(f"  {_line(row)}")
+
+
+def _line(row) -> str:
+    pid, camid = (("-" if v is None else v) for v in (row["pid"], row["camid"]))
+    return f"{row['rank']:3d}  {row['similarity']:.4f}  id {pid}  camera {camid}  {row['path']}"
+
+
+def _explain(options: argparse.Namespace) -> None:
+    from reid_demo.drawing.report import write_explanation
+    from reid_demo.images import read_named
+    from reid_demo.serving import answers
+
+    engine = common.load_engine(options)
+    image = read_named(options.probe)
+    why, explanation, match = answers.explain(engine, image, options.rank, common.engine_scoring(options, engine))
+    why = answers.with_paths(why)
+    written = write_explanation(Path(options.out), image, match, explanation, why)
+    if options.json:
+        print(json.dumps({**why, "files": [str(path) for path in written]}, indent=2))
+        return
+    print(_line(why["match"]))
+    for name, value in zip(why["names"], why["contributions"], strict=True):
+        print(f"  {name:28} {value:+.4f}")
+    print(f"{len(written)} files in {options.out}")
+
+
+def _sweep(options: argparse.Namespace) -> None:
+    from reid_demo.images import read_named
+    from reid_demo.serving import answers
+
+    engine = common.load_engine(options)
+    with common.progress_bar("window") as progress:
+        swept = answers.sweep(
+            engine,
+            read_named(options.probe),
+            options.rank,
+            size=options.size,
+            stride=options.stride,
+            fill=common.fill(options),
+            scoring=common.engine_scoring(options, engine),
+            progress=progress,
+        )
+    found = answers.with_paths(swept)
+    if options.json:
+        print(json.dumps(found, indent=2))
+        return
+    print(_line(found["match"]))
+    print("hidden window (x0 y0 x1 y1)  similarity  rank, the costliest first")
+    rows = sorted(zip(found["similarity_change"], found["rank_change"], found["boxes"], strict=True))
+    for similarity, rank, box in rows[:10]:
+        print(f"  {' '.join(f'{value:.2f}' for value in box):26} {similarity:+.4f}  {rank:+d}")
+
+
+def _what_if(options: argparse.Namespace) -> None:
+    from reid_demo import occlude
+    from reid_demo.measuring import sets as whatif
+
+    fill = common.fill(options, used=bool(options.occlude or not options.recipe))
+    engine = common.load_engine(options)
+    probes = whatif.read_probes([Path(p) for p in options.probes]) if options.probes else whatif.own_probes(engine)
+    trials = [whatif.Trial("untouched"), *whatif.named_trials(options.occlude, fill)]
+    for path in map(Path, options.recipe):
+        trials.append(whatif.Trial(path.stem, tuple(occlude.read_recipe(common.read_text(path)))))
+    if len(trials) == 1:
+        trials = whatif.curve_trials(fill)
+    for change in (change for trial in trials for change in trial.recipe):
+        occlude.check(change)  # before the work
+    for step in whatif.run_set(engine, probes, trials, common.engine_scoring(options, engine)):
+        print(f"{step.done} of {step.total} what-ifs", file=sys.stderr)
+    if options.out:
+        for path in whatif.write(Path(options.out), step.results, engine):
+            print(path, file=sys.stderr)
+    print(whatif.to_json(step.results, engine) if options.json else whatif.table(step.results))
+
+
+def _info(options: argparse.Namespace) -> None:
+    from reid_demo.serving import answers
+    from reid_demo.serving.bench import machine
+
+    report = {"reid_demo": __version__, **machine(), **_libraries()}
+    try:
+        engine = common.load_engine(options)
+        about = answers.gallery_info(engine)
+        report |= {"gallery_images": about.pop("images"), "gallery_pids": about.pop("people"), **about}
+        if engine.examples:
+            report["self_test"] = _self_test(engine)
+    except ReidError as error:  # a bug report needs the versions all the more
+        report["error"] = str(error)
+    if options.json:
+        print(json.dumps(report, indent=2))
+    else:
+        for key, value in report.items():
+            print(f"{key:22} {', '.join(value) if isinstance(value, list) else value}")
+    if "error" in report:
+        raise ReidError(report["error"])
+
+
+def _self_test(engine) -> dict:
+    """Search with the first shipped probe, and check that the answer adds up."""
+    from reid_demo.images import read_image
+
+    first = engine.examples[0]
+    best = engine.search(engine.describe(read_image(first.path)), 1)[0]
+    return {
+        "probe": first.path.name,
+        "pid": first.pid,
+        "best_pid": best.record.pid,
+        "similarity": round(best.similarity, 4),
+        "terms_sum_to_similarity": bool(abs(best.contributions.sum() - best.similarity) < 1e-5),
+    }
+
+
+def _libraries() -> dict[str, str]:
+    """Give the versions of what this program leans on; a missing one is said, not hidden."""
+    found = {}
+    for name in ("torchvision", "gradio", "faiss-cpu", "opencv-python-headless", "pillow", "huggingface-hub"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found

@@ -1,0 +1,71 @@
+"""Render synthetic people: `synthesize`."""
+
+import argparse
+import json
+from pathlib import Path
+
+from reid_demo.cli import common
+from reid_demo.errors import SyntheticError
+from reid_demo.synthetic import NEEDS
+
+
+def add(commands) -> None:
+    """Add these commands to the parser."""
+    sub = commands.add_parser("synthesize", help="render synthetic people in the layout of Market-1501, resumable")
+    sub.set_defaults(run=_synthesize, refuse=sub.error)
+    sub.add_argument("--assets", required=True, metavar="DIR", help="MakeHuman assets: holds base and data")
+    sub.add_argument("--out", required=True, metavar="DIR")
+    sub.add_argument("--ids", required=True, type=int, help="people for training and test together")
+    sub.add_argument("--images-per-id", type=int, default=10)
+    sub.add_argument("--test-fraction", type=float, default=0.2, help="share of the people that are for test")
+    sub.add_argument("--absent", type=int, help="further people who are in no gallery; default: a tenth of the test's")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--workers", type=int, default=0, help="processes; 0 is one per core")
+    sub.add_argument("--jpeg-quality", type=int, default=92)
+    sub.add_argument("--gallery", metavar="GALLERY", help="also build this gallery of the test people")
+    sub.add_argument("--weights", help="weights folder that describes the gallery; default: the shipped one")
+    sub.add_argument("--device", help="cpu, cuda or cuda:N, for the gallery")
+    common.json_flag(sub, always=True)
+
+
+def _synthesize(options: argparse.Namespace) -> None:
+    if (options.weights or options.device) and not options.gallery:
+        options.refuse("--weights and --device describe the pictures of a --gallery; name it")
+    try:
+        from reid_demo.synthetic.dataset import synthesize  # needs an extra: wrong usage is said without it
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in ("scipy", "moderngl"):
+            raise
+        raise SyntheticError(NEEDS) from error
+
+    report = synthesize(
+        Path(options.assets),
+        Path(options.out),
+        options.ids,
+        images_per_id=options.images_per_id,
+        test_fraction=options.test_fraction,
+        absent=options.absent,
+        seed=options.seed,
+        workers=options.workers,
+        jpeg_quality=options.jpeg_quality,
+    )
+    if options.gallery:
+        report["gallery"] = _ship(options)
+    print(json.dumps(report, indent=2))
+
+
+def _ship(options: argparse.Namespace) -> dict[str, int]:
+    """Build a gallery of a synthetic data set's test people; give what it holds."""
+    from reid_demo.search import gallery
+    from reid_demo.search import ship as probes
+    from reid_demo.search.build import index_folder
+
+    describer, fingerprint, _ = common.describer(options)
+    dataset = Path(options.out)
+    people = len({path.name.partition("_")[0] for path in (dataset / "query").glob("*.jpg")})
+    name = f"{people} synthetic people"
+    report = index_folder(dataset / "bounding_box_test", options.gallery, describer, fingerprint, name=name)
+    built = gallery.load(options.gallery)
+    shipped = probes.ship_probes(dataset, built, dataset / "absent")
+    cutouts, truths = probes.ship_cutouts(dataset, built), probes.ship_truth(dataset, built)
+    return {"images": report.total, **shipped, "cutouts": cutouts, "ground_truth": truths}

@@ -1,0 +1,183 @@
+"""Make weights: `train`, `ablate` and `teach`."""
+
+import argparse
+import json
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from reid_demo.cli import common
+
+
+def add(commands) -> None:
+    """Add these commands to the parser."""
+    sub = common.command(commands, "train", _train, "train a variant on a data set, resumable", weights=False)
+    sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
+    sub.add_argument("--root", required=True, nargs="+", metavar="DIR", help="one folder, or several")
+    sub.add_argument(
+        "--out", required=True, metavar="DIR", help="gets the checkpoint, the log and weights/; a run there is kept"
+    )
+    sub.add_argument("--config", metavar="JSON", help="recipe; default: the paper's")
+    sub.add_argument("--variant", help="G, G+P, G+T, G+D or G+D+W")
+    common.set_flag(sub)
+    sub.add_argument("--init", metavar="PATH", help="ImageNet weights of the backbone, or a weights folder")
+    _partial_init_flag(sub)
+    sub.add_argument("--teacher", metavar="NPZ", help="a teacher's vectors, from the command teach")
+    sub.add_argument("--occluders", metavar="DIR", help="cut-outs for the option pasted; default: the shipped ones")
+    sub.add_argument("--max-steps", type=common.count, help="optimiser steps in all; the schedule shrinks to fit")
+    sub.add_argument("--time-limit", type=float, metavar="S", help="seconds in all; the schedule follows the clock")
+    sub.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    sub.add_argument(
+        "--save-every", type=common.count, default=100, metavar="N", help="steps between checkpoints; default 100"
+    )
+    sub.add_argument("--evaluate", nargs=2, metavar=("DATASET", "DIR"), help="measure the finished weights")
+    common.json_flag(sub, always=True)
+
+    sub = common.command(
+        commands,
+        "ablate",
+        _ablate,
+        "train and measure variants, backbones or recipes under equal budgets (Tables 4, 5)",
+        weights=False,
+    )
+    sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
+    sub.add_argument("--root", required=True, nargs="+", metavar="DIR", help="train on these, measure on the first")
+    sub.add_argument("--out", required=True, metavar="DIR", help="gets a folder a run, ablation.json and ablation.md")
+    sub.add_argument(
+        "--variants", nargs="+", metavar="NAME", help="rows of Table 4; default: all, if no others are named"
+    )
+    sub.add_argument("--backbones", nargs="+", default=[], metavar="NAME", help="rows of Table 5")
+    sub.add_argument("--rows", metavar="JSON", help='own rows: [{"name": "...", "set": ["KEY=VALUE"], "roots": 1}]')
+    sub.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N")
+    sub.add_argument("--max-steps", required=True, type=common.count, help="optimiser steps of every run")
+    text = "also measure with these hidden"
+    sub.add_argument("--occlude", nargs="+", default=[], type=common.occluder, metavar="NAME", help=text)
+    sub.add_argument("--part-aware", action="store_true", help="measure everything by part-aware similarity too")
+    common.fill_flag(sub)
+    sub.add_argument("--probes", nargs="+", default=[], metavar="NAME", help="probe sets; default: the data set's own")
+    sub.add_argument("--evaluate", nargs=2, action="append", metavar=("DATASET", "DIR"), help="measure here instead")
+    sub.add_argument("--config", metavar="JSON", help="recipe that all runs share; default: the paper's")
+    common.set_flag(sub)
+    text = "ImageNet weights of backbones, or a model.safetensors"
+    sub.add_argument("--init", nargs="+", default=[], metavar="BACKBONE=PATH", help=text)
+    _partial_init_flag(sub)
+    sub.add_argument("--teacher", metavar="NPZ", help="a teacher's vectors, from the command teach")
+    common.json_flag(sub)
+
+    sub = common.command(
+        commands,
+        "teach",
+        _teach,
+        "cache a teacher network's vectors of training images, for train --teacher",
+        weights=False,
+        device=False,
+    )
+    sub.add_argument("--device", help="cpu: OpenVINO runs the teacher there alone")
+    sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
+    sub.add_argument("--root", required=True, nargs="+", metavar="DIR")
+    sub.add_argument("--network", required=True, metavar="XML", help="a Re-ID network in OpenVINO's format")
+    sub.add_argument("--out", required=True, metavar="NPZ", help="gets the vectors, for train --teacher")
+    common.json_flag(sub)
+
+
+def _partial_init_flag(sub: argparse.ArgumentParser) -> None:
+    text = "take ImageNet weights that lack tensors, and list these"
+    sub.add_argument("--partial-init", action="store_true", help=text)
+
+
+def _train(options: argparse.Namespace) -> None:
+    from reid_demo.config import read_train_config
+    from reid_demo.search import bundled as shipped
+    from reid_demo.training.run import STATE_FILE, WEIGHTS_FOLDER, train
+
+    config = read_train_config(options.config, options.variant, options.set)
+    occluders = options.occluders or (shipped.DEFAULT_GALLERY / shipped.OCCLUDERS if config.pasted else None)
+    out = Path(options.out)
+    try:
+        result = train(
+            config,
+            dataset=options.dataset,
+            root=[Path(root) for root in options.root],
+            out=out,
+            init=Path(options.init) if options.init else None,
+            partial_init=options.partial_init,
+            teacher=Path(options.teacher) if options.teacher else None,
+            occluders=Path(occluders) if occluders else None,
+            resume=options.resume,
+            max_steps=options.max_steps,
+            time_limit_s=options.time_limit,
+            save_every=options.save_every,
+            device=options.device,
+            evaluate_on=(options.evaluate[0], Path(options.evaluate[1])) if options.evaluate else None,
+        )
+    except KeyboardInterrupt:
+        saved = (out / STATE_FILE).is_file()
+        hint = "The same command with --resume goes on from the last checkpoint." if saved else "No checkpoint yet."
+        print(f"\n{hint}", file=sys.stderr)
+        raise
+    if "fingerprint" in result:  # of several processes, the one that writes
+        print(json.dumps(result, indent=2))
+        weights = shlex.quote(str(out / WEIGHTS_FOLDER))
+        print(f"Measure: python -m reid_demo evaluate --dataset NAME --root DIR --weights {weights}", file=sys.stderr)
+
+
+def _ablate(options: argparse.Namespace) -> None:
+    from reid_demo.config import read_train_config
+    from reid_demo.paper.ablate import Condition, ablate, markdown, recipe_rows, rows_of
+    from reid_demo.records import Occlusion
+
+    if options.dataset == "folder" and not options.evaluate:
+        options.refuse("a plain folder has no test split; name what to measure on with --evaluate DATASET DIR")
+    starts = [text.partition("=") for text in options.init]
+    if not all(equals for _, equals, _ in starts):
+        options.refuse("--init takes BACKBONE=PATH, as resnet50=resnet50.pth")
+    fill = common.fill(options, used=bool(options.occlude))
+    config = read_train_config(options.config, None, options.set)
+    conditions = []
+    for dataset, root in options.evaluate or [(options.dataset, options.root[0])]:
+        for probes in options.probes or [None]:
+            conditions.append(Condition(dataset, Path(root), probes))
+        for kind in options.occlude:
+            conditions.append(Condition(dataset, Path(root), None, Occlusion(kind, fill)))
+    if options.part_aware:
+        conditions += [replace(condition, part_aware=True) for condition in conditions]
+    variants = options.variants or ([] if options.backbones or options.rows else ["G", "G+P", "G+T", "G+D", "G+D+W"])
+    rows = rows_of(config, variants, options.backbones)
+    rows += recipe_rows(Path(options.rows), options.config, options.set) if options.rows else []
+    summary = ablate(
+        config,
+        rows,
+        dataset=options.dataset,
+        roots=[Path(root) for root in options.root],
+        out=Path(options.out),
+        conditions=conditions,
+        seeds=options.seeds,
+        max_steps=options.max_steps,
+        init={name: Path(path) for name, _, path in starts},
+        partial_init=options.partial_init,
+        teacher=Path(options.teacher) if options.teacher else None,
+        device=options.device,
+        say=lambda words: print(words, file=sys.stderr),
+    )
+    print(json.dumps(summary, indent=2) if options.json else markdown(summary, config))
+
+
+def _teach(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    from reid_demo.data.layouts import load_train
+    from reid_demo.training.teacher import describe_with_teacher, save_vectors
+
+    if options.device not in (None, "cpu"):
+        options.refuse(f"the teacher runs on the CPU alone, through OpenVINO; leave --device {options.device} out")
+    records, vectors = [], []
+    for root in map(Path, options.root):
+        found = load_train(options.dataset, root)
+        records += found
+        vectors.append(describe_with_teacher(Path(options.network), root, found))
+    save_vectors(Path(options.out), records, np.concatenate(vectors))
+    if options.json:
+        print(json.dumps({"vectors": len(records), "out": options.out}))
+    else:
+        print(f"{len(records)} vectors in {options.out}")

@@ -1,0 +1,1 @@
+"""Measure weights: metrics, benchmarks, calibration, and what the parts mean."""

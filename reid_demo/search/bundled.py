@@ -1,0 +1,166 @@
+"""What ships: weights by their name, and the gallery, described anew for other weights than its own."""
+
+import functools
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tqdm import tqdm
+
+from reid_demo import occlude
+from reid_demo.errors import GalleryError, WeightsError
+from reid_demo.model import checkpoint, hub
+from reid_demo.model.describer import Describer, bulk_precision
+from reid_demo.search import gallery as galleries
+from reid_demo.search import milvus
+from reid_demo.search.build import holds_images, index_folder
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+WEIGHTS = PROJECT / "weights"
+DEFAULT_WEIGHTS = WEIGHTS / "dpti-r18"
+DEFAULT_GALLERY = PROJECT / "gallery_data"
+OCCLUDERS = "occluders"  # cut-out people and things, in a gallery's folder
+BESIDE = ("probes", OCCLUDERS)  # what the page needs beside the images
+
+
+def weights_folder(name: str | Path | None = None) -> Path:
+    """Give a folder of weights: the default, one of those that ship by its name, a folder, or what `hf://` leads to.
+
+    Raises:
+        WeightsError: there is no such folder and no such name.
+        HubError: they cannot be fetched.
+    """
+    if name is None:
+        return DEFAULT_WEIGHTS
+    if hub.is_address(name) or Path(name).exists():
+        return hub.local_folder(name, "weights")
+    if str(name) in names():
+        return WEIGHTS / name
+    raise WeightsError(
+        f"There are no weights {str(name)!r}. Name a folder, hf://..., or what ships: {', '.join(names())}."
+    )
+
+
+def weights_name(name: str | Path | None = None) -> str:
+    """Give what weights are called: an `hf://` address as it is, else after their folder or their run."""
+    return str(name) if name and hub.is_address(name) else checkpoint.name_of(weights_folder(name))
+
+
+def names() -> list[str]:
+    """Give the names of the weights that ship, sorted."""
+    return sorted(path.parent.name for path in WEIGHTS.glob("*/config.json"))
+
+
+def gallery_folder(name: str | Path | None = None) -> Path:
+    """Give the folder of a gallery: itself, what an `hf://` or `milvus://` address leads to, or the shipped one."""
+    name = name or DEFAULT_GALLERY
+    return milvus.folder_of(name) if milvus.is_address(name) else hub.local_folder(name, "gallery")
+
+
+def cutouts(folder: Path) -> occlude.Cutouts:
+    """Give the cut-out people and things of a gallery's folder; those that ship where it has none."""
+    return occlude.read_cutouts(folder / OCCLUDERS) or occlude.read_cutouts(DEFAULT_GALLERY / OCCLUDERS)
+
+
+def _is_current(copy: Path) -> bool:
+    """Say whether a kept copy is whole and of this release; an earlier one's is brought up to date."""
+    try:
+        about = json.loads((copy / galleries.META).read_text(encoding="utf-8"))
+        return about["format_version"] == galleries.FORMAT_VERSION
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def gallery_for(describer: Describer, fingerprint: str) -> Path:
+    """Give the shipped gallery as these weights describe it: itself, or a copy made on first use and then kept.
+
+    The copy lies in `REID_DEMO_CACHE`, by default `~/.cache/reid_demo`; a build that was stopped goes on.
+
+    Args:
+        describer: of the weights in use.
+        fingerprint: of these weights.
+
+    Raises:
+        GalleryError: the gallery is damaged, or the copy cannot be written.
+    """
+    source = DEFAULT_GALLERY
+    try:
+        about = json.loads((source / galleries.META).read_text(encoding="utf-8"))
+        name, made_by = about["name"], about["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return source  # missing or damaged: whoever loads it says so
+    if made_by == fingerprint:
+        return source
+    cache = Path(os.environ.get("REID_DEMO_CACHE") or Path.home() / ".cache" / "reid_demo")
+    copy = cache / f"{source.name}-{fingerprint}"
+    if _is_current(copy) and all((copy / part).is_dir() for part in BESIDE if (source / part).is_dir()):
+        return copy
+    print(f"Other weights than the gallery's: describing its pictures into {copy} (once).", file=sys.stderr)
+    with _progress() as progress:
+        index_folder(source / "images", copy, describer, fingerprint, name=name, progress=progress)
+    try:
+        for part in BESIDE:
+            if (source / part).is_dir():
+                shutil.copytree(source / part, copy / part, dirs_exist_ok=True)
+    except OSError as error:
+        raise GalleryError(f"The gallery {copy} cannot be written ({error.strerror or error}). Make room.") from error
+    return copy
+
+
+def gallery_of_photos(name: str | None, weights: str | None, device: str | None) -> str | None:
+    """Return the gallery that a name means; describe a folder of photos first, into `NAME.gallery` beside it.
+
+    Args:
+        name: a gallery, an address, a folder of photos, or None.
+        weights: as `weights_folder` takes them.
+        device: as `checkpoint.choose_device` takes it.
+
+    Raises:
+        GalleryError: the folder holds no picture, or there is no place beside it.
+    """
+    folder = Path(name or "")
+    if not name or not folder.is_dir() or (folder / galleries.META).exists() or (folder / galleries.READY).exists():
+        return name
+    if not holds_images(folder):
+        return name
+    folder = folder.resolve()
+    out = folder.with_name(folder.name + ".gallery")
+    print(f"{name} is a folder of pictures: describing them into {out} (next time only what is new).", file=sys.stderr)
+    start = time.monotonic()
+    place, source = checkpoint.choose_device(device), weights_folder(weights)
+    describer = Describer(checkpoint.load_weights(source), place, precision=bulk_precision(place))
+    with _progress() as progress:
+        report = index_folder(
+            folder,
+            out,
+            describer,
+            checkpoint.fingerprint(source),
+            name=folder.name,
+            progress=progress,
+            say=functools.partial(tqdm.write, file=sys.stderr),
+        )
+    print(
+        f"{report.total} pictures ({report.added} new, {report.duplicates} duplicates, {len(report.skipped)} skipped) "
+        f"in {time.monotonic() - start:.0f} s.",
+        file=sys.stderr,
+    )
+    for path, reason in report.skipped:
+        print(f"  skipped {path}: {reason}", file=sys.stderr)
+    return str(out)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on stderr; yield what moves it to (done, in all)."""
+    with tqdm(unit="image", file=sys.stderr) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield progress

@@ -1,0 +1,159 @@
+"""The one definition of similarity and of its per-part terms. Knows no images and no model.
+
+Ranking, evaluation and explanation all call this module, so they cannot disagree. Similarity is an inner product of
+a probe's vector and a candidate's. By default both are unit vectors, and it is the cosine of the weighted concatenated
+descriptors (Sec. 3.5): `f = concat(g, w_1 p_1, ..., w_N p_N)`, `w_i = N rho_i` with adaptive weighting and 1 without.
+`part_aware` is the distance that the paper leaves to future work: the mean of the cosines of the parts, each weighed by
+how much the probe has of it, `|p_i| min(1, N rho_i)^(1/4)`. A candidate's own lengths do not count, as in the cosine
+they do: there a leg that the probe hides still ranks the candidates who show one.
+"""
+
+import numpy as np
+
+from reid_demo.config import ModelConfig
+from reid_demo.errors import ConfigError, ShapeError
+from reid_demo.records import Scoring
+
+_EPS = 1e-12
+SIMILARITIES = {"cosine": Scoring(), "adaptive": Scoring(adaptive=True), "part-aware": Scoring(part_aware=True)}
+PRESENCE_POWER = 0.25  # part_aware: a mild one, since a hidden part has a short descriptor as well
+
+
+def similarity_name(scoring: Scoring) -> str:
+    """Give the name, of `SIMILARITIES`, of a scoring, whatever its switches."""
+    return "part-aware" if scoring.part_aware else "adaptive" if scoring.adaptive else "cosine"
+
+
+def own_scoring(config: ModelConfig) -> Scoring:
+    """Give the similarity by which galleries of a model are searched unless one is named.
+
+    Adaptively weighted if the model was trained so (variant G+D+W), part-aware with other parts, and the plain cosine
+    of the global descriptors without any.
+    """
+    return Scoring(adaptive=config.adaptive_weighting, part_aware=config.parts > 0 and not config.adaptive_weighting)
+
+
+def part_weights(presence: np.ndarray, scoring: Scoring) -> np.ndarray:
+    """Give the weight of every term, global first (Eq. 8).
+
+    Args:
+        presence: `(..., P)` rho, each row sums to 1; `P` may be 0.
+        scoring: adaptive weighting and switches.
+
+    Returns:
+        `(..., P+1)` float32; 0 where a term is switched off.
+    """
+    num_parts = presence.shape[-1]
+    parts = num_parts * presence if scoring.adaptive else np.ones_like(presence)
+    weights = np.concatenate([np.ones((*presence.shape[:-1], 1), np.float32), parts], axis=-1).astype(np.float32)
+    return weights * switches(num_parts, scoring)
+
+
+def switches(num_parts: int, scoring: Scoring) -> np.ndarray:
+    """Give the `(P+1,)` float32 on/off mask of the terms; at least one must be on."""
+    if scoring.enabled is None:
+        return np.ones(num_parts + 1, np.float32)
+    if len(scoring.enabled) != num_parts + 1:
+        raise ConfigError(f"Expected {num_parts + 1} part switches (global first), got {len(scoring.enabled)}.")
+    if not any(scoring.enabled):
+        raise ConfigError("Leave at least one part switched on.")
+    return np.asarray(scoring.enabled, np.float32)
+
+
+def unit_vectors(parts: np.ndarray, presence: np.ndarray, scoring: Scoring = Scoring()) -> np.ndarray:
+    """Give the unit descriptor whose inner products are the cosine similarity.
+
+    Args:
+        parts: `(..., P+1, D)` unweighted descriptors, global first.
+        presence: `(..., P)`.
+        scoring: weighting and switches.
+
+    Returns:
+        `(..., (P+1) D)` float32 of length 1 (0 where all enabled descriptors are 0).
+    """
+    _check_shapes(parts, presence)
+    weighted = np.asarray(parts, np.float32) * part_weights(presence, scoring)[..., None]
+    flat = _flat(weighted)
+    norms = np.linalg.norm(flat, axis=-1, keepdims=True)
+    return flat / np.maximum(norms, _EPS)
+
+
+def probe_vectors(parts: np.ndarray, presence: np.ndarray, scoring: Scoring = Scoring()) -> np.ndarray:
+    """Give the vectors whose inner products with `gallery_vectors` are the similarities.
+
+    Args:
+        parts: `(..., P+1, D)` unweighted descriptors of probes, global first.
+        presence: `(..., P)`.
+        scoring: which similarity.
+
+    Returns:
+        `(..., (P+1) D)` float32.
+    """
+    if not scoring.part_aware:
+        return unit_vectors(parts, presence, scoring)
+    _check_shapes(parts, presence)
+    parts, num_parts = np.asarray(parts, np.float32), presence.shape[-1]
+    seen = np.minimum(1, num_parts * presence) ** PRESENCE_POWER
+    weights = np.concatenate([np.ones((*seen.shape[:-1], 1), np.float32), seen], axis=-1) * switches(num_parts, scoring)
+    # |p_i| times the unit vector of p_i is p_i
+    total = (weights * np.linalg.norm(parts, axis=-1)).sum(axis=-1)[..., None, None]
+    return _flat(np.sqrt(num_parts + 1) * parts * weights[..., None] / np.maximum(total, _EPS))
+
+
+def gallery_vectors(parts: np.ndarray, presence: np.ndarray, scoring: Scoring = Scoring()) -> np.ndarray:
+    """Give the candidates' side of `probe_vectors`, of length 1; arguments likewise.
+
+    Part-aware, they are the same for all switches, which act on the probe alone.
+    """
+    if not scoring.part_aware:
+        return unit_vectors(parts, presence, scoring)
+    _check_shapes(parts, presence)
+    parts = np.asarray(parts, np.float32)
+    lengths = np.linalg.norm(parts, axis=-1, keepdims=True)
+    return _flat(parts / np.maximum(lengths * np.sqrt(parts.shape[-2]), _EPS))
+
+
+def _flat(terms: np.ndarray) -> np.ndarray:
+    return terms.reshape(*terms.shape[:-2], terms.shape[-2] * terms.shape[-1]).astype(np.float32)
+
+
+def _check_shapes(parts: np.ndarray, presence: np.ndarray) -> None:
+    if parts.shape[-2] != presence.shape[-1] + 1 or parts.shape[:-2] != presence.shape[:-1]:
+        raise ShapeError(f"parts {parts.shape} and presence {presence.shape} do not belong together.")
+
+
+def contributions(
+    probe_parts: np.ndarray,
+    probe_presence: np.ndarray,
+    parts: np.ndarray,
+    presence: np.ndarray,
+    scoring: Scoring = Scoring(),
+) -> np.ndarray:
+    """Give the signed terms of the similarity of one probe and many candidates; each row sums to its similarity.
+
+    Args:
+        probe_parts: `(P+1, D)`.
+        probe_presence: `(P,)`.
+        parts: `(G, P+1, D)`.
+        presence: `(G, P)`.
+        scoring: which similarity.
+
+    Returns:
+        `(G, P+1)` float32, global first.
+    """
+    terms, dim = parts.shape[-2:]
+    probe = probe_vectors(probe_parts, probe_presence, scoring).reshape(terms, dim)
+    candidates = gallery_vectors(parts, presence, scoring).reshape(len(parts), terms, dim)
+    return np.einsum("td,gtd->gt", probe, candidates)
+
+
+def similarity_matrix(
+    query_parts: np.ndarray,
+    query_presence: np.ndarray,
+    gallery_parts: np.ndarray,
+    gallery_presence: np.ndarray,
+    scoring: Scoring = Scoring(),
+) -> np.ndarray:
+    """Give the `(Q, G)` float32 similarities of a benchmark."""
+    queries = probe_vectors(query_parts, query_presence, scoring)
+    return queries @ gallery_vectors(gallery_parts, gallery_presence, scoring).T

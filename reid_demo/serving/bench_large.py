@@ -1,0 +1,152 @@
+"""Measure a gallery of any size without its images: real descriptors are mixed, jittered, built in and searched."""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from reid_demo.errors import GalleryError
+from reid_demo.records import Descriptor, ImageRecord, Scoring
+from reid_demo.search import gallery as galleries
+from reid_demo.search import similarity as matching
+from reid_demo.search.gallery import Gallery
+
+JITTER = 0.1  # length of the noise added to a descriptor of length 1
+PROBES = 100
+TIMED = 50
+
+
+def bench_large(
+    real: Gallery, count: int, *, folder: Path | None = None, say: Callable[[str], None] = lambda line: None
+) -> list[dict]:
+    """Build a gallery of `count` descriptors and search it with probes that are not in it.
+
+    Args:
+        real: its descriptors are mixed, two at a time, and jittered.
+        count: G; 2304-dimensional descriptors take 4.6 kB each on the disk.
+        folder: where to build; a temporary folder otherwise.
+        say: gets lines of progress.
+
+    Returns:
+        Rows `{what, unit, value, reference, ratio}`; the reference is an exact product with every float32 vector, read
+        from the disk, and `ratio` is how many times better the value is.
+    """
+    if count < 100:
+        raise GalleryError(f"--large needs at least 100 descriptors, not {count}.")
+    with tempfile.TemporaryDirectory(dir=folder, prefix="reid_demo-large-") as temporary:
+        place = Path(temporary)
+        start = time.perf_counter()
+        galleries.write(
+            place,
+            [ImageRecord(f"images/{i:08d}.jpg") for i in range(count)],
+            _blocks(real, count, np.random.default_rng(0), say),
+            fingerprint=real.fingerprint,
+            scoring=real.scoring,
+            name=f"{count:,} mixed descriptors",
+            say=say,
+        )
+        built_s, peak = time.perf_counter() - start, _peak_gb()
+        start = time.perf_counter()
+        large = galleries.load(place)
+        loaded_s = time.perf_counter() - start
+        parts, presence = _mix(real, PROBES, np.random.default_rng(1))
+        maps = np.zeros((presence.shape[1], 0, 0), np.float32)
+        probes = [Descriptor(p, r, maps, maps) for p, r in zip(parts, presence, strict=True)]
+        scoring = real.scoring
+        truth, exact_s = _exact(large, parts, presence, scoring, say)
+        for probe in probes:  # warm: the pages of the candidates are read once
+            large.search(probe, 10, scoring)
+        times, hits = [], 0
+        for i, probe in enumerate(probes):
+            start = time.perf_counter()
+            found = large.search(probe, 10, scoring)
+            times.append(time.perf_counter() - start)
+            hits += len({match.index for match in found} & set(truth[i].tolist()))
+        times = times[:TIMED]
+        search_s, recall = float(np.median(times)), hits / truth.size
+        index_gb = (place / galleries.VECTORS).stat().st_size / 1e9
+        parts_gb = (place / galleries.PARTS).stat().st_size / 1e9
+        name = f"{count:,} descriptors, {'exact' if large.exact else 'approximate'}"
+        return [
+            _row(f"{name}: search, median", "ms", search_s * 1e3, exact_s * 1e3, exact_s / search_s),
+            _row(
+                f"{name}: search, slowest of {len(times)}", "ms", max(times) * 1e3, exact_s * 1e3, exact_s / max(times)
+            ),
+            _row(f"{name}: recall@10 of {PROBES} other probes", "", recall, 1.0, recall),
+            _row(f"{name}: index in memory", "GB", index_gb, 2 * parts_gb, 2 * parts_gb / index_gb),
+            _row(f"{name}: half-precision file on disk", "GB", parts_gb, 2 * parts_gb, 2.0),
+            _row(f"{name}: most memory while building", "GB", peak, 2 * parts_gb, 2 * parts_gb / peak),
+            _row(f"{name}: time to build", "s", built_s, built_s, 1.0),
+            _row(f"{name}: time to open", "s", loaded_s, loaded_s, 1.0),
+        ]
+
+
+def _mix(real: Gallery, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Give `(n, P+1, D)` float32 and `(n, P)` float32: each a random blend of two real descriptors, with noise."""
+    first, second = rng.integers(0, len(real), (2, count))
+    share = rng.random((count, 1, 1), np.float32)
+    parts = share * real.parts[first].astype(np.float32) + (1 - share) * real.parts[second].astype(np.float32)
+    length = np.linalg.norm(parts.reshape(count, -1), axis=1)[:, None, None]
+    noise = rng.standard_normal(parts.shape, np.float32)
+    parts += noise * (JITTER * length / np.sqrt(parts[0].size))
+    presence = share[:, 0] * real.presence[first] + (1 - share[:, 0]) * real.presence[second]
+    return parts, presence
+
+
+def _blocks(real: Gallery, count: int, rng: np.random.Generator, say: Callable[[str], None]) -> Iterator:
+    last = time.monotonic()
+    for start in range(0, count, galleries.BLOCK):
+        parts, presence = _mix(real, min(galleries.BLOCK, count - start), rng)
+        yield parts.astype(np.float16), presence
+        if time.monotonic() - last > 5:
+            last = time.monotonic()
+            say(f"mixed {start:,} of {count:,}")
+
+
+def _exact(
+    large: Gallery, parts: np.ndarray, presence: np.ndarray, scoring: Scoring, say: Callable[[str], None]
+) -> tuple[np.ndarray, float]:
+    """Give the ten nearest of each probe, `(Q, 10)` rows, by float32 similarity; and the seconds that one takes."""
+    vectors = matching.probe_vectors(parts, presence, scoring)
+    best: list[tuple[np.ndarray, np.ndarray]] = []
+    one_s, last = 0.0, time.monotonic()
+    for start in range(0, len(large), galleries.BLOCK):
+        rows = np.arange(start, min(start + galleries.BLOCK, len(large)))
+        stored, rho = large.rows(rows)
+        block = matching.gallery_vectors(stored.astype(np.float32), rho, scoring)
+        begun = time.perf_counter()
+        block @ vectors[0]
+        one_s += time.perf_counter() - begun
+        values = vectors @ block.T
+        top = (
+            np.argpartition(-values, 9, axis=1)[:, :10]
+            if len(rows) > 10
+            else np.tile(np.arange(len(rows)), (PROBES, 1))
+        )
+        best.append((np.take_along_axis(values, top, 1), rows[top]))
+        if time.monotonic() - last > 5:
+            last = time.monotonic()
+            say(f"compared exactly {start:,} of {len(large):,}")
+    values, rows = (np.concatenate(part, axis=1) for part in zip(*best, strict=True))
+    return np.take_along_axis(rows, np.argsort(-values, axis=1)[:, :10], 1), one_s
+
+
+def _peak_gb() -> float:
+    """Give the most memory that this process has held so far, in GB."""
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e9 if sys.platform == "darwin" else peak * 1024 / 1e9
+
+
+def _row(what: str, unit: str, value: float, reference: float, ratio: float) -> dict:
+    return {
+        "what": what,
+        "unit": unit,
+        "value": round(value, 4),
+        "reference": round(reference, 4),
+        "ratio": round(ratio, 2),
+    }

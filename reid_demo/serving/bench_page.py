@@ -1,0 +1,283 @@
+"""The page's speed: a change to its list, a sweep, stopping one, and ten visitors at once, on the real server."""
+
+import contextlib
+import copy
+import json
+import shutil
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import numpy as np
+import torch
+
+from reid_demo import occlude
+from reid_demo.engine import Engine
+from reid_demo.errors import GalleryError
+from reid_demo.images import read_image, to_model_input
+from reid_demo.model.dpti import build_model
+from reid_demo.records import Occlusion
+from reid_demo.search import gallery as galleries
+from reid_demo.search import similarity as matching
+from reid_demo.serving.bench import median_s, row
+from reid_demo.serving.page.handlers import probe, ranking
+from reid_demo.serving.page.handlers.session import Session, default_settings
+from reid_demo.serving.page.view import build_ui, launch_options
+
+VISITORS = 10
+STEP = 1 / 8  # a window of this side and stride has 128 positions on a picture twice as high as wide
+KINDS = ("lower_half", "upper_half", "left_half", "right_half", "upper_third", "middle_third", "lower_third", "centre")
+WAIT_S = 120
+BLOCK = 2000  # made-up images at a time
+
+
+def bench_page(engine: Engine, *, gallery_size: int = 20_000, step: float = STEP, repeats: int = 9) -> list[dict]:
+    """Measure what a visitor waits for, each beside a plain way of doing the same in the same run.
+
+    Args:
+        engine: with shipped examples.
+        gallery_size: images of the made-up gallery that is searched: the engine's own, with noise.
+        step: side and stride of the window that sweeps, a fraction of the width.
+        repeats: of short measurements; the median counts.
+
+    Returns:
+        Rows as `bench`.
+
+    Raises:
+        GalleryError: the gallery ships no examples to visit with.
+    """
+    if not engine.examples:
+        raise GalleryError("This gallery ships no example probes, so there is nothing to visit the page with.")
+    with tempfile.TemporaryDirectory(prefix="reid_demo-bench-") as folder:
+        large = copy.copy(engine)
+        large.hold(made_up(engine, Path(folder) / "gallery", gallery_size))
+        rows = [_change(large, repeats), *_sweep(large, step)]
+        demo = build_ui(large)
+        # The server speaks of itself; the table alone goes to the standard output.
+        said = contextlib.redirect_stdout(sys.stderr)
+        with said:
+            _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
+        try:
+            rows += [*_visitors(large, demo, url, repeats), _stop(large, demo, url)]
+        finally:
+            with said:
+                demo.close()
+    return rows
+
+
+def made_up(engine: Engine, folder: Path, size: int) -> galleries.Gallery:
+    """Write and read a gallery of `size` images: those of the engine again and again, their descriptors with noise."""
+    own, rng = engine.gallery, np.random.default_rng(0)
+    pick = np.arange(size) % len(own)
+    for number, record in enumerate(own.records[:size]):
+        target = folder / record.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(own.image_path(number), target)
+
+    def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for start in range(0, size, BLOCK):
+            parts, presence = own.rows(pick[start : start + BLOCK])
+            exact = parts.astype(np.float32)
+            noise = rng.standard_normal(parts.shape, np.float32) * 0.3 * exact.std()
+            yield (exact + noise).astype(np.float16), presence
+
+    records = [replace(own.records[i]) for i in pick]
+    settings = {"fingerprint": own.fingerprint, "scoring": own.scoring, "name": own.name}
+    galleries.write(folder, records, blocks(), **settings)
+    return galleries.load(folder)
+
+
+def _change(engine: Engine, repeats: int) -> dict:
+    """Time one click on an occluder to its ranked list, beside a plain model and a full sort."""
+    settings, scoring = default_settings(engine), engine.default_scoring
+    opened = probe.open_example(engine, Session(), settings, 0)
+    ours = median_s(lambda: probe.hide(engine, opened, settings, "lower_half", "mean_grey"), repeats)
+
+    model = build_model(engine.describer.model.config).eval().requires_grad_(False).to(engine.describer.device)
+    gallery = engine.gallery
+    vectors = matching.gallery_vectors(gallery.parts.astype(np.float32), gallery.presence, scoring)
+
+    def plainly() -> np.ndarray:
+        changed = occlude.apply(opened.image, [Occlusion("lower_half")])
+        found = _describe_plainly(model, changed, engine.describer.device)
+        return np.argsort(-(vectors @ matching.probe_vectors(*found, scoring)))
+
+    plain = median_s(plainly, repeats)
+    return row(f"a change to its list, {len(gallery):,} images", "ms", ours * 1e3, plain * 1e3, plain / ours)
+
+
+def _describe_plainly(model: torch.nn.Module, image: np.ndarray, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
+    with torch.no_grad():
+        out = model(torch.from_numpy(to_model_input(image))[None].to(device))
+    parts = torch.cat([out.global_embedding[:, None], out.part_embeddings], dim=1)[0]
+    return parts.cpu().numpy(), out.presence[0].cpu().numpy()
+
+
+def _sweep(engine: Engine, step: float) -> list[dict]:
+    """Time a sweep and its first map, beside the same windows one after another with a plain model."""
+    image = read_image(engine.examples[0].path)
+    scoring = engine.default_scoring
+    watched = engine.search(engine.describe(image))[0].index
+    start = time.perf_counter()
+    first = 0.0
+    for now in engine.sweep(image, [[watched]], size=step, stride=step):
+        first, boxes = first or time.perf_counter() - start, now.boxes
+    ours = time.perf_counter() - start
+
+    model = build_model(engine.describer.model.config).eval().requires_grad_(False).to(engine.describer.device)
+    vectors = matching.gallery_vectors(engine.gallery.parts.astype(np.float32), engine.gallery.presence, scoring)
+    start = time.perf_counter()
+    for box in boxes:
+        changed = occlude.apply(image, [Occlusion("box", "mean_grey", tuple(map(float, box)))])
+        values = vectors @ matching.probe_vectors(*_describe_plainly(model, changed, engine.describer.device), scoring)
+        np.argsort(-values)
+    plain = time.perf_counter() - start
+    return [
+        row(f"sweep of {len(boxes)} windows", "ms", ours * 1e3, plain * 1e3, plain / ours),
+        row("sweep, to its first map", "ms", first * 1e3, plain * 1e3, plain / first),
+    ]
+
+
+class Visitor:
+    """One visit over HTTP, as a browser makes it."""
+
+    def __init__(self, demo, url: str) -> None:
+        """Start a visit of its own."""
+        self.demo, self.url, self.name = demo, url.rstrip("/") + "/gradio_api", uuid.uuid4().hex
+        self.http = httpx.Client(timeout=WAIT_S, trust_env=False)
+
+    def listener(self, elem_id: str, event: str) -> int:
+        """Give the number of the listener of a component."""
+        for number, listener in self.demo.fns.items():
+            for block, name in listener.targets:
+                if name == event and block is not None and self.demo.blocks[block].elem_id == elem_id:
+                    return number
+        raise KeyError(f"The page has no {event} on {elem_id!r}.")
+
+    def join(self, number: int, data: list, event_data: dict | None = None) -> str:
+        """Queue an event; give its name."""
+        body = {"data": data, "fn_index": number, "session_hash": self.name, "event_data": event_data}
+        answer = self.http.post(f"{self.url}/queue/join", json=body)
+        answer.raise_for_status()
+        return answer.json()["event_id"]
+
+    def messages(self) -> Iterator[dict]:
+        """Give what the server says to this visit, until it has nothing more."""
+        with self.http.stream("GET", f"{self.url}/queue/data", params={"session_hash": self.name}) as stream:
+            for line in stream.iter_lines():
+                if line.startswith("data:"):
+                    yield json.loads(line[5:])
+
+    def ask(self, number: int, data: list, event_data: dict | None = None) -> list:
+        """Queue an event and wait for its outputs."""
+        event = self.join(number, data, event_data)
+        for message in self.messages():
+            if message.get("event_id") == event and message["msg"] == "process_completed":
+                if not message["success"]:
+                    raise RuntimeError(f"The page failed: {message['output']}")
+                return message["output"]["data"]
+        raise RuntimeError("The page never answered.")
+
+    def stop(self, number: int, event: str) -> None:
+        """Cancel an event, as the page's stop buttons do."""
+        body = {"session_hash": self.name, "fn_index": number, "event_id": event}
+        self.http.post(f"{self.url}/cancel", json=body).raise_for_status()
+
+
+def _settings(engine: Engine) -> list:
+    start = default_settings(engine)
+    return [start.top_k, start.weighing, start.same_camera, list(engine.term_names), start.keep_recipe]
+
+
+def _open(engine: Engine, demo, url: str, example: int) -> Visitor:
+    visitor = Visitor(demo, url)
+    visitor.ask(
+        visitor.listener("examples", "select"),
+        [None, *_settings(engine)],
+        {"index": example, "value": None, "selected": True},
+    )
+    return visitor
+
+
+def _hide(engine: Engine, visitor: Visitor, kind: str) -> list:
+    return visitor.ask(visitor.listener(f"hide-{kind}", "click"), _hiding(engine))
+
+
+def _hiding(engine: Engine) -> list:
+    """Give the inputs of a click on an occluder: session, fill, canvas, coverage, seed and settings."""
+    canvas = {"background": None, "layers": [], "composite": None}
+    return [None, "mean_grey", canvas, 25, 1, *_settings(engine)]
+
+
+def _visitors(engine: Engine, demo, url: str, repeats: int) -> list[dict]:
+    """Time ten changes at once, beside one visitor making them one after another; compare every answer."""
+    plan = [(i % len(engine.examples), KINDS[i % len(KINDS)]) for i in range(VISITORS)]
+    visitors = [_open(engine, demo, url, example) for example, _ in plan]
+    lone = median_s(lambda: _hide(engine, visitors[0], KINDS[0]), repeats)
+    visitors[0] = _open(engine, demo, url, plan[0][0])  # back to an untouched probe
+    begin = threading.Barrier(VISITORS)
+
+    def change(number: int) -> tuple[float, list | None]:
+        begin.wait()
+        start = time.perf_counter()
+        try:
+            answer = _hide(engine, visitors[number], plan[number][1])
+        except (httpx.HTTPError, RuntimeError):
+            answer = None
+        return time.perf_counter() - start, answer
+
+    with ThreadPoolExecutor(VISITORS) as pool:
+        answers = list(pool.map(change, range(VISITORS)))
+    slowest = max(seconds for seconds, _ in answers)
+    lost = sum(answer is None for _, answer in answers)
+    settings = default_settings(engine)
+    crossed = 0
+    for (example, kind), (_, answer) in zip(plan, answers, strict=True):
+        alone = probe.open_example(engine, Session(), settings, example)
+        alone = probe.hide(engine, alone, settings, kind, "mean_grey")
+        wanted = (probe.probe_line(alone), [ranking.caption(alone, match) for match in alone.matches])
+        crossed += answer is not None and _shown(answer) != wanted
+    name, in_turn = f"{VISITORS} visitors at once", VISITORS * lone
+    return [
+        row(f"{name}, the slowest; beside all in turn", "ms", slowest * 1e3, in_turn * 1e3, in_turn / slowest),
+        row(f"{name}, times a lone request; beside the limit", "x", slowest / lone, 12, 12 * lone / slowest),
+        row(f"{name}, answers lost or crossed over", "", lost + crossed, 0, 1),
+    ]
+
+
+def _shown(answer: list) -> tuple[str, list[str]]:
+    """Give the line of the probe and the captions of the list that an answer draws."""
+    line, strip = answer[1], answer[3]
+    items = strip["value"] if isinstance(strip, dict) else strip
+    return line, [item["caption"] for item in items]
+
+
+def _stop(engine: Engine, demo, url: str) -> dict:
+    """Time from stopping a sweep until another visitor's click is worked on, beside waiting for the sweep's end."""
+    visitor, other = _open(engine, demo, url, 0), _open(engine, demo, url, 0)
+    number = visitor.listener("sweep-run", "click")
+    data = [None, 20, 10, "mean_grey"]
+    start = time.perf_counter()
+    visitor.ask(number, data)
+    whole = time.perf_counter() - start
+
+    event = visitor.join(number, data)
+    for message in visitor.messages():
+        if message["msg"] == "process_generating" and message.get("event_id") == event:
+            break
+    hide = other.listener(f"hide-{KINDS[0]}", "click")
+    start = time.perf_counter()
+    visitor.stop(number, event)
+    event = other.join(hide, _hiding(engine))
+    for message in other.messages():
+        if message.get("event_id") == event and message["msg"] in ("process_starts", "process_completed"):
+            break
+    stopped = time.perf_counter() - start
+    return row("stop a sweep, until the next click starts", "ms", stopped * 1e3, whole * 1e3, whole / stopped)

@@ -1,0 +1,74 @@
+"""Which places of the probe earned the chosen match: one picture, by hiding coarse places one at a time."""
+
+import functools
+import html
+
+import numpy as np
+
+from reid_demo.drawing import overlays as render
+from reid_demo.engine import Engine
+from reid_demo.model.describer import Describer
+from reid_demo.serving.page import text
+from reid_demo.serving.page.handlers.session import Session, chosen_match
+from reid_demo.whatif import explain
+
+SCALE = 0.1  # change of similarity that gets the full colour, for every picture
+SIZE = (384, 192)  # height, width of the picture, px
+
+
+def waiting(session: Session) -> str:
+    """Show the probe plain, while its places are being hidden."""
+    if not session.matches:
+        return ""
+    picture = render.img_tag(_grey(session), text.EARNED_ALT_WAIT)
+    return _card(session, picture, text.EARNED_WAIT)
+
+
+def earned(engine: Engine, session: Session) -> str:
+    """Show the probe in blue where it earned the chosen match, with the place whose hiding costs most framed."""
+    if not session.matches:
+        return ""
+    match = chosen_match(session)
+    places = _places(engine, session)
+    changes = engine.place_changes(session.probe, places, match.index, session.scoring)
+    # A few large cells, so that the colour runs smoothly from window to window.
+    spread = explain.sweep_map(places.boxes, changes, 20, 10)
+    picture = render.signed_overlay(session.current, spread / SCALE, *SIZE, power=1)
+    worst = int(changes.argmin())
+    if changes[worst] >= 0:
+        return _card(session, render.img_tag(picture, text.EARNED_ALT_WAIT), text.EARNED_NOTHING)
+    box = places.boxes[worst]
+    alt = text.EARNED_ALT.format(place=_place(box), change=changes[worst])
+    said = text.EARNED_HELPS.format(before=match.similarity, after=match.similarity + changes[worst])
+    return _card(session, render.img_tag(render.mark_box(picture, box), alt), said)
+
+
+def _grey(session: Session) -> np.ndarray:
+    return render.signed_overlay(session.current, np.zeros((1, 1)), *SIZE)
+
+
+def _card(session: Session, picture: str, said: str) -> str:
+    heading = html.escape(text.EARNED_HEADING.format(rank=chosen_match(session).rank))
+    legend = render.signed_legend(*text.EARNED_LEGEND, power=1)
+    scale = html.escape(text.EARNED_SCALE.format(most=SCALE))
+    return (
+        f'<section class="why earned"><h3>{heading}</h3><figure>{picture}</figure>{legend}'
+        f'<p class="said">{html.escape(said)}</p><p class="note">{scale}</p></section>'
+    )
+
+
+def _place(box: np.ndarray) -> str:
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    return text.PLACES[min(2, int(3 * y))][min(1, int(2 * x))]
+
+
+def _places(engine: Engine, session: Session) -> explain.Places:
+    # Only untouched pictures that ship with the page are remembered: never anything of a visitor.
+    if not session.source or session.own or session.recipe:
+        return engine.hide_places(session.current)
+    return _shipped(engine.describer, session.current.tobytes(), session.current.shape)
+
+
+@functools.lru_cache(maxsize=32)
+def _shipped(describer: Describer, data: bytes, shape: tuple[int, int, int]) -> explain.Places:
+    return explain.hide_places(np.frombuffer(data, np.uint8).reshape(shape), describer.describe)

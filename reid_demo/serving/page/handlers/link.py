@@ -1,0 +1,90 @@
+"""A link that carries the view: example or gallery image, changes, settings and match; never a visitor's picture."""
+
+import base64
+import zlib
+from collections.abc import Mapping
+from dataclasses import replace
+from urllib.parse import urlencode
+
+from reid_demo import occlude
+from reid_demo.engine import Engine
+from reid_demo.errors import ImageError, OcclusionError, ReidError
+from reid_demo.serving.page import text
+from reid_demo.serving.page.handlers import probe as probes
+from reid_demo.serving.page.handlers.ranking import choose
+from reid_demo.serving.page.handlers.session import Session, Settings, default_settings, with_recipe
+
+LONGEST = 3000  # characters of a query
+LARGEST_RECIPE = 200_000  # characters of JSON, unpacked
+
+
+def query(engine: Engine, session: Session) -> str:
+    """Give the part of an address after its `?`.
+
+    Raises:
+        ImageError: the probe or the gallery is the visitor's own.
+        OcclusionError: the strokes are too long for an address.
+    """
+    if not session.source or session.own:
+        raise ImageError(text.LINK_NONE)
+    settings = session.settings
+    values = {"probe": session.source, "top_k": settings.top_k, "weighing": settings.weighing}
+    if settings.same_camera:
+        values["same_camera"] = 1
+    if settings.terms is not None and len(settings.terms) < len(engine.term_names):
+        values["terms"] = "".join("1" if name in settings.terms else "0" for name in engine.term_names)
+    if session.recipe:
+        packed = zlib.compress(occlude.write_recipe(session.recipe).encode(), 9)
+        values["recipe"] = base64.urlsafe_b64encode(packed).decode().rstrip("=")
+    if session.chosen:
+        values["match"] = session.chosen + 1
+    written = urlencode(values)
+    if len(written) > LONGEST:
+        raise OcclusionError(text.LINK_LONG)
+    return written
+
+
+def open_query(engine: Engine, values: Mapping[str, str]) -> Session:
+    """Start a visit from the values of an address.
+
+    Raises:
+        ReidError: they name nothing that is here.
+    """
+    try:
+        return _open(engine, values)
+    except ReidError:
+        raise
+    except (ValueError, TypeError, KeyError, zlib.error) as error:
+        raise ImageError(text.LINK_BAD) from error
+
+
+def _open(engine: Engine, values: Mapping[str, str]) -> Session:
+    usual = default_settings(engine)
+    weighing = values.get("weighing", usual.weighing)
+    top_k = int(values.get("top_k", usual.top_k))
+    switches = values.get("terms", "1" * len(engine.term_names))
+    fits = weighing in text.WEIGHINGS and 1 <= top_k <= min(50, len(engine.gallery))
+    if not fits or len(switches) != len(engine.term_names):
+        raise ImageError(text.LINK_BAD)
+    terms = tuple(name for name, on in zip(engine.term_names, switches, strict=True) if on == "1")
+    settings = Settings(top_k, weighing, values.get("same_camera") == "1", terms)
+    kind, _, name = values["probe"].partition(":")
+    if kind == "example":
+        index = next((i for i, e in enumerate(engine.examples) if e.path.stem == name), -1)
+        now = probes.open_example(engine, Session(), settings, index)
+    elif kind == "gallery" and name.isdigit() and int(name) < len(engine.gallery):
+        now = probes.open_gallery_image(engine, Session(), settings, int(name))
+    else:
+        raise ImageError(text.LINK_BAD)
+    if values.get("recipe"):
+        now = with_recipe(engine, now, settings, _unpack(values["recipe"]))
+    return choose(now, int(values["match"]) - 1) if values.get("match") else replace(now, chosen=None)
+
+
+def _unpack(packed: str) -> tuple:
+    data = base64.urlsafe_b64decode(packed[:LONGEST] + "=" * (-len(packed[:LONGEST]) % 4))
+    unpacker = zlib.decompressobj()
+    written = unpacker.decompress(data, LARGEST_RECIPE)
+    if unpacker.unconsumed_tail:
+        raise ImageError(text.LINK_BAD)
+    return tuple(occlude.read_recipe(written.decode("utf-8")))

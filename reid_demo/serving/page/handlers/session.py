@@ -1,0 +1,171 @@
+"""`Session`, the small frozen record of one visit, and how its ranking comes about. It never holds model or gallery."""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from reid_demo.drawing import overlays as render
+from reid_demo.engine import Engine, weighing_name
+from reid_demo.errors import GalleryError, ImageError
+from reid_demo.records import Descriptor, Match, Occlusion, Scoring
+from reid_demo.serving.page import text
+
+CANVASES_KEPT = 8
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the list is ranked and probes are opened, as the visitor set it."""
+
+    top_k: int = 10
+    weighing: str = "plain"  # a key of `text.WEIGHINGS`
+    same_camera: bool = False  # leave out the probe's own person under its own camera
+    terms: tuple[str, ...] | None = None  # names of the terms that count; None: all
+    keep_recipe: bool = False  # another probe gets the changes of this one
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """One visit: the probe, what was done to it, and the ranking of it."""
+
+    image: np.ndarray | None = None  # (H, W, 3) uint8, as it came
+    title: str = ""
+    pid: int | None = None
+    camid: int | None = None
+    source: str = ""  # "example:NAME" or "gallery:INDEX"; empty for a visitor's own picture
+    recipe: tuple[Occlusion, ...] = ()
+    current: np.ndarray | None = None  # `image` after the recipe
+    untouched: Descriptor | None = None  # of `image`
+    probe: Descriptor | None = None  # of `current`
+    matches: tuple[Match, ...] = ()
+    before: tuple[tuple, np.ndarray] | None = None  # under what, and the (G,) ranks of `image` then
+    moves: dict[int, int] = field(default_factory=dict)  # gallery index -> ranks gained against the untouched probe
+    first_right: tuple[int, int] | None = None  # rank of the first right match, untouched and now
+    entered: int = 0  # matches that were not in the untouched top-k
+    settings: Settings = Settings()  # of this ranking
+    scoring: Scoring = Scoring()
+    chosen: int | None = None  # place in `matches`
+    decisions: dict[int, str] = field(default_factory=dict)  # gallery index -> a key of `text.DECISIONS`
+    seed: int = 0  # grows with every random occluder, so that each click gives another
+    own: str = ""  # token of the visitor's own gallery; empty for the page's
+    canvases: tuple[str, ...] = ()  # digests of the last pictures drawn on the canvas, newest last
+
+
+def start(
+    engine: Engine, session: Session, settings: Settings, image: np.ndarray, title: str, pid=None, camid=None, source=""
+) -> Session:
+    """Start over with another probe; the recipe stays where the settings say so."""
+    probe = engine.describe(image)
+    fresh = Session(
+        image,
+        title,
+        pid,
+        camid,
+        source,
+        current=image,
+        untouched=probe,
+        probe=probe,
+        seed=session.seed,
+        canvases=session.canvases,
+        own=session.own,
+    )
+    return with_recipe(engine, fresh, settings, session.recipe if settings.keep_recipe else ())
+
+
+def with_recipe(engine: Engine, session: Session, settings: Settings, recipe: tuple[Occlusion, ...]) -> Session:
+    """Carry out a recipe on the untouched probe and rank what comes out."""
+    need_probe(session)
+    current = engine.occlude(session.image, recipe)
+    probe = engine.describe(current) if recipe else session.untouched
+    canvases = (*session.canvases, digest(render.enlarge(current)))[-CANVASES_KEPT:]
+    changed = replace(session, recipe=tuple(recipe), current=current, probe=probe, canvases=canvases)
+    return ranked(engine, changed, settings)
+
+
+def ranked(engine: Engine, session: Session, settings: Settings) -> Session:
+    """Rank the gallery for the probe as it is; the network is not asked."""
+    scoring = scoring_of(engine, settings)
+    leave_out = left_out(session, settings)
+    found, after = engine.search_and_rank(session.probe, int(settings.top_k), scoring, leave_out)
+    matches = tuple(found)
+    before, asked = after, (session.own, len(engine.gallery), scoring, leave_out)
+    if session.probe is not session.untouched:
+        known = session.before is not None and session.before[0] == asked
+        before = session.before[1] if known else engine.ranks(session.untouched, scoring, leave_out)
+    right = engine.right_matches(session.pid, leave_out)
+    return replace(
+        session,
+        matches=matches,
+        before=(asked, np.asarray(before, np.int32)),
+        moves={m.index: int(before[m.index] - after[m.index]) for m in matches},
+        first_right=(int(before[right].min()), int(after[right].min())) if len(right) else None,
+        entered=sum(int(before[m.index]) > len(matches) for m in matches),
+        settings=settings,
+        scoring=scoring,
+        chosen=None,
+    )
+
+
+def left_out(session: Session, settings: Settings) -> tuple[int, int] | None:
+    """Give the (pid, camid) that the visitor wants left out of the list, if the probe's are known."""
+    known = session.pid is not None and session.camid is not None
+    return (session.pid, session.camid) if settings.same_camera and known else None
+
+
+def scoring_of(engine: Engine, settings: Settings) -> Scoring:
+    """Turn settings into the engine's scoring."""
+    enabled = None
+    if settings.terms is not None and len(engine.part_names):
+        enabled = tuple(name in settings.terms for name in engine.term_names)
+        enabled = None if all(enabled) else enabled
+    return Scoring(settings.weighing == "adaptive", settings.weighing == "part_aware", enabled)
+
+
+def default_settings(engine: Engine) -> Settings:
+    """Give the settings that a page opens with."""
+    return Settings(min(10, len(engine.gallery)), weighing_name(engine.default_scoring))
+
+
+def need_probe(session: Session) -> np.ndarray:
+    """Give the probe as it is now, `(H, W, 3)` uint8, or refuse."""
+    if session.current is None:
+        raise ImageError(text.NO_PROBE)
+    return session.current
+
+
+def chosen_match(session: Session) -> Match:
+    """Give the chosen match, or the first one where none is chosen."""
+    if not session.matches:
+        raise GalleryError(text.NO_MATCH)
+    return session.matches[session.chosen or 0]
+
+
+def is_right(session: Session, match: Match) -> bool | None:
+    """Say whether a match shows the probe's person; `None` where that is not known."""
+    if session.pid is None or match.record.pid is None:
+        return None
+    return match.record.pid == session.pid
+
+
+def is_hidden(engine: Engine, session: Session) -> bool:
+    """Say whether part of the probe is known to be hidden: by a change, or in a shipped example."""
+    kinds = {f"example:{e.path.stem}": e.kind for e in engine.probes}
+    return bool(session.recipe) or kinds.get(session.source) in ("occluded", "partial")
+
+
+def name_of(number: int | None) -> str:
+    """Give an identity or camera number for people."""
+    if number == 0:
+        return text.DISTRACTOR
+    return text.UNKNOWN if number is None else str(number)
+
+
+def file_name(path: str) -> str:
+    """Give a picture's own name: without folders, content hash and ending."""
+    return path.rpartition("/")[2].partition(".")[0]
+
+
+def digest(picture: np.ndarray) -> str:
+    """Give a short name of a picture's exact pixels."""
+    return hashlib.sha256(np.ascontiguousarray(picture).tobytes()).hexdigest()[:16] + str(picture.shape)

@@ -1,0 +1,98 @@
+"""A person's decisions on the candidates, and the case as files."""
+
+import html
+from dataclasses import replace
+
+from reid_demo import images
+from reid_demo.drawing import overlays as render
+from reid_demo.engine import Engine, weighing_name
+from reid_demo.errors import CaseError
+from reid_demo.serving import case as cases
+from reid_demo.serving.page import text
+from reid_demo.serving.page.handlers.ranking import framed
+from reid_demo.serving.page.handlers.session import Session, Settings, chosen_match, name_of, need_probe, start
+
+
+def decide(session: Session, decision: str) -> Session:
+    """Note a decision on the chosen candidate and go on to the next one."""
+    match = chosen_match(session)
+    decisions = {**session.decisions, match.index: decision}
+    if decision == "open":
+        decisions.pop(match.index)
+    place = min((session.chosen or 0) + 1, len(session.matches) - 1)
+    return replace(session, decisions=decisions, chosen=place)
+
+
+def candidate(engine: Engine, session: Session) -> str:
+    """Show probe and chosen candidate side by side, large, with what was decided, as HTML."""
+    if not session.matches:
+        return f'<p class="note">{html.escape(text.NO_MATCH)}</p>'
+    match = chosen_match(session)
+    picture = images.read_image(engine.gallery.image_path(match.index))
+    decision = session.decisions.get(match.index, "open")
+    words = text.VERIFY_HEADING.format(
+        rank=match.rank, total=len(session.matches), decision=text.DECISION_WORDS[decision]
+    )
+    made = [session.decisions.get(m.index, "open") for m in session.matches]
+    count = text.VERIFY_COUNT.format(**{name: made.count(name) for name in text.DECISION_WORDS})
+    of_match = text.WHY_MATCH_OF.format(pid=name_of(match.record.pid), camid=name_of(match.record.camid))
+    figures = "".join(
+        f"<figure>{render.img_tag(shown, says)}<figcaption>{html.escape(says)}</figcaption></figure>"
+        for shown, says in (
+            (render.thumbnail(session.image, 384, 192, render.UNKNOWN), text.WHY_PROBE),
+            (render.thumbnail(framed(session, match, picture), 398, 206), of_match),
+        )
+    )
+    return (
+        f'<section class="why"><h3 id="verify-heading">{html.escape(words)}</h3>'
+        f'<p class="note" id="verify-count">{html.escape(count)}</p><div class="pair large">{figures}</div></section>'
+    )
+
+
+def case_of(session: Session) -> cases.Case:
+    """Give what this visit looked at and decided."""
+    need_probe(session)
+    return cases.Case(
+        session.image,
+        session.title,
+        session.pid,
+        session.camid,
+        session.source,
+        session.recipe,
+        session.scoring,
+        session.settings.top_k,
+        session.settings.same_camera,
+        session.matches,
+        session.moves,
+        session.decisions,
+    )
+
+
+def case_files(engine: Engine, session: Session) -> str:
+    """Give links that save the case as JSON, CSV and HTML; the files are in the links, not on the server."""
+    case = case_of(session)
+    files = (
+        ("json", cases.write_json(case, engine), "application/json"),
+        ("csv", cases.write_csv(case), "text/csv"),
+        ("html", cases.write_html(case, engine), "text/html"),
+    )
+    links = (
+        render.download_link(data.encode(), f"case.{name}", kind, text.CASE_SAVE[name]) for name, data, kind in files
+    )
+    return f'<p class="downloads">{"".join(links)}</p>'
+
+
+def open_case(engine: Engine, session: Session, settings: Settings, data: bytes | None) -> Session:
+    """Start over with a case file: its probe, changes, settings and decisions; the ranking is made anew."""
+    opened = cases.read_json(data or b"", engine)
+    scoring = opened.scoring
+    terms = None
+    if scoring.enabled is not None:
+        terms = tuple(name for name, on in zip(engine.term_names, scoring.enabled, strict=True) if on)
+    wanted = Settings(opened.top_k, weighing_name(scoring), opened.same_camera, terms, keep_recipe=True)
+    before = replace(session, recipe=opened.recipe)
+    now = start(engine, before, wanted, opened.image, opened.title, opened.pid, opened.camid, opened.source)
+    if tuple(m.record.path for m in now.matches) != opened.paths:
+        raise CaseError(text.CASE_DIFFERS)
+    decisions = {m.index: opened.decisions[m.record.path] for m in now.matches if m.record.path in opened.decisions}
+    return replace(now, decisions=decisions, settings=replace(wanted, keep_recipe=False))

@@ -1,0 +1,101 @@
+"""The right side: the ranked strip with its settings, and why the chosen match scores what it scores."""
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from reid_demo.engine import Engine
+from reid_demo.serving.page import text
+from reid_demo.serving.page.handlers import earned, probe, ranking, why
+from reid_demo.serving.page.handlers.session import Session, default_settings
+from reid_demo.serving.page.wiring import QUEUE, Wiring, guard
+
+
+@dataclass(frozen=True)
+class RankingPanel:
+    """Components that others read or draw."""
+
+    status: gr.HTML
+    strip: gr.Gallery
+    settings: list  # top-k, weighing, same camera, terms
+
+
+def build_ranking(engine: Engine, wiring: Wiring) -> RankingPanel:
+    """Lay out what earned the chosen match, the ranked strip and what it is ranked by."""
+    has_parts = len(engine.part_names) > 0
+    start = default_settings(engine)
+    with gr.Column(elem_id="ranking-side"):
+        gr.Markdown(f"## {text.STEP_RANKING}")
+        status = gr.HTML(elem_id="status")
+        with gr.Row(elem_id="found", equal_height=False):
+            places = gr.HTML(elem_id="earned")
+            strip = gr.Gallery(
+                label=text.STRIP_LABEL,
+                show_label=False,
+                columns=10,
+                height="auto",
+                object_fit="contain",
+                allow_preview=False,
+                interactive=False,
+                buttons=[],
+                elem_id="strip",
+            )
+        wiring.detail(places, earned.waiting)
+        wiring.detail(places, lambda now: earned.earned(wiring.engine_of(now), now), late=True)
+        with gr.Accordion(text.SETTINGS, open=False, elem_id="settings"):
+            with gr.Row():
+                top_k = gr.Slider(
+                    1,
+                    min(50, len(engine.gallery)),
+                    value=start.top_k,
+                    step=1,
+                    label=text.TOP_K,
+                    elem_id="top-k",
+                    min_width=200,
+                )
+                weighing = gr.Radio(
+                    [(words, name) for name, words in text.WEIGHINGS.items()],
+                    value=start.weighing,
+                    label=text.WEIGHING,
+                    info=text.WEIGHING_INFO,
+                    visible=has_parts,
+                    elem_id="weighing",
+                    min_width=260,
+                )
+                same_camera = gr.Checkbox(
+                    False, label=text.SAME_CAMERA, info=text.SAME_CAMERA_INFO, elem_id="same-camera", min_width=200
+                )
+            terms = gr.CheckboxGroup(
+                list(zip(engine.term_labels, engine.term_names, strict=True)),
+                value=list(engine.term_names),
+                label=text.SWITCHES,
+                info=text.SWITCHES_INFO,
+                visible=has_parts,
+                elem_id="terms",
+            )
+    return RankingPanel(status, strip, [top_k, weighing, same_camera, terms])
+
+
+def wire_ranking(panel: RankingPanel, wiring: Wiring) -> None:
+    """Connect the settings; a new ranking asks the network nothing."""
+    top_k, *others = panel.settings
+    for listen in (top_k.release, *(component.input for component in others)):
+        wiring.search(listen, ranking.rank_again, everything=False)
+
+    def click(now: Session, event: gr.SelectData) -> Session:
+        return guard(lambda s: ranking.choose(s, event.index), lambda chosen: chosen, 1)(now)
+
+    wiring.follow(panel.strip.select(click, [wiring.session], [wiring.session], **QUEUE), choice=True)
+
+
+def build_why(engine: Engine, wiring: Wiring) -> gr.Button:
+    """Lay out the explanation of the chosen match."""
+    use_match = gr.Button(text.USE_AS_PROBE, size="sm", elem_id="use-match")
+    shown = gr.HTML(elem_id="why")
+    wiring.detail(shown, lambda now: why.why(wiring.engine_of(now), now))
+    return use_match
+
+
+def wire_why(use_match: gr.Button, wiring: Wiring) -> None:
+    """Connect the button that makes a match the probe."""
+    wiring.search(use_match.click, probe.open_match)

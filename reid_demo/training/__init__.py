@@ -1,0 +1,1 @@
+"""Train a variant of the paper: losses, the loop, several processes, a teacher."""

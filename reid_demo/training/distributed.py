@@ -1,0 +1,186 @@
+"""One run over several processes, as `torchrun` starts them: of `train`, or of `index`. A single one needs none of it.
+
+In training, every process takes whole identities of a batch and runs the network on them; the objective then sees the
+gathered outputs of the whole batch in every process. Triplets, the neck's batch norm and the loss are so those of one
+process with the same batch. Batch norm inside the network is over the whole batch on GPUs (`SyncBatchNorm`), and over
+each process's own share on CPUs, where PyTorch has no such layer.
+"""
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_gather
+from torch.nn.parallel import DistributedDataParallel
+
+from reid_demo.errors import TrainingError
+from reid_demo.model.checkpoint import choose_device
+from reid_demo.model.describer import Describer
+from reid_demo.model.dpti import DPTIOutput
+from reid_demo.records import Descriptor
+from reid_demo.search.gallery_views import VIEWS, describe_in_views
+
+PATIENCE = timedelta(days=7)  # the others wait while the first process reads what it knows
+
+
+@dataclasses.dataclass(frozen=True)
+class Team:
+    """The processes of a run; `rank` 0 alone writes files."""
+
+    device: torch.device
+    rank: int = 0
+    size: int = 1
+
+    def agree(self, value: float) -> float:
+        """Give the first process's value in all of them."""
+        if self.size == 1:
+            return value
+        shared = torch.tensor([value], dtype=torch.float64, device=self.device)
+        dist.broadcast(shared, 0)
+        return shared.item()
+
+    def collect(self, value: Any) -> list[Any]:
+        """Give the values of all processes, in the order of their ranks."""
+        if self.size == 1:
+            return [value]
+        values = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """Join `(B, ...)` of every process to `(size B, ...)`, in the order of ranks; gradients flow back to each."""
+        if self.size == 1 or not tensor.numel():
+            return tensor if self.size == 1 else tensor.repeat(self.size, *[1] * (tensor.ndim - 1))
+        if tensor.requires_grad:
+            return torch.cat(all_gather(tensor.contiguous()))
+        parts = [torch.empty_like(tensor) for _ in range(self.size)]
+        dist.all_gather(parts, tensor.contiguous())
+        return torch.cat(parts)
+
+
+@contextmanager
+def team(device: str | None = None, *, objects: bool = False) -> Iterator[Team]:
+    """Join the processes that `torchrun` started with this one; alone, it is a team of one.
+
+    Args:
+        device: as `checkpoint.choose_device`; a GPU becomes the one of this process's number on its machine.
+        objects: they exchange Python objects alone, at any distance in time.
+
+    Raises:
+        TrainingError: more processes than GPUs on a machine, or they cannot find each other.
+    """
+    place = choose_device(device)
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield Team(place)
+        return
+    if place.type == "cuda":
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        if local >= torch.cuda.device_count():
+            raise TrainingError(
+                f"There are {torch.cuda.device_count()} GPUs here; start torchrun with no more processes than that."
+            )
+        place = torch.device("cuda", local)
+        torch.cuda.set_device(place)
+    try:
+        if objects:
+            dist.init_process_group("gloo", timeout=PATIENCE)
+        else:
+            dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+    except (ValueError, RuntimeError) as error:
+        raise TrainingError(f"The processes cannot join; start them with torchrun ({error}).") from error
+    try:
+        yield Team(place, dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
+
+
+class Helpers:
+    """The processes of a team as they describe batches for the first of them, a batch each at a time."""
+
+    def __init__(self, crew: Team, describer: Describer, views: Sequence[str] = VIEWS) -> None:
+        """Take this process's own describer, and the views of a gallery; all have the same."""
+        self.size, self._describer, self._views = crew.size, describer, views
+
+    def describe(self, batches: Sequence[Sequence[np.ndarray]]) -> list[list[Descriptor]]:
+        """Describe at most `size` batches of images, in the first process; the descriptors have no attention maps."""
+        own = self._exchange([*batches, *[()] * (self.size - len(batches))])
+        found = [None] * self.size
+        dist.gather_object(self._describe(own), found)
+        return found[: len(batches)]
+
+    def serve(self) -> None:
+        """Describe what the first process sends, in all others, until it sends them home."""
+        while (batch := self._exchange(None)) is not None:
+            dist.gather_object(self._describe(batch))
+
+    def dismiss(self) -> None:
+        """Send the others home, from the first process."""
+        with suppress(RuntimeError):  # one is gone already
+            self._exchange([None] * self.size)
+
+    @staticmethod
+    def _exchange(batches: list | None) -> Sequence[np.ndarray] | None:
+        own = [None]
+        dist.scatter_object_list(own, batches)
+        return own[0]
+
+    def _describe(self, batch: Sequence[np.ndarray]) -> list[Descriptor]:
+        found = describe_in_views(self._describer, batch, self._views)
+        return [dataclasses.replace(d, template_attention=None, part_attention=None) for d in found]
+
+
+class WholeBatch(nn.Module):
+    """A network and its objective as one module, whose terms are those of the whole batch."""
+
+    def __init__(self, model: nn.Module, objective: nn.Module, precision: str, crew: Team) -> None:
+        """Join them; `precision` is the network's, the objective is always float32."""
+        super().__init__()
+        self.model, self.objective = model, objective
+        self.bfloat16, self.crew = precision == "bfloat16", crew
+
+    def forward(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        teacher: Tensor | None,
+        body: tuple[Tensor, Tensor] | None = None,
+    ) -> dict[str, Tensor]:
+        """Give the objective's terms.
+
+        Args:
+            images: `(B, 3, H, W)`, this process's share.
+            labels: `(B,)`.
+            teacher: `(B, T)`.
+            body: as `loaders.Batch` has it.
+        """
+        with torch.autocast(self.crew.device.type, torch.bfloat16, enabled=self.bfloat16):
+            output: DPTIOutput = self.model(images)
+        if self.crew.size > 1:
+            output = DPTIOutput(*(self._gathered(getattr(output, f.name)) for f in dataclasses.fields(output)))
+            labels = self.crew.gather(labels)
+            teacher = None if teacher is None else self.crew.gather(teacher)
+            body = body and tuple(self.crew.gather(tensor) for tensor in body)
+        return self.objective(output, labels, teacher, body)
+
+    def _gathered(self, tensor: Tensor | None) -> Tensor | None:
+        return None if tensor is None else self.crew.gather(tensor.float())
+
+
+def spread(module: WholeBatch) -> nn.Module:
+    """Give the module as the team trains it: itself alone, or within `DistributedDataParallel`.
+
+    The parameters stay those of `module`. The gathered loss is the same in every process, so that the mean which
+    `DistributedDataParallel` takes of the gradients is the gradient of that loss.
+    """
+    if module.crew.size == 1:
+        return module
+    gpu = module.crew.device.type == "cuda"
+    return DistributedDataParallel(module, device_ids=[module.crew.device] if gpu else None)

@@ -1,0 +1,194 @@
+"""Ablations: equal budgets, runs that are never made twice, tables in the paper's form."""
+
+import dataclasses
+import json
+
+import pytest
+from figures import draw_person
+from PIL import Image
+
+from reid_demo.__main__ import main
+from reid_demo.config import ModelConfig, TrainConfig, to_dict
+from reid_demo.errors import ConfigError, DatasetError, OcclusionError
+from reid_demo.paper import ablate as module
+from reid_demo.paper.ablate import Condition, ablate, markdown, recipe_rows, rows_of
+from reid_demo.records import Occlusion
+
+TINY = TrainConfig(
+    model=ModelConfig(dim=16, ffn_dim=16, num_heads=2),
+    height=64,
+    width=32,
+    small_height=64,
+    small_width=32,
+    epochs=2,
+    warmup_epochs=1,
+    decay_epochs=(),
+    ids_per_batch=2,
+    imgs_per_id=2,
+    augmix=False,
+)
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / "people"
+    for pid in range(1, 4):
+        for split, camids in (("bounding_box_train", (1, 2)), ("query", (1,)), ("bounding_box_test", (2,))):
+            (folder / split).mkdir(parents=True, exist_ok=True)
+            for camid in camids:
+                image = Image.fromarray(draw_person(pid, camid, 64, 32))
+                image.save(folder / split / f"{pid:04d}_c{camid}s1_000001_00.jpg")
+    return folder
+
+
+@pytest.fixture
+def faked(monkeypatch):
+    """Replace training and measuring by a list of what was asked for."""
+    asked = []
+
+    def train(config, *, out, max_steps, resume, root, teacher, **options):
+        if config.recolour:  # the mark of the tests' own recipes
+            asked.append(("recipe", config.recolour, len(root), teacher and teacher.name))
+        asked.append(("train", config.model.templates, config.model.backbone, config.seed, max_steps, resume))
+        return {"steps": max_steps, "loaded": {}}
+
+    def evaluate(describer, dataset, root, *, occlusion, probes, **options):
+        asked.append(("evaluate", dataset, occlusion.kind if occlusion else None))
+        value = len([row for row in asked if row[0] == "train"]) / 10
+        return dict.fromkeys(module.NUMBERS, value)
+
+    monkeypatch.setattr(module, "train", train)
+    monkeypatch.setattr(module, "evaluate", evaluate)
+    monkeypatch.setattr(module.checkpoint, "load_weights", lambda folder: type("M", (), {"config": TINY.model}))
+    monkeypatch.setattr(module, "Describer", lambda model, device: None)
+    return asked
+
+
+def go(root, out, rows, conditions=None, **changes):
+    options = {"dataset": "market1501", "roots": [root], "seeds": [0, 1], "max_steps": 5, "device": "cpu", **changes}
+    conditions = conditions or [Condition("market1501", root)]
+    return ablate(TINY, rows, out=out, conditions=conditions, **options)
+
+
+def test_every_row_has_the_same_budget_and_a_mean_with_its_spread(root, tmp_path, faked):
+    rows = rows_of(TINY, ["G", "G+D"], ["osnet"])
+    hidden = Condition("market1501", root, occlusion=Occlusion("lower_half"))
+    summary = go(root, tmp_path / "out", rows, [Condition("market1501", root), hidden])
+    trained = [row[1:] for row in faked if row[0] == "train"]
+    wanted = [("none", "resnet18"), ("dynamic", "resnet18"), ("dynamic", "osnet")]
+    assert trained == [(*row, seed, 5, False) for row in wanted for seed in (0, 1)]
+    assert summary["conditions"] == ["market1501 whole", "market1501 whole, lower_half in mean_grey"]
+    first = summary["rows"][0]
+    assert first["mean"]["market1501 whole"]["rank1"] == pytest.approx(0.15)
+    assert first["spread"]["market1501 whole"]["mAP"] == pytest.approx(0.0707, abs=1e-4)  # sample deviation of .1, .2
+    assert json.loads((tmp_path / "out" / "ablation.json").read_text())["rows"][2]["name"] == "osnet"
+    text = (tmp_path / "out" / "ablation.md").read_text()
+    assert "| Variation | R-1 | R-5 | mAP | mINP |" in text and "| Backbone | R-1 | R-5 | R-10 | mAP | mINP |" in text
+    assert "| G | 15.0 ± 7.1 | 15.0 ± 7.1 | 15.0 ± 7.1 | 15.0 ± 7.1 |" in text
+    assert "5 steps of 4 images of market1501, one recipe, seeds 0, 1" in text
+
+
+def test_nothing_is_made_twice(root, tmp_path, faked):
+    out, rows = tmp_path / "out", rows_of(TINY, ["G+D"], ["resnet18"])  # one model in both tables
+    first = go(root, out, rows)
+    assert len([row for row in faked if row[0] == "train"]) == 2
+    faked.clear()
+    assert json.dumps(go(root, out, rows)) == json.dumps(first) and faked == []
+    more = [Condition("market1501", root), Condition("market1501", root, occlusion=Occlusion("upper_half"))]
+    go(root, out, rows, more)
+    assert faked == [("evaluate", "market1501", "upper_half")] * 2
+    path = out / "resnet18_G+D_seed0" / "budget.json"
+    held = json.loads(path.read_text())
+    del held["recipe"]["recolour"], held["recipe"]["model"]["bn_neck"]  # as an earlier release wrote it
+    path.write_text(json.dumps(held))
+    go(root, out, rows)
+    for changes in ({"max_steps": 6}, {"dataset": "synthetic"}, {"init": {"resnet18": tmp_path / "r18.pt"}}):
+        with pytest.raises(ConfigError, match="another recipe, data set or budget"):
+            go(root, out, rows, **changes)
+    with pytest.raises(ConfigError, match="another recipe"):
+        go(root, out, rows_of(dataclasses.replace(TINY, learning_rate=1.0), ["G+D"], []))
+
+
+def test_a_run_that_was_cut_off_is_taken_up(root, tmp_path, faked):
+    rows = rows_of(TINY, ["G"], [])
+    go(root, tmp_path / "out", rows, seeds=[3])
+    folder = tmp_path / "out" / "resnet18_G_seed3"
+    (folder / "result.json").unlink()
+    (folder / "training.pt").touch()
+    faked.clear()
+    go(root, tmp_path / "out", rows, seeds=[3])
+    assert faked == [("train", "none", "resnet18", 3, 5, True)]
+
+
+def test_one_seed_has_no_spread_and_what_is_missing_is_a_dash():
+    row = {"kind": "variant", "name": "G", "mean": {"a": dict.fromkeys(module.NUMBERS, 0.5)}, "spread": {}}
+    other = {"kind": "variant", "name": "G+D", "mean": {}, "spread": {}}
+    text = markdown(
+        {"rows": [row, other], "conditions": ["a"], "seeds": [0], "max_steps": 1, "dataset": "synthetic"}, TINY
+    )
+    assert "| G | 50.0 | 50.0 | 50.0 | 50.0 |" in text and "| G+D | - | - | - | - |" in text
+
+
+def test_what_cannot_be_compared_is_refused_before_training(root, tmp_path, faked):
+    for names in ((["G+X"], []), ([], ["vgg"]), (["G", "G"], [])):
+        with pytest.raises(ConfigError):
+            rows_of(TINY, *names)
+    with pytest.raises(ConfigError, match="at least one"):
+        go(root, tmp_path / "out", rows_of(TINY, [], []))
+    rows = rows_of(TINY, ["G"], [])
+    for changes in ({"seeds": []}, {"seeds": [0, 0]}, {"max_steps": 0}, {"init": {"vgg": root}}):
+        with pytest.raises(ConfigError):
+            go(root, tmp_path / "out", rows, **changes)
+    with pytest.raises(ConfigError, match="only once"):
+        go(root, tmp_path / "out", rows, [Condition("market1501", root)] * 2)
+    with pytest.raises(DatasetError, match="nowhere"):
+        go(root, tmp_path / "out", rows, [Condition("market1501", tmp_path / "nowhere")])
+    with pytest.raises(DatasetError, match="Unknown data set 'gallery'"):
+        go(root, tmp_path / "out", rows, [Condition("gallery", root)])
+    with pytest.raises(OcclusionError):
+        go(root, tmp_path / "out", rows, [Condition("market1501", root, occlusion=Occlusion("hat"))])
+    assert faked == []
+
+
+def test_rows_of_ones_own_change_the_recipe_the_data_and_the_teacher(root, tmp_path, faked):
+    (tmp_path / "shared.json").write_text(json.dumps({**to_dict(TINY), "distill_direct": 1.0}))
+    rows = [
+        {"name": "paper's losses", "set": ["recolour=0.2", "distill_direct=0"], "roots": 1},
+        {"name": "+ teacher", "set": ["recolour=0.3"]},
+    ]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    found = recipe_rows(tmp_path / "rows.json", tmp_path / "shared.json", ["flip=0.25"])
+    assert [row.config.flip for row in found] == [0.25, 0.25] and found[0].folder(1) == "paper-s-losses_seed1"
+    options = {"roots": [root, root], "teacher": tmp_path / "t.npz", "seeds": [0]}
+    aware = [Condition("market1501", root), Condition("market1501", root, part_aware=True)]
+    summary = go(root, tmp_path / "out", found, aware, **options)
+    assert [row[1:] for row in faked if row[0] == "recipe"] == [(0.2, 1, None), (0.3, 2, "t.npz")]
+    assert summary["conditions"] == ["market1501 whole", "market1501 whole, part-aware"]
+    assert "| Recipe | R-1 |" in (tmp_path / "out" / "ablation.md").read_text()
+    with pytest.raises(ConfigError, match="more roots"):
+        go(root, tmp_path / "other", [dataclasses.replace(found[0], num_roots=2)])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "{}", "[1]", '[{"set": []}]', '[{"name": "a", "steps": 3}]', '[{"name": "a", "roots": 0}]']
+    + ['[{"name": "a"}, {"name": "A"}]', '[{"name": "a", "set": ["nothing=1"]}]', '[{"name": "a", "set": "flip=1"}]'],
+)
+def test_bad_rows_are_refused(text, tmp_path):
+    (tmp_path / "rows.json").write_text(text)
+    with pytest.raises(ConfigError):
+        recipe_rows(tmp_path / "rows.json")
+
+
+def test_the_command_trains_and_prints_a_table(root, tmp_path, capsys):
+    (tmp_path / "recipe.json").write_text(json.dumps(to_dict(TINY)))
+    options = ["--root", str(root), "--out", str(tmp_path / "out"), "--config", str(tmp_path / "recipe.json")]
+    options += ["--variants", "G", "--seeds", "0", "--max-steps", "1", "--device", "cpu"]
+    assert main(["ablate", "--dataset", "market1501", *options, "--occlude", "lower_half"]) == 0
+    assert capsys.readouterr().out.count("| G |") == 2
+    summary = json.loads((tmp_path / "out" / "ablation.json").read_text())
+    assert summary["rows"][0]["runs"]["0"]["market1501 whole"]["num_query"] == 3
+    (tmp_path / "rows.json").write_text('[{"name": "mine", "set": ["model.num_parts=3"]}]')
+    mine = ["--rows", str(tmp_path / "rows.json"), "--part-aware"]
+    assert main(["ablate", "--dataset", "market1501", *options[:6], "--max-steps", "1", "--device", "cpu", *mine]) == 0
+    assert capsys.readouterr().out.count("| mine |") == 2

@@ -1,0 +1,115 @@
+"""Weights by name, and the shipped gallery under weights that did not make it."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reid_demo.engine import Engine
+from reid_demo.errors import GalleryError, WeightsError
+from reid_demo.images import read_image
+from reid_demo.model import checkpoint, hub
+from reid_demo.model.dpti import build_model
+from reid_demo.search import bundled as shipped
+from reid_demo.search import gallery
+
+
+def test_weights_by_name_by_folder_and_by_default(tmp_path, monkeypatch):
+    assert shipped.weights_folder() == shipped.DEFAULT_WEIGHTS
+    assert shipped.DEFAULT_WEIGHTS.name in shipped.names()
+    monkeypatch.chdir(tmp_path)
+    assert shipped.weights_folder("dpti-r18") == shipped.DEFAULT_WEIGHTS
+    (tmp_path / "dpti-r18").mkdir()  # a folder of one's own goes first
+    assert shipped.weights_folder("dpti-r18").resolve() == tmp_path / "dpti-r18"
+    with pytest.raises(WeightsError, match="no weights .*mine.*what ships: dpti-r18"):
+        shipped.weights_folder(tmp_path / "mine")
+    (tmp_path / "mine").mkdir()
+    assert shipped.weights_folder(tmp_path / "mine") == tmp_path / "mine"
+    asked = []
+    monkeypatch.setattr(hub, "local_folder", lambda *name: asked.append(name))
+    shipped.weights_folder("hf://me/weights")
+    assert asked == [("hf://me/weights", "weights")]
+
+
+@pytest.fixture
+def others(tiny_config, tmp_path):
+    """Weights that did not make the tests' gallery."""
+    checkpoint.save_weights(build_model(tiny_config).eval(), tmp_path / "others")
+    return tmp_path / "others"
+
+
+def test_the_gallery_is_described_once_for_other_weights(
+    tiny_weights, tiny_describer, tiny_gallery_folder, others, tmp_path, monkeypatch, capsys
+):
+    own = tmp_path / "gallery_data"
+    shutil.copytree(tiny_gallery_folder, own)
+    monkeypatch.setattr(shipped, "DEFAULT_GALLERY", own)
+    monkeypatch.setenv("REID_DEMO_CACHE", str(tmp_path / "cache"))
+    fingerprint = checkpoint.fingerprint(tiny_weights)
+    assert shipped.gallery_for(tiny_describer, fingerprint) == own and not (tmp_path / "cache").exists()
+
+    engine = Engine.load(others, None, "cpu")
+    assert engine.gallery.folder != own and engine.gallery.folder.is_relative_to(tmp_path / "cache")
+    assert engine.gallery.fingerprint == checkpoint.fingerprint(others)
+    assert {record.pid for record in engine.gallery.records} == {record.pid for record in gallery.load(own).records}
+    assert "once" in capsys.readouterr().err
+    record = engine.gallery.records[0]
+    found = engine.describe(read_image(engine.gallery.folder / record.path))
+    assert engine.search(found, top_k=1)[0].similarity > 0.98
+    assert [e.path.name for e in engine.examples] == [
+        e.path.name for e in Engine.load(tiny_weights, own, "cpu").examples
+    ]
+
+    (own / gallery.META).write_text("{")
+    with pytest.raises(GalleryError, match="damaged"):
+        Engine.load(others, None, "cpu")
+    shutil.copy(tiny_gallery_folder / gallery.META, own)
+
+    written = (engine.gallery.folder / gallery.META).stat().st_mtime_ns
+    again = Engine.load(others, None, "cpu")
+    assert (again.gallery.folder / gallery.META).stat().st_mtime_ns == written and "once" not in capsys.readouterr().err
+
+    kept = again.gallery.folder  # as an earlier release left it
+    about = json.loads((kept / gallery.META).read_text())
+    old = {**about, "format_version": 1, "adaptive": False}
+    del old["similarity"], old["views"]
+    (kept / gallery.META).write_text(json.dumps(old))
+    renewed = Engine.load(others, None, "cpu")
+    assert renewed.gallery.meta["similarity"] == about["similarity"] and renewed.default_scoring.part_aware
+    np.testing.assert_array_equal(renewed.gallery.parts, again.gallery.parts)
+
+
+def test_unknown_weights_are_named(tmp_path):
+    with pytest.raises(WeightsError, match="nowhere"):
+        Engine.load(tmp_path / "nowhere", None, "cpu")
+
+
+def stripes(path):
+    """Give colour histograms (12 hues, 4 saturations, 4 values) of eight stripes of an image, joined, length root 8."""
+    bins = np.asarray(Image.open(path).convert("HSV"))[:, 24:104].astype(int) // [22, 64, 64]
+    cells = ((bins[..., 0] * 4 + bins[..., 1]) * 4 + bins[..., 2]).reshape(8, -1)
+    return np.concatenate([np.sqrt(np.bincount(cell, minlength=192) / cell.size) for cell in cells])
+
+
+def test_colours_alone_do_not_tell_the_shipped_people_apart():
+    """As on streets: 100 people, every image asked of the other cameras; the first prototype had a rank-1 of 0.58."""
+    shown = gallery.load(shipped.DEFAULT_GALLERY)
+    chosen = sorted({record.pid for record in shown.records})[:100]
+    records = [record for record in shown.records if record.pid in chosen]
+    colours = np.stack([stripes(shipped.DEFAULT_GALLERY / record.path) for record in records])
+    pids, camids = (np.array([getattr(record, name) for record in records]) for name in ("pid", "camid"))
+    similarity = np.where(camids[:, None] == camids, -1, colours @ colours.T)
+    rank1 = (pids[similarity.argmax(1)] == pids).mean()
+    assert 0.02 < rank1 < 0.25
+
+
+def test_a_gallery_without_cutouts_has_those_that_ship(tiny_weights, tiny_gallery_folder, tmp_path):
+    own = tmp_path / "own"
+    shutil.copytree(tiny_gallery_folder, own)
+    found = Engine.load(tiny_weights, own, "cpu").cutouts
+    assert len(found["person"]) == len(list((shipped.DEFAULT_GALLERY / shipped.OCCLUDERS).glob("person_*.png"))) > 0
+    (own / shipped.OCCLUDERS).mkdir()
+    shutil.copy(shipped.DEFAULT_GALLERY / shipped.OCCLUDERS / "person_00.png", own / shipped.OCCLUDERS)
+    assert list(Engine.load(tiny_weights, own, "cpu").cutouts) == ["person"]

@@ -1,0 +1,45 @@
+"""Which images of a gallery show a person or come from a camera."""
+
+import numpy as np
+import pytest
+
+from reid_demo.records import ImageRecord
+from reid_demo.search.gallery import UNKNOWN, Gallery
+
+
+def gallery_of(marks) -> Gallery:
+    """Give a gallery of (pid, camid) without vectors: only its records are asked here."""
+    records = [ImageRecord(f"images/{i}.png", pid, camid) for i, (pid, camid) in enumerate(marks)]
+    count = len(records)
+    parts, presence = np.zeros((count, 1, 2), np.float16), np.zeros((count, 0), np.float32)
+    return Gallery(None, records, parts, presence, {"fingerprint": "x"}, None)
+
+
+@pytest.fixture(scope="module")
+def mixed() -> Gallery:
+    """Give 300 images of people, distractors, junk and strangers, some of no known camera."""
+    rng = np.random.default_rng(0)
+    pids, camids = [None, -1, 0, 1, 2, 7], [None, 1, 2, 5]
+    return gallery_of([(pids[a], camids[b]) for a, b in rng.integers((0, 0), (6, 4), (300, 2))])
+
+
+@pytest.mark.parametrize("pid", [None, UNKNOWN, -1, 0, 7, 99])
+@pytest.mark.parametrize("camid", [None, UNKNOWN, 5, 99])
+def test_rows_of_a_person_and_a_camera_are_those_of_a_slow_loop(mixed, pid, camid):
+    def fits(wanted: int | None, number: int | None) -> bool:
+        return wanted is None or number == (None if wanted == UNKNOWN else wanted)
+
+    slow = [i for i, r in enumerate(mixed.records) if fits(pid, r.pid) and fits(camid, r.camid)]
+    found = mixed.rows_of(pid, camid)
+    assert list(found) == slow and list(found[2:5]) == slow[2:5]
+
+
+def test_asking_for_all_makes_no_list(mixed):
+    assert mixed.rows_of() == range(300)
+
+
+def test_people_and_cameras_are_counted_once(mixed):
+    assert mixed.people.tolist() == [UNKNOWN, -1, 0, 1, 2, 7] and mixed.cameras.tolist() == [UNKNOWN, 1, 2, 5]
+    assert mixed.num_pids == 5
+    nameless = gallery_of([(None, None)] * 2)
+    assert nameless.num_pids == 0 and nameless.people.tolist() == nameless.cameras.tolist() == [UNKNOWN]

@@ -1,0 +1,111 @@
+"""The one similarity: terms sum to it, and plain loops agree."""
+
+import numpy as np
+import pytest
+
+from reid_demo.errors import ConfigError, ShapeError
+from reid_demo.records import Scoring
+from reid_demo.search import similarity as matching
+
+RNG = np.random.default_rng(0)
+PROBE, PARTS = RNG.normal(size=(4, 6)).astype(np.float32), RNG.normal(size=(9, 4, 6)).astype(np.float32)
+RHO, RHOS = RNG.dirichlet(np.ones(3)).astype(np.float32), RNG.dirichlet(np.ones(3), 9).astype(np.float32)
+SCORINGS = [
+    Scoring(),
+    Scoring(adaptive=True),
+    Scoring(enabled=(True, False, True, False)),
+    Scoring(adaptive=True, enabled=(False, True, True, True)),
+    Scoring(part_aware=True),
+    Scoring(part_aware=True, enabled=(False, True, False, True)),
+]
+
+
+def slow_similarity(probe, rho, parts, other_rho, scoring) -> float:
+    on = scoring.enabled or (True,) * 4
+    if scoring.part_aware:
+        total = weight = 0.0
+        for i in range(4):
+            seen = 1.0 if i == 0 else min(1.0, 3 * rho[i - 1]) ** 0.25
+            trust = float(on[i]) * np.linalg.norm(probe[i]) * seen
+            total += trust * probe[i] @ parts[i] / np.linalg.norm(probe[i]) / np.linalg.norm(parts[i])
+            weight += trust
+        return total / weight
+    f, g = [], []
+    for i in range(4):
+        if on[i]:
+            adaptive = scoring.adaptive and i > 0
+            f.extend(probe[i] * (3 * rho[i - 1] if adaptive else 1))
+            g.extend(parts[i] * (3 * other_rho[i - 1] if adaptive else 1))
+    return float(np.dot(f, g) / np.linalg.norm(f) / np.linalg.norm(g))
+
+
+@pytest.mark.parametrize("scoring", SCORINGS, ids=str)
+def test_terms_sum_to_the_similarity_of_a_slow_loop(scoring):
+    values = matching.similarity_matrix(PROBE[None], RHO[None], PARTS, RHOS, scoring)[0]
+    terms = matching.contributions(PROBE, RHO, PARTS, RHOS, scoring)
+    slow = [slow_similarity(PROBE, RHO, PARTS[g], RHOS[g], scoring) for g in range(9)]
+    assert terms.shape == (9, 4) and values.shape == (9,)
+    np.testing.assert_allclose(values, slow, atol=1e-5)
+    np.testing.assert_allclose(terms.sum(1), values, atol=1e-5)
+    for i, on in enumerate(scoring.enabled or (True,) * 4):
+        assert on or not terms[:, i].any()
+
+
+def test_unit_vectors_give_the_cosine():
+    vectors = matching.unit_vectors(PARTS, RHOS)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    matrix = matching.similarity_matrix(PARTS, RHOS, PARTS, RHOS)
+    np.testing.assert_allclose(np.diag(matrix), 1, atol=1e-5)
+
+
+def test_adaptive_weights_change_the_ranking_values():
+    plain, weighted = (matching.similarity_matrix(PROBE[None], RHO[None], PARTS, RHOS, s)[0] for s in SCORINGS[:2])
+    assert not np.allclose(plain, weighted, atol=1e-3)
+
+
+def test_part_aware_asks_for_what_the_probe_has():
+    """A candidate is not better for a part that the probe lacks, however long that part's descriptor is."""
+    probe, aware = PROBE.copy(), Scoring(part_aware=True)
+    probe[3] *= 1e-3
+    longer = PARTS.copy()
+    longer[:, 3] *= 50
+    before, after = (
+        matching.similarity_matrix(probe[None], RHO[None], parts, RHOS, aware)[0] for parts in (PARTS, longer)
+    )
+    np.testing.assert_allclose(before, after, atol=1e-6)
+    itself = matching.similarity_matrix(probe[None], RHO[None], probe[None], RHO[None], aware)[0]
+    assert itself[0] == pytest.approx(1, abs=1e-6)
+    hidden = matching.contributions(PROBE, np.array([0.5, 0.5, 0], np.float32), PARTS, RHOS, aware)
+    assert not hidden[:, 3].any()
+
+
+@pytest.mark.parametrize("scoring", SCORINGS, ids=str)
+def test_the_vectors_of_candidates_have_length_one_and_their_products_are_the_similarity(scoring):
+    candidates = matching.gallery_vectors(PARTS, RHOS, scoring)
+    assert candidates.shape == (9, 24) and candidates.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(candidates, axis=1), 1, atol=1e-6)
+    values = candidates @ matching.probe_vectors(PROBE, RHO, scoring)
+    np.testing.assert_allclose(
+        values, matching.similarity_matrix(PROBE[None], RHO[None], PARTS, RHOS, scoring)[0], atol=1e-6
+    )
+
+
+def test_every_similarity_has_its_name():
+    assert {matching.similarity_name(scoring): scoring for scoring in SCORINGS[:2] + SCORINGS[4:5]} == (
+        matching.SIMILARITIES
+    )
+
+
+def test_no_parts_is_the_global_cosine():
+    empty = np.zeros((9, 0), np.float32)
+    terms = matching.contributions(PROBE[:1], empty[0], PARTS[:, :1], empty)
+    assert terms.shape == (9, 1)
+
+
+def test_bad_switches_are_refused():
+    with pytest.raises(ConfigError, match="at least one"):
+        matching.part_weights(RHO, Scoring(enabled=(False,) * 4))
+    with pytest.raises(ConfigError, match="4 part switches"):
+        matching.part_weights(RHO, Scoring(enabled=(True,)))
+    with pytest.raises(ShapeError):
+        matching.unit_vectors(PARTS[:, :2], RHOS)

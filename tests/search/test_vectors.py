@@ -1,0 +1,192 @@
+"""The compressed index finds what the exact one finds; the exact one finds what a full product finds."""
+
+import numpy as np
+import pytest
+
+from reid_demo.errors import GalleryError
+from reid_demo.records import Descriptor, ImageRecord, Scoring
+from reid_demo.search import gallery, vectors
+from reid_demo.search import similarity as matching
+from reid_demo.serving.bench_large import bench_large
+
+RNG = np.random.default_rng(0)
+TERMS, DIM, COUNT = 5, 24, 6000
+
+
+def mixtures(count: int, rng) -> tuple[np.ndarray, np.ndarray]:
+    """Draw `(n, P+1, D)` descriptors of low rank with noise, as a network gives, and `(n, P)` presence."""
+    base = np.random.default_rng(7).normal(size=(60, TERMS * DIM))
+    share = rng.dirichlet(np.full(60, 0.08), count)
+    rows = share @ base + rng.normal(0, 0.02, (count, TERMS * DIM))
+    return rows.reshape(count, TERMS, DIM).astype(np.float16), rng.dirichlet(np.ones(TERMS - 1), count).astype("f4")
+
+
+PARTS, PRESENCE = mixtures(COUNT, RNG)
+PROBES = [
+    Descriptor(p.astype(np.float32), r, np.zeros((4, 0, 0)), np.zeros((4, 0, 0)))
+    for p, r in zip(*mixtures(40, np.random.default_rng(1)), strict=True)
+]
+
+
+def build(folder, limit: int, scoring: Scoring = Scoring()):
+    (folder / "images").mkdir(parents=True)
+    records = [ImageRecord(f"images/{i:05d}.jpg", i // 5, i % 3) for i in range(COUNT)]
+    lines: list[str] = []
+    blocks = ((PARTS[i : i + 700], PRESENCE[i : i + 700]) for i in range(0, COUNT, 700))
+    options = {"fingerprint": "f", "name": "many", "exact_limit": limit, "say": lines.append, "scoring": scoring}
+    gallery.write(folder, records, blocks, **options)
+    return gallery.load(folder, "f"), lines
+
+
+@pytest.fixture(scope="module")
+def exact(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("exact"), COUNT)[0]
+
+
+@pytest.fixture(scope="module")
+def compressed(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("compressed"), COUNT - 1)[0]
+
+
+def truth(probe: Descriptor, scoring: Scoring = Scoring()) -> np.ndarray:
+    return matching.similarity_matrix(
+        probe.parts[None], probe.presence[None], PARTS.astype(np.float32), PRESENCE, scoring
+    )[0]
+
+
+@pytest.mark.parametrize("shape", [(40,), (40, 7)])
+def test_the_product_is_numpy_s(shape):
+    rng = np.random.default_rng(0)
+    matrix = rng.standard_normal((300, 40), np.float32)
+    other = rng.standard_normal(shape[::-1], np.float32).T  # as a transposed view
+    found = vectors.product(matrix, other)
+    assert found.dtype == np.float32 and found.shape == (300, *shape[1:])
+    np.testing.assert_allclose(found, matrix.astype(np.float64) @ other, atol=1e-4)
+
+
+def test_the_size_decides_which_index_is_made(exact, compressed):
+    assert exact.exact and not compressed.exact
+    assert exact.meta["index"] == {"kind": "flat"}
+    assert compressed.meta["index"]["kind"] == "compressed" and compressed.meta["index"]["recall_at_10"] >= 0.98
+    assert vectors.EXACT_LIMIT == 200_000
+
+
+def test_the_exact_index_equals_a_full_product(exact):
+    for probe in PROBES[:10]:
+        values = truth(probe)
+        found = exact.search(probe, 10)
+        assert [m.index for m in found] == np.argsort(-values, kind="stable")[:10].tolist()
+        np.testing.assert_allclose([m.similarity for m in found], np.sort(values)[::-1][:10], atol=1e-5)
+
+
+def test_recall_of_the_compressed_index_on_probes_it_was_not_tuned_with(compressed):
+    hits = total = 0
+    for probe in PROBES:
+        values = truth(probe)
+        found = compressed.search(probe, 10)
+        hits += len({m.index for m in found} & set(np.argsort(-values, kind="stable")[:10].tolist()))
+        total += 10
+        for match in found:  # what is shown is scored exactly
+            assert match.similarity == pytest.approx(values[match.index], abs=1e-5)
+            assert match.contributions.sum() == pytest.approx(match.similarity, abs=1e-5)
+    assert hits / total >= 0.98
+
+
+def test_excluded_images_are_left_out(exact, compressed):
+    for one in (exact, compressed):
+        best = [m.index for m in one.search(PROBES[0], 10)]
+        exclude = np.zeros(COUNT, bool)
+        exclude[best[:4]] = True
+        again = [m.index for m in one.search(PROBES[0], 6, exclude=exclude)]
+        assert again == best[4:]
+        exclude[:] = True
+        exclude[best[2]] = False
+        assert [m.index for m in one.search(PROBES[0], 6, exclude=exclude)] == [best[2]]
+    exclude = np.ones(COUNT, bool)
+    exclude[3] = False
+    assert [m.index for m in exact.search(PROBES[0], 6, exclude=exclude)] == [3]
+
+
+def test_estimates_order_all_images_almost_as_the_exact_scores(compressed):
+    values, estimated = truth(PROBES[3]), compressed.scores(PROBES[3])
+    assert estimated.shape == (COUNT,) and np.corrcoef(values, estimated)[0, 1] > 0.98
+    assert np.abs(values - estimated).max() < 0.1
+    ranks = compressed.ranks(PROBES[3])
+    found = compressed.search(PROBES[3], 5)
+    assert [ranks[m.index] for m in found] == [1, 2, 3, 4, 5]
+    assert sorted(ranks) == list(range(1, COUNT + 1))
+
+
+@pytest.mark.parametrize(
+    "scoring", [Scoring(adaptive=True), Scoring(enabled=(True, False, True, True, False))], ids=str
+)
+def test_other_scorings_are_exact_on_the_candidates(compressed, scoring):
+    values = truth(PROBES[5], scoring)
+    np.testing.assert_allclose(compressed.scores(PROBES[5], scoring), values, atol=1e-5)
+    for match in compressed.search(PROBES[5], 10, scoring):
+        assert match.similarity == pytest.approx(values[match.index], abs=1e-5)
+
+
+def test_a_compressed_gallery_may_hold_part_aware_vectors(tmp_path):
+    aware = Scoring(part_aware=True)
+    large = build(tmp_path, COUNT - 1, aware)[0]
+    assert not large.exact and large.scoring == aware and large.is_indexed(aware) and not large.is_indexed(Scoring())
+    found_all = 0
+    for probe in PROBES:
+        values = truth(probe, aware)
+        found = large.search(probe, 10, aware)
+        for match in found:
+            assert match.similarity == pytest.approx(values[match.index], abs=1e-5)
+        found_all += len({m.index for m in found} & set(np.argsort(-values, kind="stable")[:10].tolist()))
+    assert found_all >= 0.95 * 10 * len(PROBES)
+    estimated, values = large.scores(PROBES[3], aware), truth(PROBES[3], aware)
+    assert np.abs(values - estimated).max() < 0.1
+    some = Scoring(part_aware=True, enabled=(False, True, False, True, True))
+    values = truth(PROBES[4], some)
+    assert large.search(PROBES[4], 1, some)[0].index == int(np.argmax(values))
+
+
+def test_scores_without_a_matrix_are_the_same(exact, monkeypatch):
+    wanted = exact.scores(PROBES[1])
+    monkeypatch.setattr(gallery, "MATRIX_BYTES", 0)
+    np.testing.assert_allclose(exact.scores(PROBES[1]), wanted, atol=1e-6)
+
+
+def test_progress_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(vectors, "EVERY_S", 0.0)
+    lines = build(tmp_path, COUNT - 1)[1]
+    assert any("of 6,000" in line and "s left" in line for line in lines)
+    assert any("of the exact ten nearest" in line for line in lines)
+
+
+def test_a_damaged_index_is_a_clear_error(tmp_path):
+    build(tmp_path, COUNT - 1)
+    meta = (tmp_path / gallery.META).read_text()
+    (tmp_path / gallery.META).write_text(meta.replace('"depth"', '"height"'))
+    with pytest.raises(GalleryError, match="damaged.*Rebuild it with"):
+        gallery.load(tmp_path)
+    (tmp_path / gallery.META).write_text(meta.replace('"compressed"', '"magic"'))
+    with pytest.raises(GalleryError, match="unknown kind 'magic'"):
+        gallery.load(tmp_path)
+
+
+def test_numbers_that_are_not_finite_are_refused(tmp_path):
+    parts = PARTS[:3].copy()
+    parts[1, 2, 3] = np.nan
+    with pytest.raises(GalleryError, match="not finite"):
+        records = [ImageRecord(f"{i}.jpg") for i in range(3)]
+        gallery.write(tmp_path, records, iter([(parts, PRESENCE[:3])]), fingerprint="f", name="bad")
+    assert not (tmp_path / gallery.META).exists() and not list(tmp_path.glob(".writing-*"))
+
+
+def test_the_bench_measures_a_gallery_of_mixed_descriptors(exact, tmp_path, monkeypatch):
+    monkeypatch.setattr(vectors, "EXACT_LIMIT", 1500)
+    lines: list[str] = []
+    rows = {
+        row["what"].split(": ")[1]: row["value"] for row in bench_large(exact, 2000, folder=tmp_path, say=lines.append)
+    }
+    assert rows["recall@10 of 100 other probes"] >= 0.98
+    assert rows["search, median"] > 0 and rows["most memory while building"] > 0.01
+    assert list(tmp_path.iterdir()) == [] and lines
+    with pytest.raises(GalleryError, match="at least 100"):
+        bench_large(exact, 5)

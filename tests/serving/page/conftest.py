@@ -1,0 +1,70 @@
+"""A real page over the tiny engine in a real browser; skipped with its reason where that is not installed."""
+
+import os
+import shutil
+
+import pytest
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+ARGUMENTS = ["--no-sandbox", "--use-gl=swiftshader", "--enable-unsafe-swiftshader"]
+ARGUMENTS += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+WAIT_MS = 60_000
+
+
+@pytest.fixture(scope="session")
+def address(tiny_engine):
+    """Serve the page over the tiny engine on a free port."""
+    from reid_demo.serving.page.view import build_ui, launch_options
+
+    demo = build_ui(tiny_engine)
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
+    yield url
+    demo.close()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Give a headless Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    playwright.expect.set_options(timeout=WAIT_MS)
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser, address):
+    """Open the page and wait for its first result, its explanation and all that comes late."""
+    from playwright.sync_api import expect
+
+    from reid_demo.serving.page import text
+
+    shown = browser.new_page(viewport={"width": 1280, "height": 1000})
+    shown.set_default_timeout(WAIT_MS)
+    shown.goto(address)
+    expect(shown.locator("#why article")).to_have_count(8)
+    expect(shown.locator("#strip .thumbnail-item")).to_have_count(10)
+    expect(shown.locator("#earned")).to_contain_text("What earned #1")
+    expect(shown.locator("#earned")).not_to_contain_text(text.EARNED_WAIT)
+    shown.wait_for_timeout(500)  # the stream of the opening's answers ends now; a click in that moment may be lost
+    yield shown
+    shown.close()
+
+
+@pytest.fixture
+def paint(page):
+    """Give a function that draws a stroke between two points of the canvas, in fractions of it."""
+
+    def draw(start: tuple[float, float] = (0.42, 0.3), end: tuple[float, float] = (0.58, 0.35)) -> None:
+        page.wait_for_timeout(4000)  # the editor draws and fits its new background after the answer
+        page.locator("#canvas").scroll_into_view_if_needed()
+        box = page.locator("#canvas canvas").last.bounding_box()
+        page.mouse.move(box["x"] + box["width"] * start[0], box["y"] + box["height"] * start[1])
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] * end[0], box["y"] + box["height"] * end[1], steps=6)
+        page.mouse.up()
+
+    return draw

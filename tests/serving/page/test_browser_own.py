@@ -1,0 +1,95 @@
+"""One visitor makes a gallery and cuts a person out of a frame; another sees nothing of it; closing deletes it."""
+
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from figures import draw_person
+from PIL import Image
+
+from reid_demo.serving import visitors as private
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Give a zip of twelve pictures with a broken one, and a frame with one person."""
+    packed = tmp_path / "album.zip"
+    with zipfile.ZipFile(packed, "w") as album:
+        for pid in range(1, 13):
+            picture = tmp_path / f"IMG_{pid:02d}.png"
+            Image.fromarray(draw_person(pid, 1)).save(picture)
+            album.write(picture, f"album/{picture.name}")
+        album.writestr("broken.jpg", "no picture")
+    frame = np.full((400, 600, 3), 128, np.uint8)
+    frame[50:306, 200:328] = np.asarray(Image.fromarray(draw_person(3, 1)).resize((128, 256)))
+    Image.fromarray(frame).save(tmp_path / "frame.png")
+    return packed, tmp_path / "frame.png"
+
+
+def held() -> set:
+    """Give the private galleries that lie on the disk."""
+    roots = Path(tempfile.gettempdir()).glob(f"{private.PREFIX}*")
+    return {path for root in roots for path in root.iterdir() if path.is_dir()}
+
+
+def test_own_gallery_and_frame(page, browser, address, files):
+    from playwright.sync_api import expect
+
+    before = held()
+    album, frame = files
+    page.get_by_role("tab", name="Your pictures").click()
+    page.set_input_files("#own-files input[type=file]", album)
+    expect(page.locator("#own-files")).to_contain_text("album")
+    page.locator("#own-make").click()
+    expect(page.locator("#own-told")).to_contain_text("12 pictures")
+    expect(page.locator("#own-report")).to_contain_text("broken.jpg")
+    expect(page.locator("#status")).to_contain_text("your own gallery of 12 pictures")
+    expect(page.locator("#strip .thumbnail-item").first).to_contain_text("IMG_01")
+    assert len(held() - before) == 1
+
+    page.locator("#own-look").click()
+    page.locator("#browse-grid .thumbnail-item").nth(4).click()
+    expect(page.locator("#strip .thumbnail-item").first).to_contain_text("IMG_05")
+    page.locator("#hide-lower_half").click()
+    expect(page.locator("#probe-line")).to_contain_text("lower half")
+    expect(page.locator("#status")).to_contain_text("your own gallery")
+
+    page.get_by_role("tab", name="Your pictures").click()
+    with page.expect_file_chooser() as chooser:
+        page.locator("#frame-open").click()
+    chooser.value.set_files(frame)
+    picture = page.locator("#frame img")
+    expect(picture).to_be_visible()
+    scale = picture.bounding_box()["width"] / 600
+    picture.click(position={"x": 200 * scale, "y": 50 * scale})
+    expect(page.locator("#frame-line")).to_contain_text("opposite")
+    picture.click(position={"x": 328 * scale, "y": 306 * scale})
+    for side in ("width", "height"):
+        expect(page.locator(f"#frame-{side} input")).not_to_have_value("0")
+    page.wait_for_timeout(1000)  # the numbers' own events are on their way
+    page.locator("#frame-search").click()
+    expect(page.locator("#probe-line")).to_contain_text("A box of your frame")
+    expect(page.locator("#strip .thumbnail-item").first).to_contain_text("IMG_03")
+
+    other = browser.new_page()
+    other.goto(address)
+    expect(other.locator("#strip .thumbnail-item")).to_have_count(10)
+    expect(other.locator("#status")).not_to_contain_text("your own gallery")
+    other.close()
+
+    page.locator("#own-save").click()
+    with page.expect_download() as download:
+        page.locator("#own-fetch").click()
+    with zipfile.ZipFile(download.value.path()) as saved:
+        assert "my_gallery/meta.json" in saved.namelist()
+    page.close()
+    for _ in range(50):
+        if held() <= before:
+            break
+        time.sleep(0.2)
+    assert held() <= before, "closing the page deletes the gallery"

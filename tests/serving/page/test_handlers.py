@@ -1,0 +1,405 @@
+"""Every click as a function, against a tiny real engine: good input and bad."""
+
+import base64
+import copy
+import dataclasses
+import html
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reid_demo.drawing import overlays as render
+from reid_demo.engine import UNTRAINED, Engine, Quality
+from reid_demo.errors import ConfigError, GalleryError, ImageError, OcclusionError
+from reid_demo.records import Occlusion
+from reid_demo.search.gallery_views import VIEWS
+from reid_demo.serving.page import text, view
+from reid_demo.serving.page.handlers import earned, ranking
+from reid_demo.serving.page.handlers import probe as probes
+from reid_demo.serving.page.handlers.session import Session, Settings, scoring_of
+from reid_demo.serving.page.handlers.why import why
+
+
+@pytest.fixture
+def opened(tiny_engine) -> Session:
+    return probes.open_example(tiny_engine, Session(), Settings(), 0)
+
+
+def rgba(image: np.ndarray) -> np.ndarray:
+    return np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])
+
+
+def canvas_of(session: Session, painted: np.ndarray | None = None) -> dict:
+    shown = rgba(probes.canvas_image(session))
+    layer = np.zeros_like(shown)
+    if painted is not None:
+        layer[painted] = (232, 68, 122, 255)
+    return {"background": shown, "layers": [layer], "composite": None}
+
+
+def places(session: Session) -> list[int]:
+    return [match.index for match in session.matches]
+
+
+def test_an_example_is_ranked_at_once(tiny_engine, opened):
+    assert len(opened.matches) == 10 and opened.chosen is None and opened.pid == 2
+    assert places(opened) == [m.index for m in tiny_engine.search(opened.probe, 10)]
+    assert set(opened.moves.values()) == {0}
+    assert len(ranking.strip(tiny_engine, opened)) == 10
+
+
+def test_a_session_can_be_copied_and_is_frozen(opened):
+    assert places(copy.deepcopy(opened)) == places(opened)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        opened.pid = 3
+
+
+@pytest.mark.parametrize("kind", list(text.OCCLUDERS))
+def test_each_occluder_searches_again_and_can_be_undone(tiny_engine, opened, kind):
+    hidden = probes.hide(tiny_engine, opened, Settings(), kind, "mean_grey")
+    assert len(hidden.recipe) == 1 and hidden.chosen is None
+    assert not np.array_equal(hidden.current, opened.current) and np.array_equal(hidden.image, opened.image)
+    ranks = tiny_engine.ranks(opened.probe), tiny_engine.ranks(hidden.probe)
+    assert hidden.moves == {i: int(ranks[0][i] - ranks[1][i]) for i in places(hidden)}
+    assert ranking.status(tiny_engine, hidden)
+    assert ("of seed 1" in probes.probe_line(hidden)) == (kind in ("random_block", "person", "object"))
+    undone = probes.undo(tiny_engine, hidden, Settings())
+    assert places(undone) == places(opened) and np.array_equal(undone.current, opened.image)
+    with pytest.raises(OcclusionError):
+        probes.undo(tiny_engine, undone, Settings())
+
+
+def test_strokes_that_wait_are_kept_by_a_click(tiny_engine, opened):
+    shown = probes.canvas_image(opened)
+    painted = np.zeros(shown.shape[:2], bool)
+    painted[: shown.shape[0] // 4] = True
+    canvas = canvas_of(opened, painted)
+    hidden = probes.hide(tiny_engine, opened, Settings(), "lower_half", "black", canvas)
+    assert [o.kind for o in hidden.recipe] == ["brush", "lower_half"]
+    quarter, half = opened.image.shape[0] // 4, opened.image.shape[0] // 2
+    assert not hidden.current[:quarter].any() and not hidden.current[half:].any()
+    assert np.array_equal(hidden.current[quarter:half], opened.image[quarter:half])
+    cropped = probes.crop(tiny_engine, opened, Settings(), 0, 0, 64, 100, canvas, "black")
+    assert [o.kind for o in cropped.recipe] == ["brush", "crop"]
+
+
+def test_undo_takes_waiting_strokes_first(tiny_engine, opened):
+    hidden = probes.hide(tiny_engine, opened, Settings(), "centre", "black")
+    everywhere = np.ones(probes.canvas_image(hidden).shape[:2], bool)
+    undone = probes.undo(tiny_engine, hidden, Settings(), canvas_of(hidden, everywhere))
+    assert undone.recipe == hidden.recipe
+    assert probes.undo(tiny_engine, undone, Settings(), canvas_of(undone)).recipe == ()
+
+
+def test_a_click_that_overtakes_the_drawing_is_no_new_picture(tiny_engine, opened):
+    old = canvas_of(opened)
+    hidden = probes.hide(tiny_engine, opened, Settings(), "lower_half", "black", old)
+    again = probes.hide(tiny_engine, hidden, Settings(), "upper_third", "black", old)  # the old drawing still
+    assert [o.kind for o in again.recipe] == ["lower_half", "upper_third"] and again.pid == 2
+    cropped = probes.crop(tiny_engine, again, Settings(), 0, 0, 60, 60, old)
+    assert probes.search_canvas(tiny_engine, cropped, Settings(), old, "black").recipe == cropped.recipe
+
+
+def test_a_random_block_has_the_size_and_seed_asked_for(tiny_engine, opened):
+    done = probes.hide(tiny_engine, opened, Settings(), "random_block", "black", None, 60, 7)
+    assert (done.recipe[0].coverage, done.recipe[0].seed) == (0.6, 7)
+    same = probes.hide(tiny_engine, opened, Settings(), "random_block", "black", None, 60, 7)
+    assert np.array_equal(done.current, same.current)
+    assert probes.hide(tiny_engine, opened, Settings(), "object", "black", None, 60, 7).recipe[0].coverage == 0.4
+
+
+def test_a_recipe_replays_on_another_probe(tiny_engine, opened):
+    done = probes.hide(tiny_engine, opened, Settings(), "centre", "noise")
+    done = probes.crop(tiny_engine, done, Settings(), 4, 8, 40, 100)
+    written = probes.recipe_text(done)
+    other = probes.open_example(tiny_engine, done, Settings(), 1)
+    assert other.recipe == ()
+    replayed = probes.replay(tiny_engine, other, Settings(), written)
+    assert replayed.recipe == done.recipe and replayed.title == other.title
+    kept = probes.open_example(tiny_engine, done, Settings(keep_recipe=True), 1)
+    assert np.array_equal(kept.current, replayed.current) and places(kept) == places(replayed)
+    from_file = probes.replay_file(tiny_engine, other, Settings(), written.encode())
+    assert np.array_equal(from_file.current, replayed.current)
+    assert base64.b64encode(written.encode()).decode() in probes.recipe_link(done)
+    for bad in (b"\xff\xfe", b"", b"{}", b'[{"kind": "hat"}]', b'[{"kind": "centre", "coverage": "much"}]'):
+        with pytest.raises(OcclusionError):
+            probes.replay_file(tiny_engine, other, Settings(), bad)
+
+
+def test_random_occluders_differ_from_click_to_click(tiny_engine, opened):
+    once = probes.hide(tiny_engine, opened, Settings(), "random_block", "black")
+    twice = probes.hide(tiny_engine, once, Settings(), "random_block", "black")
+    assert twice.recipe[0].seed != twice.recipe[1].seed
+    assert probes.back(tiny_engine, twice, Settings()).recipe == ()
+
+
+def test_an_untouched_canvas_changes_nothing(tiny_engine, opened):
+    for canvas in (canvas_of(opened), {**canvas_of(opened), "layers": []}):
+        again = probes.search_canvas(tiny_engine, opened, Settings(), canvas, "mean_grey")
+        assert again.recipe == () and places(again) == places(opened) and again.pid == 2
+
+
+def test_strokes_hide_what_they_cover(tiny_engine, opened):
+    shown = probes.canvas_image(opened)
+    painted = np.zeros(shown.shape[:2], bool)
+    painted[: shown.shape[0] // 2] = True
+    done = probes.search_canvas(tiny_engine, opened, Settings(), canvas_of(opened, painted), "black")
+    half = opened.image.shape[0] // 2
+    assert not done.current[:half].any() and np.array_equal(done.current[half:], opened.image[half:])
+
+
+def test_a_crop_on_the_canvas_is_found_again(tiny_engine, opened):
+    shown = probes.canvas_image(opened)
+    times = shown.shape[0] // opened.image.shape[0]
+    piece = shown[10 * times : 90 * times, 5 * times : 60 * times]
+    canvas = {"background": rgba(piece), "layers": [np.zeros((*piece.shape[:2], 4), np.uint8)]}
+    done = probes.search_canvas(tiny_engine, opened, Settings(), canvas, "mean_grey")
+    assert np.array_equal(done.current, opened.image[10:90, 5:60]) and done.pid == 2
+
+
+def test_another_picture_on_the_canvas_is_a_new_probe(tiny_engine, opened):
+    other = np.random.default_rng(0).integers(0, 256, (90, 50, 3), np.uint8)
+    done = probes.search_canvas(tiny_engine, opened, Settings(), {"background": rgba(other), "layers": []}, "black")
+    assert np.array_equal(done.image, other) and done.pid is None and done.recipe == ()
+    assert "not known" in ranking.status(tiny_engine, done)
+
+
+def test_crop_by_numbers(tiny_engine, opened):
+    done = probes.crop(tiny_engine, opened, Settings(), 4, 8, 40, 100)
+    assert np.array_equal(done.current, opened.image[8:108, 4:44])
+    for bad in ((0, 0, 65, 10), (-1, 0, 20, 20), (0, 0, 0, 20), (None, 0, 20, 20), (0, 0, 4, 4)):
+        with pytest.raises(OcclusionError):
+            probes.crop(tiny_engine, opened, Settings(), *bad)
+
+
+def test_a_match_becomes_the_probe_and_finds_itself(tiny_engine, opened):
+    chosen = ranking.choose(opened, 3)
+    done = probes.open_match(tiny_engine, chosen, Settings())
+    assert done.matches[0].index == opened.matches[3].index and done.matches[0].similarity == pytest.approx(1, abs=1e-3)
+    with pytest.raises(GalleryError):
+        ranking.choose(opened, 10)
+
+
+def test_same_camera_leaves_out_the_probe_itself(tiny_engine, opened):
+    done = probes.open_match(tiny_engine, opened, Settings())
+    filtered = ranking.rank_again(tiny_engine, done, Settings(same_camera=True))
+    assert (done.pid, done.camid) not in {(m.record.pid, m.record.camid) for m in filtered.matches}
+
+
+def test_settings_change_the_list_as_the_engine_says(tiny_engine, opened):
+    settings = Settings(top_k=4, weighing="adaptive", terms=("global", tiny_engine.part_names[0]))
+    done = ranking.rank_again(tiny_engine, opened, settings)
+    scoring = scoring_of(tiny_engine, settings)
+    assert places(done) == [m.index for m in tiny_engine.search(opened.probe, 4, scoring)]
+    assert not done.matches[0].contributions[2:].any()
+    with pytest.raises(ConfigError):
+        ranking.rank_again(tiny_engine, opened, Settings(terms=()))
+
+
+def test_the_explanation_shows_the_similarity_of_the_list(tiny_engine, opened):
+    shown = why(tiny_engine, ranking.choose(opened, 2))
+    assert f"{opened.matches[2].similarity:.4f}</td></tr></tfoot>" in shown
+    assert shown.count("<article ") == len(tiny_engine.part_names)
+    assert text.WHY_PRESENCE_NOTE in shown
+
+
+def test_captions_say_rank_and_right_or_wrong(opened):
+    words = [ranking.caption(opened, match) for match in opened.matches]
+    assert words[0].startswith("#1 ")
+    for match, word in zip(opened.matches, words, strict=True):
+        assert (text.RIGHT in word) == (match.record.pid == 2) and (text.WRONG in word) == (match.record.pid != 2)
+
+
+def test_a_gallery_picture_is_said_to_find_itself(tiny_engine, opened, monkeypatch):
+    assert text.STATUS_SELF not in ranking.status(tiny_engine, opened)
+    own = probes.open_match(tiny_engine, opened, Settings())
+    said = ranking.status(tiny_engine, own)
+    assert text.STATUS_SELF in said and html.escape(text.STATUS_VIEWS) not in said
+    monkeypatch.setattr(tiny_engine.gallery, "views", VIEWS)
+    assert html.escape(text.STATUS_VIEWS) in ranking.status(tiny_engine, own)
+    hidden = probes.hide(tiny_engine, own, Settings(), "centre", "black")
+    assert text.STATUS_SELF not in ranking.status(tiny_engine, hidden)
+
+
+def test_an_absent_person_is_said_to_be_absent(tiny_engine):
+    assert text.STATUS_ABSENT in ranking.status(tiny_engine, probes.open_example(tiny_engine, Session(), Settings(), 1))
+
+
+def test_without_a_probe_every_click_says_what_to_do(tiny_engine):
+    empty = Session()
+    for call in (
+        lambda: probes.hide(tiny_engine, empty, Settings(), "centre", "black"),
+        lambda: probes.search_canvas(tiny_engine, empty, Settings(), None, "black"),
+        lambda: ranking.rank_again(tiny_engine, empty, Settings()),
+        lambda: probes.open_picture(tiny_engine, empty, Settings(), None),
+        lambda: probes.crop(tiny_engine, empty, Settings(), 0, 0, 20, 20),
+        lambda: probes.open_example(tiny_engine, empty, Settings(), 99),
+    ):
+        with pytest.raises(ImageError):
+            call()
+    assert text.WHY_EMPTY in why(tiny_engine, empty)
+
+
+def test_a_bad_upload_is_refused_in_a_sentence(tiny_engine, opened, tmp_path):
+    (tmp_path / "no.png").write_bytes(b"not a picture")
+    with pytest.raises(ImageError, match="not an image"):
+        probes.open_picture(tiny_engine, opened, Settings(), str(tmp_path / "no.png"))
+
+
+def test_a_model_without_parts_is_explained(tiny_gallery_folder, tmp_path):
+    from reid_demo.config import ModelConfig
+    from reid_demo.model import checkpoint
+    from reid_demo.model.describer import Describer
+    from reid_demo.model.dpti import build_model
+    from reid_demo.search import gallery
+
+    folder = tmp_path / "weights"
+    checkpoint.save_weights(build_model(ModelConfig(templates="none", dim=32, ffn_dim=64)), folder)
+    describer = Describer(checkpoint.load_weights(folder), "cpu")
+    records = gallery.load(tiny_gallery_folder).records[:3]
+    found = list(describer.describe_paths(tiny_gallery_folder / r.path for r in records))
+    place = tmp_path / "gallery"
+    gallery.save(place, records, found, fingerprint=checkpoint.fingerprint(folder), name="plain")
+    loaded = gallery.load(place)
+    loaded.folder = tiny_gallery_folder
+    engine = Engine(describer, loaded, weights_name="<plain>")
+    done = probes.open_picture(engine, Session(), Settings(terms=()), np.zeros((64, 32, 3), np.uint8))
+    assert text.WHY_NO_PARTS in why(engine, done)
+    assert "&lt;plain&gt;" in ranking.header(engine)
+
+
+def test_a_gallery_without_identities_is_named_by_its_files(tiny_describer, tiny_gallery_folder, tmp_path):
+    from reid_demo.search import gallery
+
+    source = gallery.load(tiny_gallery_folder)
+    records = [dataclasses.replace(record, pid=None, camid=None) for record in source.records[:3]]
+    found = list(tiny_describer.describe_paths(tiny_gallery_folder / r.path for r in records))
+    gallery.save(tmp_path / "g", records, found, fingerprint="x", name="mine")
+    loaded = gallery.load(tmp_path / "g")
+    loaded.folder = tiny_gallery_folder
+    engine = Engine(tiny_describer, loaded)
+    assert "mine: 3 images<" in ranking.header(engine)
+    opened = probes.open_gallery_image(engine, Session(), Settings(top_k=2), 0)
+    assert "0001_c1s1_000001_00" in probes.probe_line(opened)
+
+
+@pytest.mark.parametrize(("trained", "kind"), [(False, "untrained"), (True, "weak")])
+def test_a_banner_warns_of_the_weights(tiny_describer, tiny_engine, trained, kind):
+    assert ranking.banner(tiny_engine) == ""
+    quality = Quality(trained, "Rank-1 is <30%.")
+    shown = ranking.header(Engine(tiny_describer, tiny_engine.gallery, quality=quality))
+    assert f'class="banner {kind}"' in shown and "&lt;30%" in shown
+    assert (UNTRAINED in html.unescape(shown)) == (not trained)
+
+
+def test_each_way_of_weighing_is_stated_beside_the_others(tiny_engine, opened):
+    done = ranking.rank_again(tiny_engine, opened, Settings(weighing="part_aware"))
+    shown = why(tiny_engine, done)
+    found = tiny_engine.compare_scorings(done.probe, done.matches[0].index, done.scoring)
+    assert list(found) == list(text.WEIGHINGS)
+    for name, (similarity, rank) in found.items():
+        assert f"{text.WEIGHINGS[name]}</th>" in shown and f">{similarity:.4f}<" in shown and f">{rank}<" in shown
+    assert found["part_aware"] == (pytest.approx(done.matches[0].similarity, abs=1e-5), 1)
+    assert shown.count('aria-current="true"') == 1
+
+
+def test_pointing_at_a_part_lights_both_pictures(tiny_engine, opened):
+    shown = why(tiny_engine, opened)
+    sheet = (Path(view.__file__).parent / "page.css").read_text(encoding="utf-8")
+    for number in range(1, 9):
+        assert len(re.findall(f'over-{number}( lit)?"', shown)) == 2 and f".over-{number}" in sheet
+        assert len(re.findall(f'part-{number}( lit)?" tabindex', shown)) == 2  # its bar and its card
+
+
+def test_the_page_builds(tiny_engine):
+    demo = view.build_ui(tiny_engine)
+    listeners = list(demo.fns.values())
+    stops = [listener.targets for listener in listeners if listener.cancels]  # these only say that they stopped
+    ends = [listener.targets for listener in listeners if any(name == "unload" for _, name in listener.targets)]
+    assert len(stops) == 2 and len(ends) == 1
+    for listener in listeners:
+        assert listener.outputs or listener.js or listener.targets in [*stops, *ends]
+        assert listener.inputs or listener.targets or listener.api_name == "gallery_info"
+
+
+def test_a_click_before_the_canvas_is_drawn_counts_as_untouched(tiny_engine, tmp_path):
+    from gradio.components.image_editor import EditorData
+    from gradio.data_classes import FileData
+
+    demo = view.build_ui(tiny_engine)
+    canvas = next(block for block in demo.blocks.values() if getattr(block, "elem_id", None) == "canvas")
+    (tmp_path / "background.png").write_bytes(b"")
+    empty = EditorData(background=FileData(path=str(tmp_path / "background.png")), layers=[], composite=None)
+    assert canvas.preprocess(empty) is None
+    Image.fromarray(np.zeros((8, 4, 3), np.uint8)).save(tmp_path / "background.png")
+    assert canvas.preprocess(empty)["background"].shape == (8, 4, 4)
+
+
+def test_canvas_is_a_whole_number_larger(opened):
+    assert probes.canvas_image(opened).shape == (384, 192, 3)
+    assert np.array_equal(probes.canvas_image(opened), render.enlarge(opened.image))
+
+
+def test_a_first_match_below_the_threshold_is_no_confident_one(tiny_engine, opened, monkeypatch):
+    level = {"fpir_aim": 0.1, "threshold": 2.0, "fpir": 0.08, "fnir": 0.25}
+    record = {"gallery": "tiny", "num_images": 18, "scoring": "cosine", "whole": {"levels": [level]}}
+    record["occluded"] = {"levels": [{**level, "threshold": -1.0, "fpir": 0.1, "fnir": None}]}
+    assert "confidence" not in ranking.status(tiny_engine, opened)
+    monkeypatch.setattr(tiny_engine, "calibration", record)
+    said = ranking.status(tiny_engine, opened)
+    assert "No confident match" in said and "a whole probe" in said
+    assert "8 in 100" in said and "25 in 100" in said
+    hidden = probes.hide(tiny_engine, opened, Settings(), "centre", "black")
+    said = ranking.status(tiny_engine, hidden)
+    assert "No confident match" not in said and "a partly hidden probe" in said and "FNIR" not in said
+    assert "confidence" not in ranking.status(tiny_engine, probes.open_match(tiny_engine, opened, Settings()))
+    part_aware = ranking.rank_again(tiny_engine, opened, Settings(weighing="part_aware"))
+    assert "confidence" not in ranking.status(tiny_engine, part_aware)
+
+
+def test_the_strongest_part_is_lit_and_named(tiny_engine, opened):
+    shown = why(tiny_engine, opened)
+    terms = opened.matches[0].contributions
+    best = int(terms[1:].argmax()) + 1
+    assert f'class="part part-{best} lit" tabindex="0"' in shown
+    assert shown.count(' lit"') == 4  # its row, its card and its map on both pictures
+    assert f"<strong>part {best}</strong>, which adds most of all parts ({terms[best]:+.3f})" in shown
+
+
+def test_what_parts_were_measured_to_look_at_stands_on_bars_and_maps(tiny_engine, opened, monkeypatch):
+    assert "meaning" not in why(tiny_engine, opened) and tiny_engine.term_labels == tiny_engine.term_names
+    meanings = tuple(f"mostly thing {i}" for i in range(8))
+    monkeypatch.setattr(tiny_engine, "part_meanings", meanings)
+    shown = why(tiny_engine, opened)
+    assert all(shown.count(f">{meaning}</span>") == 3 for meaning in meanings)  # contribution, presence, heatmap
+    assert tiny_engine.term_labels[1] == "part 1 (mostly thing 0)" and tiny_engine.term_labels[0] == "global"
+
+
+def test_the_costliest_place_is_framed_and_its_numbers_are_true(tiny_engine, opened):
+    now = ranking.choose(opened, 3)
+    match = now.matches[3]
+    changes = []
+    for row in range(5):
+        for column in range(3):
+            box = (0.3 * column, 0.2 * row, 0.3 * column + 0.4, 0.2 * row + 0.2)
+            changed = tiny_engine.occlude(now.current, [Occlusion("box", "mean_grey", box)])
+            scores = tiny_engine.gallery.scores(tiny_engine.describe(changed))
+            changes.append(float(scores[match.index]) - match.similarity)
+    worst = min(changes)
+    for _ in range(2):  # the second time from memory
+        shown = earned.earned(tiny_engine, now)
+        assert f"takes {match.similarity:.2f} to {match.similarity + worst:.2f}" in shown and "What earned #4" in shown
+    assert earned.earned(tiny_engine, Session()) == "" == earned.waiting(Session())
+    assert text.EARNED_WAIT in earned.waiting(now)
+
+
+def test_moves_follow_the_settings_they_were_asked_under(tiny_engine, opened):
+    hidden = probes.hide(tiny_engine, opened, Settings(), "upper_half", "black")
+    for settings in (Settings(weighing="part_aware"), Settings(same_camera=True), Settings(), Settings(top_k=3)):
+        hidden = ranking.rank_again(tiny_engine, hidden, settings)
+        leave_out = (2, 4) if settings.same_camera else None
+        ranks = [tiny_engine.ranks(d, hidden.scoring, leave_out) for d in (hidden.untouched, hidden.probe)]
+        assert hidden.moves == {i: int(ranks[0][i] - ranks[1][i]) for i in places(hidden)}

@@ -1,0 +1,175 @@
+"""The visitor's own gallery and whole frames, without Gradio."""
+
+import io
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from figures import draw_person
+from PIL import Image
+
+from reid_demo.errors import GalleryError, ImageError, OcclusionError
+from reid_demo.search.detector import Found
+from reid_demo.serving.page.handlers import browse, link, own
+from reid_demo.serving.page.handlers.probe import hide, open_example, open_picture
+from reid_demo.serving.page.handlers.ranking import caption
+from reid_demo.serving.page.handlers.session import Session, default_settings
+from reid_demo.serving.visitors import PrivateGalleries
+
+
+@pytest.fixture
+def settings(tiny_engine):
+    return default_settings(tiny_engine)
+
+
+@pytest.fixture
+def galleries(tiny_engine):
+    return PrivateGalleries(tiny_engine)
+
+
+@pytest.fixture
+def uploads(tmp_path):
+    """Give a zip of three pictures and a broken one, and one picture beside it."""
+    packed = tmp_path / "album.zip"
+    with zipfile.ZipFile(packed, "w") as files:
+        for pid in (2, 3, 4):
+            buffer = io.BytesIO()
+            Image.fromarray(draw_person(pid, 1)).save(buffer, "PNG")
+            files.writestr(f"day one/IMG_{pid}.png", buffer.getvalue())
+        files.writestr("<b>broken.png", b"no picture")
+    single = tmp_path / "IMG_5.png"
+    Image.fromarray(draw_person(5, 1)).save(single)
+    return [str(packed), str(single)]
+
+
+def test_a_visit_searches_its_own_gallery_with_every_verb(tiny_engine, galleries, settings, uploads, tmp_path):
+    shipped = open_example(tiny_engine, Session(), settings, 0)
+    now, report = own.make(galleries, shipped, settings, "me", uploads)
+    engine = galleries.engine_of(now.own)
+    assert len(now.matches) == 4 and now.matches[0].similarity > 0.999, "its first picture is the probe and found"
+    assert not list(tmp_path.glob("*.zip")) and not list(tmp_path.glob("*.png")), "uploads are gone"
+    assert "4 pictures" in own.told(report) and "&lt;b" not in own.told(report) and "broken.png" in own.told(report)
+    assert "1 files not used." in own.told(report) and "frames without" not in own.told(report)  # only what there is
+    assert "4 pictures" in own.badge(engine, now) and own.badge(tiny_engine, shipped) == ""
+    assert caption(now, now.matches[0]).endswith("IMG_2")
+    hidden = hide(engine, now, settings, "lower_half", "black")
+    assert hidden.own == now.own and len(hidden.matches) == 4 and hidden.matches[0].similarity < 0.999
+    example = open_example(engine, now, settings, 0)
+    assert example.own == now.own and example.pid is None and example.first_right is None
+    with pytest.raises(ImageError, match="never goes into one|for shipped examples"):
+        link.query(engine, example)
+
+
+def test_the_visitors_own_probe_stays(tiny_engine, galleries, settings, uploads):
+    mine = open_picture(tiny_engine, Session(), settings, draw_person(3, 2))
+    now, _ = own.make(galleries, mine, settings, "me", uploads)
+    assert now.image is mine.image and {m.index for m in now.matches} == {0, 1, 2, 3} and now.decisions == {}
+
+
+def test_leaving_deletes_and_goes_back(tiny_engine, galleries, settings, uploads):
+    now, _ = own.make(galleries, Session(), settings, "me", uploads)
+    back = own.leave(galleries, now, settings)
+    assert back.own == "" and len(back.matches) == settings.top_k and back.source == "gallery:0"
+    with pytest.raises(GalleryError, match="no longer here"):
+        galleries.engine_of(now.own)
+    for verb in (lambda: own.leave(galleries, back, settings), lambda: own.save(galleries, back)):
+        with pytest.raises(GalleryError, match="no gallery of your own"):
+            verb()
+    gone = own.leave(galleries, now, settings)  # deleted meanwhile: the way back stays open
+    assert gone.own == ""
+
+
+def test_a_visit_looks_through_its_own_gallery(tiny_engine, galleries, settings, uploads):
+    shipped = browse.look(tiny_engine, Session())
+    now, _ = own.make(galleries, Session(), settings, "me", uploads)
+    engine = galleries.engine_of(now.own)
+    view = browse.look(engine, now)
+    assert [words for _, words in browse.pictures(engine, view)] == ["IMG_2", "IMG_3", "IMG_4", "IMG_5"]
+    picked = browse.search_from(engine, now, settings, view, 3)
+    assert picked.own == now.own and picked.source == "gallery:3" and picked.matches[0].index == 3
+    with pytest.raises(GalleryError, match="not searched any more"):
+        browse.search_from(engine, now, settings, shipped, 3)
+
+
+def test_no_upload_is_a_sentence(galleries, settings):
+    for nothing in (None, []):
+        with pytest.raises(ImageError, match="Choose pictures or a zip"):
+            own.make(galleries, Session(), settings, "me", nothing)
+
+
+@pytest.fixture
+def frame(tmp_path):
+    """Give a frame of 1536 x 512 px with a person at x 600 to 728, y 100 to 356."""
+    picture = np.full((512, 1536, 3), 128, np.uint8)
+    picture[100:356, 600:728] = np.asarray(Image.fromarray(draw_person(2, 1)).resize((128, 256)))
+    path = tmp_path / "frame.png"
+    Image.fromarray(picture).save(path)
+    return own.open_frame(path)
+
+
+class OnePerson:
+    """A finder that knows where the person stands."""
+
+    def find(self, image):
+        return [Found((600, 100, 728, 356), 1.0)]
+
+
+def test_a_person_who_was_found_becomes_the_probe(tiny_engine, settings, frame):
+    assert "1536 x 512" in own.frame_line(frame) and own.fields(frame) == [None] * 4
+    found = own.choose(own.find(frame, OnePerson()), 0)
+    assert own.fields(found) == [600, 100, 128, 256] and "1 found" in own.frame_line(found)
+    assert [words for _, words in own.cuts(found)] == ["1"]
+    now = own.search_box(tiny_engine, Session(), settings, found, *own.fields(found))
+    assert now.title == "Person 1 of your frame" and now.image.shape == (256, 128, 3) and now.source == ""
+    alone = open_picture(
+        tiny_engine, Session(), settings, np.asarray(Image.fromarray(draw_person(2, 1)).resize((128, 256)))
+    )
+    assert [m.index for m in now.matches] == [m.index for m in alone.matches]
+    assert np.array_equal(now.image, alone.image)
+
+
+def test_two_clicks_make_a_box_in_the_pixels_of_the_frame(tiny_engine, settings, frame):
+    shown = own.draw(frame)
+    assert shown.shape == (341, 1024, 3)
+    first = own.click(frame, 728 / 1.5, 356 / 1.5)
+    assert first.corner == (728, 356) and first.box is None and "opposite" in own.frame_line(first)
+    both = own.click(first, 600 / 1.5, 100 / 1.5)
+    assert both.box == (600, 100, 728, 356) and both.corner is None
+    assert (own.draw(both) != shown).any() and (own.draw(first) != shown).any()
+    now = own.search_box(tiny_engine, Session(), settings, both, *own.fields(both))
+    assert now.title == "A box of your frame"
+    outside = own.click(own.click(frame, -5, -5), 5000, 5000)
+    assert outside.box == (0, 0, 1536, 512)
+
+
+@pytest.mark.parametrize(
+    ("box", "words"),
+    [
+        ((None, 0, 10, 10), "Choose a person"),
+        ((0, 0, 0, 0), "Choose a person"),
+        ((1500, 0, 100, 100), "leaves the frame, which is 1536 x 512"),
+        ((-1, 0, 100, 100), "leaves the frame"),
+        ((0, 0, 100, 0), "leaves the frame"),
+    ],
+)
+def test_a_wrong_box_is_a_sentence(tiny_engine, settings, frame, box, words):
+    with pytest.raises(OcclusionError, match=words):
+        own.search_box(tiny_engine, Session(), settings, frame, *box)
+
+
+def test_what_is_no_frame_or_no_person_is_a_sentence(tiny_engine, settings, frame, tmp_path):
+    with pytest.raises(ImageError, match="at least 16"):
+        own.search_box(tiny_engine, Session(), settings, frame, 0, 0, 8, 100)
+    with pytest.raises(ImageError, match="Open a frame first"):
+        own.find(own.Frame(), OnePerson())
+    with pytest.raises(ImageError, match="Open a frame first"):
+        own.open_frame(None)
+    with pytest.raises(OcclusionError, match="Choose a person"):
+        own.choose(frame, 0)
+    bad = tmp_path / "bad.png"
+    bad.write_text("x")
+    with pytest.raises(ImageError, match="not an image"):
+        own.open_frame(bad)
+    assert "saw nobody" in own.frame_line(replace(frame, people=()))
+    assert own.draw(own.Frame()) is None and own.frame_line(own.Frame()) == ""

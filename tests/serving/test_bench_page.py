@@ -1,0 +1,52 @@
+"""The page's speed table: its rows, its made-up gallery, and that it would notice a mixed-up answer."""
+
+import functools
+import json
+
+import numpy as np
+import pytest
+
+from reid_demo.__main__ import main
+from reid_demo.engine import Engine
+from reid_demo.errors import GalleryError
+from reid_demo.serving import bench_page
+
+
+def test_the_command_measures_every_wait(tiny_engine, monkeypatch, capsys):
+    monkeypatch.setattr("reid_demo.commands.common.load_engine", lambda options: tiny_engine)
+    quickly = functools.partial(bench_page.bench_page, step=0.5, repeats=1)
+    monkeypatch.setattr(bench_page, "bench_page", quickly)
+    assert main(["bench", "--page", "--gallery-size", "40", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [set(row) for row in rows] == [{"what", "unit", "value", "reference", "ratio"}] * 7
+    by_name = {row["what"]: row for row in rows}
+    assert "sweep of 8 windows" in by_name
+    assert by_name["10 visitors at once, answers lost or crossed over"]["value"] == 0
+    assert all(row["value"] > 0 and row["reference"] > 0 for row in rows if row["unit"] in ("ms", "x"))
+
+
+def test_an_answer_of_another_visitor_is_noticed(tiny_engine, monkeypatch):
+    asked = bench_page._hide
+    given = {}
+
+    def mixed_up(engine, visitor, kind):
+        return asked(engine, visitor, given.setdefault("kind", kind))  # everybody gets the first one's change
+
+    monkeypatch.setattr(bench_page, "_hide", mixed_up)
+    rows = bench_page.bench_page(tiny_engine, gallery_size=20, step=0.5, repeats=1)
+    assert next(row["value"] for row in rows if "crossed over" in row["what"]) > 0
+
+
+def test_the_made_up_gallery_is_like_the_real_one(tiny_engine, tmp_path):
+    made = bench_page.made_up(tiny_engine, tmp_path / "made", 40)
+    assert len(made) == 40 and made.image_path(39).is_file()
+    own = tiny_engine.gallery
+    assert [r.pid for r in made.records[:36]] == [r.pid for r in own.records] * 2
+    first, again = np.float32(made.parts[0]).ravel(), np.float32(made.parts[18]).ravel()
+    assert 0.7 < np.corrcoef(first, again)[0, 1] < 0.999  # look-alikes, not copies
+
+
+def test_without_examples_there_is_no_visit(tiny_engine):
+    bare = Engine(tiny_engine.describer, tiny_engine.gallery)
+    with pytest.raises(GalleryError, match="no example"):
+        bench_page.bench_page(bare)

@@ -1,0 +1,82 @@
+"""A case as files: what is saved opens to the same ranking, and what does not belong is refused."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from reid_demo import occlude
+from reid_demo.errors import CaseError, ReidError
+from reid_demo.records import ImageRecord, Match, Occlusion, Scoring
+from reid_demo.serving import case
+
+
+@pytest.fixture
+def made(tiny_engine, probe_image) -> case.Case:
+    recipe = (Occlusion("lower_half", "noise", seed=3),)
+    scoring = Scoring(part_aware=True, enabled=(True,) * 8 + (False,))
+    matches = tuple(tiny_engine.search(tiny_engine.describe(tiny_engine.occlude(probe_image, recipe)), 6, scoring))
+    decisions = {matches[0].index: "confirmed", matches[2].index: "rejected"}
+    moves = {m.index: -1 for m in matches}
+    return case.Case(probe_image, "<i>x</i>", 2, 4, "", recipe, scoring, 6, False, matches, moves, decisions)
+
+
+def test_json_opens_to_the_same_case(tiny_engine, made):
+    opened = case.read_json(case.write_json(made, tiny_engine), tiny_engine)
+    assert np.array_equal(opened.image, made.image) and opened.recipe == made.recipe
+    assert (opened.scoring, opened.top_k, opened.same_camera) == (made.scoring, 6, False)
+    assert (opened.pid, opened.camid, opened.title) == (2, 4, "<i>x</i>")
+    probe = tiny_engine.describe(tiny_engine.occlude(opened.image, opened.recipe))
+    again = tiny_engine.search(probe, opened.top_k, opened.scoring)
+    assert [m.record.path for m in again] == list(opened.paths)
+    assert opened.decisions == {made.matches[0].record.path: "confirmed", made.matches[2].record.path: "rejected"}
+
+
+def test_json_states_weights_recipe_ranks_and_decisions(tiny_engine, made):
+    values = json.loads(case.write_json(made, tiny_engine))
+    assert values["fingerprint"] == tiny_engine.gallery.fingerprint
+    assert [occlude.from_dict(o) for o in values["recipe"]] == list(made.recipe)
+    assert [row["rank"] for row in values["candidates"]] == [1, 2, 3, 4, 5, 6]
+    assert [row["decision"] for row in values["candidates"]][:3] == ["confirmed", "open", "rejected"]
+
+
+def test_csv_has_a_row_a_candidate_and_runs_nothing(made):
+    rows = list(csv.DictReader(io.StringIO(case.write_csv(made))))
+    assert tuple(rows[0]) == case.COLUMNS and len(rows) == 6 and rows[0]["decision"] == "confirmed"
+    bad = Match(ImageRecord("=1+1.png", 1, 1), 0, 1, 0.5, np.zeros(9))
+    risky = case.Case(made.image, "", None, None, "", (), Scoring(), 1, False, (bad,), {}, {})
+    assert "'=1+1.png" in case.write_csv(risky)
+
+
+def test_html_stands_alone(tiny_engine, made):
+    page = case.write_html(made, tiny_engine)
+    assert page.count("<img") == 2 + 6 and "http" not in page and "<script" not in page
+    assert "&lt;i&gt;x&lt;/i&gt;" in page and "<i>x</i>" not in page
+    assert tiny_engine.gallery.fingerprint in page and "part-aware" in page and ">confirmed<" in page
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda v: "oops",
+        lambda v: [],
+        lambda v: {},
+        lambda v: {**v, "fingerprint": "0" * 16},
+        lambda v: {**v, "gallery": "another"},
+        lambda v: {**v, "candidates": 3},
+        lambda v: {**v, "probe": {**v["probe"], "png": "%%"}},
+        lambda v: {**v, "probe": {**v["probe"], "png": "AAAA"}},
+        lambda v: {**v, "recipe": [{"kind": "hat"}]},
+        lambda v: {**v, "settings": {**v["settings"], "top_k": 0}},
+        lambda v: {**v, "settings": {**v["settings"], "terms": [True]}},
+        lambda v: {k: w for k, w in v.items() if k != "settings"},
+    ],
+)
+def test_what_is_no_case_of_ours_is_refused(tiny_engine, made, change):
+    values = change(json.loads(case.write_json(made, tiny_engine)))
+    with pytest.raises(ReidError):
+        case.read_json(json.dumps(values), tiny_engine)
+    with pytest.raises(CaseError):
+        case.read_json(b"\xff", tiny_engine)

@@ -1,0 +1,151 @@
+"""The shipped tree is fit for a Space; each fault of a tree is found without a network; the upload holds that tree."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_hub import server  # noqa: F401 - a fixture
+
+from reid_demo.__main__ import main
+from reid_demo.errors import HubError
+from reid_demo.serving import space
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def tree(tmp_path):
+    root = tmp_path / "project"
+    for name in ("weights/net", "gallery_data/images", "tests"):
+        (root / name).mkdir(parents=True)
+    for name in ("README.md", "requirements.txt", "app.py"):
+        shutil.copyfile(PROJECT / name, root / name)
+    (root / "weights" / "net" / "model.safetensors").write_bytes(b"0" * 11_000_000)
+    (root / "gallery_data" / "meta.json").write_text('{"count": 3}')
+    (root / "gallery_data" / "vectors.faiss").write_bytes(b"0" * 1000)
+    (root / "tests" / "test_nothing.py").write_text("")
+    return root
+
+
+def test_the_shipped_tree_is_fit(capsys):
+    assert space.check(PROJECT)["problems"] == []
+    assert main(["push", "--space", "me/demo", "--dry-run", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["ok"] and told["torch_versions"] == ["2.8.0", "2.9.0", "2.10.0", "2.11.0"]
+    assert 0.7 < told["memory_gb"] < 4 and "weights/dpti-r18/model.safetensors" in told["large_files"]
+
+
+def test_a_copied_tree_is_fit(tree):
+    found = space.check(tree)
+    assert found["problems"] == [] and found["files"] == 6
+    assert found["large_files"] == {"weights/net/model.safetensors": 11_000_000}
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "problem"),
+    [
+        ("README.md", "sdk_version: 6.31.0", "sdk_version: 6.30.0", "Make them equal"),
+        ("README.md", 'python_version: "3.12"', "python_version: 3.9", "python_version must be"),
+        ("README.md", "suggested_hardware: cpu-basic", "suggested_hardware: mainframe", "suggested_hardware must be"),
+        ("README.md", "app_file: app.py", "app_file: run.py", "run.py, which is not there"),
+        ("README.md", "sdk: gradio\n", "sdk: docker\n", "sdk: gradio"),
+        ("README.md", "license: apache-2.0\n", "", "no license"),
+        ("README.md", "---\n", "", "no front matter"),
+        ("README.md", "title: reid_demo", "title: [reid", "not YAML"),
+        ("requirements.txt", "gradio==6.31.0", "gradio>=6", "no pinned version"),
+        ("requirements.txt", "torch>=2.8,<2.12", "torch>=2.9,<2.11", "does not admit torch 2.8.0, 2.11.0"),
+    ],
+)
+def test_faults_are_found(tree, name, old, new, problem):
+    text = (tree / name).read_text()
+    assert old in text
+    (tree / name).write_text(text.replace(old, new))
+    found = space.check(tree)
+    assert not found["ok"] and any(problem in line for line in found["problems"]), found["problems"]
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("weights/net/old.pt", "pickled"),
+        ("data.tar.gz", "archive"),
+        ("gallery_data/images/0002_c1s1_000451_03.jpg", "real person"),
+        ("conf/credentials.json", "secrets"),
+    ],
+)
+def test_forbidden_files_are_found(tree, name, problem):
+    (tree / name).parent.mkdir(parents=True, exist_ok=True)
+    (tree / name).write_bytes(b"x")
+    assert any(name in line and problem in line for line in space.check(tree)["problems"])
+    with pytest.raises(HubError, match="not fit for a Space"):
+        space.push(tree, "me/demo")
+
+
+def test_a_token_in_a_file_is_found(tree):
+    (tree / "notes.txt").write_text("use hf_" + "a" * 34 + " please")
+    assert any("Hub token" in line for line in space.check(tree)["problems"])
+
+
+def test_too_large_a_gallery_is_found(tree):
+    (tree / "gallery_data" / "meta.json").write_text('{"count": 60000000}')
+    assert any("GB of memory" in line for line in space.check(tree)["problems"])
+
+
+def test_the_upload_holds_the_tracked_tree_and_no_tests(tree, server):  # noqa: F811
+    git = ["git", "-C", str(tree), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    (tree / "private.txt").write_text("not tracked")
+    address = space.push(tree, "me/demo")
+    files = server.repos["spaces/me/demo"][-1][1]
+    assert address.startswith("hf://spaces/me/demo@") and server.settings["spaces/me/demo"]["sdk"] == "gradio"
+    assert "app.py" in files and "private.txt" not in files and not any(name.startswith("tests") for name in files)
+    assert files["weights/net/model.safetensors"] == (tree / "weights/net/model.safetensors").read_bytes()
+    assert any(method == "PUT" for method, _, _ in server.log)
+
+
+FAKE_SPACES = """
+import sys
+assert "torch" not in sys.modules, "spaces must come before torch"
+calls = []
+def GPU(duration=60):
+    def decorate(function):
+        def run(*arguments):
+            calls.append(duration)
+            return function(*arguments)
+        return run
+    return decorate
+"""
+ON_ZEROGPU = """
+from reid_demo import zerogpu
+assert zerogpu.prepare() is (EXPECTED > 0)
+import spaces, torch
+from reid_demo import checkpoint
+from reid_demo.describe import Describer
+import numpy as np
+describer = Describer(checkpoint.load_weights(WEIGHTS), "cpu", batch_size=4)
+found = describer.describe([np.full((64, 32, 3), i, np.uint8) for i in range(6)])
+assert len(found) == 6 and isinstance(found[0].parts, np.ndarray)
+assert len(spaces.calls) == EXPECTED, spaces.calls
+assert all(0 < seconds <= 60 for seconds in spaces.calls)
+"""
+
+
+@pytest.mark.parametrize(("flag", "calls"), [("true", 2), ("", 0)])
+def test_zerogpu_lends_the_gpu_once_a_batch(tmp_path, tiny_weights, flag, calls):
+    import os
+
+    (tmp_path / "spaces.py").write_text(FAKE_SPACES)
+    code = f"EXPECTED = {calls}\nWEIGHTS = {str(tiny_weights)!r}\n" + ON_ZEROGPU
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{PROJECT}", "SPACES_ZERO_GPU": flag}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_app_imports_spaces_before_torch():
+    lines = (PROJECT / "app.py").read_text().splitlines()
+    first = next(line for line in lines if line.startswith(("from reid_demo", "import torch")))
+    assert first == "from reid_demo import zerogpu"

@@ -1,0 +1,232 @@
+"""Private galleries: bounded, no file lands outside, nobody else sees them, nothing is left when the visit ends."""
+
+import io
+import os
+import stat
+import time
+import zipfile
+
+import numpy as np
+import pytest
+from figures import draw_person
+from filelock import FileLock
+from PIL import Image
+
+from reid_demo.errors import GalleryError
+from reid_demo.model import checkpoint
+from reid_demo.search import gallery
+from reid_demo.serving import visitors as private
+from reid_demo.serving.visitors import PrivateGalleries, unpack
+
+
+def picture(pid: int, camid: int = 1, kind: str = "PNG") -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(draw_person(pid, camid)).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def pack(path, files: dict):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, data in files.items():
+            packed.writestr(name, data)
+    return path
+
+
+@pytest.fixture
+def galleries(tiny_engine):
+    return PrivateGalleries(tiny_engine)
+
+
+@pytest.fixture
+def three(tmp_path):
+    files = {f"album/{pid:04d}_c1s1_000001_00.png": picture(pid) for pid in (11, 12, 13)}
+    return pack(tmp_path / "three.zip", files)
+
+
+def files_under(folder) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_pictures_and_zips_become_a_gallery_that_finds_its_own(galleries, three, tmp_path, tiny_engine):
+    single = tmp_path / "one more.jpg"
+    single.write_bytes(picture(14, kind="JPEG"))
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    steps = []
+    token, report = galleries.build("me", [three, single, broken], progress=lambda *at: steps.append(at))
+    engine = galleries.engine_of(token)
+    assert (report.total, report.added, steps[-1]) == (4, 4, (5, 5))
+    assert [name for name, _ in report.skipped] == ["broken.png"]
+    assert sorted(r.pid for r in engine.gallery.records if r.pid) == [11, 12, 13]
+    best = engine.search(engine.describe(draw_person(12, 1)), 1)[0]
+    assert best.record.pid == 12 and best.similarity > 0.99
+    assert engine.describer is tiny_engine.describer and len(tiny_engine.gallery) == 18
+    assert all(example.pid is None for example in engine.examples) and tiny_engine.examples[0].pid == 2
+
+
+def test_a_token_opens_one_gallery_only(galleries, three, tiny_engine):
+    mine, _ = galleries.build("me", [three])
+    yours, _ = galleries.build("you", [three])
+    assert mine != yours and len(mine) > 20
+    assert galleries.engine_of(mine).gallery.folder != galleries.engine_of(yours).gallery.folder
+    assert galleries.engine_of("") is tiny_engine
+    with pytest.raises(GalleryError, match="no longer here"):
+        galleries.engine_of("guessed")
+
+
+def test_the_end_of_a_visit_deletes_its_gallery_and_no_other(galleries, three):
+    mine, _ = galleries.build("me", [three])
+    yours, _ = galleries.build("you", [three])
+    folder = galleries.engine_of(mine).gallery.folder.parent
+    assert files_under(folder)
+    galleries.drop_owner("me")
+    assert not folder.exists() and len(galleries.engine_of(yours).gallery) == 3
+    with pytest.raises(GalleryError, match="no longer here"):
+        galleries.engine_of(mine)
+    galleries.drop(mine)
+    galleries.drop(yours)
+    assert len(galleries) == 0
+
+
+def test_another_upload_replaces_the_first_gallery_of_a_visit(galleries, three, tmp_path):
+    first, _ = galleries.build("me", [three])
+    with pytest.raises(GalleryError):
+        galleries.build("me", [tmp_path / "empty.txt"])
+    assert len(galleries.engine_of(first).gallery) == 3, "a failed upload costs nothing"
+    second, _ = galleries.build("me", [three])
+    assert len(galleries) == 1 and len(galleries.engine_of(second).gallery) == 3
+
+
+def test_an_unused_gallery_is_deleted(tiny_engine, three):
+    galleries = PrivateGalleries(tiny_engine, keep_s=0.2)
+    token, _ = galleries.build("me", [three])
+    folder = galleries.engine_of(token).gallery.folder
+    time.sleep(0.3)
+    with pytest.raises(GalleryError, match="no longer here"):
+        galleries.engine_of(token)
+    assert not folder.exists()
+
+
+def test_a_saved_gallery_opens_elsewhere(galleries, three, tmp_path, tiny_weights):
+    token, _ = galleries.build("me", [three])
+    with zipfile.ZipFile(galleries.save(token)) as packed:
+        packed.extractall(tmp_path)
+    opened = gallery.load(tmp_path / "my_gallery", checkpoint.fingerprint(tiny_weights))
+    assert len(opened) == 3 and all(opened.image_path(i).is_file() for i in range(3))
+    assert not any(name.startswith((".", "uploads")) for name in os.listdir(tmp_path / "my_gallery"))
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil.png", "a/../../evil.png", "/tmp/evil.png", "..\\evil.png", "C:\\evil.png", "\\evil.png"]
+)
+def test_a_zip_that_leads_outside_is_refused_whole(galleries, tmp_path, name):
+    bad = pack(tmp_path / "slip.zip", {"good.png": picture(1), name: picture(2)})
+    with pytest.raises(GalleryError, match="leads outside"):
+        galleries.build("me", [bad])
+    assert len(galleries) == 0 and not list(tmp_path.parent.rglob("evil*")) and _left(galleries) == []
+
+
+def _left(galleries) -> list[str]:
+    """Name what lies in the galleries' folder, but for its lock."""
+    return [path.name for path in galleries._place().iterdir() if path.name != private.LOCK]
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(galleries, tmp_path):
+    zeros = bytes(19 << 20)
+    bomb = pack(tmp_path / "bomb.zip", {f"{i}.png": zeros for i in range(12)})
+    assert bomb.stat().st_size < 1 << 20
+    with pytest.raises(GalleryError, match="unpacks to more than 200 MB"):
+        galleries.build("me", [bomb])
+    large = pack(tmp_path / "large.zip", {"large.png": bytes(21 << 20), "good.png": picture(1)})
+    (tmp_path / "out").mkdir()
+    assert [name for name, _ in unpack([large], tmp_path / "out")] == ["large.png"]
+    assert files_under(tmp_path / "out") == ["0001/good.png"]
+    many = pack(tmp_path / "many.zip", {f"{i}.txt": b"" for i in range(private.MAX_ENTRIES + 1)})
+    with pytest.raises(GalleryError, match="at most 2000"):
+        galleries.build("me", [many])
+    assert _left(galleries) == []
+
+
+def test_a_zip_that_lies_about_sizes_is_found_out(tmp_path):
+    honest = pack(tmp_path / "lie.zip", {"lie.png": bytes(1 << 20)})
+    data = honest.read_bytes()
+    size = (1 << 20).to_bytes(4, "little")
+    honest.write_bytes(data.replace(size, (1000).to_bytes(4, "little")))
+    (tmp_path / "out").mkdir()
+    assert [name for name, _ in unpack([honest], tmp_path / "out")] == ["lie.png"]
+    assert files_under(tmp_path / "out") == []
+
+
+def test_too_many_pictures_are_refused(galleries, tmp_path, monkeypatch):
+    monkeypatch.setattr(private, "MAX_IMAGES", 2)
+    three = pack(tmp_path / "three.zip", {f"{i}.png": picture(i) for i in range(1, 4)})
+    with pytest.raises(GalleryError, match="more than 2 pictures"):
+        galleries.build("me", [three])
+    monkeypatch.setattr(private, "MAX_GALLERIES", 0)
+    with pytest.raises(GalleryError, match="Too many visitors"):
+        galleries.build("me", [three])
+    assert _left(galleries) == []
+
+
+def test_what_is_no_picture_is_listed(galleries, tmp_path):
+    link = zipfile.ZipInfo("link.png")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    mixed = tmp_path / "mixed.zip"
+    with zipfile.ZipFile(mixed, "w") as packed:
+        packed.writestr("good.png", picture(1))
+        packed.writestr("notes.txt", "hello")
+        packed.writestr("inner.zip", "PK")
+        packed.writestr(link, "/etc/passwd")
+        packed.writestr("__MACOSX/._good.png", b"x")
+        packed.writestr(".hidden.png", b"x")
+        packed.writestr("broken <b>.png", b"x")
+    _, report = galleries.build("me", [mixed])
+    assert report.total == 1
+    assert sorted(name for name, _ in report.skipped) == ["broken _b_.png", "inner.zip", "link.png", "notes.txt"]
+
+
+@pytest.mark.parametrize("data", [b"PK\x03\x04 not really", b""], ids=["damaged", "empty"])
+def test_a_zip_that_cannot_be_opened_is_a_sentence(galleries, tmp_path, data):
+    bad = tmp_path / "bad.zip"
+    bad.write_bytes(data)
+    with pytest.raises(GalleryError, match="bad.zip is no zip file"):
+        galleries.build("me", [bad])
+
+
+def test_nothing_readable_is_a_sentence_without_paths(galleries, tmp_path):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"x")
+    with pytest.raises(GalleryError) as told:
+        galleries.build("me", [bad])
+    assert str(told.value) == "None of your pictures can be read." and _left(galleries) == []
+
+
+def test_whole_frames_are_cut(galleries, tmp_path):
+    class LeftHalf:
+        name = "left half"
+
+        def find(self, image):
+            from reid_demo.search.detector import Found
+
+            return [Found((0, 0, image.shape[1] // 2, image.shape[0]), 1.0)]
+
+    frame = tmp_path / "frame.png"
+    Image.fromarray(np.concatenate([draw_person(1, 1), draw_person(2, 1)], axis=1)).save(frame)
+    token, report = galleries.build("me", [frame], finder=LeftHalf())
+    record = galleries.engine_of(token).gallery.records[0]
+    assert report.total == 1 and record.box == (0, 0, 64, 128)
+
+
+def test_folders_of_killed_processes_are_removed(galleries, tmp_path, monkeypatch):
+    monkeypatch.setattr(private.tempfile, "gettempdir", lambda: str(tmp_path))
+    dead, held, young = (tmp_path / f"{private.PREFIX}{name}" for name in ("dead", "held", "young"))
+    for folder in (dead, held, young):
+        folder.mkdir()
+        (folder / "face.jpg").write_bytes(b"x")
+    lock = FileLock(held / private.LOCK)
+    lock.acquire()
+    for folder in (dead, held):
+        os.utime(folder, (1, 1))
+    galleries._place()
+    lock.release()
+    assert not dead.exists() and held.exists() and young.exists()

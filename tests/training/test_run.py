@@ -1,0 +1,319 @@
+"""Training runs, learns, stops, resumes bit for bit, and refuses what cannot work."""
+
+import dataclasses
+import json
+import shlex
+import shutil
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+from figures import draw_person
+from PIL import Image
+
+from reid_demo.__main__ import main
+from reid_demo.config import ModelConfig, TrainConfig, read_train_config
+from reid_demo.data.ground_truth import Truth, to_line, write_truth
+from reid_demo.data.layouts import load_train
+from reid_demo.errors import DatasetError, TrainingError, WeightsError
+from reid_demo.model import checkpoint
+from reid_demo.model.dpti import build_model
+from reid_demo.training import teacher as distill
+from reid_demo.training.losses import Objective
+from reid_demo.training.run import build_optimizer, learning_rate_factor, train
+
+TINY = TrainConfig(
+    model=ModelConfig(dim=16, ffn_dim=16, num_parts=2, num_heads=2),
+    height=32,
+    width=16,
+    small_height=32,
+    small_width=16,
+    epochs=4,
+    warmup_epochs=1,
+    decay_epochs=(3,),
+    ids_per_batch=2,
+    imgs_per_id=2,
+    augmix=False,
+)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("people")
+    (folder / "bounding_box_train").mkdir()
+    for pid in range(1, 5):
+        for camid in (1, 2):
+            image = Image.fromarray(draw_person(pid, camid, 64, 32))
+            image.save(folder / "bounding_box_train" / f"{pid:04d}_c{camid}s1_000001_00.jpg")
+    return folder
+
+
+def run(config, root, out, **options):
+    return train(config, dataset="market1501", root=root, out=out, device="cpu", **options)
+
+
+def rows(out):
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_run_logs_every_step_and_leaves_weights_that_load(root, tmp_path):
+    result = run(TINY, root, tmp_path, max_steps=3)
+    assert result["steps"] == 3 and result["finished"] and result["num_classes"] == 4
+    assert [row["step"] for row in rows(tmp_path)] == [1, 2, 3]
+    assert {"identity", "triplet", "diversity", "total", "learning_rate", "size"} <= set(rows(tmp_path)[0])
+    assert checkpoint.load_weights(tmp_path / "weights").config == TINY.model
+    for folder in (tmp_path, tmp_path / "weights"):
+        assert read_train_config(folder / "recipe.json") == TINY
+
+
+@pytest.mark.parametrize(
+    "change", [{}, {"accumulate": 2, "num_workers": 2, "precision": "bfloat16", "augmix": True, "occlusion": 0.5}]
+)
+def test_stopping_and_resuming_changes_nothing(change, root, tmp_path):
+    config = dataclasses.replace(TINY, **change)
+    whole = run(config, root, tmp_path / "whole", max_steps=5)
+    stopped = run(config, root, tmp_path / "halves", max_steps=5, stop_after=2)
+    assert stopped["steps"] == 2 and not stopped["finished"]
+    resumed = run(config, root, tmp_path / "halves", max_steps=5, resume=True)
+    assert resumed["fingerprint"] == whole["fingerprint"] != stopped["fingerprint"]
+    states = [torch.load(tmp_path / name / "training.pt", weights_only=True) for name in ("whole", "halves")]
+    for name, tensor in states[0]["model"].items():
+        assert torch.equal(tensor, states[1]["model"][name]), name
+    for a, b in zip(rows(tmp_path / "whole"), rows(tmp_path / "halves"), strict=True):
+        assert (a["total"], a["learning_rate"]) == (b["total"], b["learning_rate"])
+
+
+def test_rows_past_the_checkpoint_are_dropped_and_a_run_is_not_started_over(root, tmp_path):
+    run(TINY, root, tmp_path, max_steps=3, stop_after=2)
+    with open(tmp_path / "log.jsonl", "a") as log:
+        log.write('{"step": 3, "total": 9}\n{"step": 4, "tot')  # as a run leaves that is cut off after its checkpoint
+    run(TINY, root, tmp_path, max_steps=3, resume=True)
+    assert [row["step"] for row in rows(tmp_path)] == [1, 2, 3] and rows(tmp_path)[2]["total"] != 9
+    held = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for words in ("Go on with it by --resume; to start over, delete it", "To start over, delete it"):
+        with pytest.raises(TrainingError, match=rf"already holds a run\. {words} or name another --out"):
+            run(TINY, root, tmp_path, max_steps=1)
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == held
+        held.pop(tmp_path / "training.pt", None)
+        (tmp_path / "training.pt").unlink(missing_ok=True)  # finished weights alone are a run as well
+    shutil.rmtree(tmp_path)
+    run(TINY, root, tmp_path, max_steps=1)
+    assert [row["step"] for row in rows(tmp_path)] == [1]
+
+
+def test_a_checkpoint_of_an_earlier_release_resumes(root, tmp_path):
+    run(TINY, root, tmp_path, max_steps=3, stop_after=2)
+    state = torch.load(tmp_path / "training.pt", weights_only=True)
+    recipe = json.loads(state["config"])
+    del recipe["recolour"], recipe["model"]["bn_neck"]  # an option that did not exist yet
+    del state["random_team"], state["random_device"]
+    torch.save({**state, "config": json.dumps(recipe)}, tmp_path / "training.pt")
+    assert run(TINY, root, tmp_path, max_steps=3, resume=True)["finished"]
+
+
+def test_a_finished_run_measures_itself(root, tmp_path, capsys):
+    place = tmp_path / "split"
+    for pid in range(1, 5):
+        for folder, camid in (("query", 1), ("bounding_box_test", 2)):
+            (place / folder).mkdir(parents=True, exist_ok=True)
+            image = Image.fromarray(draw_person(pid, camid, 64, 32))
+            image.save(place / folder / f"{pid:04d}_c{camid}s1_000001_00.jpg")
+    options = {"evaluate_on": ("market1501", place), "max_steps": 2}
+    assert "evaluation" not in run(TINY, root, tmp_path / "out", stop_after=1, **options)
+    result = run(TINY, root, tmp_path / "out", resume=True, **options)
+    assert result["evaluation"]["num_query"] == 4
+    assert json.loads((tmp_path / "out" / "evaluation.json").read_text()) == result["evaluation"]
+    record = result["evaluation"]
+    assert (record["weights"], record["fingerprint"]) == ("out", result["fingerprint"])
+    assert main([*shlex.split(record["command"])[3:], "--device", "cpu", "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert {**again, "command": record["command"]} == record
+    with pytest.raises(DatasetError, match="nowhere"):
+        run(TINY, root, tmp_path / "none", max_steps=1, evaluate_on=("market1501", tmp_path / "nowhere"))
+    assert not (tmp_path / "none").exists()  # refused before the work
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_events_for_tensorboard_where_it_is_installed(installed, root, tmp_path, monkeypatch):
+    written = []
+
+    class Writer:
+        def __init__(self, folder, purge_step):
+            written.append(("open", folder, purge_step))
+
+        def add_scalar(self, name, value, step):
+            written.append((name, value, step))
+
+        def close(self):
+            written.append(("close",))
+
+    fake = types.SimpleNamespace(SummaryWriter=Writer) if installed else None
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
+    run(TINY, root, tmp_path, max_steps=2)
+    if not installed:
+        return
+    assert written[0] == ("open", str(tmp_path), 1) and written[-1] == ("close",)
+    totals = [(value, step) for name, value, step in written[1:-1] if name == "total"]
+    assert totals == [(row["total"], row["step"]) for row in rows(tmp_path)]
+
+
+def test_bfloat16_learns_close_to_float32(root, tmp_path):
+    for precision in ("float32", "bfloat16"):
+        run(dataclasses.replace(TINY, precision=precision), root, tmp_path / precision, max_steps=2)
+    full, half = (rows(tmp_path / name) for name in ("float32", "bfloat16"))
+    assert half[0]["identity"] == pytest.approx(full[0]["identity"], rel=0.02) and half[1] != full[1]
+    state = torch.load(tmp_path / "bfloat16" / "training.pt", weights_only=True)["model"]
+    assert all(t.dtype == torch.float32 for t in state.values() if t.is_floating_point())
+
+
+def test_resuming_needs_a_checkpoint_of_the_same_recipe(root, tmp_path):
+    with pytest.raises(TrainingError, match=r"no .*training\.pt"):
+        run(TINY, root, tmp_path, resume=True)
+    run(TINY, root, tmp_path, max_steps=1)
+    with pytest.raises(TrainingError, match="another recipe"):
+        run(dataclasses.replace(TINY, seed=1), root, tmp_path, resume=True)
+    (tmp_path / "training.pt").write_bytes(b"broken")
+    with pytest.raises(TrainingError, match="damaged"):
+        run(TINY, root, tmp_path, resume=True)
+
+
+def test_a_loss_that_is_not_finite_names_its_step(root, tmp_path):
+    config = dataclasses.replace(TINY, learning_rate=1e30, warmup_start=1e30)
+    with pytest.raises(TrainingError, match=r"not finite at step [23]"):
+        run(config, root, tmp_path, max_steps=4)
+
+
+def test_the_teacher_is_used_and_required(root, tmp_path):
+    config = dataclasses.replace(TINY, distill_direct=1.0, distill_similarity=1.0)
+    with pytest.raises(TrainingError, match="teacher"):
+        run(config, root, tmp_path / "none", max_steps=1)
+    records = load_train("market1501", root)
+    distill.save_vectors(tmp_path / "t.npz", records, np.random.default_rng(0).normal(size=(len(records), 6)))
+    run(config, root, tmp_path / "with", max_steps=1, teacher=tmp_path / "t.npz")
+    assert {"distill_direct", "distill_similarity"} <= set(rows(tmp_path / "with")[0])
+
+
+def test_attention_and_presence_learn_the_body_parts_of_rendered_pictures(root, tmp_path):
+    """As if the upper eighth were a head, the rest a torso seen by half, and nothing else there."""
+    config = dataclasses.replace(
+        TINY, model=ModelConfig(dim=16, ffn_dim=16, num_heads=2), body_attention=1.0, body_presence=1.0, clip_norm=1.0
+    )
+    rendered = tmp_path / "rendered"
+    shutil.copytree(root, rendered)
+    mask = np.zeros((64, 32), bool)
+    mask[:8] = True
+    names = sorted(path.relative_to(rendered).as_posix() for path in rendered.rglob("*.jpg"))
+    seen = {"head": 1.0, "torso": 0.5}
+    known = [
+        Truth(n, 1, 1, 1, 1, "", "", 0.0, {}, (0, 0, 1, 1), (), seen, {"head": mask, "torso": ~mask}, 1.0)
+        for n in names
+    ]
+    write_truth(rendered / "truth.jsonl.gz", map(to_line, known))
+    run(dataclasses.replace(config, learning_rate=3e-3), rendered, tmp_path / "out", max_steps=80)
+    log = rows(tmp_path / "out")
+    for loss, share in (("body_presence", 0.5), ("body_attention", 0.8)):
+        assert np.mean([row[loss] for row in log[-16:]]) < share * np.mean([row[loss] for row in log[:16]])
+    with pytest.raises(TrainingError, match="synthesize"):
+        run(config, root, tmp_path / "none", max_steps=1)
+
+
+def test_cut_outs_for_training_come_from_a_folder(root, tmp_path):
+    config = dataclasses.replace(TINY, occlusion=1.0, pasted=1.0)
+    with pytest.raises(TrainingError, match="a suitcase"):
+        run(config, root, tmp_path / "out", max_steps=1)
+    for kind in ("person", "pole", "suitcase", "car"):
+        Image.fromarray(np.full((20, 8, 4), 255, np.uint8)).save(tmp_path / f"{kind}_00.png")
+    run(config, root, tmp_path / "with", max_steps=1, occluders=tmp_path)
+    run(dataclasses.replace(config, pasted=0.0), root, tmp_path / "without", max_steps=1)
+    assert rows(tmp_path / "with")[0]["total"] != rows(tmp_path / "without")[0]["total"]
+
+
+def test_a_partial_start_reports_what_it_loaded(root, tmp_path):
+    state = build_model(TINY.model).backbone.state_dict()
+    torch.save({name: t for name, t in state.items() if not name.startswith("layer4")}, tmp_path / "part.pt")
+    with pytest.raises(WeightsError, match=r"lacks \d+ tensors .* --partial-init"):
+        run(TINY, root, tmp_path / "out", max_steps=1, init=tmp_path / "part.pt")
+    loaded = run(TINY, root, tmp_path / "out", max_steps=1, init=tmp_path / "part.pt", partial_init=True)["loaded"]
+    assert "conv1.weight" in loaded["loaded"] and "layer4.0.conv1.weight" in loaded["missing"]
+
+
+def test_a_run_goes_on_from_another_with_its_classifier(root, tmp_path):
+    run(TINY, root, tmp_path / "first", max_steps=3)
+    first = torch.load(tmp_path / "first" / "training.pt", weights_only=True)
+    still = dataclasses.replace(TINY, learning_rate=1e-30, warmup_start=1e-30, weight_decay=0.0)
+    result = run(still, [root, root], tmp_path / "next", max_steps=1, init=tmp_path / "first")
+    after = torch.load(tmp_path / "next" / "training.pt", weights_only=True)
+    assert torch.equal(
+        after["model"]["part_attention.block.query.weight"], first["model"]["part_attention.block.query.weight"]
+    )
+    known = len(first["objective"]["classifier.weight"])
+    assert result["num_classes"] == 2 * known  # the same people under a second root are others
+    assert torch.equal(after["objective"]["classifier.weight"][:known], first["objective"]["classifier.weight"])
+    assert not torch.equal(after["objective"]["classifier.weight"][known:], first["objective"]["classifier.weight"])
+    other = dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, dim=64))
+    with pytest.raises(TrainingError, match="another model"):
+        run(other, root, tmp_path / "other", max_steps=1, init=tmp_path / "first")
+
+
+def test_frozen_stages_do_not_move(root, tmp_path):
+    torch.save(build_model(TINY.model).backbone.state_dict(), tmp_path / "start.pt")
+    config = dataclasses.replace(TINY, frozen_stages=2)
+    run(config, root, tmp_path / "out", max_steps=2, init=tmp_path / "start.pt")
+    before = torch.load(tmp_path / "start.pt", weights_only=True)
+    after = torch.load(tmp_path / "out" / "training.pt", weights_only=True)["model"]
+    moved = {name: not torch.equal(t, after[f"backbone.{name}"]) for name, t in before.items()}
+    assert not any(m for name, m in moved.items() if name.startswith(("conv1", "bn1", "layer1")))
+    assert moved["layer2.0.conv1.weight"]
+
+
+def test_sizes_and_limits(root, tmp_path):
+    config = dataclasses.replace(TINY, small_fraction=0.5, height=64, width=32)
+    run(config, root, tmp_path / "sizes", max_steps=4)
+    assert [row["size"] for row in rows(tmp_path / "sizes")] == [[32, 16], [32, 16], [64, 32], [64, 32]]
+    result = run(TINY, root, tmp_path / "clock", max_steps=10**6, time_limit_s=0.3)
+    assert result["finished"] and 1 <= result["steps"] < 1000
+
+
+def test_accumulation_averages_over_its_batches(root, tmp_path):
+    run(dataclasses.replace(TINY, accumulate=2), root, tmp_path, max_steps=1)
+    assert len(rows(tmp_path)) == 1 and rows(tmp_path)[0]["epoch"] == 1.0  # 2 batches of 4 are the 8 images
+
+
+def test_the_paper_schedule():
+    config = TrainConfig()
+    rates = {epoch: 3.5e-4 * learning_rate_factor(config, epoch / 180) for epoch in (0, 5, 10, 39, 41, 91, 151)}
+    wanted = {0: 3.5e-5, 5: 1.925e-4, 10: 3.5e-4, 39: 3.5e-4, 41: 3.5e-5, 91: 3.5e-6, 151: 3.5e-7}
+    assert rates == pytest.approx(wanted)
+    cosine = dataclasses.replace(config, schedule="cosine")
+    assert learning_rate_factor(cosine, 10 / 180) == pytest.approx(1)
+    assert learning_rate_factor(cosine, 95 / 180) == pytest.approx(0.505)
+    assert learning_rate_factor(cosine, 1) == pytest.approx(0.01)
+
+
+def test_backbone_and_new_layers_have_their_own_rates():
+    config = dataclasses.replace(TINY, learning_rate=1.0, new_layers_learning_rate=2.0)
+    model = build_model(config.model)
+    groups = build_optimizer(config, model, Objective(config, 3)).param_groups
+    assert [g["base_lr"] for g in groups] == [1.0, 2.0]
+    assert len(groups[0]["params"]) == len(list(model.backbone.parameters()))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"optimizer": "sgd"},
+        {"schedule": "none"},
+        {"precision": "int8"},
+        {"height": 100},
+        {"accumulate": 0},
+        {"flip": 2.0},
+        {"epochs": 0},
+        {"body_presence": 1.0},  # of two parts
+        {"body_attention": 1.0, "model": ModelConfig(dim=16, num_heads=2), "augmix": True},
+    ],
+)
+def test_recipes_that_do_not_exist_are_refused(change, root, tmp_path):
+    with pytest.raises(TrainingError):
+        run(dataclasses.replace(TINY, **change), root, tmp_path)
