@@ -1,9 +1,12 @@
 """Shared fixtures: a tiny real network, coloured synthetic figures, a tiny gallery and an engine over them."""
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
 from figures import draw_person
+from hub_server import Hub
+from huggingface_hub import constants
 from PIL import Image
 
 from reid_demo.config import ModelConfig
@@ -80,3 +83,29 @@ def tiny_engine(tiny_describer, tiny_gallery_folder, tiny_weights) -> Engine:
 def probe_image(tiny_engine) -> np.ndarray:
     """Give the first example's picture."""
     return read_image(tiny_engine.examples[0].path)
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """Serve a Hub on loopback, to which every call of the Hub's client goes."""
+    one = Hub()
+    for name, value in {
+        "ENDPOINT": one.url,
+        "HUGGINGFACE_CO_URL_TEMPLATE": one.url + "/{repo_id}/resolve/{revision}/{filename}",
+        "HF_HUB_CACHE": str(tmp_path / "cache"),
+        "HF_HUB_DISABLE_XET": True,
+        "HF_HUB_OFFLINE": False,
+        "HF_TOKEN_PATH": str(tmp_path / "no-token"),
+    }.items():
+        monkeypatch.setattr(constants, name, value)
+    monkeypatch.setattr(huggingface_hub.HfApi, "__init__", _with_endpoint(huggingface_hub.HfApi.__init__, one.url))
+    monkeypatch.setenv("HF_TOKEN", "hf_test")
+    yield one
+    one.close()
+
+
+def _with_endpoint(init, url):
+    def patched(self, endpoint=None, **more):
+        init(self, endpoint=endpoint or url, **more)
+
+    return patched

@@ -22,6 +22,8 @@ def add(commands) -> None:
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--workers", type=int, default=0, help="processes; 0 is one per core")
     sub.add_argument("--jpeg-quality", type=int, default=92)
+    text = "harder drawing: more people in front, more cuts, looser boxes, 42 cameras for 14"
+    sub.add_argument("--hard", action="store_true", help=text)
     sub.add_argument("--gallery", metavar="GALLERY", help="also build this gallery of the test people")
     sub.add_argument("--weights", help="weights folder that describes the gallery; default: the shipped one")
     sub.add_argument("--device", help="cpu, cuda or cuda:N, for the gallery")
@@ -48,6 +50,7 @@ def _synthesize(options: argparse.Namespace) -> None:
         seed=options.seed,
         workers=options.workers,
         jpeg_quality=options.jpeg_quality,
+        hard=options.hard,
     )
     if options.gallery:
         report["gallery"] = _ship(options)
@@ -62,10 +65,11 @@ def _ship(options: argparse.Namespace) -> dict[str, int]:
 
     describer, fingerprint, _ = common.describer(options)
     dataset = Path(options.out)
-    people = len({path.name.partition("_")[0] for path in (dataset / "query").glob("*.jpg")})
-    name = f"{people} synthetic people"
+    pids = {path.name.partition("_")[0] for path in (dataset / "query").glob("*.jpg")}
+    name = f"{len(pids)} synthetic people"
     report = index_folder(dataset / "bounding_box_test", options.gallery, describer, fingerprint, name=name)
     built = gallery.load(options.gallery)
     shipped = probes.ship_probes(dataset, built, dataset / "absent")
     cutouts, truths = probes.ship_cutouts(dataset, built), probes.ship_truth(dataset, built)
-    return {"images": report.total, **shipped, "cutouts": cutouts, "ground_truth": truths}
+    people = probes.ship_people(dataset, built)
+    return {"images": report.total, **shipped, "cutouts": cutouts, "ground_truth": truths, "people": people}

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from reid_demo.data.ground_truth import read_truth, to_line, write_truth
+from reid_demo.data.people_file import PEOPLE, copy_people
 from reid_demo.errors import DatasetError
 from reid_demo.search.build import market_ids
 from reid_demo.search.gallery import Gallery
@@ -87,6 +88,15 @@ def ship_truth(dataset: Path, gallery: Gallery) -> int:
     lines = sorted(to_line(replace(row, image=place)) for place, row in rows if place)
     write_truth(gallery.folder / TRUTH, lines)
     return len(lines)
+
+
+def ship_people(dataset: Path, gallery: Gallery) -> int:
+    """Write who the people of the gallery and of its probes are to `GALLERY/people.jsonl.gz`; return how many."""
+    if not (dataset / PEOPLE).is_file():
+        return 0
+    rows = (gallery.folder / "probes" / "probes.jsonl").read_text(encoding="utf-8").splitlines()
+    pids = {record.pid for record in gallery.records} | {json.loads(row)["pid"] for row in rows}
+    return copy_people(dataset / PEOPLE, gallery.folder / PEOPLE, pids)
 
 
 def _copy(path: Path, folder: Path, kind: str) -> dict:

@@ -25,6 +25,7 @@ class Order:
     hide: str = ""  # "", "object" or "person"
     crop: str = ""  # "" or a name of `CROPS`
     company: bool = False  # somebody else near by, not in front
+    careless: float = 0.08  # how often the detector's box is well off
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +91,7 @@ class Studio:
             other, props, name = self._in_front(place, actor, alone, total, order.hide, rng)
             others += [other] if other else []
             hidden_by.append(name)
-        window = _crop(rng, detector_box(rng, bounds), order.crop)
+        window = _crop(rng, detector_box(rng, bounds, order.careless), order.crop)
         if order.crop:
             hidden_by.append("frame")
         view = View(eye, target, (window[0], window[2], -window[3], -window[1]))

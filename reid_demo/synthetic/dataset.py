@@ -13,16 +13,36 @@ import cv2
 import numpy as np
 
 from reid_demo.data.ground_truth import Truth, to_line, write_truth
+from reid_demo.data.people_file import PEOPLE, write_people
 from reid_demo.errors import SyntheticError
 from reid_demo.synthetic.assets import load_assets
 from reid_demo.synthetic.body import ANCESTRIES, Body
 from reid_demo.synthetic.capture import CROPS, Order, Studio
+from reid_demo.synthetic.looks import level, row_of
 from reid_demo.synthetic.people import Look, Person, identity
 from reid_demo.synthetic.scenes import CAMERAS
 
 FIRST_PID = 20001
 SPLITS = ("bounding_box_train", "query", "bounding_box_test", "query_occluded", "query_partial", "absent")
 TRUTH, WORK = "truth.jsonl.gz", ".unfinished"
+
+
+@dataclass(frozen=True)
+class Mishaps:
+    """What goes wrong in ordinary photographs, as shares of them, and by how many cameras they are taken."""
+
+    thing: float = 0.12  # something stands in front
+    person: float = 0.07  # somebody walks in front
+    cut: float = 0.06  # the frame cuts the person
+    both: float = 0.0  # somebody in front, and cut
+    company: float = 0.14  # somebody near by; alone, or with any of the above
+    careless: float = 0.08  # detector boxes that are well off
+    cameras: int = len(CAMERAS)
+    bystanders: int = 24  # different people to stand in the way
+
+
+ORDINARY = Mishaps()
+HARD = Mishaps(thing=0.12, person=0.2, cut=0.1, both=0.04, company=0.3, careless=0.14, cameras=42, bystanders=72)
 
 
 @dataclass(frozen=True)
@@ -35,6 +55,12 @@ class Plan:
     absent: int
     seed: int
     jpeg_quality: int = 92
+    hard: bool = False  # draw by `HARD`
+
+    @property
+    def mishaps(self) -> Mishaps:
+        """Return what goes wrong in this set's photographs, and how often."""
+        return HARD if self.hard else ORDINARY
 
     @property
     def everyone(self) -> int:
@@ -58,6 +84,7 @@ def synthesize(
     workers: int = 0,
     cutouts: bool = True,
     jpeg_quality: int = 92,
+    hard: bool = False,
 ) -> dict:
     """Render a data set; run it again to go on where it stopped.
 
@@ -72,6 +99,7 @@ def synthesize(
         workers: processes; 0 is one per core.
         cutouts: also write `occluders/`.
         jpeg_quality: 1 to 100, of the stored files; what a camera did to its picture comes before.
+        hard: more people in front, more cuts, looser boxes, and three times as many cameras.
 
     Returns:
         Counts by folder, and where the data set is.
@@ -84,7 +112,8 @@ def synthesize(
     if not 1 <= jpeg_quality <= 100:
         raise SyntheticError(f"The JPEG quality is from 1 to 100, not {jpeg_quality}.")
     test_ids = round(ids * test_fraction)
-    plan = Plan(ids, images_per_id, test_ids, round(test_ids / 10) if absent is None else absent, seed, jpeg_quality)
+    absent = round(test_ids / 10) if absent is None else absent
+    plan = Plan(ids, images_per_id, test_ids, absent, seed, jpeg_quality, hard)
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, plan)
     finished = {int(path.stem) for path in (out / WORK).glob("*.jsonl")}
@@ -102,6 +131,8 @@ def synthesize(
         for path in (out / WORK).glob("*"):
             path.unlink()
         (out / WORK).rmdir()
+    if not (out / PEOPLE).is_file():  # sets of before it came get it too: a look follows from seed and number alone
+        write_people(out / PEOPLE, (row_of(FIRST_PID + i, identity(seed, i)) for i in range(plan.everyone)))
     counts = {split: sum(1 for _ in (out / split).glob("*.jpg")) for split in SPLITS}
     (out / "README.md").write_text(data_card(plan, counts), encoding="utf-8")
     return {**counts, "out": out.name, "seed": seed}
@@ -112,7 +143,7 @@ def _claim(out: Path, plan: Plan) -> None:
     path, wanted = out / "plan.json", vars(plan)
     if path.is_file():
         found = json.loads(path.read_text(encoding="utf-8"))
-        if found != wanted:
+        if {"hard": False, **found} != wanted:  # plans of before `hard` came do not name it
             raise SyntheticError(f"{out.name!r} holds another data set ({found}); choose another folder.")
     elif any(out.iterdir()):
         raise SyntheticError(f"{out.name!r} is not empty and was not made by this command; choose another folder.")
@@ -129,7 +160,7 @@ def _lines(path: Path) -> list[str]:
 def _studio(assets: Path, plan: Plan) -> Studio:
     os.environ.setdefault("LP_NUM_THREADS", "0")  # Mesa draws in this thread
     cv2.setNumThreads(1)
-    return Studio(Body(load_assets(assets)), plan.seed, min(24, max(4, plan.ids // 6)))
+    return Studio(Body(load_assets(assets)), plan.seed, min(plan.mishaps.bystanders, max(4, plan.ids // 6)))
 
 
 _worker: dict = {}  # of a worker process: its studio, folder and plan
@@ -172,31 +203,37 @@ def _render_all(assets: Path, out: Path, plan: Plan, todo: list[int], workers: i
 
 def orders(plan: Plan, index: int, rng: np.random.Generator) -> Iterator[tuple[str, Order]]:
     """Yield the folder and the order of each photograph of a person."""
-    cams = [int(c) + 1 for c in rng.permutation(len(CAMERAS))]
-    role = plan.role(index)
+    mishaps, role = plan.mishaps, plan.role(index)
+    cams = [int(c) + 1 for c in rng.permutation(mishaps.cameras)]
     if role == "absent":
-        yield "absent", Order(cams[0])
+        yield "absent", Order(cams[0], careless=mishaps.careless)
         return
-    spread = min(max(2, round(plan.images_per_id * 0.7)), len(cams) - 3)
+    spread = min(max(2, round(plan.images_per_id * (1.0 if plan.hard else 0.7))), len(cams) - 3)
     split = "bounding_box_train" if role == "train" else "bounding_box_test"
     for k in range(plan.images_per_id):
-        yield split, Order(cams[k % spread], *_mishap(rng, 1.0 if role == "train" else 0.5))
+        yield split, _ordinary(cams[k % spread], mishaps, rng, 1.0 if role == "train" else 0.5)
     if role == "test":
-        yield "query", Order(cams[-1], company=bool(rng.random() < 0.1))
-        yield "query_occluded", Order(cams[-2], hide="person" if rng.random() < 0.4 else "object")
-        yield "query_partial", Order(cams[-3], crop=CROPS[int(rng.choice(4, p=[0.4, 0.24, 0.18, 0.18]))])
+        yield "query", Order(cams[-1], company=bool(rng.random() < 0.1), careless=mishaps.careless)
+        hide = "person" if rng.random() < 0.4 else "object"
+        yield "query_occluded", Order(cams[-2], hide=hide, careless=mishaps.careless)
+        crop = CROPS[int(rng.choice(4, p=[0.4, 0.24, 0.18, 0.18]))]
+        yield "query_partial", Order(cams[-3], crop=crop, careless=mishaps.careless)
 
 
-def _mishap(rng: np.random.Generator, share: float) -> tuple[str, str, bool]:
-    """Draw what goes wrong in an ordinary photograph, mostly nothing: `(hide, crop, company)`."""
-    draw, company = rng.random() / share, bool(rng.random() < 0.14)
-    if draw < 0.12:
-        return "object", "", company
-    if draw < 0.19:
-        return "person", "", company
-    if draw < 0.25:
-        return "", CROPS[int(rng.integers(4))], company
-    return "", "", company
+def _ordinary(camid: int, mishaps: Mishaps, rng: np.random.Generator, share: float) -> Order:
+    """Draw what goes wrong in an ordinary photograph, mostly nothing; `share` scales how often."""
+    draw, company = rng.random() / share, bool(rng.random() < mishaps.company)
+    hide = crop = ""
+    hidden = mishaps.thing + mishaps.person
+    if draw < mishaps.thing:
+        hide = "object"
+    elif draw < hidden:
+        hide = "person"
+    elif draw < hidden + mishaps.cut:
+        crop = CROPS[int(rng.integers(4))]
+    elif draw < hidden + mishaps.cut + mishaps.both:
+        hide, crop = "person", CROPS[int(rng.integers(4))]
+    return Order(camid, hide, crop, company, mishaps.careless)
 
 
 def render_identity(studio: Studio, out: Path, plan: Plan, index: int) -> None:
@@ -222,15 +259,12 @@ def balance(looks: list[Look]) -> dict[str, dict[str, float]]:
     def share(values: list[str]) -> dict[str, float]:
         return {name: count / len(values) for name, count in Counter(values).most_common()}
 
-    def level(value: float, low: float, high: float, names: tuple[str, str, str]) -> str:
-        return names[0] if value < low else names[1] if value < high else names[2]
-
     return {
         "body": share(["female" if look.woman else "male" for look in looks]),
         "main ancestry": share([ANCESTRIES[int(np.argmax(look.build.ancestry))] for look in looks]),
-        "age": share([level(look.build.age, 0.5, 0.68, ("under 25", "25 to 50", "over 50")) for look in looks]),
-        "skin": share([level(float(np.mean(look.skin)), 0.42, 0.62, ("dark", "medium", "light")) for look in looks]),
-        "weight": share([level(look.build.weight, 0.4, 0.65, ("light", "average", "heavy")) for look in looks]),
+        "age": share([level("age", look.build.age) for look in looks]),
+        "skin": share([level("skin", float(np.mean(look.skin))) for look in looks]),
+        "weight": share([level("weight", look.build.weight) for look in looks]),
         "outer wear": share([look.coat for look in looks]),
         "lower body": share([look.bottom for look in looks]),
         "bag": share([look.bag for look in looks]),
@@ -245,8 +279,8 @@ def data_card(plan: Plan, counts: dict[str, int]) -> str:
         "# Synthetic pedestrians",
         "",
         f"{sum(counts.values()):,} images, 256 x 128, of {plan.everyone:,} people who do not exist, seen by "
-        f"{len(CAMERAS)} cameras in {len({camera.scene for camera in CAMERAS})} places. Licence: CC0 1.0, as the "
-        "MakeHuman assets that the bodies are made from.",
+        f"{plan.mishaps.cameras} cameras in {len({camera.scene for camera in CAMERAS})} kinds of place. Licence: CC0 "
+        "1.0, as the MakeHuman assets that the bodies are made from.",
         "",
         "## How it was made",
         "",
@@ -269,7 +303,9 @@ def data_card(plan: Plan, counts: dict[str, int]) -> str:
     lines += [
         "",
         f"`{TRUTH}` has for each image the camera, pose, whole box, and each body part's mask and visible fraction; "
-        "read it with `reid_demo.synthetic.truth.read_truth`. `occluders/` has cut-outs with transparency.",
+        "read it with `reid_demo.data.ground_truth.read_truth`. "
+        f"`{PEOPLE}` says of each person build, age, skin, hair, dress and what is carried "
+        "(`reid_demo.data.people_file.read_people`). `occluders/` has cut-outs with transparency.",
         "",
         "## Who is in it, measured",
         "",

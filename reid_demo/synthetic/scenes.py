@@ -530,6 +530,30 @@ CAMERAS: tuple[Camera, ...] = (  # camid 1, 2, ...
 )
 
 
+def camera_of(number: int) -> Camera:
+    """Return the camera of a number, from 1: a row of `CAMERAS`, or beyond them one drawn by its number alone."""
+    if number <= len(CAMERAS):
+        return CAMERAS[number - 1]
+    rng = np.random.default_rng([91, number])
+    scene = list(SCENES)[number % len(SCENES)]  # in turn, so that every kind of place gets as many
+    dark = {"dusk": 1.5, "night": 1.9}.get(SCENES[scene].light, 1.0)
+    dim = float(rng.uniform(0, 1))  # cheap cameras are soft, noisy, pale and small all at once
+    return Camera(
+        scene,
+        float(rng.uniform(1.6, 5.2)),
+        tuple(float(v) for v in np.clip(rng.normal(1, [0.1, 0.03, 0.12]), 0.7, 1.3)),
+        exposure=float(dark * rng.uniform(0.65, 1.2)),
+        contrast=float(rng.uniform(0.85, 1.15)),
+        saturation=float(1.05 - 0.55 * dim * rng.uniform(0.5, 1)),
+        lift=float(rng.uniform(0, 0.07)),
+        blur=float(0.3 + 0.7 * dim),
+        resolution=int(250 - 150 * dim * rng.uniform(0.6, 1)),
+        noise=float((0.006 + 0.016 * dim) * (1.6 if dark > 1 else 1)),
+        quality=int(92 - 34 * dim * rng.uniform(0.5, 1)),
+        azimuth=float(rng.uniform(-180, 180)),
+    )
+
+
 @dataclass(eq=False)
 class Place:
     """A scene as its camera sees it: the built mesh and what stands where."""
@@ -543,7 +567,7 @@ class Place:
 
 def build_place(number: int) -> Place:
     """Build the place of a camera by its number, from 1; always the same."""
-    camera = CAMERAS[number - 1]
+    camera = camera_of(number)
     scene = SCENES[camera.scene]
     rng = np.random.default_rng([90, number])
     parts, clear = scene.build(rng), []

@@ -7,38 +7,11 @@ import sys
 
 import huggingface_hub
 import pytest
-from hub_server import Hub
-from huggingface_hub import constants
 
 from reid_demo.__main__ import main
 from reid_demo.errors import HubError
 from reid_demo.model import checkpoint, hub
 from reid_demo.search import gallery
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    one = Hub()
-    for name, value in {
-        "ENDPOINT": one.url,
-        "HUGGINGFACE_CO_URL_TEMPLATE": one.url + "/{repo_id}/resolve/{revision}/{filename}",
-        "HF_HUB_CACHE": str(tmp_path / "cache"),
-        "HF_HUB_DISABLE_XET": True,
-        "HF_HUB_OFFLINE": False,
-        "HF_TOKEN_PATH": str(tmp_path / "no-token"),
-    }.items():
-        monkeypatch.setattr(constants, name, value)
-    monkeypatch.setattr(huggingface_hub.HfApi, "__init__", _with_endpoint(huggingface_hub.HfApi.__init__, one.url))
-    monkeypatch.setenv("HF_TOKEN", "hf_test")
-    yield one
-    one.close()
-
-
-def _with_endpoint(init, url):
-    def patched(self, endpoint=None, **more):
-        init(self, endpoint=endpoint or url, **more)
-
-    return patched
 
 
 def contents(folder) -> dict[str, bytes]:

@@ -33,7 +33,7 @@ def command(root, out, *words):
 
 
 def test_train_one_epoch_stop_go_on_measure_and_draw(root, tmp_path, capsys, monkeypatch):
-    training = importlib.import_module("reid_demo.train")
+    training = importlib.import_module("reid_demo.training.run")
     real = training.train_step
 
     def interrupted(config, module, optimizer, batches, step):

@@ -244,9 +244,9 @@ def test_a_full_disk_is_an_error_and_not_a_skipped_file(images, tmp_path, tiny_d
 
 SLOW_INDEX = """
 import sys, time
-from reid_demo import checkpoint
-from reid_demo.describe import Describer
-from reid_demo.indexing import index_folder
+from reid_demo.model import checkpoint
+from reid_demo.model.describer import Describer
+from reid_demo.search.build import index_folder
 describe = Describer.describe
 def slowly(self, images):
     time.sleep(0.3)

@@ -13,7 +13,7 @@ from reid_demo.serving import bench_page
 
 
 def test_the_command_measures_every_wait(tiny_engine, monkeypatch, capsys):
-    monkeypatch.setattr("reid_demo.commands.common.load_engine", lambda options: tiny_engine)
+    monkeypatch.setattr("reid_demo.cli.common.load_engine", lambda options: tiny_engine)
     quickly = functools.partial(bench_page.bench_page, step=0.5, repeats=1)
     monkeypatch.setattr(bench_page, "bench_page", quickly)
     assert main(["bench", "--page", "--gallery-size", "40", "--json"]) == 0

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_hub import server  # noqa: F401 - a fixture
 
 from reid_demo.__main__ import main
 from reid_demo.errors import HubError
@@ -94,7 +93,7 @@ def test_too_large_a_gallery_is_found(tree):
     assert any("GB of memory" in line for line in space.check(tree)["problems"])
 
 
-def test_the_upload_holds_the_tracked_tree_and_no_tests(tree, server):  # noqa: F811
+def test_the_upload_holds_the_tracked_tree_and_no_tests(tree, server):
     git = ["git", "-C", str(tree), "-c", "user.name=a", "-c", "user.email=a@b"]
     subprocess.run([*git, "init", "-q"], check=True)
     subprocess.run([*git, "add", "."], check=True)
@@ -123,8 +122,8 @@ ON_ZEROGPU = """
 from reid_demo import zerogpu
 assert zerogpu.prepare() is (EXPECTED > 0)
 import spaces, torch
-from reid_demo import checkpoint
-from reid_demo.describe import Describer
+from reid_demo.model import checkpoint
+from reid_demo.model.describer import Describer
 import numpy as np
 describer = Describer(checkpoint.load_weights(WEIGHTS), "cpu", batch_size=4)
 found = describer.describe([np.full((64, 32, 3), i, np.uint8) for i in range(6)])

@@ -11,6 +11,7 @@ pytest.importorskip("scipy")
 from reid_demo.__main__ import main
 from reid_demo.data.ground_truth import read_truth
 from reid_demo.data.layouts import load_split, load_train
+from reid_demo.data.people_file import PEOPLE, read_people
 from reid_demo.errors import SyntheticError
 from reid_demo.search import gallery
 from reid_demo.synthetic.dataset import SPLITS, TRUTH, synthesize
@@ -56,6 +57,7 @@ def test_truth_has_every_image_and_knows_why_it_is_occluded(small_set):
 
 def test_the_card_and_the_cutouts_are_there(small_set):
     card = (small_set / "README.md").read_text(encoding="utf-8")
+    assert len(read_people(small_set / PEOPLE)) == 5
     for word in ("CC0", "Limits", "ancestry", "query_occluded", "skin"):
         assert word in card
     cutout = cv2.imread(str(small_set / "occluders" / "person_00.png"), cv2.IMREAD_UNCHANGED)
@@ -90,6 +92,8 @@ def test_the_gallery_is_built_with_its_probes_cutouts_and_truth_by_the_same_comm
     shipped = gallery.load(tmp_path / "gallery")
     assert {record.pid for record in shipped.records} == {20003, 20004}
     assert shipped.name == "2 synthetic people"
+    assert report["people"] == 3  # two of the gallery and one who is absent from it
+    assert set(read_people(tmp_path / "gallery" / PEOPLE)) == {20003, 20004, 20005}
 
 
 def test_a_lower_jpeg_quality_makes_smaller_files(small_set, assets_folder, tmp_path):

@@ -1,14 +1,19 @@
 """What needs neither assets nor OpenGL: tables, palettes, boxes, looks."""
 
+import hashlib
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 pytest.importorskip("scipy")
 
+from reid_demo.data import people_file
+from reid_demo.errors import SyntheticError
 from reid_demo.synthetic import carried, dataset, fabrics, garments, people, poses, scenes, textures
 from reid_demo.synthetic.capture import CROPS, _crop
+from reid_demo.synthetic.looks import colour_word, level, row_of
 
 
 def test_people_wear_mostly_dark_and_neutral():
@@ -122,3 +127,78 @@ def test_orders_of_test_people_keep_probe_cameras_out_of_the_gallery():
         assert probes["query_occluded"].hide
         assert probes["query_partial"].crop
         assert not probes["query"].hide
+
+
+def _digest(plan: dataset.Plan) -> str:
+    """Return a hash of every photograph that a plan orders."""
+    seen = hashlib.sha256()
+    for index in range(plan.everyone):
+        for split, order in dataset.orders(plan, index, np.random.default_rng([plan.seed, 4, index])):
+            seen.update(repr((split, order.camid, order.hide, order.crop, order.company)).encode())
+    return seen.hexdigest()
+
+
+def test_old_seeds_order_what_they_always_did():
+    shipped, other = dataset.Plan(170, 6, 170, 60, 11, 82), dataset.Plan(40, 10, 8, 3, 0)
+    assert _digest(shipped) == "2c384b8a2daa7fbedc05d20a29c0fe6a87aadf2ada59cac8321abee2113f2719"
+    assert _digest(other) == "365bd2b824a557ff8b2c5c7e4e342099f56d36f082ae565cc7de2553f7b6cec3"
+    assert _digest(replace(other, hard=True)) != _digest(other)
+    assert all(order.careless == 0.08 for _, order in dataset.orders(other, 0, np.random.default_rng(0)))
+
+
+def test_old_places_stay_as_they_were():
+    meshes = b"".join(scenes.build_place(number).mesh.tobytes() for number in (1, 6, 14))
+    assert hashlib.sha256(meshes).hexdigest() == "04969aa10e64b417c2f90345751a80f02abff1fa318da96c7b1fde27324a9232"
+
+
+def test_hard_drawing_puts_more_in_the_way_and_uses_more_cameras():
+    shares = {}
+    for hard in (False, True):
+        plan = dataset.Plan(300, 8, 0, 0, 3, hard=hard)
+        orders = [o for i in range(300) for _, o in dataset.orders(plan, i, np.random.default_rng([3, 4, i]))]
+        shares[hard] = (
+            np.mean([order.hide == "person" for order in orders]),
+            np.mean([order.crop != "" for order in orders]),
+            np.mean([order.company for order in orders]),
+            len({order.camid for order in orders}),
+        )
+    assert all(hard > 1.5 * ordinary for ordinary, hard in zip(shares[False], shares[True], strict=True))
+    assert shares[True][3] == dataset.HARD.cameras
+
+
+def test_cameras_beyond_the_table_follow_from_their_number_and_can_be_used():
+    for number in range(len(scenes.CAMERAS) + 1, dataset.HARD.cameras + 1):
+        camera = scenes.camera_of(number)
+        assert camera == scenes.camera_of(number)
+        assert camera.scene in scenes.SCENES
+        assert 1.5 < camera.height < 5.5
+        assert 72 <= camera.resolution <= 256
+        assert 40 <= camera.quality <= 96
+    assert len({scenes.camera_of(number) for number in range(1, 43)}) == 42
+
+
+def test_people_are_written_in_words_and_read_back(tmp_path):
+    looks = {20001 + index: people.identity(11, index) for index in range(40)}
+    path = tmp_path / people_file.PEOPLE
+    people_file.write_people(path, (row_of(pid, look) for pid, look in looks.items()))
+    rows = people_file.read_people(path)
+    assert set(rows) == set(looks)
+    for pid, row in rows.items():
+        look = looks[pid]
+        assert (row["sex"] == "female") == look.woman
+        assert row["bag"] == look.bag
+        assert (row["bag_colour"] == "") == (look.bag == "none")
+        assert row["hair_colour"] in fabrics.HAIR_COLOURS
+        assert row["bottom_colour"] in fabrics.PALETTE
+    assert people_file.copy_people(path, tmp_path / "some.gz", [20003, 20001, 1]) == 2
+    assert list(people_file.read_people(tmp_path / "some.gz")) == [20001, 20003]
+    (tmp_path / "damaged.gz").write_bytes(path.read_bytes()[:60])
+    for name, words in (("damaged.gz", "damaged"), ("absent.gz", "There is no")):
+        with pytest.raises(SyntheticError, match=words):
+            people_file.read_people(tmp_path / name)
+
+
+def test_a_colour_is_named_after_the_nearest_of_the_palette():
+    for name, (rgb, *_) in fabrics.PALETTE.items():
+        assert colour_word(tuple((value + 1) / 255 for value in rgb)) == name
+    assert [level("age", value) for value in (0.4, 0.6, 0.9)] == ["under 25", "25 to 50", "over 50"]
