@@ -119,7 +119,7 @@ def GPU(duration=60):
     return decorate
 """
 ON_ZEROGPU = """
-from reid_demo import zerogpu
+from reid_demo.model import zerogpu
 assert zerogpu.prepare() is (EXPECTED > 0)
 import spaces, torch
 from reid_demo.model import checkpoint
@@ -147,4 +147,4 @@ def test_zerogpu_lends_the_gpu_once_a_batch(tmp_path, tiny_weights, flag, calls)
 def test_the_app_imports_spaces_before_torch():
     lines = (PROJECT / "app.py").read_text().splitlines()
     first = next(line for line in lines if line.startswith(("from reid_demo", "import torch")))
-    assert first == "from reid_demo import zerogpu"
+    assert first == "from reid_demo.model import zerogpu"
