@@ -13,7 +13,7 @@ from reid_demo.errors import GalleryError, WeightsError
 from reid_demo.images import read_image
 from reid_demo.model import checkpoint
 from reid_demo.model.describer import Describer
-from reid_demo.records import Descriptor, Explanation, Match, Occlusion, Scoring, WhatIf
+from reid_demo.records import WEIGHINGS, Descriptor, Explanation, Match, Occlusion, Scoring, WhatIf
 from reid_demo.search import bundled as shipped
 from reid_demo.search import gallery as galleries
 from reid_demo.search.gallery import Gallery
@@ -21,17 +21,6 @@ from reid_demo.whatif import confidence as confidences
 from reid_demo.whatif import explain as explanations
 
 UNTRAINED = "These weights are untrained: nothing shown here means anything."
-WEIGHINGS = {  # name -> changes of a `Scoring`
-    "plain": {"adaptive": False, "part_aware": False},
-    "adaptive": {"adaptive": True, "part_aware": False},
-    "part_aware": {"adaptive": False, "part_aware": True},
-}
-
-
-def weighing_name(scoring: Scoring) -> str:
-    """Give the name, of `WEIGHINGS`, of a scoring."""
-    changes = {"adaptive": scoring.adaptive, "part_aware": scoring.part_aware}
-    return next(name for name, wanted in WEIGHINGS.items() if wanted == changes)
 
 
 @dataclass(frozen=True)
@@ -201,11 +190,11 @@ class Engine:
     def compare_scorings(
         self, probe: Descriptor, index: int, scoring: Scoring, exclude_same_camera: tuple[int, int] | None = None
     ) -> dict[str, tuple[float, int]]:
-        """Give similarity and rank of one gallery image under each of `WEIGHINGS`, with the switches of `scoring`."""
+        """Give similarity and rank of one gallery image under each of `WEIGHINGS`, with the parts of `scoring`."""
         self._check_index(index)
         found = {}
-        for name, changes in WEIGHINGS.items():
-            other = replace(scoring, **changes)
+        for name in WEIGHINGS:
+            other = replace(scoring, weighing=name)
             similarity = float(self.gallery.scores(probe, other)[index])
             found[name] = (similarity, int(self.ranks(probe, other, exclude_same_camera)[index]))
         return found

@@ -1,9 +1,20 @@
 """The nouns of the package: small frozen records that pass between modules and live in session state."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+
+from reid_demo.errors import ConfigError
+
+Weighing = Literal["cosine", "adaptive", "part_aware"]
+WEIGHINGS: dict[str, str] = {  # name -> words for people
+    "cosine": "cosine",  # of the concatenated descriptors
+    "adaptive": "adaptive (Eq. 8)",  # that, with part weights w_i = N rho_i
+    "part_aware": "part-aware",  # mean of part cosines by what the probe has of each, not in the paper
+}
+_OLD_WEIGHINGS = {"plain": "cosine", "part-aware": "part_aware"}  # spellings of earlier releases
 
 
 @dataclass(frozen=True)
@@ -45,9 +56,57 @@ class Match:
 class Scoring:
     """How two descriptors are compared."""
 
-    adaptive: bool = False  # Eq. 8 weighting w_i = N rho_i
-    part_aware: bool = False  # mean of part cosines by what the probe has of each, not in the paper
-    enabled: tuple[bool, ...] | None = None  # (P+1,) switches, global first; None: all on
+    weighing: Weighing = "cosine"  # a key of `WEIGHINGS`
+    parts: tuple[bool, ...] | None = None  # (P+1,) which terms count, global first; None: all
+
+    def __post_init__(self) -> None:
+        """Refuse a weighing that does not exist."""
+        if self.weighing not in WEIGHINGS:
+            raise ConfigError(f"Unknown weighing {self.weighing!r}; choose one of {', '.join(WEIGHINGS)}.")
+
+    @property
+    def counts_all(self) -> bool:
+        """Whether every part counts."""
+        return self.parts is None or all(self.parts)
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> "Scoring":
+        """Read a scoring from JSON values, as this or any earlier release wrote it.
+
+        Args:
+            values: the name under `weighing`, `similarity` or `scoring`, or the switches `adaptive` and `part_aware`;
+                the parts that count under `parts`, `terms` or `enabled`. Other keys are left alone.
+
+        Raises:
+            ConfigError: a value that no release wrote; the message names its field.
+        """
+        name = next((values[key] for key in ("weighing", "similarity", "scoring") if values.get(key) is not None), None)
+        if name is None:
+            switches = {key: values.get(key, False) for key in ("adaptive", "part_aware")}
+            for key, on in switches.items():
+                if not isinstance(on, bool):
+                    raise ConfigError(f"{key} must be true or false, not {on!r}.")
+            if all(switches.values()):
+                raise ConfigError("adaptive and part_aware exclude each other.")
+            name = next((key for key, on in switches.items() if on), "cosine")
+        parts = next((values[key] for key in ("parts", "terms", "enabled") if values.get(key) is not None), None)
+        if parts is None:
+            return cls(weighing_named(name))
+        if not isinstance(parts, list | tuple) or not all(isinstance(on, bool) for on in parts):
+            raise ConfigError(f"parts must be a list of true and false, not {parts!r}.")
+        return cls(weighing_named(name), tuple(parts))
+
+
+def weighing_named(name: str) -> Weighing:
+    """Return the key of `WEIGHINGS` that a name means, in this or any earlier release's spelling.
+
+    Raises:
+        ConfigError: no release had such a name.
+    """
+    known = _OLD_WEIGHINGS.get(name, name) if isinstance(name, str) else None
+    if known not in WEIGHINGS:
+        raise ConfigError(f"weighing must be one of {', '.join(WEIGHINGS)}, not {name!r}.")
+    return known
 
 
 @dataclass(frozen=True)

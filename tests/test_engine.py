@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from reid_demo import occlude
-from reid_demo.engine import UNTRAINED, WEIGHINGS, Engine
+from reid_demo.engine import UNTRAINED, Engine
 from reid_demo.errors import GalleryError, WeightsError
 from reid_demo.images import read_image
 from reid_demo.model import checkpoint
-from reid_demo.records import Occlusion, Scoring
+from reid_demo.records import WEIGHINGS, Occlusion, Scoring
 from reid_demo.search import gallery
 from reid_demo.search import similarity as matching
 from reid_demo.whatif import explain
 
-SCORINGS = [Scoring(), Scoring(adaptive=True), Scoring(enabled=(False,) + (True,) * 8), Scoring(part_aware=True)]
+SCORINGS = [Scoring(), Scoring("adaptive"), Scoring(parts=(False,) + (True,) * 8), Scoring("part_aware")]
 
 
 @pytest.mark.parametrize("scoring", SCORINGS, ids=str)
@@ -153,7 +153,7 @@ def test_a_gallery_of_an_earlier_release_is_read(broken, adaptive):
     meta |= {"format_version": 1, "adaptive": adaptive}
     del meta["similarity"]
     (broken / "meta.json").write_text(json.dumps(meta))
-    assert gallery.load(broken).scoring == Scoring(adaptive=adaptive)
+    assert gallery.load(broken).scoring == Scoring("adaptive" if adaptive else "cosine")
 
 
 def test_damage_is_a_clear_error(broken):
@@ -206,9 +206,9 @@ def test_a_bad_quality_file_is_a_clear_error(tmp_path, tiny_weights, tiny_galler
 
 def test_scorings_are_compared_on_one_match(tiny_engine, probe_image):
     probe = tiny_engine.describe(probe_image)
-    found = tiny_engine.compare_scorings(probe, 4, Scoring(enabled=(True,) * 5 + (False,) * 4))
-    for name, changes in WEIGHINGS.items():
-        scoring = Scoring(enabled=(True,) * 5 + (False,) * 4, **changes)
+    found = tiny_engine.compare_scorings(probe, 4, Scoring(parts=(True,) * 5 + (False,) * 4))
+    for name in WEIGHINGS:
+        scoring = Scoring(name, (True,) * 5 + (False,) * 4)
         values = tiny_engine.gallery.scores(probe, scoring)
         assert found[name] == (pytest.approx(values[4]), int((values > values[4]).sum()) + 1)
     with pytest.raises(GalleryError, match="no image 99"):
@@ -252,7 +252,7 @@ def test_parts_say_what_they_were_measured_to_look_at(tiny_weights, tiny_gallery
         Engine.load(weights, tiny_gallery_folder, "cpu")
 
 
-@pytest.mark.parametrize("scoring", [Scoring(), Scoring(adaptive=True), Scoring(part_aware=True)])
+@pytest.mark.parametrize("scoring", [Scoring(), Scoring("adaptive"), Scoring("part_aware")])
 def test_searching_and_ranking_at_once_is_searching_and_ranking(tiny_engine, probe_image, scoring):
     probe = tiny_engine.describe(probe_image)
     for top_k, left_out in ((1, None), (5, (2, 1)), (18, None), (30, (2, 1))):

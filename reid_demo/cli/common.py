@@ -55,11 +55,14 @@ def command_line() -> str:
 
 
 def scoring_flags(sub: argparse.ArgumentParser) -> None:
-    """Add the ways of weighing parts."""
+    """Add a flag for each weighing, of which one command takes one."""
     way = sub.add_mutually_exclusive_group()
-    way.add_argument("--cosine", action="store_true", help="all parts alike, without weights")
-    way.add_argument("--adaptive", action="store_true", help="weight parts by presence (Eq. 8)")
-    way.add_argument("--part-aware", action="store_true", help="mean of part cosines, by what the probe has of each")
+    for flag, name, text in (
+        ("--cosine", "cosine", "all parts alike, without weights"),
+        ("--adaptive", "adaptive", "weight parts by presence (Eq. 8)"),
+        ("--part-aware", "part_aware", "mean of part cosines, by what the probe has of each"),
+    ):
+        way.add_argument(flag, action="store_const", dest="weighing", const=name, help=text)
 
 
 def fill_flag(sub: argparse.ArgumentParser) -> None:
@@ -91,6 +94,16 @@ def _fill(text: str) -> str:
     if text not in FILLS:
         raise argparse.ArgumentTypeError(f"no fill is called {text!r}; choose from {', '.join(FILLS)}")
     return text
+
+
+def weighing(text: str) -> str:
+    """Read the name of a weighing in any spelling; argparse makes wrong usage of the error."""
+    from reid_demo.records import weighing_named
+
+    try:
+        return weighing_named(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def parts_flag(sub: argparse.ArgumentParser) -> None:
@@ -139,9 +152,7 @@ def scoring(options: argparse.Namespace, default):
     """Give the `Scoring` that the flags name, or the default."""
     from reid_demo.records import Scoring
 
-    if not any((options.cosine, options.adaptive, options.part_aware)):
-        return default
-    return Scoring(adaptive=options.adaptive, part_aware=options.part_aware)
+    return Scoring(options.weighing) if options.weighing else default
 
 
 def engine_scoring(options: argparse.Namespace, engine):
@@ -153,7 +164,7 @@ def engine_scoring(options: argparse.Namespace, engine):
     chosen = scoring(options, engine.default_scoring)
     if not options.parts:
         return chosen
-    return replace(chosen, enabled=answers.switches(engine, options.parts))
+    return replace(chosen, parts=answers.switches(engine, options.parts))
 
 
 def load_engine(options: argparse.Namespace):

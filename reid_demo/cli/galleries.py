@@ -33,8 +33,8 @@ def add(commands) -> None:
     sub.add_argument(
         "--exact-limit", type=common.count, metavar="N", help="compress galleries of more images; default 200000"
     )
-    text = "how its images are compared unless told otherwise; default: adaptive for the variant G+D+W, else part-aware"
-    sub.add_argument("--similarity", choices=("cosine", "adaptive", "part-aware"), help=text)
+    text = "how its images are compared unless told otherwise; default: adaptive for the variant G+D+W, else part_aware"
+    sub.add_argument("--similarity", type=common.weighing, metavar="{cosine,adaptive,part_aware}", help=text)
     text = "describe each image once, as it is, not mirrored and half hidden as well: a quarter of the time, finds less"
     sub.add_argument("--one-view", action="store_true", help=text)
     common.precision_flag(sub, "bfloat16 on a CPU with instructions for it")
@@ -80,8 +80,8 @@ def _run_index(options: argparse.Namespace, images: str | Path, out: str | Path,
 
 
 def _index(options: argparse.Namespace) -> None:
+    from reid_demo.records import Scoring
     from reid_demo.search import detector as finder
-    from reid_demo.search.similarity import SIMILARITIES
 
     people = finder.open_finder(options.find_people) if options.find_people else None
     report = _run_index(
@@ -92,7 +92,7 @@ def _index(options: argparse.Namespace) -> None:
         finder=people,
         store=options.store,
         exact_limit=options.exact_limit,
-        scoring=SIMILARITIES[options.similarity] if options.similarity else None,
+        scoring=Scoring(options.similarity) if options.similarity else None,
         one_view=options.one_view,
     )
     if report is None:

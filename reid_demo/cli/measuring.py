@@ -62,13 +62,14 @@ def add(commands) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from reid_demo import occlude
     from reid_demo.measuring.evaluate import RANKS, evaluate, signed
-    from reid_demo.records import Occlusion, Scoring
+    from reid_demo.records import Occlusion
     from reid_demo.search import bundled as shipped
     from reid_demo.search.gallery_views import ONE_VIEW, VIEWS
+    from reid_demo.search.similarity import paper_scoring
 
     fill = common.fill(options, used=bool(options.occlude))
     describer, fingerprint, name = common.describer(options)
-    scoring = common.scoring(options, Scoring(adaptive=describer.model.config.adaptive_weighting))
+    scoring = common.scoring(options, paper_scoring(describer.model.config))
     occlusion = Occlusion(options.occlude, fill) if options.occlude else None
     if options.out:  # fails before the work, not after it
         Path(options.out).parent.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,6 @@ from reid_demo.images import read_image
 from reid_demo.model.describer import Describer
 from reid_demo.records import Occlusion
 from reid_demo.search import gallery as galleries
-from reid_demo.whatif.confidence import scoring_name
 
 HALVES = ("lower_half", "upper_half", "left_half", "right_half")
 FPIR_LEVELS = (0.01, 0.05, 0.1, 0.2, 0.5)
@@ -60,7 +59,7 @@ def calibrate(describer: Describer, gallery_folder: Path) -> dict:
     return {
         "gallery": gallery.name,
         "num_images": len(gallery),
-        "scoring": scoring_name(gallery.scoring),
+        "scoring": gallery.scoring.weighing,
         "views": list(gallery.views),
         "whole": rates([None]),
         "occluded": rates([Occlusion(kind) for kind in HALVES]),

@@ -12,7 +12,7 @@ from reid_demo.images import read_image
 from reid_demo.measuring.metrics import rank_metrics
 from reid_demo.measuring.rerank import K1, K2, WEIGHT, rerank
 from reid_demo.model.describer import Describer
-from reid_demo.records import ImageRecord, Occlusion, Scoring
+from reid_demo.records import WEIGHINGS, ImageRecord, Occlusion, Scoring
 from reid_demo.search import gallery as galleries
 from reid_demo.search import similarity as matching
 from reid_demo.search.gallery_views import ONE_VIEW, describe_in_views
@@ -100,7 +100,7 @@ def evaluate(
     except DatasetError as error:
         raise DatasetError(f"{error} The data set is {root}.") from error
     cmc = result["cmc"]
-    how = {"adaptive": "cosine, adaptive weights"}.get(name := matching.similarity_name(scoring), name)
+    how = "cosine, adaptive weights" if scoring.weighing == "adaptive" else WEIGHINGS[scoring.weighing]
     hidden = f", {occlusion.kind} of every query filled with {occlusion.fill}" if occlusion else ""
     seen = f", gallery images in {len(views)} views" if len(views) > 1 else ""
     again = f", k-reciprocal re-ranking (k1 {K1}, k2 {K2}, lambda {WEIGHT})" if reranked else ""

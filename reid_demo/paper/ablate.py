@@ -23,6 +23,7 @@ from reid_demo.measuring.evaluate import evaluate
 from reid_demo.model import checkpoint
 from reid_demo.model.describer import Describer
 from reid_demo.records import Occlusion, Scoring
+from reid_demo.search.similarity import paper_scoring
 from reid_demo.training.run import STATE_FILE, WEIGHTS_FOLDER, train
 
 NUMBERS = {"rank1": "R-1", "rank3": "R-3", "rank5": "R-5", "rank10": "R-10", "mAP": "mAP", "mINP": "mINP"}
@@ -331,7 +332,7 @@ def _measure(folder: Path, conditions: Sequence[Condition], device: str | None) 
         return
     model = checkpoint.load_weights(folder / WEIGHTS_FOLDER)
     describer = Describer(model, checkpoint.choose_device(device))
-    own, part_aware = Scoring(adaptive=model.config.adaptive_weighting), Scoring(part_aware=True)
+    own, part_aware = paper_scoring(model.config), Scoring("part_aware")
     memory: dict = {}
     for condition in missing:
         measures[condition.name] = evaluate(

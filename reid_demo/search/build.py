@@ -94,7 +94,7 @@ def index_folder(
         say: gets lines about what takes long after the last file.
         exact_limit: the largest gallery that is compared image by image; `vectors.EXACT_LIMIT` where None.
         helpers: other processes that describe batches as well (`parallel.Helpers`); the gallery is the same.
-        scoring: the gallery's similarity, of `matching.SIMILARITIES`; the model's own where None.
+        scoring: the gallery's similarity, with all parts; the model's own where None.
         views: in which every image is described; a gallery of other views is described anew. The helpers' too.
 
     Raises:

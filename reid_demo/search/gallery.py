@@ -6,14 +6,14 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 
-from reid_demo.errors import GalleryError
-from reid_demo.records import Descriptor, ImageRecord, Match, Scoring
+from reid_demo.errors import ConfigError, GalleryError
+from reid_demo.records import WEIGHINGS, Descriptor, ImageRecord, Match, Scoring
 from reid_demo.search import milvus, vectors
 from reid_demo.search import similarity as matching
 from reid_demo.search.gallery_views import ONE_VIEW
@@ -54,9 +54,9 @@ class Gallery:
         self.meta = meta
         self.index = index
         self.fingerprint: str = meta["fingerprint"]
-        self.scoring = _scoring(meta)  # that of the index's vectors, and how the gallery is searched by default
+        self.scoring = Scoring.read(meta)  # that of the index's vectors, and how the gallery is searched by default
         self.views: tuple[str, ...] = tuple(meta.get("views", ONE_VIEW))  # in which its images were described
-        self._matrices: dict[tuple, np.ndarray] = {}
+        self._matrices: dict[Scoring, np.ndarray] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -168,20 +168,18 @@ class Gallery:
     def _matrix(self, scoring: Scoring) -> np.ndarray:
         """The gallery's vectors under a scoring; as many are kept as a match is explained by, one after another."""
         # Part-aware switches act on the probe alone.
-        key = ("part-aware",) if scoring.part_aware else (scoring.adaptive, scoring.enabled)
+        key = Scoring(scoring.weighing) if scoring.weighing == "part_aware" else scoring
         with self._lock:
             if key not in self._matrices:
-                if len(self._matrices) >= len(matching.SIMILARITIES):
+                if len(self._matrices) >= len(WEIGHINGS):
                     self._matrices.pop(next(iter(self._matrices)))
                 self._matrices[key] = matching.gallery_vectors(self.parts.astype(np.float32), self.presence, scoring)
             return self._matrices[key]
 
     def is_indexed(self, scoring: Scoring) -> bool:
         """Say whether the index itself holds vectors under this scoring."""
-        if scoring.part_aware:  # its switches act on the probe alone
-            return self.scoring.part_aware
-        all_on = scoring.enabled is None or all(scoring.enabled)
-        return all_on and replace(scoring, enabled=None) == self.scoring
+        # Part-aware switches act on the probe alone.
+        return scoring.weighing == self.scoring.weighing and (scoring.weighing == "part_aware" or scoring.counts_all)
 
     def search(
         self,
@@ -262,10 +260,6 @@ class Gallery:
         return ranks
 
 
-def _scoring(meta: dict) -> Scoring:
-    return matching.SIMILARITIES[meta.get("similarity") or ("adaptive" if meta.get("adaptive") else "cosine")]
-
-
 def _distinct(numbers: np.ndarray) -> np.ndarray:
     # Asked to count as well, NumPy sorts; its hash table takes six times as long over 100,000 people.
     return np.unique(numbers, return_counts=True)[0]
@@ -319,8 +313,8 @@ def _read(folder: Path, fingerprint: str | None) -> Gallery:
     try:
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
         made_by, version, facts = meta["fingerprint"], meta["format_version"], meta.get("index", {"kind": "flat"})
-        _scoring(meta)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        Scoring.read(meta)
+    except (ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
         raise GalleryError(f"The gallery {folder.name!r} is damaged ({META}: {error}). {rebuild}") from error
     if version not in range(1, FORMAT_VERSION + 1):
         raise GalleryError(
@@ -397,7 +391,7 @@ def write(
         blocks: `(n, P+1, D)` float16 parts and `(n, P)` float32 presence, in order; G rows in all.
         fingerprint: of the weights.
         name: for people.
-        scoring: of `matching.SIMILARITIES`, of the vectors that the index holds; the gallery's own from then on.
+        scoring: with all parts, of the vectors that the index holds; the gallery's own from then on.
         views: in which the images were described.
         more: further keys of `meta.json`.
         store: a `milvus://` address for the vectors; a FAISS file in the folder otherwise.
@@ -406,7 +400,6 @@ def write(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    similarity = matching.similarity_name(scoring)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as temporary:
         stage = Path(temporary) / "files"
         stage.mkdir()
@@ -419,7 +412,7 @@ def write(
             stored = np.load(stage / PARTS, mmap_mode="r", allow_pickle=False)
             whole = len(numbers) and numbers[-1] - numbers[0] + 1 == len(numbers)
             picked = stored[numbers[0] : numbers[-1] + 1] if whole else stored[numbers]
-            return side(picked.astype(np.float32), presence[numbers], matching.SIMILARITIES[similarity])
+            return side(picked.astype(np.float32), presence[numbers], Scoring(scoring.weighing))
 
         _, terms, dim = np.load(stage / PARTS, mmap_mode="r", allow_pickle=False).shape
         if store:
@@ -435,7 +428,7 @@ def write(
             "format_version": FORMAT_VERSION,
             "name": name,
             "fingerprint": fingerprint,
-            "similarity": similarity,
+            "similarity": scoring.weighing,
             "views": list(views),
             "count": len(records),
             "pids": len({r.pid for r in records if r.pid is not None}),

@@ -15,22 +15,21 @@ from reid_demo.errors import ConfigError, ShapeError
 from reid_demo.records import Scoring
 
 _EPS = 1e-12
-SIMILARITIES = {"cosine": Scoring(), "adaptive": Scoring(adaptive=True), "part-aware": Scoring(part_aware=True)}
 PRESENCE_POWER = 0.25  # part_aware: a mild one, since a hidden part has a short descriptor as well
 
 
-def similarity_name(scoring: Scoring) -> str:
-    """Give the name, of `SIMILARITIES`, of a scoring, whatever its switches."""
-    return "part-aware" if scoring.part_aware else "adaptive" if scoring.adaptive else "cosine"
-
-
 def own_scoring(config: ModelConfig) -> Scoring:
-    """Give the similarity by which galleries of a model are searched unless one is named.
+    """Return the similarity by which galleries of a model are searched unless one is named.
 
-    Adaptively weighted if the model was trained so (variant G+D+W), part-aware with other parts, and the plain cosine
-    of the global descriptors without any.
+    Adaptively weighted if the model was trained so (variant G+D+W), part-aware with other parts, and the cosine of the
+    global descriptors without any.
     """
-    return Scoring(adaptive=config.adaptive_weighting, part_aware=config.parts > 0 and not config.adaptive_weighting)
+    return Scoring("part_aware") if config.parts and not config.adaptive_weighting else paper_scoring(config)
+
+
+def paper_scoring(config: ModelConfig) -> Scoring:
+    """Return the paper's similarity of a model: adaptive if it was trained so (variant G+D+W), else cosine."""
+    return Scoring("adaptive" if config.adaptive_weighting else "cosine")
 
 
 def part_weights(presence: np.ndarray, scoring: Scoring) -> np.ndarray:
@@ -44,20 +43,20 @@ def part_weights(presence: np.ndarray, scoring: Scoring) -> np.ndarray:
         `(..., P+1)` float32; 0 where a term is switched off.
     """
     num_parts = presence.shape[-1]
-    parts = num_parts * presence if scoring.adaptive else np.ones_like(presence)
+    parts = num_parts * presence if scoring.weighing == "adaptive" else np.ones_like(presence)
     weights = np.concatenate([np.ones((*presence.shape[:-1], 1), np.float32), parts], axis=-1).astype(np.float32)
     return weights * switches(num_parts, scoring)
 
 
 def switches(num_parts: int, scoring: Scoring) -> np.ndarray:
     """Give the `(P+1,)` float32 on/off mask of the terms; at least one must be on."""
-    if scoring.enabled is None:
+    if scoring.parts is None:
         return np.ones(num_parts + 1, np.float32)
-    if len(scoring.enabled) != num_parts + 1:
-        raise ConfigError(f"Expected {num_parts + 1} part switches (global first), got {len(scoring.enabled)}.")
-    if not any(scoring.enabled):
+    if len(scoring.parts) != num_parts + 1:
+        raise ConfigError(f"Expected {num_parts + 1} part switches (global first), got {len(scoring.parts)}.")
+    if not any(scoring.parts):
         raise ConfigError("Leave at least one part switched on.")
-    return np.asarray(scoring.enabled, np.float32)
+    return np.asarray(scoring.parts, np.float32)
 
 
 def unit_vectors(parts: np.ndarray, presence: np.ndarray, scoring: Scoring = Scoring()) -> np.ndarray:
@@ -89,7 +88,7 @@ def probe_vectors(parts: np.ndarray, presence: np.ndarray, scoring: Scoring = Sc
     Returns:
         `(..., (P+1) D)` float32.
     """
-    if not scoring.part_aware:
+    if scoring.weighing != "part_aware":
         return unit_vectors(parts, presence, scoring)
     _check_shapes(parts, presence)
     parts, num_parts = np.asarray(parts, np.float32), presence.shape[-1]
@@ -105,7 +104,7 @@ def gallery_vectors(parts: np.ndarray, presence: np.ndarray, scoring: Scoring = 
 
     Part-aware, they are the same for all switches, which act on the probe alone.
     """
-    if not scoring.part_aware:
+    if scoring.weighing != "part_aware":
         return unit_vectors(parts, presence, scoring)
     _check_shapes(parts, presence)
     parts = np.asarray(parts, np.float32)

@@ -9,7 +9,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from reid_demo.engine import Engine, weighing_name
+from reid_demo.engine import Engine
 from reid_demo.errors import ConfigError, GalleryError
 from reid_demo.images import read_image
 from reid_demo.records import Explanation, Match, Occlusion, Scoring
@@ -217,7 +217,7 @@ def gallery_info(engine: Engine) -> GalleryInfo:
         "weights": engine.weights_name,
         "variant": engine.variant,
         "device": engine.device_name,
-        "weighing": weighing_name(engine.default_scoring),
+        "weighing": engine.default_scoring.weighing,
         "terms": list(engine.term_names),
         "warning": engine.warning,
     }

@@ -21,7 +21,7 @@ from reid_demo.serving import api_calls as handlers
 QUEUE = {"concurrency_id": "model", "concurrency_limit": 1}  # the page's own: one queue asks the network
 NO_FETCH = "image: this server fetches no address. Upload the file, or send a data URL."
 NOT_UPLOADED = f"image: {handlers.NOT_UPLOADED}"
-Weighing = Literal["default", "plain", "adaptive", "part_aware"]
+Weighing = Literal["default", "cosine", "adaptive", "part_aware"]
 
 
 def add_api(engine: Engine) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from reid_demo import images, occlude
-from reid_demo.engine import WEIGHINGS, Engine, weighing_name
+from reid_demo.engine import Engine
 from reid_demo.errors import ConfigError, ImageError, OcclusionError, ReidError
-from reid_demo.records import Occlusion, Scoring
+from reid_demo.records import WEIGHINGS, Occlusion, Scoring, weighing_named
 from reid_demo.serving import answers
 
 NOT_UPLOADED = "upload the file first and name the path that the upload gave."
@@ -102,10 +102,11 @@ def scoring(engine: Engine, weighing, parts) -> Scoring:
     """Turn the two fields about scoring into the engine's; "default" is the weights' own way."""
     if parts is not None and (isinstance(parts, str) or not isinstance(parts, Sequence)):
         raise ConfigError(f'parts must be a list of names or numbers, such as ["global", "2"], not {parts!r}.')
-    if weighing not in ("default", *WEIGHINGS):
-        raise ConfigError(f"weighing must be one of default, {', '.join(WEIGHINGS)}, not {weighing!r}.")
-    how = WEIGHINGS[weighing_name(engine.default_scoring) if weighing == "default" else weighing]
-    return Scoring(**how, enabled=answers.switches(engine, [str(part) for part in parts or ()]))
+    try:
+        named = engine.default_scoring.weighing if weighing == "default" else weighing_named(weighing)
+    except ConfigError as error:
+        raise ConfigError(f"weighing must be one of default, {', '.join(WEIGHINGS)}, not {weighing!r}.") from error
+    return Scoring(named, answers.switches(engine, [str(part) for part in parts or ()]))
 
 
 def read_recipe(recipe) -> list[Occlusion]:

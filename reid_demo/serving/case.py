@@ -18,8 +18,7 @@ from reid_demo import images, occlude
 from reid_demo.drawing import overlays as render
 from reid_demo.engine import Engine
 from reid_demo.errors import CaseError, ReidError
-from reid_demo.records import Match, Occlusion, Scoring
-from reid_demo.search import similarity as matching
+from reid_demo.records import WEIGHINGS, Match, Occlusion, Scoring
 
 FORMAT = "reid_demo case 1"
 DECISIONS = ("confirmed", "rejected", "open")
@@ -93,9 +92,8 @@ def write_json(case: Case, engine: Engine) -> str:
         "recipe": [occlude.to_dict(o) for o in case.recipe],
         "settings": {
             "top_k": case.top_k,
-            "adaptive": case.scoring.adaptive,
-            "part_aware": case.scoring.part_aware,
-            "terms": None if case.scoring.enabled is None else list(case.scoring.enabled),
+            "weighing": case.scoring.weighing,
+            "terms": None if case.scoring.parts is None else list(case.scoring.parts),
             "same_camera": case.same_camera,
         },
         "candidates": rows(case),
@@ -133,10 +131,7 @@ def read_json(source: str | bytes, engine: Engine) -> Opened:
         probe, settings, candidates = values["probe"], values["settings"], values["candidates"]
         made_by, gallery = values["fingerprint"], values["gallery"]
         png = base64.b64decode(probe["png"], validate=True)
-        terms = settings["terms"]
-        scoring = Scoring(
-            bool(settings["adaptive"]), bool(settings["part_aware"]), None if terms is None else tuple(map(bool, terms))
-        )
+        scoring = Scoring.read(settings)
         paths = tuple(str(row["path"]) for row in candidates)
         decisions = {str(r["path"]): r["decision"] for r in candidates if r["decision"] in DECISIONS[:2]}
         top_k = int(settings["top_k"])
@@ -151,7 +146,7 @@ def read_json(source: str | bytes, engine: Engine) -> Opened:
             f"This case was made with the weights {made_by} and the gallery {gallery!r}; here are "
             f"{engine.gallery.fingerprint} and {engine.gallery.name!r}. Open it with those."
         )
-    if not 1 <= top_k <= len(engine.gallery) or (terms is not None and len(terms) != len(engine.term_names)):
+    if not 1 <= top_k <= len(engine.gallery) or len(scoring.parts or engine.term_names) != len(engine.term_names):
         raise CaseError("The settings of this case do not fit this gallery or these weights.")
     return Opened(
         images.read_image(png),
@@ -176,13 +171,12 @@ def write_html(case: Case, engine: Engine) -> str:
         for shown, words in ((case.image, "untouched probe"), (current, "probe as searched"))
     )
     steps = ", ".join(f"{o.kind.replace('_', ' ')} ({o.fill.replace('_', ' ')})" for o in case.recipe) or "none"
-    weighing = matching.similarity_name(case.scoring)
-    enabled = case.scoring.enabled
-    on = "all" if enabled is None else ", ".join(n for n, e in zip(engine.term_names, enabled, strict=True) if e)
+    parts = case.scoring.parts
+    on = "all" if parts is None else ", ".join(n for n, p in zip(engine.term_names, parts, strict=True) if p)
     facts = {
         "probe": case.title,
         "changes": steps,
-        "weighing": weighing,
+        "weighing": WEIGHINGS[case.scoring.weighing],
         "parts that count": on,
         "same camera left out": "yes" if case.same_camera else "no",
         "weights": f"{engine.weights_name}, fingerprint {engine.gallery.fingerprint}",

@@ -135,7 +135,7 @@ def _off_diagonal_gap(ours: Tensor, theirs: Tensor) -> Tensor:
 def presence_similarities(output: DPTIOutput) -> tuple[Tensor, Tensor]:
     """Give a batch's similarities under the two scorings that use presence, with gradients; not in the paper.
 
-    The same numbers as `matching.similarity_matrix` with `adaptive` and with `part_aware` of the batch with itself.
+    The same numbers as `similarity_matrix` under `adaptive` and under `part_aware` of the batch with itself.
 
     Returns:
         Two `(B, B)` float32: cosines of the descriptors weighted by Eq. 8, and part-aware similarities, probes in rows.

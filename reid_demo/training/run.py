@@ -25,7 +25,7 @@ from reid_demo.model.backbones import load_backbone_weights
 from reid_demo.model.checkpoint import WEIGHTS_FOLDER
 from reid_demo.model.describer import Describer
 from reid_demo.model.dpti import DPTI, build_model
-from reid_demo.records import Scoring
+from reid_demo.search.similarity import paper_scoring
 from reid_demo.training.distributed import Team, WholeBatch, spread, team
 from reid_demo.training.losses import Objective
 from reid_demo.training.teacher import load_vectors
@@ -393,7 +393,7 @@ def _evaluate(out: Path, dataset: str, root: Path, device: torch.device) -> dict
     """Measure the saved weights, as the command `evaluate` would."""
     weights = out / WEIGHTS_FOLDER
     model = checkpoint.load_weights(weights)
-    scoring = Scoring(adaptive=model.config.adaptive_weighting)
+    scoring = paper_scoring(model.config)
     record = evaluate(Describer(model, device), dataset, Path(root), scoring=scoring)
     words = ["evaluate", "--dataset", dataset, "--root", str(root), "--weights", str(weights)]
     command = f"python -m reid_demo {shlex.join(words)}"  # which gives the same

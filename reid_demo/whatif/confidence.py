@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reid_demo.errors import WeightsError
-from reid_demo.records import Scoring
-from reid_demo.search import similarity as matching
+from reid_demo.records import Scoring, weighing_named
 from reid_demo.search.gallery_views import ONE_VIEW
 
 CONFIDENT_FPIR = 0.1  # a match is called confident at the threshold that this share of absent people may pass
@@ -29,13 +28,6 @@ class Verdict:
     fnir: float | None  # share of searches for a present person that do not, or find another first
     occluded: bool  # the rates are those of half hidden probes
     num_images: int  # of the gallery that was measured
-
-
-def scoring_name(scoring: Scoring) -> str:
-    """Give the name under which a similarity is calibrated; empty where parts are switched off."""
-    if scoring.enabled is not None and not all(scoring.enabled):
-        return ""
-    return matching.similarity_name(scoring)
 
 
 def read(path: Path, fingerprint: str) -> dict | None:
@@ -78,11 +70,11 @@ def judge(
         occluded: whether part of the probe is hidden.
         views: in which the gallery's images were described.
     """
-    asked = (gallery, num_images, scoring_name(scoring), list(views))
-    if record is None:
+    asked = (gallery, num_images, scoring.weighing, list(views))
+    if record is None or not scoring.counts_all:
         return None
     measured_views = record.get("views", list(ONE_VIEW))  # a record of an earlier release does not name them
-    if asked != (record["gallery"], record["num_images"], record["scoring"], measured_views):
+    if asked != (record["gallery"], record["num_images"], weighing_named(record["scoring"]), measured_views):
         return None
     level = _level(record["occluded" if occluded else "whole"])
     threshold = level["threshold"]

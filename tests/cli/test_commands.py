@@ -36,7 +36,7 @@ def ask(capsys, arguments: list[str]):
 
 def test_a_search_may_hide_a_part_and_count_some_parts_only(where, probe, tiny_engine, capsys, tmp_path):
     changed = tiny_engine.occlude(read_image(probe), [Occlusion("lower_half", "black")])
-    scoring = Scoring(enabled=answers.switches(tiny_engine, ["global", "2"]))
+    scoring = Scoring(parts=answers.switches(tiny_engine, ["global", "2"]))
     wanted = answers.with_paths(answers.search(tiny_engine, changed, 3, scoring))
     options = ["--top-k", "3", "--parts", "global", "2"]
     assert ask(capsys, ["search", probe, *where, *options, "--occlude", "lower_half", "--fill", "black"]) == [

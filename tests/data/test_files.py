@@ -53,7 +53,7 @@ def test_what_is_wrong_is_named(tmp_path, text, told):
 def test_lines_are_read_one_by_one_and_counted_from_1(tmp_path):
     file = tmp_path / "records.jsonl"
     big = 2**70 + 1  # kept to the last digit
-    file.write_text('{"path": "a.jpg", "pid": %d, "box": [1, 2, 3, 4]}\n\n{"path": "b.jpg"}\n' % big)
+    file.write_text(f'{{"path": "a.jpg", "pid": {big}, "box": [1, 2, 3, 4]}}\n\n{{"path": "b.jpg"}}\n')
     read = list(read_json_lines(ImageRecord, file, GalleryError, MEND))
     assert read == [ImageRecord("a.jpg", big, box=(1, 2, 3, 4)), ImageRecord("b.jpg")]
     file.write_text('{"path": "a.jpg"}\n{"path": "b.jpg", "pid": "7"}\n')

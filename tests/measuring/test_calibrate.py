@@ -95,9 +95,9 @@ def test_a_first_match_is_judged_apart_for_whole_and_occluded_probes():
     [
         ("other", 18, Scoring()),
         ("tiny", 19, Scoring()),
-        ("tiny", 18, Scoring(adaptive=True)),
-        ("tiny", 18, Scoring(part_aware=True)),
-        ("tiny", 18, Scoring(enabled=(True, False))),
+        ("tiny", 18, Scoring("adaptive")),
+        ("tiny", 18, Scoring("part_aware")),
+        ("tiny", 18, Scoring(parts=(True, False))),
     ],
 )
 def test_nothing_is_said_of_what_was_not_measured(asked):

@@ -160,7 +160,7 @@ def test_every_data_set_is_measured_by_its_protocol(benchmarks, dataset, probes,
 
 
 def test_reranking_is_said_and_done(benchmarks):
-    for scoring in (Scoring(), Scoring(part_aware=True)):
+    for scoring in (Scoring(), Scoring("part_aware")):
         result = evaluate(ByColour(), "synthetic", benchmarks / "synthetic", scoring=scoring, reranked=True)
         assert "re-ranking (k1 20, k2 6, lambda 0.3)" in result["protocol"] and result["num_query"] == 3
 
@@ -283,7 +283,7 @@ def test_the_command_writes_the_record(benchmarks, tiny_weights, tmp_path, capsy
 
 
 def test_what_was_described_is_remembered_and_measures_the_same(market, tiny_describer, monkeypatch):
-    asked = [(Scoring(), None), (Scoring(part_aware=True), None), (Scoring(), Occlusion("lower_half"))]
+    asked = [(Scoring(), None), (Scoring("part_aware"), None), (Scoring(), Occlusion("lower_half"))]
     alone = [evaluate(tiny_describer, "market1501", market, scoring=s, occlusion=o) for s, o in asked]
     counts, real = [], type(tiny_describer).describe_stream
 

@@ -29,7 +29,7 @@ def test_nothing_changed_is_no_change(tiny_engine, pair):
     assert found.average_precision[0] == found.average_precision[1]
 
 
-@pytest.mark.parametrize("scoring", [Scoring(), Scoring(adaptive=True), Scoring(part_aware=True)], ids=str)
+@pytest.mark.parametrize("scoring", [Scoring(), Scoring("adaptive"), Scoring("part_aware")], ids=str)
 def test_a_comparison_equals_two_searches(tiny_engine, pair, scoring):
     found = whatif.compare(tiny_engine, *pair, pid=2, top_k=5, scoring=scoring)
     lists = [[m.index for m in tiny_engine.search(p, 5, scoring)] for p in pair]

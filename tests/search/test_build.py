@@ -19,8 +19,8 @@ from reid_demo.__main__ import main
 from reid_demo.errors import GalleryError
 from reid_demo.images import read_image
 from reid_demo.model import checkpoint
+from reid_demo.records import Scoring
 from reid_demo.search import gallery
-from reid_demo.search import similarity as matching
 from reid_demo.search.build import JOURNAL, index_folder, market_ids
 from reid_demo.search.gallery_views import ONE_VIEW, VIEWS, describe_in_views
 
@@ -64,13 +64,14 @@ def test_the_similarity_of_a_gallery_can_be_chosen_and_changed_without_describin
     images, tmp_path, tiny_weights, capsys
 ):
     out, options = tmp_path / "gallery", ["--weights", str(tiny_weights), "--json"]
-    for flags, name in (([], "part-aware"), (["--similarity", "cosine"], "cosine"), ([], "part-aware")):
+    named = [(["--similarity", name], wanted) for name, wanted in (("plain", "cosine"), ("part-aware", "part_aware"))]
+    for flags, name in (([], "part_aware"), (["--similarity", "cosine"], "cosine"), ([], "part_aware"), *named):
         fresh = not out.exists()
         main(["index", str(images), "--out", str(out), *options, *flags])
         report = json.loads(capsys.readouterr().out)
         assert (report["added"], report["kept"]) == ((4, 0) if fresh else (0, 4))
         loaded = gallery.load(out)
-        assert loaded.scoring == matching.SIMILARITIES[name] and loaded.is_indexed(loaded.scoring)
+        assert loaded.scoring == Scoring(name) and loaded.is_indexed(loaded.scoring)
         found = loaded.search(loaded.descriptor(2), 1, loaded.scoring)[0]
         assert found.index == 2 and found.similarity == pytest.approx(1, abs=1e-3)
     probe = loaded.image_path(0)

@@ -12,6 +12,7 @@ from reid_demo.errors import GalleryError, WeightsError
 from reid_demo.images import read_image
 from reid_demo.model import checkpoint, hub
 from reid_demo.model.dpti import build_model
+from reid_demo.records import Scoring
 from reid_demo.search import bundled as shipped
 from reid_demo.search import gallery
 
@@ -77,7 +78,7 @@ def test_the_gallery_is_described_once_for_other_weights(
     del old["similarity"], old["views"]
     (kept / gallery.META).write_text(json.dumps(old))
     renewed = Engine.load(others, None, "cpu")
-    assert renewed.gallery.meta["similarity"] == about["similarity"] and renewed.default_scoring.part_aware
+    assert renewed.gallery.meta["similarity"] == "part_aware" and renewed.default_scoring == Scoring("part_aware")
     np.testing.assert_array_equal(renewed.gallery.parts, again.gallery.parts)
 
 

@@ -33,7 +33,7 @@ def test_the_ranking_equals_that_of_faiss(address, tmp_path, tiny_engine, tiny_d
     probe = tiny_engine.describe(probe_image)
     exclude = np.zeros(len(by_file), bool)
     exclude[by_file.search(probe, 3)[0].index] = True
-    for scoring in (Scoring(), Scoring(adaptive=True), Scoring(part_aware=True)):
+    for scoring in (Scoring(), Scoring("adaptive"), Scoring("part_aware")):
         for left_out in (None, exclude):
             wanted, got = (one.search(probe, 7, scoring, left_out) for one in (by_file, by_base))
             assert [m.record for m in got] == [m.record for m in wanted]

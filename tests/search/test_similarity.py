@@ -12,17 +12,17 @@ PROBE, PARTS = RNG.normal(size=(4, 6)).astype(np.float32), RNG.normal(size=(9, 4
 RHO, RHOS = RNG.dirichlet(np.ones(3)).astype(np.float32), RNG.dirichlet(np.ones(3), 9).astype(np.float32)
 SCORINGS = [
     Scoring(),
-    Scoring(adaptive=True),
-    Scoring(enabled=(True, False, True, False)),
-    Scoring(adaptive=True, enabled=(False, True, True, True)),
-    Scoring(part_aware=True),
-    Scoring(part_aware=True, enabled=(False, True, False, True)),
+    Scoring("adaptive"),
+    Scoring(parts=(True, False, True, False)),
+    Scoring("adaptive", parts=(False, True, True, True)),
+    Scoring("part_aware"),
+    Scoring("part_aware", parts=(False, True, False, True)),
 ]
 
 
 def slow_similarity(probe, rho, parts, other_rho, scoring) -> float:
-    on = scoring.enabled or (True,) * 4
-    if scoring.part_aware:
+    on = scoring.parts or (True,) * 4
+    if scoring.weighing == "part_aware":
         total = weight = 0.0
         for i in range(4):
             seen = 1.0 if i == 0 else min(1.0, 3 * rho[i - 1]) ** 0.25
@@ -33,7 +33,7 @@ def slow_similarity(probe, rho, parts, other_rho, scoring) -> float:
     f, g = [], []
     for i in range(4):
         if on[i]:
-            adaptive = scoring.adaptive and i > 0
+            adaptive = scoring.weighing == "adaptive" and i > 0
             f.extend(probe[i] * (3 * rho[i - 1] if adaptive else 1))
             g.extend(parts[i] * (3 * other_rho[i - 1] if adaptive else 1))
     return float(np.dot(f, g) / np.linalg.norm(f) / np.linalg.norm(g))
@@ -47,7 +47,7 @@ def test_terms_sum_to_the_similarity_of_a_slow_loop(scoring):
     assert terms.shape == (9, 4) and values.shape == (9,)
     np.testing.assert_allclose(values, slow, atol=1e-5)
     np.testing.assert_allclose(terms.sum(1), values, atol=1e-5)
-    for i, on in enumerate(scoring.enabled or (True,) * 4):
+    for i, on in enumerate(scoring.parts or (True,) * 4):
         assert on or not terms[:, i].any()
 
 
@@ -65,7 +65,7 @@ def test_adaptive_weights_change_the_ranking_values():
 
 def test_part_aware_asks_for_what_the_probe_has():
     """A candidate is not better for a part that the probe lacks, however long that part's descriptor is."""
-    probe, aware = PROBE.copy(), Scoring(part_aware=True)
+    probe, aware = PROBE.copy(), Scoring("part_aware")
     probe[3] *= 1e-3
     longer = PARTS.copy()
     longer[:, 3] *= 50
@@ -90,12 +90,6 @@ def test_the_vectors_of_candidates_have_length_one_and_their_products_are_the_si
     )
 
 
-def test_every_similarity_has_its_name():
-    assert {matching.similarity_name(scoring): scoring for scoring in SCORINGS[:2] + SCORINGS[4:5]} == (
-        matching.SIMILARITIES
-    )
-
-
 def test_no_parts_is_the_global_cosine():
     empty = np.zeros((9, 0), np.float32)
     terms = matching.contributions(PROBE[:1], empty[0], PARTS[:, :1], empty)
@@ -104,8 +98,8 @@ def test_no_parts_is_the_global_cosine():
 
 def test_bad_switches_are_refused():
     with pytest.raises(ConfigError, match="at least one"):
-        matching.part_weights(RHO, Scoring(enabled=(False,) * 4))
+        matching.part_weights(RHO, Scoring(parts=(False,) * 4))
     with pytest.raises(ConfigError, match="4 part switches"):
-        matching.part_weights(RHO, Scoring(enabled=(True,)))
+        matching.part_weights(RHO, Scoring(parts=(True,)))
     with pytest.raises(ShapeError):
         matching.unit_vectors(PARTS[:, :2], RHOS)

@@ -117,9 +117,7 @@ def test_estimates_order_all_images_almost_as_the_exact_scores(compressed):
     assert sorted(ranks) == list(range(1, COUNT + 1))
 
 
-@pytest.mark.parametrize(
-    "scoring", [Scoring(adaptive=True), Scoring(enabled=(True, False, True, True, False))], ids=str
-)
+@pytest.mark.parametrize("scoring", [Scoring("adaptive"), Scoring(parts=(True, False, True, True, False))], ids=str)
 def test_other_scorings_are_exact_on_the_candidates(compressed, scoring):
     values = truth(PROBES[5], scoring)
     np.testing.assert_allclose(compressed.scores(PROBES[5], scoring), values, atol=1e-5)
@@ -128,7 +126,7 @@ def test_other_scorings_are_exact_on_the_candidates(compressed, scoring):
 
 
 def test_a_compressed_gallery_may_hold_part_aware_vectors(tmp_path):
-    aware = Scoring(part_aware=True)
+    aware = Scoring("part_aware")
     large = build(tmp_path, COUNT - 1, aware)[0]
     assert not large.exact and large.scoring == aware and large.is_indexed(aware) and not large.is_indexed(Scoring())
     found_all = 0
@@ -141,7 +139,7 @@ def test_a_compressed_gallery_may_hold_part_aware_vectors(tmp_path):
     assert found_all >= 0.95 * 10 * len(PROBES)
     estimated, values = large.scores(PROBES[3], aware), truth(PROBES[3], aware)
     assert np.abs(values - estimated).max() < 0.1
-    some = Scoring(part_aware=True, enabled=(False, True, False, True, True))
+    some = Scoring("part_aware", parts=(False, True, False, True, True))
     values = truth(PROBES[4], some)
     assert large.search(PROBES[4], 1, some)[0].index == int(np.argmax(values))
 

@@ -123,6 +123,9 @@ def test_search_and_explain_equal_the_command_line(client, url, where, probe, ca
     assert [{"probe": probe, **answers.with_paths(found)}] == command(capsys, "search", probe, *where, *flags)
     assert call(url, "search", image=data_url(probe), **options) == ("complete", [found])
 
+    old, new = (call(url, "search", image=data_url(probe), weighing=name) for name in ("plain", "cosine"))
+    assert old == new and new[0] == "complete"
+
     why = client.predict(image=handle_file(probe), rank=2, weighing="part_aware", api_name="/explain")
     printed = command(
         capsys, "explain", probe, *where, "--rank", "2", "--part-aware", "--out", str(tmp_path / "explained")
@@ -162,7 +165,7 @@ def test_gallery_info_equals_info(client, where, capsys):
         ("search", {"top_k": 2.5}, "top_k must be"),
         ("search", {"top_k": "7"}, "top_k must be"),
         ("search", {"top_k": True}, "top_k must be"),
-        ("search", {"weighing": "heavy"}, "weighing must be one of default, plain"),
+        ("search", {"weighing": "heavy"}, "weighing must be one of default, cosine"),
         ("search", {"parts": "global"}, "parts must be a list"),
         ("search", {"parts": ["left leg"]}, "parts: there is no part 'left leg'"),
         ("search", {"image": None}, "image: upload a file"),

@@ -16,7 +16,7 @@ from reid_demo.serving import case
 @pytest.fixture
 def made(tiny_engine, probe_image) -> case.Case:
     recipe = (Occlusion("lower_half", "noise", seed=3),)
-    scoring = Scoring(part_aware=True, enabled=(True,) * 8 + (False,))
+    scoring = Scoring("part_aware", parts=(True,) * 8 + (False,))
     matches = tuple(tiny_engine.search(tiny_engine.describe(tiny_engine.occlude(probe_image, recipe)), 6, scoring))
     decisions = {matches[0].index: "confirmed", matches[2].index: "rejected"}
     moves = {m.index: -1 for m in matches}
@@ -32,6 +32,16 @@ def test_json_opens_to_the_same_case(tiny_engine, made):
     again = tiny_engine.search(probe, opened.top_k, opened.scoring)
     assert [m.record.path for m in again] == list(opened.paths)
     assert opened.decisions == {made.matches[0].record.path: "confirmed", made.matches[2].record.path: "rejected"}
+
+
+@pytest.mark.parametrize("weighing", ["cosine", "adaptive", "part_aware"])
+def test_a_case_of_an_earlier_release_opens(tiny_engine, made, weighing):
+    values = json.loads(case.write_json(made, tiny_engine))
+    assert values["settings"]["weighing"] == "part_aware"
+    del values["settings"]["weighing"]
+    values["settings"] |= {"adaptive": weighing == "adaptive", "part_aware": weighing == "part_aware"}
+    opened = case.read_json(json.dumps(values), tiny_engine)
+    assert opened.scoring == Scoring(weighing, made.scoring.parts)
 
 
 def test_json_states_weights_recipe_ranks_and_decisions(tiny_engine, made):

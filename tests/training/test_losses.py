@@ -126,7 +126,7 @@ def test_presence_similarities_are_those_of_matching_and_teach_presence():
     terms = torch.cat([output.global_embedding[:, None], output.part_embeddings], 1).numpy()
     presence = output.presence.detach().numpy()
     ours = presence_similarities(output)
-    for scoring, similarity in zip((Scoring(adaptive=True), Scoring(part_aware=True)), ours, strict=True):
+    for scoring, similarity in zip((Scoring("adaptive"), Scoring("part_aware")), ours, strict=True):
         wanted = similarity_matrix(terms, presence, terms, presence, scoring)
         np.testing.assert_allclose(similarity.detach().numpy(), wanted, atol=1e-6)
         (gradient,) = torch.autograd.grad(similarity[0, 1:].sum(), output.presence, retain_graph=True)

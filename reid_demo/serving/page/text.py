@@ -69,7 +69,6 @@ SETTINGS = "Ranking settings"
 TOP_K = "How many matches"
 WEIGHING = "How parts are weighed"
 WEIGHING_INFO = "Part-aware asks only for what the probe shows"
-WEIGHINGS = {"plain": "cosine", "adaptive": "adaptive (Eq. 8)", "part_aware": "part-aware"}
 SAME_CAMERA = "Ignore same camera"
 SAME_CAMERA_INFO = "Leave out the probe's own person under its own camera"
 SWITCHES = "Parts that count"

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from reid_demo.records import WEIGHINGS
 from reid_demo.serving.page import text
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -22,9 +23,9 @@ def test_from_a_change_to_its_numbers(page):
     expect(page.locator("#changed-sentence")).to_contain_text("Hiding the upper half")
     expect(page.locator("#changed svg")).to_be_visible()
     page.locator("#settings button").first.click()
-    page.locator("#weighing").get_by_label(text.WEIGHINGS["part_aware"]).check()
+    page.locator("#weighing").get_by_label(WEIGHINGS["part_aware"]).check()
     tab(page, text.STEP_WHY)
-    expect(page.locator("#why .distances [aria-current]")).to_contain_text(text.WEIGHINGS["part_aware"])
+    expect(page.locator("#why .distances [aria-current]")).to_contain_text(WEIGHINGS["part_aware"])
 
     tab(page, text.STEP_SWEEP)
     page.locator("#sweep-run").click()

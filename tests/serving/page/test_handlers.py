@@ -14,7 +14,7 @@ from PIL import Image
 from reid_demo.drawing import overlays as render
 from reid_demo.engine import UNTRAINED, Engine, Quality
 from reid_demo.errors import ConfigError, GalleryError, ImageError, OcclusionError
-from reid_demo.records import Occlusion
+from reid_demo.records import WEIGHINGS, Occlusion
 from reid_demo.search.gallery_views import VIEWS
 from reid_demo.serving.page import text, view
 from reid_demo.serving.page.handlers import earned, ranking
@@ -299,9 +299,9 @@ def test_each_way_of_weighing_is_stated_beside_the_others(tiny_engine, opened):
     done = ranking.rank_again(tiny_engine, opened, Settings(weighing="part_aware"))
     shown = why(tiny_engine, done)
     found = tiny_engine.compare_scorings(done.probe, done.matches[0].index, done.scoring)
-    assert list(found) == list(text.WEIGHINGS)
+    assert list(found) == list(WEIGHINGS)
     for name, (similarity, rank) in found.items():
-        assert f"{text.WEIGHINGS[name]}</th>" in shown and f">{similarity:.4f}<" in shown and f">{rank}<" in shown
+        assert f"{WEIGHINGS[name]}</th>" in shown and f">{similarity:.4f}<" in shown and f">{rank}<" in shown
     assert found["part_aware"] == (pytest.approx(done.matches[0].similarity, abs=1e-5), 1)
     assert shown.count('aria-current="true"') == 1
 

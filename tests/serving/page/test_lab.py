@@ -218,6 +218,11 @@ def test_a_link_never_carries_a_picture(tiny_engine, opened):
         link.query(tiny_engine, replace(opened, recipe=(noise,)))
 
 
+def test_a_link_of_an_earlier_release_names_the_cosine_plain(tiny_engine):
+    opened = link.open_query(tiny_engine, {"probe": "gallery:1", "weighing": "plain"})
+    assert opened.settings.weighing == "cosine" and "weighing=cosine" in link.query(tiny_engine, opened)
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 
 from reid_demo import occlude
 from reid_demo.engine import Engine
-from reid_demo.errors import ImageError, OcclusionError, ReidError
+from reid_demo.errors import ConfigError, ImageError, OcclusionError, ReidError
+from reid_demo.records import weighing_named
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import probe as probes
 from reid_demo.serving.page.handlers.ranking import choose
@@ -52,6 +53,8 @@ def open_query(engine: Engine, values: Mapping[str, str]) -> Session:
     """
     try:
         return _open(engine, values)
+    except ConfigError as error:
+        raise ImageError(text.LINK_BAD) from error
     except ReidError:
         raise
     except (ValueError, TypeError, KeyError, zlib.error) as error:
@@ -60,10 +63,10 @@ def open_query(engine: Engine, values: Mapping[str, str]) -> Session:
 
 def _open(engine: Engine, values: Mapping[str, str]) -> Session:
     usual = default_settings(engine)
-    weighing = values.get("weighing", usual.weighing)
+    weighing = weighing_named(values.get("weighing", usual.weighing))
     top_k = int(values.get("top_k", usual.top_k))
     switches = values.get("terms", "1" * len(engine.term_names))
-    fits = weighing in text.WEIGHINGS and 1 <= top_k <= min(50, len(engine.gallery))
+    fits = 1 <= top_k <= min(50, len(engine.gallery))
     if not fits or len(switches) != len(engine.term_names):
         raise ImageError(text.LINK_BAD)
     terms = tuple(name for name, on in zip(engine.term_names, switches, strict=True) if on == "1")

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from reid_demo.drawing import overlays as render
-from reid_demo.engine import Engine, weighing_name
+from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError, ImageError
-from reid_demo.records import Descriptor, Match, Occlusion, Scoring
+from reid_demo.records import Descriptor, Match, Occlusion, Scoring, Weighing
 from reid_demo.serving.page import text
 
 CANVASES_KEPT = 8
@@ -19,7 +19,7 @@ class Settings:
     """How the list is ranked and probes are opened, as the visitor set it."""
 
     top_k: int = 10
-    weighing: str = "plain"  # a key of `text.WEIGHINGS`
+    weighing: Weighing = "cosine"
     same_camera: bool = False  # leave out the probe's own person under its own camera
     terms: tuple[str, ...] | None = None  # names of the terms that count; None: all
     keep_recipe: bool = False  # another probe gets the changes of this one
@@ -115,16 +115,16 @@ def left_out(session: Session, settings: Settings) -> tuple[int, int] | None:
 
 def scoring_of(engine: Engine, settings: Settings) -> Scoring:
     """Turn settings into the engine's scoring."""
-    enabled = None
+    parts = None
     if settings.terms is not None and len(engine.part_names):
-        enabled = tuple(name in settings.terms for name in engine.term_names)
-        enabled = None if all(enabled) else enabled
-    return Scoring(settings.weighing == "adaptive", settings.weighing == "part_aware", enabled)
+        parts = tuple(name in settings.terms for name in engine.term_names)
+        parts = None if all(parts) else parts
+    return Scoring(settings.weighing, parts)
 
 
 def default_settings(engine: Engine) -> Settings:
     """Give the settings that a page opens with."""
-    return Settings(min(10, len(engine.gallery)), weighing_name(engine.default_scoring))
+    return Settings(min(10, len(engine.gallery)), engine.default_scoring.weighing)
 
 
 def need_probe(session: Session) -> np.ndarray:

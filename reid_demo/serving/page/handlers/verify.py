@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from reid_demo import images
 from reid_demo.drawing import overlays as render
-from reid_demo.engine import Engine, weighing_name
+from reid_demo.engine import Engine
 from reid_demo.errors import CaseError
 from reid_demo.serving import case as cases
 from reid_demo.serving.page import text
@@ -87,9 +87,9 @@ def open_case(engine: Engine, session: Session, settings: Settings, data: bytes 
     opened = cases.read_json(data or b"", engine)
     scoring = opened.scoring
     terms = None
-    if scoring.enabled is not None:
-        terms = tuple(name for name, on in zip(engine.term_names, scoring.enabled, strict=True) if on)
-    wanted = Settings(opened.top_k, weighing_name(scoring), opened.same_camera, terms, keep_recipe=True)
+    if scoring.parts is not None:
+        terms = tuple(name for name, on in zip(engine.term_names, scoring.parts, strict=True) if on)
+    wanted = Settings(opened.top_k, scoring.weighing, opened.same_camera, terms, keep_recipe=True)
     before = replace(session, recipe=opened.recipe)
     now = start(engine, before, wanted, opened.image, opened.title, opened.pid, opened.camid, opened.source)
     if tuple(m.record.path for m in now.matches) != opened.paths:

@@ -7,7 +7,7 @@ import numpy as np
 from reid_demo import images
 from reid_demo.drawing import overlays as render
 from reid_demo.engine import Engine
-from reid_demo.records import Explanation
+from reid_demo.records import WEIGHINGS, Explanation
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.ranking import framed
 from reid_demo.serving.page.handlers.session import Session, chosen_match, left_out, name_of
@@ -125,7 +125,7 @@ def _distances(engine: Engine, session: Session, index: int) -> str:
     """Give the match's similarity and rank under each way of weighing, as a table."""
     leave_out = left_out(session, session.settings)
     rows = "".join(
-        f'<tr{_current(name == session.settings.weighing)}><th scope="row">{html.escape(text.WEIGHINGS[name])}</th>'
+        f'<tr{_current(name == session.settings.weighing)}><th scope="row">{html.escape(WEIGHINGS[name])}</th>'
         f'<td class="number">{similarity:.4f}</td><td class="number">{rank}</td></tr>'
         for name, (similarity, rank) in engine.compare_scorings(
             session.probe, index, session.scoring, leave_out

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from reid_demo.engine import Engine
+from reid_demo.records import WEIGHINGS
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import earned, probe, ranking, why
 from reid_demo.serving.page.handlers.session import Session, default_settings
@@ -54,7 +55,7 @@ def build_ranking(engine: Engine, wiring: Wiring) -> RankingPanel:
                     min_width=200,
                 )
                 weighing = gr.Radio(
-                    [(words, name) for name, words in text.WEIGHINGS.items()],
+                    [(words, name) for name, words in WEIGHINGS.items()],
                     value=start.weighing,
                     label=text.WEIGHING,
                     info=text.WEIGHING_INFO,

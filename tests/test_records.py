@@ -1,0 +1,66 @@
+"""The nouns: every spelling of a scoring that a release has written is read, and nothing else."""
+
+import pytest
+
+from reid_demo.errors import ConfigError
+from reid_demo.records import WEIGHINGS, Scoring, weighing_named
+
+
+@pytest.mark.parametrize(
+    ("spelling", "name"),
+    [
+        ("cosine", "cosine"),
+        ("plain", "cosine"),
+        ("adaptive", "adaptive"),
+        ("part_aware", "part_aware"),
+        ("part-aware", "part_aware"),
+    ],
+)
+def test_every_spelling_of_a_weighing_is_read(spelling, name):
+    assert weighing_named(spelling) == name and name in WEIGHINGS
+    for key in ("weighing", "similarity", "scoring"):
+        assert Scoring.read({key: spelling}) == Scoring(name)
+
+
+@pytest.mark.parametrize(
+    ("values", "scoring"),
+    [
+        ({}, Scoring("cosine")),
+        ({"adaptive": False, "part_aware": False}, Scoring("cosine")),
+        ({"adaptive": True}, Scoring("adaptive")),
+        ({"adaptive": True, "part_aware": False}, Scoring("adaptive")),
+        ({"adaptive": False, "part_aware": True}, Scoring("part_aware")),
+        ({"adaptive": False, "part_aware": True, "terms": None}, Scoring("part_aware")),
+        ({"adaptive": True, "terms": [True, False]}, Scoring("adaptive", (True, False))),
+        ({"adaptive": True, "enabled": [True, False]}, Scoring("adaptive", (True, False))),
+        ({"weighing": "plain", "parts": (False, True)}, Scoring("cosine", (False, True))),
+        ({"similarity": "part-aware", "format_version": 3}, Scoring("part_aware")),
+        ({"similarity": None, "adaptive": True}, Scoring("adaptive")),
+    ],
+    ids=str,
+)
+def test_every_form_of_a_scoring_is_read(values, scoring):
+    assert Scoring.read(values) == scoring
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"weighing": "heavy"}, "weighing must be one of cosine, adaptive, part_aware, not 'heavy'"),
+        ({"weighing": ["cosine"]}, "weighing must be"),
+        ({"adaptive": "yes"}, "adaptive must be true or false"),
+        ({"part_aware": 1}, "part_aware must be true or false"),
+        ({"adaptive": True, "part_aware": True}, "exclude each other"),
+        ({"weighing": "cosine", "parts": "10"}, "parts must be a list"),
+        ({"weighing": "cosine", "terms": [1, 0]}, "parts must be a list"),
+    ],
+    ids=str,
+)
+def test_what_no_release_wrote_is_refused_by_its_field(values, field):
+    with pytest.raises(ConfigError, match=field):
+        Scoring.read(values)
+
+
+def test_a_scoring_cannot_be_made_of_an_unknown_weighing():
+    with pytest.raises(ConfigError, match="Unknown weighing 'plain'"):
+        Scoring("plain")
