@@ -34,24 +34,22 @@ def _synthesize(options: argparse.Namespace) -> None:
     if (options.weights or options.device) and not options.gallery:
         options.refuse("--weights and --device describe the pictures of a --gallery; name it")
     try:
-        from reid_demo.synthetic.dataset import synthesize  # needs an extra: wrong usage is said without it
+        from reid_demo.synthetic.dataset import Wanted, synthesize  # needs an extra: wrong usage is said without it
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("scipy", "moderngl"):
             raise
         raise SyntheticError(NEEDS) from error
 
-    report = synthesize(
-        Path(options.assets),
-        Path(options.out),
+    wanted = Wanted(
         options.ids,
         images_per_id=options.images_per_id,
         test_fraction=options.test_fraction,
         absent=options.absent,
         seed=options.seed,
-        workers=options.workers,
         jpeg_quality=options.jpeg_quality,
         hard=options.hard,
     )
+    report = synthesize(Path(options.assets), Path(options.out), wanted, workers=options.workers)
     if options.gallery:
         report["gallery"] = _ship(options)
     print(json.dumps(report, indent=2))

@@ -39,14 +39,14 @@ class Truth:
 
 
 def encode(mask: np.ndarray) -> list[int]:
-    """Give the run lengths of a bool mask, starting with the zeros."""
+    """Return the run lengths of a bool mask, starting with the zeros."""
     flat = np.concatenate([[0], mask.ravel().astype(np.int8), [-1]])
     ends = np.flatnonzero(np.diff(flat))
     return np.diff(np.concatenate([[0], ends])).tolist()
 
 
 def decode(runs: Iterable[int], shape: tuple[int, int] = GRID) -> np.ndarray:
-    """Give the bool mask of run lengths.
+    """Return the bool mask of run lengths.
 
     Raises:
         SyntheticError: the runs do not fill the shape.
@@ -59,7 +59,7 @@ def decode(runs: Iterable[int], shape: tuple[int, int] = GRID) -> np.ndarray:
 
 
 def to_line(truth: Truth) -> str:
-    """Give one line of JSON."""
+    """Return one line of JSON."""
     row = dict(vars(truth))
     row["masks"] = {part: encode(mask) for part, mask in truth.masks.items()}
     row["visible"] = {part: round(value, 3) for part, value in truth.visible.items()}

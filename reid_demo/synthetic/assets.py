@@ -1,4 +1,4 @@
-"""Read the MakeHuman assets (CC0): base mesh, morph targets, rig, clothes fitting and BVH poses. Knows no identity."""
+"""Read the MakeHuman assets (CC0): base mesh, morph targets, rig and the fitting of clothes. Knows no identity."""
 
 import json
 import re
@@ -12,7 +12,6 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from reid_demo.errors import SyntheticError
-from reid_demo.synthetic.geometry import rotation
 
 NEEDED = ("data/3dobjs/base.obj", "data/rigs/default.mhskel", "data/targets/macrodetails", "base/clothes", "base/hair")
 NUMBER = re.compile(r"^-?\d")
@@ -33,13 +32,13 @@ class Cloth:
 
     @cached_property
     def component(self) -> np.ndarray:
-        """Give the number of the connected piece of each vertex, `(n,)`."""
+        """Return the number of the connected piece of each vertex, `(n,)`."""
         edges = self.triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
         shape = (len(self.vertices), len(self.vertices))
         return connected_components(coo_matrix((np.ones(len(edges)), edges.T), shape=shape))[1]
 
     def fit(self, body: np.ndarray) -> np.ndarray:
-        """Give the vertices on a body `(N, 3)` of another shape."""
+        """Return the vertices on a body `(N, 3)` of another shape."""
         scale = np.ones(3, np.float32)
         for axis, (i, j, reference) in self.scales.items():
             scale[axis] = abs(body[i, axis] - body[j, axis]) / reference
@@ -62,20 +61,19 @@ class Assets:
     bones: list[str]  # parents before children
     parents: list[int]  # -1 for the root
     heads: list[np.ndarray]  # per bone, the base vertices whose mean is its start
-    tails: list[np.ndarray]
     weights: np.ndarray  # (N, bones), rows sum to 1
     _targets: dict[str, tuple[np.ndarray, np.ndarray] | None] = field(default_factory=dict)
     _cloths: dict[str, Cloth] = field(default_factory=dict)
 
     def target(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
-        """Give the vertices and shifts of a morph target; `None` for a combination that has none."""
+        """Return the vertices and shifts of a morph target; `None` for a combination that has none."""
         if name not in self._targets:
             path = self.folder / "data/targets" / f"{name}.target"
             self._targets[name] = _read_target(path) if path.is_file() else None
         return self._targets[name]
 
     def cloth(self, name: str) -> Cloth:
-        """Give a garment, hat, pair of shoes or hair style by its folder's name."""
+        """Return a garment, hat, pair of shoes or hair style by its folder's name."""
         if name not in self._cloths:
             found = sorted(
                 path for kind in ("clothes", "hair") for path in (self.folder / "base" / kind / name).glob("*")
@@ -85,10 +83,6 @@ class Assets:
                 raise SyntheticError(f"The assets hold no clothes or hair called {name!r}.")
             self._cloths[name] = _read_cloth(found[0])
         return self._cloths[name]
-
-    def pose(self, name: str, frame: int = 0) -> dict[str, np.ndarray]:
-        """Give the `(3, 3)` rotations by bone of one frame of a BVH file."""
-        return read_bvh(self.folder / "base/poses" / f"{name}.bvh")[frame]
 
 
 def load_assets(folder: Path) -> Assets:
@@ -121,15 +115,14 @@ def load_assets(folder: Path) -> Assets:
     weights /= weights.sum(1, keepdims=True)
     quads = np.array([face if len(face) == 4 else [*face[:3], face[2]] for face in faces])
     return Assets(
-        folder,
-        vertices,
-        quads,
-        np.array(groups),
-        bones,
-        [index.get(rig["bones"][name]["parent"], -1) for name in bones],
-        [joints[rig["bones"][name]["head"]] for name in bones],
-        [joints[rig["bones"][name]["tail"]] for name in bones],
-        weights,
+        folder=folder,
+        vertices=vertices,
+        quads=quads,
+        groups=np.array(groups),
+        bones=bones,
+        parents=[index.get(rig["bones"][name]["parent"], -1) for name in bones],
+        heads=[joints[rig["bones"][name]["head"]] for name in bones],
+        weights=weights,
     )
 
 
@@ -204,14 +197,14 @@ def _read_cloth(path: Path) -> Cloth:
         raise SyntheticError(f"{path.name} fits {len(anchors)} vertices but its mesh has {len(vertices)}.")
     triangles = np.array([(f[0], f[i], f[i + 1]) for f in faces for i in range(1, len(f) - 1)])
     return Cloth(
-        path.stem,
-        vertices,
-        triangles,
-        np.array(anchors),
-        np.array(weights, np.float32),
-        np.array(offsets, np.float32),
-        scales,
-        np.array(sorted(set(hides)), int),
+        name=path.stem,
+        vertices=vertices,
+        triangles=triangles,
+        anchors=np.array(anchors),
+        weights=np.array(weights, np.float32),
+        offsets=np.array(offsets, np.float32),
+        scales=scales,
+        hides=np.array(sorted(set(hides)), int),
     )
 
 
@@ -226,39 +219,3 @@ def _ranges(words: list[str]) -> list[int]:
             found.append(int(words[i]))
             i += 1
     return found
-
-
-def read_bvh(path: Path) -> list[dict[str, np.ndarray]]:
-    """Read a BVH file: for each frame the `(3, 3)` rotation of each joint; translations are left out.
-
-    Raises:
-        SyntheticError: the file is missing or cut short.
-    """
-    if not path.is_file():
-        raise SyntheticError(f"The assets hold no pose called {path.stem!r}.")
-    channels: list[tuple[str, list[str]]] = []
-    rows, name, motion = [], "", False
-    for words in _lines(path):
-        if words[0] in ("ROOT", "JOINT"):
-            name = words[1]
-        elif words[0] == "CHANNELS":
-            channels.append((name, words[2:]))
-        elif words[0] == "Frame":
-            motion = True
-        elif motion:
-            rows.append([float(x) for x in words])
-    frames = []
-    for row in rows:
-        values, frame = iter(row), {}
-        try:
-            for joint, kinds in channels:
-                matrix = np.eye(3)
-                for kind in kinds:
-                    value = next(values)
-                    if kind.endswith("rotation"):
-                        matrix = matrix @ rotation("XYZ".index(kind[0]), np.radians(value))
-                frame[joint] = matrix
-        except StopIteration as error:
-            raise SyntheticError(f"The pose {path.stem!r} has a frame that is cut short.") from error
-        frames.append(frame)
-    return frames

@@ -113,15 +113,11 @@ class Body:
         return part
 
     def joint(self, vertices: np.ndarray, bone: str) -> np.ndarray:
-        """Give the start of a bone, `(3,)` dm, on a body of this shape."""
+        """Return the start of a bone, `(3,)` dm, on a body of this shape."""
         return vertices[self.assets.heads[self.assets.bones.index(bone)]].mean(0)
 
-    def tail(self, vertices: np.ndarray, bone: str) -> np.ndarray:
-        """Give the end of a bone, `(3,)` dm."""
-        return vertices[self.assets.tails[self.assets.bones.index(bone)]].mean(0)
-
     def shape(self, build: Build) -> np.ndarray:
-        """Give the `(N, 3)` float32 vertices, in dm, of a body of this build."""
+        """Return the `(N, 3)` float32 vertices, in dm, of a body of this build."""
         out = self.assets.vertices.copy()
         for name, amount in _targets(build):
             target = self.assets.target(name) if amount > 1e-3 else None
@@ -153,7 +149,7 @@ class Body:
 
 
 def _along(points: np.ndarray, line: list[np.ndarray]) -> tuple[np.ndarray, float]:
-    """Give each point's place along a polyline (0 to 1, beyond it at the ends), and the line's length."""
+    """Return each point's place along a polyline (0 to 1, beyond it at the ends), and the line's length."""
     line = np.array(line)
     lengths = np.linalg.norm(np.diff(line, axis=0), axis=1)
     starts = np.concatenate([[0], np.cumsum(lengths)])

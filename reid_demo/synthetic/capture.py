@@ -8,7 +8,7 @@ import numpy as np
 from reid_demo.data.ground_truth import GRID
 from reid_demo.synthetic.body import PART, PARTS, Body
 from reid_demo.synthetic.people import GROUP, Person, identity
-from reid_demo.synthetic.renderer import Actor, Grade, Renderer, View, look_at
+from reid_demo.synthetic.renderer import Actor, Grade, Renderer, Scenery, View, look_at
 from reid_demo.synthetic.scenes import THINGS, Camera, Place, build_place, detector_box, moved, stand
 
 WIDTH, HEIGHT = 128, 256  # image px
@@ -56,7 +56,7 @@ class Studio:
         self._crowd = bystanders
 
     def place(self, camid: int) -> Place:
-        """Give the place of a camera."""
+        """Return the place of a camera."""
         if camid not in self._places:
             self._places[camid] = build_place(camid)
         return self._places[camid]
@@ -96,14 +96,8 @@ class Studio:
             hidden_by.append("frame")
         view = View(eye, target, (window[0], window[2], -window[3], -window[1]))
         strength = camera.exposure * float(rng.uniform(0.82, 1.2))
-        balance = np.array(camera.balance) * rng.normal(1, 0.025, 3) * strength
-        grade = Grade(
-            tuple(float(v) for v in balance),
-            camera.contrast * float(rng.uniform(0.94, 1.06)),
-            camera.saturation * float(rng.uniform(0.9, 1.08)),
-            camera.lift,
-        )
-        rgb, ids = self.renderer.draw([actor, *others], place.mesh, props, view, place.light, grade, (x, z))
+        scenery = Scenery(place.mesh, place.light, props, (x, z))
+        rgb, ids = self.renderer.draw([actor, *others], scenery, view, _grade(camera, strength, rng))
         distance = float(np.hypot(x, z))
         sharp = camera.resolution * float(rng.uniform(0.8, 1.15)) * np.clip(7 / distance, 0.75, 1.25)
         image = sense(rgb, camera, int(np.clip(sharp, 72, 256)), rng)
@@ -114,16 +108,16 @@ class Studio:
         scale = np.array([WIDTH / (window[2] - window[0]), HEIGHT / (window[3] - window[1])] * 2)
         corners = (np.array(bounds) - np.array(window[:2] * 2)) * scale
         return Shot(
-            image,
-            camera.scene,
-            posed.name,
-            float(np.degrees(facing)),
-            {"height_m": camera.height, "distance_m": distance, "exposure": strength, "resolution_px": sharp},
-            tuple(float(v) for v in corners),
-            tuple(hidden_by),
-            visible,
-            part_masks(ids),
-            float(min(1, areas[1:9].sum() / total[1:9].sum())),
+            image=image,
+            scene=camera.scene,
+            pose=posed.name,
+            facing=float(np.degrees(facing)),
+            camera={"height_m": camera.height, "distance_m": distance, "exposure": strength, "resolution_px": sharp},
+            box=tuple(float(v) for v in corners),
+            hidden_by=tuple(hidden_by),
+            visible=visible,
+            masks=part_masks(ids),
+            body_visible=float(min(1, areas[1:9].sum() / total[1:9].sum())),
         )
 
     def _beside(self, actor: Actor, rng: np.random.Generator) -> Actor:
@@ -154,13 +148,13 @@ class Studio:
                 name = "person"
             else:
                 name = str(rng.choice(place.scene.in_front))
-                build, wide = THINGS[name]
+                thing = THINGS[name]
                 thin = name in ("pole", "column", "tree")
-                offset = rng.uniform(-0.24, 0.24) if thin else rng.uniform(-0.8, 0.8) * wide * 0.6
+                offset = rng.uniform(-0.24, 0.24) if thin else rng.uniform(-0.8, 0.8) * thing.clear * 0.6
                 ahead = {"car": 1.5, "stall": 1.1}.get(name, rng.uniform(0.5, 0.95))
                 at = np.array([actor.x, actor.z]) - away * ahead + side * offset
                 yaw = np.arctan2(away[0], away[1]) + rng.normal(0, 0.25) + (np.pi / 2 if name == "car" else 0)
-                props = moved(build(rng), float(at[0]), float(at[1]), float(yaw))
+                props = moved(thing.build(rng), float(at[0]), float(at[1]), float(yaw))
             ids = self.renderer.parts_alone(actor, view, [other] if other else [], props)
             shown = _areas(ids, view)[1:9].sum() / max(total[1:9].sum(), 1e-9)
             gap = max(HIDDEN[0] - shown, shown - HIDDEN[1], 0)
@@ -171,8 +165,19 @@ class Studio:
         return best
 
 
+def _grade(camera: Camera, strength: float, rng: np.random.Generator) -> Grade:
+    """Draw how a camera grades one photograph, a little off its usual colours."""
+    balance = np.array(camera.balance) * rng.normal(1, 0.025, 3) * strength
+    return Grade(
+        gain=tuple(float(v) for v in balance),
+        contrast=camera.contrast * float(rng.uniform(0.94, 1.06)),
+        saturation=camera.saturation * float(rng.uniform(0.9, 1.08)),
+        lift=camera.lift,
+    )
+
+
 def _bounds(actor: Actor, view: View, all_parts: bool) -> tuple[float, float, float, float]:
-    """Give the box `(x0, y0, x1, y1)` of a person in tangents, y down; without bags unless `all_parts`."""
+    """Return the box `(x0, y0, x1, y1)` of a person in tangents, y down; without bags unless `all_parts`."""
     points = actor.posed.vertices if all_parts else actor.posed.vertices[actor.person.part != PART["carried"]]
     c, s = np.cos(actor.yaw), np.sin(actor.yaw)
     world = points @ np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]]) + [actor.x, 0, actor.z]
@@ -183,7 +188,7 @@ def _bounds(actor: Actor, view: View, all_parts: bool) -> tuple[float, float, fl
 
 
 def _areas(ids: np.ndarray, view: View) -> np.ndarray:
-    """Give the area of each id in tangents squared, `(256,)`."""
+    """Return the area of each id in tangents squared, `(256,)`."""
     left, right, bottom, top = view.window
     return cv2.calcHist([np.ascontiguousarray(ids)], [0], None, [256], [0, 256])[:, 0] * (
         (right - left) * (top - bottom) / ids.size

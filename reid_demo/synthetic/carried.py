@@ -1,10 +1,11 @@
 """What people carry and wear on the head and neck: bags with straps, umbrellas, hats, scarves, glasses.
 
-To add a bag or a hat, write a builder and add it to `BAGS` or `HATS`. A bag in the hand is modelled about its grip,
-with y up and z ahead, and named in `HELD`: the pose moves it with the hand.
+To add a bag or a hat, write a builder and add it to `WORN_BAGS`, `HELD_BAGS` or `HATS`. A bag in the hand is modelled
+about its grip, with y up and z ahead, and named in `HELD`: the pose moves it with the hand.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -17,12 +18,12 @@ from reid_demo.synthetic.pieces import Outfit, Piece, attached, fitted, grown
 BAG_WEIGHTS = {"none": 46, "backpack": 19, "cross-body": 10, "shoulder": 8, "handbag": 7, "shopping": 5, "wheeled": 4}
 HAT_WEIGHTS = {"none": 78, "cap": 8, "beanie": 6, "fedora": 2, "bucket": 3, "headscarf": 3}
 HELD = {"handbag": "bag", "shopping": "bag", "wheeled": "wheeled"}  # bag -> how the hand holds it
-METAL = Material(PLAIN, (0.35, 0.35, 0.36), gloss=0.5)
 DARK = Material(PLAIN, (0.05, 0.05, 0.055), gloss=0.25)
 
 
-def shell(outfit: Outfit, body: Body, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give the clothed torso above the hips and without arms: points `(n, 3)` and their bone weights."""
+def shell(outfit: Outfit) -> tuple[np.ndarray, np.ndarray]:
+    """Return the clothed torso above the hips and without arms: points `(n, 3)` and their bone weights."""
+    body, shape = outfit.body, outfit.shape
     arms = [i for name, i in body.bone.items() if name.startswith(("upperarm", "lowerarm", "wrist", "finger"))]
     points, weights = [], []
     floor = body.joint(shape, "upperleg01.L")[1] - 0.3
@@ -71,12 +72,21 @@ def _strap(line: np.ndarray, centre: np.ndarray, width: float, points: np.ndarra
 def _bound(mesh: Mesh, weights: np.ndarray, material: Material) -> Piece:
     vertices, triangles = mesh
     count = len(vertices)
-    return Piece(vertices, triangles, weights, vertices, np.zeros(count), np.full(count, PART["carried"]), material)
+    return Piece(
+        vertices=vertices,
+        triangles=triangles,
+        weights=weights,
+        coords=vertices,
+        sleeve=np.zeros(count),
+        part=np.full(count, PART["carried"]),
+        material=material,
+    )
 
 
-def backpack(body: Body, shape: np.ndarray, outfit: Outfit, material: Material, rng: np.random.Generator) -> None:
+def backpack(outfit: Outfit, material: Material, rng: np.random.Generator) -> None:
     """Wear a backpack with a front pocket, a lid, side pockets and two straps."""
-    points, weights = shell(outfit, body, shape)
+    body, shape = outfit.body, outfit.shape
+    points, weights = shell(outfit)
     chest = body.joint(shape, "spine01") + [0, -0.3, 0]
     wide, tall, deep = rng.uniform(2.5, 3.2), rng.uniform(3.6, 4.9), rng.uniform(1.1, 1.7)
     top = body.joint(shape, "upperarm01.L")[1] + rng.uniform(-0.3, 0.15)
@@ -111,10 +121,9 @@ def backpack(body: Body, shape: np.ndarray, outfit: Outfit, material: Material, 
     outfit.pieces.append(_bound(join(*straps), np.concatenate(strap_weights), strap_material))
 
 
-def _side_bag(
-    body: Body, shape: np.ndarray, outfit: Outfit, material: Material, rng: np.random.Generator, across: bool
-) -> None:
-    points, weights = shell(outfit, body, shape)
+def _side_bag(outfit: Outfit, material: Material, rng: np.random.Generator, across: bool) -> None:
+    body, shape = outfit.body, outfit.shape
+    points, weights = shell(outfit)
     side = 1 if rng.random() < 0.5 else -1
     hip, chest = body.joint(shape, "upperleg01.L"), body.joint(shape, "spine01")
     size = (rng.uniform(0.7, 1.1), rng.uniform(1.7, 2.6), rng.uniform(2.2, 3.2))
@@ -145,14 +154,14 @@ def _side_bag(
     outfit.pieces.append(_bound(join(*straps), np.concatenate(strap_weights), lid))
 
 
-def cross_body(body: Body, shape: np.ndarray, outfit: Outfit, material: Material, rng: np.random.Generator) -> None:
+def cross_body(outfit: Outfit, material: Material, rng: np.random.Generator) -> None:
     """Wear a bag at the hip with its strap over the other shoulder."""
-    _side_bag(body, shape, outfit, material, rng, True)
+    _side_bag(outfit, material, rng, True)
 
 
-def shoulder_bag(body: Body, shape: np.ndarray, outfit: Outfit, material: Material, rng: np.random.Generator) -> None:
+def shoulder_bag(outfit: Outfit, material: Material, rng: np.random.Generator) -> None:
     """Wear a bag at the hip with its strap over the shoulder of the same side."""
-    _side_bag(body, shape, outfit, material, rng, False)
+    _side_bag(outfit, material, rng, False)
 
 
 def handbag(rng: np.random.Generator) -> Mesh:
@@ -180,7 +189,7 @@ def shopping(rng: np.random.Generator) -> Mesh:
     mesh = lathe(
         profile, 20, lambda turn, r: r * (1 + 0.12 * np.sin(5 * turn + folds)) * (0.62 + 0.38 * np.cos(turn) ** 2)
     )
-    return mesh[0] * np.float32([1, 1, 1]), mesh[1]
+    return mesh
 
 
 def wheeled(rng: np.random.Generator) -> Mesh:
@@ -206,18 +215,36 @@ def umbrella(rng: np.random.Generator) -> Mesh:
     return join(canopy, tube(np.array([[0, -0.7, 0], [0, rise + 0.35, 0]]), 0.07, 6))
 
 
-WORN_BAGS: dict[str, Callable] = {"backpack": backpack, "cross-body": cross_body, "shoulder": shoulder_bag}
-HELD_BAGS: dict[str, Callable] = {"handbag": handbag, "shopping": shopping, "wheeled": wheeled, "umbrella": umbrella}
+WORN_BAGS: dict[str, Callable[[Outfit, Material, np.random.Generator], None]] = {
+    "backpack": backpack,
+    "cross-body": cross_body,
+    "shoulder": shoulder_bag,
+}
+HELD_BAGS: dict[str, Callable[[np.random.Generator], Mesh]] = {
+    "handbag": handbag,
+    "shopping": shopping,
+    "wheeled": wheeled,
+}
 
 
-def scalp(
-    body: Body, shape: np.ndarray, ease: float | np.ndarray, brim: float, slope: float, smooth: int, material: Material
-) -> Piece:
-    """Grow a layer from the skull, `ease` dm thick, above a line that rises towards the front by `slope`."""
+@dataclass(frozen=True, eq=False)
+class Cover:
+    """A layer on the skull above a line round the head."""
+
+    ease: float | np.ndarray  # thickness, dm; one value or `(N,)`
+    brim: float  # height of the line, dm on the average body
+    slope: float  # rise of the line towards the front
+    smooth: int = 6
+
+
+def scalp(body: Body, shape: np.ndarray, cover: Cover, material: Material) -> Piece:
+    """Grow a layer of hair or of a hat from the skull."""
     v, quads = body.assets.vertices, body.skin_quads
-    over = (body.head > 0.6) & (v[:, 1] > brim + slope * np.clip(v[:, 2] - 0.3, -1.2, 1))
+    over = (body.head > 0.6) & (v[:, 1] > cover.brim + cover.slope * np.clip(v[:, 2] - 0.3, -1.2, 1))
     ears = (np.abs(v[:, 0]) > 0.86) & (v[:, 1] < 7.6) & (v[:, 1] > 6.6)
-    return grown(body, shape, quads[(over & ~ears)[quads].all(1)], np.broadcast_to(ease, len(v)), smooth, material)
+    return grown(
+        body, shape, quads[(over & ~ears)[quads].all(1)], np.broadcast_to(cover.ease, len(v)), cover.smooth, material
+    )
 
 
 def cut_hair(hair: Piece, shape: np.ndarray, body: Body, brim: float) -> None:
@@ -227,8 +254,8 @@ def cut_hair(hair: Piece, shape: np.ndarray, body: Body, brim: float) -> None:
 
 
 def cap(body: Body, shape: np.ndarray, material: Material, rng: np.random.Generator) -> list[Piece]:
-    """Give a cap with a peak."""
-    crown = scalp(body, shape, 0.24, 7.28, 0.5, 6, material)
+    """Build a cap with a peak."""
+    crown = scalp(body, shape, Cover(0.24, brim=7.28, slope=0.5), material)
     brow = crown.vertices[np.abs(crown.vertices[:, 0]) < 0.4]
     front = brow[:, 2].max() - 0.1
     low = brow[brow[:, 2] > front - 0.3][:, 1].min()
@@ -242,23 +269,26 @@ def cap(body: Body, shape: np.ndarray, material: Material, rng: np.random.Genera
 
 
 def beanie(body: Body, shape: np.ndarray, material: Material, rng: np.random.Generator) -> list[Piece]:
-    """Give a knitted hat with a turned-up edge."""
+    """Build a knitted hat with a turned-up edge."""
     slack = rng.uniform(0.24, 0.34)
-    edge = scalp(body, shape, slack + 0.1, 7.18, 0.42, 6, material)
+    edge = scalp(body, shape, Cover(slack + 0.1, brim=7.18, slope=0.42), material)
     top = edge.vertices[:, 1].min()
     keep = edge.vertices[edge.triangles][..., 1].max(1) < top + 1.15
     edge.triangles = edge.triangles[keep]
-    return [scalp(body, shape, slack, 7.18, 0.42, 6, material), edge]
+    return [scalp(body, shape, Cover(slack, brim=7.18, slope=0.42), material), edge]
 
 
 def fedora(body: Body, shape: np.ndarray, material: Material, rng: np.random.Generator) -> list[Piece]:
-    """Give a felt hat with a brim."""
-    return [fitted(body, shape, "fedora01", material, inflate=0.1), scalp(body, shape, 0.12, 7.5, 0.3, 4, material)]
+    """Build a felt hat with a brim."""
+    return [
+        fitted(body, shape, "fedora01", material, inflate=0.1),
+        scalp(body, shape, Cover(0.12, brim=7.5, slope=0.3, smooth=4), material),
+    ]
 
 
 def bucket(body: Body, shape: np.ndarray, material: Material, rng: np.random.Generator) -> list[Piece]:
-    """Give a soft hat with a sloping brim all round."""
-    crown = scalp(body, shape, 0.27, 7.45, 0.3, 7, material)
+    """Build a soft hat with a sloping brim all round."""
+    crown = scalp(body, shape, Cover(0.27, brim=7.45, slope=0.3, smooth=7), material)
     head = crown.vertices
     middle = (head.min(0) + head.max(0)) / 2
     half = (head.max(0) - head.min(0)) / 2
@@ -271,7 +301,7 @@ def bucket(body: Body, shape: np.ndarray, material: Material, rng: np.random.Gen
 
 
 def headscarf(body: Body, shape: np.ndarray, material: Material, rng: np.random.Generator) -> list[Piece]:
-    """Give a scarf over hair, ears and neck that leaves the face free."""
+    """Build a scarf over hair, ears and neck that leaves the face free."""
     v, quads = body.assets.vertices, body.skin_quads
     face = (v[:, 2] > 0.7) & (np.abs(v[:, 0]) < 0.76) & (v[:, 1] < 7.72) & (v[:, 1] > 6.1)
     over = (v[:, 1] > 5.2) & (body.arm < 0.25) & ~face & ((v[:, 1] > 5.8) | (np.hypot(v[:, 0], v[:, 2]) < 1.5))
@@ -279,13 +309,20 @@ def headscarf(body: Body, shape: np.ndarray, material: Material, rng: np.random.
     return [grown(body, shape, quads[over[quads].all(1)], ease, 14, material)]
 
 
-# name -> (builder, dm above the eyes at which hair ends)
-HATS: dict[str, tuple[Callable, float]] = {
-    "cap": (cap, 0.25),
-    "beanie": (beanie, 0.1),
-    "fedora": (fedora, 0.35),
-    "bucket": (bucket, 0.2),
-    "headscarf": (headscarf, -9.0),
+@dataclass(frozen=True)
+class Hat:
+    """What is worn on the head."""
+
+    build: Callable[[Body, np.ndarray, Material, np.random.Generator], list[Piece]]
+    hair_ends: float  # dm above the eyes
+
+
+HATS: dict[str, Hat] = {
+    "cap": Hat(cap, hair_ends=0.25),
+    "beanie": Hat(beanie, hair_ends=0.1),
+    "fedora": Hat(fedora, hair_ends=0.35),
+    "bucket": Hat(bucket, hair_ends=0.2),
+    "headscarf": Hat(headscarf, hair_ends=-9.0),
 }
 
 

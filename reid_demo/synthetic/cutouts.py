@@ -7,7 +7,7 @@ import numpy as np
 
 from reid_demo.synthetic.capture import BYSTANDERS, Studio
 from reid_demo.synthetic.people import GROUP, Person, identity
-from reid_demo.synthetic.renderer import Actor, Grade, View
+from reid_demo.synthetic.renderer import Actor, Grade, Scenery, View
 from reid_demo.synthetic.scenes import THINGS, light
 
 KINDS = {"person": 12, "pole": 4, "suitcase": 4, "car": 4}
@@ -31,7 +31,7 @@ def _person(studio: Studio, number: int, rng: np.random.Generator) -> np.ndarray
 
 
 def _thing(studio: Studio, kind: str, rng: np.random.Generator) -> np.ndarray:
-    soup = THINGS[kind][0](rng)
+    soup = THINGS[kind].build(rng)
     size = {"pole": 2.4, "suitcase": 1.25, "car": 5.0}[kind]
     if kind == "car":
         soup = soup.copy()
@@ -46,7 +46,8 @@ def _cut(studio: Studio, actors: list[Actor], props: np.ndarray | None, size: fl
     view = View(eye, target, (-half / 2, half / 2, -half, half))
     if size > 3:  # wide things: the window is 1:2, so show more height
         view = View(eye, target, (-half, half, -2 * half, 2 * half))
-    rgb, ids = studio.renderer.draw(actors, NOTHING, props, view, light("overcast", 30), Grade((0.9, 0.9, 0.9)))
+    scenery = Scenery(NOTHING, light("overcast", 30), props)
+    rgb, ids = studio.renderer.draw(actors, scenery, view, Grade((0.9, 0.9, 0.9)))
     alpha = (ids > 0).astype(np.uint8) * 255
     rgba = np.dstack([np.where(alpha[..., None] > 0, rgb, 0).astype(np.float32) * (alpha[..., None] / 255), alpha])
     small = cv2.resize(rgba.astype(np.float32), (ids.shape[1] // 2, ids.shape[0] // 2), interpolation=cv2.INTER_AREA)

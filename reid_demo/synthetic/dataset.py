@@ -64,78 +64,96 @@ class Plan:
 
     @property
     def everyone(self) -> int:
-        """Give the number of people, those who are in no gallery included."""
+        """Return the number of people, those who are in no gallery included."""
         return self.ids + self.absent
 
     def role(self, index: int) -> str:
-        """Say whether a person is for "train", "test" or "absent"."""
+        """Return whether a person is for "train", "test" or "absent"."""
         return "train" if index < self.ids - self.test_ids else "test" if index < self.ids else "absent"
 
 
-def synthesize(
-    assets: Path,
-    out: Path,
-    ids: int,
-    *,
-    images_per_id: int = 10,
-    test_fraction: float = 0.2,
-    absent: int | None = None,
-    seed: int = 0,
-    workers: int = 0,
-    cutouts: bool = True,
-    jpeg_quality: int = 92,
-    hard: bool = False,
-) -> dict:
-    """Render a data set; run it again to go on where it stopped.
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of a data set; `plan` checks it and fills in what was left open."""
+
+    ids: int  # people for training and test together
+    images_per_id: int = 10  # training images of a training person, gallery images of a test person
+    test_fraction: float = 0.2  # share of the people that are for test; no person is for both
+    absent: int | None = None  # people who are in no gallery, one whole probe each; default: a tenth of the test people
+    seed: int = 0  # the same seed gives the same images, whatever the number of workers
+    jpeg_quality: int = 92  # 1 to 100, of the stored files; what a camera did to its picture comes before
+    hard: bool = False  # more people in front, more cuts, looser boxes, and three times as many cameras
+
+    def plan(self) -> Plan:
+        """Return the plan of this data set.
+
+        Raises:
+            SyntheticError: a value out of range.
+        """
+        if self.ids < 1 or self.images_per_id < 1 or not 0 <= self.test_fraction <= 1:
+            raise SyntheticError("ids and images-per-id must be at least 1, and the test fraction from 0 to 1.")
+        if (self.absent or 0) < 0 or self.seed < 0:
+            raise SyntheticError("absent and seed must not be negative.")
+        if not 1 <= self.jpeg_quality <= 100:
+            raise SyntheticError(f"The JPEG quality is from 1 to 100, not {self.jpeg_quality}.")
+        test_ids = round(self.ids * self.test_fraction)
+        return Plan(
+            ids=self.ids,
+            images_per_id=self.images_per_id,
+            test_ids=test_ids,
+            absent=round(test_ids / 10) if self.absent is None else self.absent,
+            seed=self.seed,
+            jpeg_quality=self.jpeg_quality,
+            hard=self.hard,
+        )
+
+
+def synthesize(assets: Path, out: Path, wanted: Wanted, *, workers: int = 0, cutouts: bool = True) -> dict:
+    """Render a data set. Re-run to resume.
 
     Args:
-        assets: the MakeHuman assets' folder, with `base` and `data`.
+        assets: the folder of MakeHuman assets, with `base` and `data`.
         out: the data set's folder; made, or one that the same arguments began.
-        ids: people for training and test together.
-        images_per_id: training images of each training person, gallery images of each test person.
-        test_fraction: share of the people that are for test; no person is for both.
-        absent: further people who are in no gallery, one whole probe each; default: a tenth of the test people.
-        seed: the same seed gives the same images, whatever the number of workers.
+        wanted: what it is to hold.
         workers: processes; 0 is one per core.
         cutouts: also write `occluders/`.
-        jpeg_quality: 1 to 100, of the stored files; what a camera did to its picture comes before.
-        hard: more people in front, more cuts, looser boxes, and three times as many cameras.
 
     Returns:
-        Counts by folder, and where the data set is.
+        Counts by folder, the folder's name and the seed.
 
     Raises:
         SyntheticError: an argument out of range, unusable assets, no renderer, or `out` holds another data set.
     """
-    if ids < 1 or images_per_id < 1 or not 0 <= test_fraction <= 1 or workers < 0 or (absent or 0) < 0 or seed < 0:
-        raise SyntheticError("Give ids and images-per-id of at least 1, a test fraction from 0 to 1, nothing negative.")
-    if not 1 <= jpeg_quality <= 100:
-        raise SyntheticError(f"The JPEG quality is from 1 to 100, not {jpeg_quality}.")
-    test_ids = round(ids * test_fraction)
-    absent = round(test_ids / 10) if absent is None else absent
-    plan = Plan(ids, images_per_id, test_ids, absent, seed, jpeg_quality, hard)
+    if workers < 0:
+        raise SyntheticError("workers must not be negative.")
+    plan = wanted.plan()
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, plan)
-    finished = {int(path.stem) for path in (out / WORK).glob("*.jsonl")}
     if not (out / TRUTH).is_file():
-        todo = [index for index in range(plan.everyone) if index not in finished]
+        finished = {int(path.stem) for path in (out / WORK).glob("*.jsonl")}
         for split in SPLITS:
             (out / split).mkdir(exist_ok=True)
-        _render_all(assets, out, plan, todo, workers)
+        _render_all(assets, out, plan, [index for index in range(plan.everyone) if index not in finished], workers)
         if cutouts:
             from reid_demo.synthetic.cutouts import write_cutouts
 
             write_cutouts(_studio(assets, plan), out / "occluders")
-        lines = [line for i in range(plan.everyone) for line in _lines(out / WORK / f"{i}.jsonl")]
-        write_truth(out / TRUTH, sorted(lines, key=lambda line: json.loads(line)["image"]))
-        for path in (out / WORK).glob("*"):
-            path.unlink()
-        (out / WORK).rmdir()
-    if not (out / PEOPLE).is_file():  # sets of before it came get it too: a look follows from seed and number alone
-        write_people(out / PEOPLE, (row_of(FIRST_PID + i, identity(seed, i)) for i in range(plan.everyone)))
+        _gather(out, plan)
+    if not (out / PEOPLE).is_file():  # sets from before this file get it too: looks follow from seed and number
+        rows = (row_of(FIRST_PID + i, identity(plan.seed, i)) for i in range(plan.everyone))
+        write_people(out / PEOPLE, rows)
     counts = {split: sum(1 for _ in (out / split).glob("*.jpg")) for split in SPLITS}
     (out / "README.md").write_text(data_card(plan, counts), encoding="utf-8")
-    return {**counts, "out": out.name, "seed": seed}
+    return {**counts, "out": out.name, "seed": plan.seed}
+
+
+def _gather(out: Path, plan: Plan) -> None:
+    """Put everyone's ground truth into one file, by image name, and remove the working folder."""
+    lines = [line for i in range(plan.everyone) for line in _lines(out / WORK / f"{i}.jsonl")]
+    write_truth(out / TRUTH, sorted(lines, key=lambda line: json.loads(line)["image"]))
+    for path in (out / WORK).glob("*"):
+        path.unlink()
+    (out / WORK).rmdir()
 
 
 def _claim(out: Path, plan: Plan) -> None:

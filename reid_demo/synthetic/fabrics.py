@@ -13,38 +13,49 @@ PATTERNS = (
     *("buttons", "gradient", "floral", "zip", "yoke", "sole"),
 )
 
-# name -> (sRGB 0..255, how often on tops, on trousers and skirts, on coats). People wear mostly dark and neutral.
-PALETTE: dict[str, tuple[tuple[int, int, int], float, float, float]] = {
-    "black": ((24, 24, 26), 14, 18, 20),
-    "charcoal": ((48, 49, 52), 8, 9, 8),
-    "dark grey": ((72, 73, 77), 6, 6, 5),
-    "grey": ((118, 119, 122), 6, 4, 4),
-    "light grey": ((168, 169, 171), 5, 2, 2),
-    "white": ((226, 226, 224), 10, 2, 1.5),
-    "cream": ((214, 205, 186), 3, 1.5, 2),
-    "navy": ((28, 34, 56), 8, 9, 9),
-    "indigo": ((44, 56, 88), 4, 9, 3),
-    "denim blue": ((84, 104, 136), 3, 8, 2),
-    "pale blue": ((158, 178, 202), 3, 1, 0.5),
-    "blue": ((44, 84, 146), 2, 0.5, 1),
-    "brown": ((78, 58, 46), 2, 3, 4),
-    "camel": ((164, 134, 98), 1.5, 2, 4),
-    "khaki": ((138, 126, 100), 2, 5, 3),
-    "beige": ((190, 176, 152), 2, 4, 3),
-    "olive": ((78, 80, 56), 2.5, 3, 4),
-    "dark green": ((34, 62, 48), 2, 1, 2),
-    "green": ((72, 118, 74), 1, 0.2, 0.4),
-    "burgundy": ((88, 32, 40), 2.5, 1, 2),
-    "red": ((166, 40, 42), 2, 0.4, 1.2),
-    "rust": ((150, 84, 52), 1, 0.4, 0.6),
-    "mustard": ((186, 150, 62), 1, 0.3, 0.5),
-    "yellow": ((222, 198, 84), 0.5, 0.1, 0.5),
-    "rose": ((198, 148, 152), 1.5, 0.5, 0.6),
-    "pink": ((208, 110, 140), 0.8, 0.2, 0.4),
-    "plum": ((84, 52, 90), 0.8, 0.4, 0.5),
-    "teal": ((40, 100, 106), 1, 0.3, 0.6),
+
+@dataclass(frozen=True)
+class Swatch:
+    """A colour of the palette, and how often tops, trousers and skirts, and coats have it."""
+
+    rgb: tuple[int, int, int]  # sRGB, 0..255
+    top: float
+    bottom: float
+    coat: float
+
+
+# People wear mostly dark and neutral colours.
+PALETTE: dict[str, Swatch] = {
+    "black": Swatch((24, 24, 26), top=14, bottom=18, coat=20),
+    "charcoal": Swatch((48, 49, 52), top=8, bottom=9, coat=8),
+    "dark grey": Swatch((72, 73, 77), top=6, bottom=6, coat=5),
+    "grey": Swatch((118, 119, 122), top=6, bottom=4, coat=4),
+    "light grey": Swatch((168, 169, 171), top=5, bottom=2, coat=2),
+    "white": Swatch((226, 226, 224), top=10, bottom=2, coat=1.5),
+    "cream": Swatch((214, 205, 186), top=3, bottom=1.5, coat=2),
+    "navy": Swatch((28, 34, 56), top=8, bottom=9, coat=9),
+    "indigo": Swatch((44, 56, 88), top=4, bottom=9, coat=3),
+    "denim blue": Swatch((84, 104, 136), top=3, bottom=8, coat=2),
+    "pale blue": Swatch((158, 178, 202), top=3, bottom=1, coat=0.5),
+    "blue": Swatch((44, 84, 146), top=2, bottom=0.5, coat=1),
+    "brown": Swatch((78, 58, 46), top=2, bottom=3, coat=4),
+    "camel": Swatch((164, 134, 98), top=1.5, bottom=2, coat=4),
+    "khaki": Swatch((138, 126, 100), top=2, bottom=5, coat=3),
+    "beige": Swatch((190, 176, 152), top=2, bottom=4, coat=3),
+    "olive": Swatch((78, 80, 56), top=2.5, bottom=3, coat=4),
+    "dark green": Swatch((34, 62, 48), top=2, bottom=1, coat=2),
+    "green": Swatch((72, 118, 74), top=1, bottom=0.2, coat=0.4),
+    "burgundy": Swatch((88, 32, 40), top=2.5, bottom=1, coat=2),
+    "red": Swatch((166, 40, 42), top=2, bottom=0.4, coat=1.2),
+    "rust": Swatch((150, 84, 52), top=1, bottom=0.4, coat=0.6),
+    "mustard": Swatch((186, 150, 62), top=1, bottom=0.3, coat=0.5),
+    "yellow": Swatch((222, 198, 84), top=0.5, bottom=0.1, coat=0.5),
+    "rose": Swatch((198, 148, 152), top=1.5, bottom=0.5, coat=0.6),
+    "pink": Swatch((208, 110, 140), top=0.8, bottom=0.2, coat=0.4),
+    "plum": Swatch((84, 52, 90), top=0.8, bottom=0.4, coat=0.5),
+    "teal": Swatch((40, 100, 106), top=1, bottom=0.3, coat=0.6),
 }
-USES = {"top": 1, "bottom": 2, "coat": 3}
+USES = ("top", "bottom", "coat")
 SHOE_COLOURS = {"black": 10, "white": 6, "charcoal": 3, "brown": 3, "grey": 2, "navy": 1.5, "beige": 1, "red": 0.4}
 BAG_COLOURS = {
     "black": 12,
@@ -118,13 +129,13 @@ def choose(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
 
 
 def palette_weights(use: str) -> dict[str, float]:
-    """Give the weight of every colour for tops, bottoms or coats."""
-    return {name: row[USES[use]] for name, row in PALETTE.items()}
+    """Return the weight of every colour for tops, bottoms or coats."""
+    return {name: getattr(swatch, use) for name, swatch in PALETTE.items()}
 
 
 def colour(rng: np.random.Generator, name: str) -> Colour:
-    """Give a palette colour, a little lighter, darker, warmer or cooler than its table entry."""
-    rgb = np.array(PALETTE[name][0]) / 255
+    """Return a palette colour, a little lighter, darker, warmer or cooler than its table entry."""
+    rgb = np.array(PALETTE[name].rgb) / 255
     return to_colour(rgb * rng.uniform(0.88, 1.12) + rng.normal(0, 0.012, 3))
 
 
@@ -133,11 +144,9 @@ def to_colour(rgb: np.ndarray) -> Colour:
     return tuple(float(x) for x in np.clip(rgb, 0.03, 0.95))
 
 
-def cloth(
-    rng: np.random.Generator, use: str, patterns: Mapping[str, float], folds: float = 0.5, name: str | None = None
-) -> Material:
+def cloth(rng: np.random.Generator, use: str, patterns: Mapping[str, float], folds: float = 0.5) -> Material:
     """Draw a fabric: its colour by the palette of its use, its pattern by a table of weights."""
-    base = colour(rng, name or choose(rng, palette_weights(use)))
+    base = colour(rng, choose(rng, palette_weights(use)))
     other = colour(rng, choose(rng, palette_weights("top")))
     third = colour(rng, choose(rng, palette_weights("top")))
     pattern = choose(rng, patterns)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from reid_demo.synthetic.body import PART, Body
-from reid_demo.synthetic.fabrics import CLOTH, Clip, Material, cloth
+from reid_demo.synthetic.fabrics import CLOTH, Clip, Colour, Material, cloth
 from reid_demo.synthetic.geometry import grid, tube
-from reid_demo.synthetic.hanging import SEAM, sheath, tail
+from reid_demo.synthetic.hanging import SEAM, Hang, sheath, tail
 from reid_demo.synthetic.pieces import Outfit, Piece, attached, fitted, grown
 
 Range = tuple[float, float]
@@ -65,33 +65,106 @@ class Bottom:
 TOPS = {
     "t-shirt": Top((10, 6), sleeve=(0.28, 0.5)),
     "tank top": Top((0.6, 2), ease=(0.05, 0.08), sleeve=(-0.2, -0.14), neck=-0.75, neck_radius=1.15, smooth=2),
-    "shirt": Top((6, 3), (0.09, 0.16), (0.9, 1.0), collar=0.9, patterns={"buttons": 6, "check": 2, "stripes": 1}),
-    "long sleeves": Top((4, 5), (0.07, 0.13), (0.9, 1.0)),
-    "sweater": Top((5, 5), (0.15, 0.26), (0.95, 1.02), neck=-0.05, neck_radius=0.7, hem=(-0.9, -0.1), folds=0.7),
-    "hoodie": Top((5, 3), (0.18, 0.3), (0.97, 1.03), 0.1, 0.7, hem=(-0.7, 0), hood=1, folds=0.8, use="coat"),
+    "shirt": Top(
+        (6, 3), ease=(0.09, 0.16), sleeve=(0.9, 1.0), collar=0.9, patterns={"buttons": 6, "check": 2, "stripes": 1}
+    ),
+    "long sleeves": Top((4, 5), ease=(0.07, 0.13), sleeve=(0.9, 1.0)),
+    "sweater": Top(
+        (5, 5), ease=(0.15, 0.26), sleeve=(0.95, 1.02), neck=-0.05, neck_radius=0.7, hem=(-0.9, -0.1), folds=0.7
+    ),
+    "hoodie": Top(
+        (5, 3),
+        ease=(0.18, 0.3),
+        sleeve=(0.97, 1.03),
+        neck=0.1,
+        neck_radius=0.7,
+        hem=(-0.7, 0),
+        hood=1,
+        folds=0.8,
+        use="coat",
+    ),
     "fitted": Top((3, 0), asset=("male_casualsuit02", "male_casualsuit03", "male_casualsuit06", "male_casualsuit04")),
     "blouse": Top((0, 4), asset=("female_casualsuit01", "female_casualsuit02")),
 }
 TOPS["fitted"] = replace(TOPS["fitted"], patterns=PLAIN_MIX)
 COATS = {
     "none": Top((11, 10)),
-    "jacket": Top((4, 3), (0.22, 0.32), (0.98, 1.04), 0.15, 0.72, (0, 0.05), (-0.9, -0.3), collar=0.8, folds=0.8),
-    "open jacket": Top((3, 3), (0.2, 0.28), (0.96, 1.02), 0.1, 0.75, (0, 0.05), (-0.9, -0.2), opening=(0.25, 0.6)),
-    "puffer": Top((2, 2), (0.4, 0.52), (0.98, 1.03), 0.25, 0.72, (0, 0.05), (-0.9, -0.1), hood=0.5, folds=1.4),
-    "parka": Top((2, 2), (0.3, 0.4), (1.0, 1.05), 0.2, 0.72, (0, 0.05), (-2.6, -1.6), (0, 0.1), hood=0.8, folds=0.9),
-    "coat": Top((1.5, 2), (0.24, 0.32), (0.98, 1.04), 0.1, 0.75, (0, 0.05), (-4.2, -2.4), (0.05, 0.25), collar=0.9),
-    "open coat": Top((1, 2), (0.22, 0.3), (0.98, 1.04), 0.1, 0.8, (0, 0.05), (-4.6, -2.6), opening=(0.3, 0.7)),
+    "jacket": Top(
+        (4, 3),
+        ease=(0.22, 0.32),
+        sleeve=(0.98, 1.04),
+        neck=0.15,
+        neck_radius=0.72,
+        neck_depth=(0, 0.05),
+        hem=(-0.9, -0.3),
+        collar=0.8,
+        folds=0.8,
+    ),
+    "open jacket": Top(
+        (3, 3),
+        ease=(0.2, 0.28),
+        sleeve=(0.96, 1.02),
+        neck=0.1,
+        neck_radius=0.75,
+        neck_depth=(0, 0.05),
+        hem=(-0.9, -0.2),
+        opening=(0.25, 0.6),
+    ),
+    "puffer": Top(
+        (2, 2),
+        ease=(0.4, 0.52),
+        sleeve=(0.98, 1.03),
+        neck=0.25,
+        neck_radius=0.72,
+        neck_depth=(0, 0.05),
+        hem=(-0.9, -0.1),
+        hood=0.5,
+        folds=1.4,
+    ),
+    "parka": Top(
+        (2, 2),
+        ease=(0.3, 0.4),
+        sleeve=(1.0, 1.05),
+        neck=0.2,
+        neck_radius=0.72,
+        neck_depth=(0, 0.05),
+        hem=(-2.6, -1.6),
+        flare=(0, 0.1),
+        hood=0.8,
+        folds=0.9,
+    ),
+    "coat": Top(
+        (1.5, 2),
+        ease=(0.24, 0.32),
+        sleeve=(0.98, 1.04),
+        neck=0.1,
+        neck_radius=0.75,
+        neck_depth=(0, 0.05),
+        hem=(-4.2, -2.4),
+        flare=(0.05, 0.25),
+        collar=0.9,
+    ),
+    "open coat": Top(
+        (1, 2),
+        ease=(0.22, 0.3),
+        sleeve=(0.98, 1.04),
+        neck=0.1,
+        neck_radius=0.8,
+        neck_depth=(0, 0.05),
+        hem=(-4.6, -2.6),
+        opening=(0.3, 0.7),
+    ),
 }
 COATS = {name: replace(top, use="coat", patterns=COAT_MIX, collar=top.collar or 0.4) for name, top in COATS.items()}
 BOTTOMS = {
-    "jeans": Bottom((9, 6), (0.09, 0.13), patterns={"denim": 1}),
-    "slim jeans": Bottom((4, 7), (0.05, 0.07), smooth=2, folds=0.35, patterns={"denim": 3, "solid": 1}),
-    "trousers": Bottom((8, 4), (0.11, 0.17)),
-    "joggers": Bottom((3, 2), (0.15, 0.2), (0.93, 0.98), widen=-0.12, folds=0.7),
-    "wide trousers": Bottom((1, 3), (0.16, 0.22), (0.98, 1.04), widen=0.28, folds=0.8),
-    "cropped": Bottom((1, 3), (0.07, 0.11), (0.74, 0.9), smooth=3),
-    "shorts": Bottom((3, 2), (0.2, 0.28), (0.36, 0.52), smooth=4),
-    "leggings": Bottom((0, 3), (0.03, 0.04), (0.9, 1.0), smooth=1, folds=0.15, patterns={"solid": 1}),
+    "jeans": Bottom((9, 6), ease=(0.09, 0.13), patterns={"denim": 1}),
+    "slim jeans": Bottom((4, 7), ease=(0.05, 0.07), smooth=2, folds=0.35, patterns={"denim": 3, "solid": 1}),
+    "trousers": Bottom((8, 4), ease=(0.11, 0.17)),
+    "joggers": Bottom((3, 2), ease=(0.15, 0.2), length=(0.93, 0.98), widen=-0.12, folds=0.7),
+    "wide trousers": Bottom((1, 3), ease=(0.16, 0.22), length=(0.98, 1.04), widen=0.28, folds=0.8),
+    "cropped": Bottom((1, 3), ease=(0.07, 0.11), length=(0.74, 0.9), smooth=3),
+    "shorts": Bottom((3, 2), ease=(0.2, 0.28), length=(0.36, 0.52), smooth=4),
+    "leggings": Bottom((0, 3), ease=(0.03, 0.04), length=(0.9, 1.0), smooth=1, folds=0.15, patterns={"solid": 1}),
     "suit trousers": Bottom((1.5, 0.5), asset=("male_elegantsuit01", "male_casualsuit04", "female_casualsuit01")),
     "short skirt": Bottom((0, 2), hem=(-2.9, -1.6), flare=(0.05, 0.35), pleats=(0, 0.12), patterns=SKIRT_MIX),
     "skirt": Bottom((0, 2.5), hem=(-4.6, -3.2), flare=(-0.02, 0.25), pleats=(0, 0.16), patterns=SKIRT_MIX),
@@ -107,8 +180,9 @@ def _between(rng: np.random.Generator, limits: Range) -> float:
     return float(rng.uniform(*limits))
 
 
-def wear_bottom(body: Body, shape: np.ndarray, outfit: Outfit, name: str, fabric: Material, seed: int) -> None:
+def wear_bottom(outfit: Outfit, name: str, fabric: Material, seed: int) -> None:
     """Put on trousers, shorts, a skirt or the skirt of a dress."""
+    body, shape = outfit.body, outfit.shape
     spec, rng = BOTTOMS[name], np.random.default_rng(seed)
     v = body.assets.vertices
     waist = body.hip + WAIST
@@ -117,7 +191,7 @@ def wear_bottom(body: Body, shape: np.ndarray, outfit: Outfit, name: str, fabric
         rise = body.joint(shape, "upperleg01.L")[1] - body.hip
         hem = _between(rng, spec.hem) * (1 + 0.5 * rise / 8.7) + rise
         flare, pleats = _between(rng, spec.flare), _between(rng, spec.pleats)
-        outfit.pieces.append(sheath(body, shape, waist + rise + 0.1, hem, 0.1, flare, pleats, fabric))
+        outfit.pieces.append(sheath(body, shape, waist + rise + 0.1, Hang(hem, 0.1, flare, pleats), fabric))
         outfit.hides |= (
             lower & body.is_skin & (v[:, 1] > (body.hip - 0.3 if hem > LONG_SKIRT else -6)) & (body.hand < 0.05)
         )
@@ -147,10 +221,9 @@ def wear_bottom(body: Body, shape: np.ndarray, outfit: Outfit, name: str, fabric
     outfit.pieces.append(grown(body, shape, quads, np.maximum(loose, 0.03), spec.smooth, replace(fabric, clip=clip)))
 
 
-def wear_top(
-    body: Body, shape: np.ndarray, outfit: Outfit, spec: Top, fabric: Material, seed: int, tucked: bool, over: bool
-) -> None:
+def wear_top(outfit: Outfit, spec: Top, fabric: Material, seed: int, tucked: bool, over: bool) -> None:
     """Put on a shirt, sweater, jacket or coat; `over` says that another top is beneath it."""
+    body, shape = outfit.body, outfit.shape
     rng = np.random.default_rng(seed)
     v, rise = body.assets.vertices, body.joint(shape, "upperleg01.L")[1] - body.hip
     if spec.asset:
@@ -159,7 +232,7 @@ def wear_top(
         counts = np.bincount(asset.component)
         highest = [asset.vertices[asset.component == k, 1].max() for k in range(len(counts))]
         upper = [k for k, count in enumerate(counts) if count > 200 and highest[k] > 4]
-        _lining(body, shape, outfit, fabric, -0.4)
+        _lining(outfit, fabric, -0.4)
         outfit.pieces.append(fitted(body, shape, name, fabric, np.isin(asset.component, upper), 0.06))
         hidden = asset.hides[asset.hides < len(v)]
         outfit.hides[hidden[v[hidden, 1] > body.hip + 0.5]] = True
@@ -194,7 +267,7 @@ def wear_top(
     own, inner = grown(body, shape, quads[keep], loose + 0.06 * over, spec.smooth, fabric), list(outfit.pieces)
     outfit.pieces.append(own)
     if not tucked:
-        outfit.pieces.append(tail(body, shape, own, inner, hem + rise, ease, _between(rng, spec.flare)))
+        outfit.pieces.append(tail(body, shape, own, inner, Hang(hem + rise, ease, _between(rng, spec.flare))))
     if opening < 0:
         bare = neck - 0.75 - depth
         outfit.hides |= (
@@ -207,8 +280,9 @@ def wear_top(
         outfit.pieces.append(_collar(body, shape, replace(fabric, pattern="solid", clip=Clip()), ease, opening > 0))
 
 
-def _lining(body: Body, shape: np.ndarray, outfit: Outfit, fabric: Material, hem: float) -> None:
+def _lining(outfit: Outfit, fabric: Material, hem: float) -> None:
     """Wear a close shirt under short tops, so that no waist is bare."""
+    body, shape = outfit.body, outfit.shape
     v, quads = body.assets.vertices, body.tight_quads
     keep = (v[quads][..., 1].max(1) > body.hip + hem) & (v[quads][..., 1].max(1) < 3.2) & (body.arm[quads].max(1) < 0.3)
     plain = replace(fabric, clip=Clip(hem=body.hip + hem))
@@ -257,8 +331,9 @@ def _collar(body: Body, shape: np.ndarray, fabric: Material, ease: float, wide: 
     return replace(attached(body, mesh, "neck02", fabric, "torso", vertices * 0 + [0, 9, -2]), trim=True)
 
 
-def wear_shoes(body: Body, shape: np.ndarray, outfit: Outfit, name: str, colours: tuple, sock: tuple) -> None:
+def wear_shoes(outfit: Outfit, name: str, colours: tuple[Colour, Colour], sock: Colour) -> None:
     """Put on shoes and, where the assets have them, socks."""
+    body, shape = outfit.body, outfit.shape
     asset = body.assets.cloth(name)
     counts = np.bincount(asset.component)
     sock_parts = np.where(counts == 144)[0]  # the assets' socks have 144 vertices each

@@ -12,7 +12,7 @@ Mesh = tuple[np.ndarray, np.ndarray]
 
 
 def rotation(axis: int, angle: float) -> np.ndarray:
-    """Give the `(3, 3)` rotation by `angle` radians about x (0), y (1) or z (2)."""
+    """Return the `(3, 3)` rotation by `angle` radians about x (0), y (1) or z (2)."""
     c, s = np.cos(angle), np.sin(angle)
     i, j = [(1, 2), (2, 0), (0, 1)][axis]
     matrix = np.eye(3)
@@ -22,7 +22,7 @@ def rotation(axis: int, angle: float) -> np.ndarray:
 
 
 def rotation_about(direction: np.ndarray, angle: float) -> np.ndarray:
-    """Give the `(3, 3)` rotation by `angle` radians about any direction."""
+    """Return the `(3, 3)` rotation by `angle` radians about any direction."""
     x, y, z = direction / max(np.linalg.norm(direction), 1e-9)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
@@ -35,7 +35,7 @@ def quads_to_triangles(quads: np.ndarray) -> np.ndarray:
 
 
 def incidence(triangles: np.ndarray, count: int) -> csr_matrix:
-    """Give the `(count, m)` matrix that adds face vectors up at the vertices."""
+    """Return the `(count, m)` matrix that adds face vectors up at the vertices."""
     faces = np.tile(np.arange(len(triangles)), 3)
     return csr_matrix(
         (np.ones(len(faces), np.float32), (triangles.T.ravel(), faces)), shape=(count, len(triangles)), dtype=np.float32
@@ -43,7 +43,7 @@ def incidence(triangles: np.ndarray, count: int) -> csr_matrix:
 
 
 def normals(vertices: np.ndarray, triangles: np.ndarray, sums: csr_matrix | None = None) -> np.ndarray:
-    """Give smooth unit normals `(n, 3)`; `sums` is `incidence(triangles, n)` where it is at hand."""
+    """Return smooth unit normals `(n, 3)`; `sums` is `incidence(triangles, n)` where it is at hand."""
     sums = incidence(triangles, len(vertices)) if sums is None else sums
     a, u, v = (vertices.take(triangles[:, k], axis=0) for k in range(3))
     u -= a
@@ -58,7 +58,7 @@ def normals(vertices: np.ndarray, triangles: np.ndarray, sums: csr_matrix | None
 
 
 def averaging(faces: np.ndarray, count: int) -> csr_matrix:
-    """Give the `(count, count)` matrix that moves each vertex to the mean of its neighbours."""
+    """Return the `(count, count)` matrix that moves each vertex to the mean of its neighbours."""
     width = faces.shape[1]
     edges = np.concatenate([faces[:, [k, (k + 1) % width]] for k in range(width)])
     edges = edges[edges[:, 0] != edges[:, 1]]
@@ -68,7 +68,7 @@ def averaging(faces: np.ndarray, count: int) -> csr_matrix:
 
 
 def hull_radius(points: np.ndarray, outward: np.ndarray) -> np.ndarray:
-    """Give how far the convex hull of `(n, 2)` points about the origin reaches along unit vectors `(k, 2)`: `(k,)`."""
+    """Return how far, `(k,)`, the hull of `(n, 2)` points round the origin reaches along unit vectors `(k, 2)`."""
     reach = np.maximum((points @ outward.T).max(0), 0.05)  # of the hull's tangents
     facing = outward @ outward.T
     return np.where(facing > 0.1, reach / np.maximum(facing, 0.1), np.inf).min(1)
@@ -83,14 +83,14 @@ def join(*meshes: Mesh) -> Mesh:
 
 
 def grid(rows: int, columns: int, closed: bool) -> np.ndarray:
-    """Give the triangles of `rows x columns` vertices, row-major; `closed` joins the last column to the first."""
+    """Return the triangles of `rows x columns` vertices, row-major; `closed` joins the last column to the first."""
     i, j = np.meshgrid(np.arange(rows - 1), np.arange(columns if closed else columns - 1), indexing="ij")
     a, b = (i * columns + j).ravel(), (i * columns + (j + 1) % columns).ravel()
     return np.concatenate([np.stack([a, a + columns, b], 1), np.stack([b, a + columns, b + columns], 1)])
 
 
 def rounded_box(size: Sequence[float], square: float = 8.0, divisions: int = 7) -> Mesh:
-    """Give a box with soft edges about the origin; a larger `square` has sharper edges."""
+    """Build a box with soft edges about the origin; a larger `square` has sharper edges."""
     vertices, triangles = [], []
     steps = np.linspace(-1, 1, divisions)
     a, b = np.meshgrid(steps, steps, indexing="ij")
@@ -105,8 +105,8 @@ def rounded_box(size: Sequence[float], square: float = 8.0, divisions: int = 7) 
     return (np.concatenate(vertices) * np.asarray(size) / 2).astype(np.float32), np.concatenate(triangles)
 
 
-def box(centre: Sequence[float], size: Sequence[float], yaw: float = 0.0) -> Mesh:
-    """Give a sharp box with flat faces (24 vertices), turned about the vertical."""
+def box(centre: Sequence[float], size: Sequence[float]) -> Mesh:
+    """Build a sharp box with flat faces (24 vertices)."""
     vertices = []
     for axis in range(3):
         for sign in (-1, 1):
@@ -114,12 +114,12 @@ def box(centre: Sequence[float], size: Sequence[float], yaw: float = 0.0) -> Mes
                 corner = np.zeros(3)
                 corner[axis], corner[(axis + 1) % 3], corner[(axis + 2) % 3] = sign, u, v
                 vertices.append(corner)
-    points = np.array(vertices) * np.asarray(size) / 2 @ rotation(1, yaw).T + np.asarray(centre)
+    points = np.array(vertices) * np.asarray(size) / 2 + np.asarray(centre)
     return points.astype(np.float32), quads_to_triangles(np.arange(24).reshape(6, 4))
 
 
 def tube(points: np.ndarray, radius: float | np.ndarray, sides: int = 6, closed: bool = False) -> Mesh:
-    """Give a round tube along `(k, 3)` points; `radius` may differ per point."""
+    """Build a round tube along `(k, 3)` points; `radius` may differ per point."""
     points = np.asarray(points, float)
     ahead = np.roll(points, -1, 0) - np.roll(points, 1, 0)
     if not closed:
@@ -143,7 +143,7 @@ def tube(points: np.ndarray, radius: float | np.ndarray, sides: int = 6, closed:
 
 
 def ribbon(points: np.ndarray, outward: np.ndarray, width: float, thickness: float) -> Mesh:
-    """Give a flat strap along `(k, 3)` points whose face looks along `outward (k, 3)`."""
+    """Build a flat strap along `(k, 3)` points whose face looks along `outward (k, 3)`."""
     points = np.asarray(points, float)
     ahead = np.gradient(points, axis=0)
     side = np.cross(outward, ahead)
@@ -154,7 +154,7 @@ def ribbon(points: np.ndarray, outward: np.ndarray, width: float, thickness: flo
 
 
 def cylinder(base: Sequence[float], radius: float | tuple[float, float], height: float, sides: int = 12) -> Mesh:
-    """Give an upright cylinder or cone with a lid; `radius` may be `(below, above)`."""
+    """Build an upright cylinder or cone with a lid; `radius` may be `(below, above)`."""
     below, above = radius if isinstance(radius, tuple) else (radius, radius)
     turn = np.linspace(0, 2 * np.pi, sides, endpoint=False)
     circle = np.stack([np.cos(turn), np.zeros(sides), np.sin(turn)], 1)

@@ -3,7 +3,7 @@
 A sheet that hangs is rows of `COLUMNS` vertices from the top down; column 0 is the front, a quarter on is the left.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.interpolate import LinearNDInterpolator
@@ -45,36 +45,41 @@ def radii(points: np.ndarray, heights: np.ndarray, axis: np.ndarray) -> np.ndarr
     return out
 
 
-def sheath(
-    body: Body, shape: np.ndarray, top: float, hem: float, ease: float, flare: float, pleats: float, material: Material
-) -> Piece:
+@dataclass(frozen=True)
+class Hang:
+    """How cloth hangs."""
+
+    hem: float  # height at which it ends, dm on this person
+    ease: float  # dm above the body
+    flare: float  # growth of the radius, dm per dm of fall
+    pleats: float = 0.0  # depth of pleats at the hem of a skirt, dm
+
+
+def sheath(body: Body, shape: np.ndarray, top: float, hang: Hang, material: Material) -> Piece:
     """Hang a skirt round the hips: it follows the torso's hull down to the hips and falls freely below.
 
     Args:
         body: the base body.
         shape: `(N, 3)` dm, the person's own.
         top: height at which it starts, dm on this person.
-        hem: height at which it ends.
-        ease: dm above the hull.
-        flare: growth of the radius, dm per dm of fall.
-        pleats: depth of pleats at the hem, dm.
+        hang: its hem, ease, flare and pleats.
         material: its cloth.
     """
-    rows = max(6, int((top - hem) / 0.35))
+    rows = max(6, int((top - hang.hem) / 0.35))
     torso, hip, axis = _torso(body, shape)
-    heights = np.linspace(top, hem, rows)
+    heights = np.linspace(top, hang.hem, rows)
     radius = _falling(radii(torso, np.maximum(heights, hip - FREE), axis), heights, hip)
     fall = np.maximum(hip + 0.4 - heights, 0)[:, None]
     ripple = np.sin(TURN * 11 + material.phase) + 0.6 * np.sin(TURN * 7 + 2 * material.phase)
-    radius = radius + ease + flare * fall + pleats * ripple * fall / max(fall[-1, 0], 0.1)
+    radius = radius + hang.ease + hang.flare * fall + hang.pleats * ripple * fall / max(fall[-1, 0], 0.1)
     vertices = _place(radius, heights[:, None] + _wave(material) * fall / 4, axis)
     weights = np.zeros((len(vertices), len(body.bones)), np.float32)
     follow = np.clip((vertices[:, 1] - hip) / 1.6, 0, 0.8)
     weights[:, body.bone["root"]], weights[:, body.bone["spine03"]] = 1 - follow, follow
-    return _sheet(vertices, weights, vertices + [0, body.hip - hip, 0], hip, material, rows)
+    return _sheet(vertices, weights, vertices + [0, body.hip - hip, 0], hip, material)
 
 
-def tail(body: Body, shape: np.ndarray, own: Piece, inner: list[Piece], hem: float, ease: float, flare: float) -> Piece:
+def tail(body: Body, shape: np.ndarray, own: Piece, inner: list[Piece], hang: Hang) -> Piece:
     """Hang the lower part of a top or coat from its seam; `own` loses what is below.
 
     Args:
@@ -82,24 +87,22 @@ def tail(body: Body, shape: np.ndarray, own: Piece, inner: list[Piece], hem: flo
         shape: `(N, 3)` dm, the person's own.
         own: the clinging part, which must reach a dm below the seam.
         inner: pieces that it hangs over.
-        hem: height at which it ends, dm on this person.
-        ease: dm above the body.
-        flare: growth of the radius, dm per dm of fall.
+        hang: its hem, ease and flare.
     """
     torso, hip, axis = _torso(body, shape)
     seam = body.hip + SEAM
     measure = _around(own, axis)
     top = measure(TURN, np.full(COLUMNS, seam))  # radius, height on this person, pattern's x and z, weights
-    rows = max(6, int((seam + hip - body.hip - hem) / 0.28) + 1)
+    rows = max(6, int((seam + hip - body.hip - hang.hem) / 0.28) + 1)
     share = np.linspace(0, 1, rows)[:, None]
-    heights = top[:, 1] + (hem - top[:, 1]) * share
+    heights = top[:, 1] + (hang.hem - top[:, 1]) * share
     level = heights.mean(1)
     depth = top[:, 1] - heights
     cling = measure(np.broadcast_to(TURN, depth.shape), seam - depth)[..., 0]
     within = [piece.vertices[piece.part != PART["carried"]] for piece in inner if not piece.rows]
     hung = [piece.vertices for piece in inner if piece.rows]
     clear = np.maximum(level, hip - FREE)
-    hull = radii(torso, clear, axis) + 0.7 * ease
+    hull = radii(torso, clear, axis) + 0.7 * hang.ease
     for points in within:
         hull = np.maximum(hull, radii(points[np.abs(points[:, 0]) < 2.6], clear, axis))
     for points in hung:
@@ -109,12 +112,12 @@ def tail(body: Body, shape: np.ndarray, own: Piece, inner: list[Piece], hem: flo
     ramp = np.clip(depth / 1.0, 0, 1)
     ramp = ramp * ramp * (3 - 2 * ramp)
     held = np.where(cling > 0, cling + 0.02, hull)
-    radius = np.where(depth > 0.25, np.maximum(held + (hull - held) * ramp, hull - 0.7 * ease), held)
+    radius = np.where(depth > 0.25, np.maximum(held + (hull - held) * ramp, hull - 0.7 * hang.ease), held)
     radius[0] = top[:, 0] - 0.03  # tucked under the clinging part
     for row in range(2, rows):  # cloth hangs from what is widest above it
         radius[row] = np.maximum(radius[row], radius[row - 1] - 0.3 * (level[row - 1] - level[row]))
     fall = np.maximum(hip + 0.4 - level, 0)[:, None]
-    radius = _falling(radius, level, hip) + flare * fall
+    radius = _falling(radius, level, hip) + hang.flare * fall
     vertices = _place(radius, heights + _wave(own.material) * np.clip(depth - 1, 0, 2) / 4, axis)
     follow = np.clip((heights - hip) / (top[:, 1] - hip), 0, 1).reshape(-1, 1)
     weights = follow * np.tile(top[:, 4:], (rows, 1))
@@ -126,7 +129,7 @@ def tail(body: Body, shape: np.ndarray, own: Piece, inner: list[Piece], hem: flo
     kept = (own.coords[:, 1] > seam - 0.4) | (own.sleeve > 0.2)
     own.triangles = own.triangles[kept[own.triangles].any(1)]
     fabric = replace(fabric, clip=Clip(open_top=fabric.clip.open_top, open_hem=fabric.clip.open_hem))
-    return _sheet(vertices, weights, coords, hip, fabric, rows, 1)
+    return _sheet(vertices, weights, coords, hip, fabric, own=1)
 
 
 def _around(own: Piece, axis: np.ndarray):
@@ -143,7 +146,7 @@ def _around(own: Piece, axis: np.ndarray):
 
 
 def _torso(body: Body, shape: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
-    """Give the skin of torso and upper thighs `(n, 3)`, the height of the hip, and the sheets' middle (x, z)."""
+    """Return the skin of torso and upper thighs `(n, 3)`, the height of the hip, and the sheets' middle (x, z)."""
     points = shape[body.is_skin & (body.arm < 0.3) & (body.head < 0.1) & (body.leg_t < 0.35)]
     hip = float(body.joint(shape, "upperleg01.L")[1])
     return points, hip, np.array([0, points[np.abs(points[:, 1] - hip) < 0.6][:, 2].mean()])
@@ -171,20 +174,20 @@ def _sheet(
     coords: np.ndarray,
     hip: float,
     material: Material,
-    rows: int,
     own: int = 0,
 ) -> Piece:
+    rows = len(vertices) // COLUMNS
     legs = np.where(vertices[:, 0] >= 0, PART["left_leg"], PART["right_leg"])
     return Piece(
-        vertices.astype(np.float32),
-        grid(rows, COLUMNS, True),
-        weights.astype(np.float32),
-        coords,
-        np.zeros(len(vertices)),
-        np.where(vertices[:, 1] > hip - 0.6, PART["torso"], legs),
-        material,
-        rows,
-        own,
+        vertices=vertices.astype(np.float32),
+        triangles=grid(rows, COLUMNS, True),
+        weights=weights.astype(np.float32),
+        coords=coords,
+        sleeve=np.zeros(len(vertices)),
+        part=np.where(vertices[:, 1] > hip - 0.6, PART["torso"], legs),
+        material=material,
+        rows=rows,
+        own=own,
     )
 
 

@@ -29,7 +29,7 @@ def colour_word(colour: Colour, palette: str = "cloth") -> str:
     if palette == "hair":
         table = HAIR_COLOURS
     else:
-        table = {name: tuple(value / 255 for value in row[0]) for name, row in PALETTE.items()}
+        table = {name: tuple(value / 255 for value in swatch.rgb) for name, swatch in PALETTE.items()}
     return min(table, key=lambda name: float(np.abs(np.subtract(table[name], colour)).sum()))
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from reid_demo.synthetic import carried, garments, hanging, poses
 from reid_demo.synthetic.body import ANCESTRIES, PART, Body, Build, skinning
@@ -22,26 +23,37 @@ from reid_demo.synthetic.fabrics import (
     colour,
     to_colour,
 )
-from reid_demo.synthetic.geometry import averaging, incidence, normals, quads_to_triangles, rounded_box
+from reid_demo.synthetic.geometry import Mesh, averaging, incidence, normals, quads_to_triangles, rounded_box
 from reid_demo.synthetic.pieces import Outfit, Piece, fitted
 
 GROUP = 4  # identities that may dress alike have neighbouring numbers
 ALIKE = 0.4  # share of groups that dress alike
 DIFFERENCES = ("bag", "hair", "build", "shoes")  # what tells the members of such a group apart
-STYLES: dict[str, tuple[str | None, float, float]] = {  # name -> (asset or none, how often men and women have it)
-    "buzz": (None, 5, 0.1),
-    "crop": (None, 5, 0.4),
-    "bald": (None, 1.5, 0),
-    "short 1": ("short01", 3, 0.6),
-    "short 2": ("short02", 3, 0.8),
-    "short 3": ("short03", 3, 1.5),
-    "short 4": ("short04", 3, 0.6),
-    "bob 1": ("bob01", 0.1, 4),
-    "bob 2": ("bob02", 0, 3),
-    "long": ("long01", 0.2, 5),
-    "ponytail": ("ponytail01", 0.1, 5),
-    "braid": ("braid01", 0, 2.5),
-    "afro": ("afro01", 0.6, 0.9),
+
+
+@dataclass(frozen=True)
+class Style:
+    """A hair style: its asset, `None` where the scalp's own layer will do, and how often men and women wear it."""
+
+    asset: str | None
+    men: float
+    women: float
+
+
+STYLES: dict[str, Style] = {
+    "buzz": Style(None, men=5, women=0.1),
+    "crop": Style(None, men=5, women=0.4),
+    "bald": Style(None, men=1.5, women=0),
+    "short 1": Style("short01", men=3, women=0.6),
+    "short 2": Style("short02", men=3, women=0.8),
+    "short 3": Style("short03", men=3, women=1.5),
+    "short 4": Style("short04", men=3, women=0.6),
+    "bob 1": Style("bob01", men=0.1, women=4),
+    "bob 2": Style("bob02", men=0, women=3),
+    "long": Style("long01", men=0.2, women=5),
+    "ponytail": Style("ponytail01", men=0.1, women=5),
+    "braid": Style("braid01", men=0, women=2.5),
+    "afro": Style("afro01", men=0.6, women=0.9),
 }
 TONES = {"african": (4, 8), "asian": (1, 6), "caucasian": (0, 4)}  # range of `SKIN_TONES`
 VIRTUAL = ("held", "umbrella", "phone")  # rigid frames that follow a hand
@@ -80,19 +92,56 @@ class Look:
 
     @property
     def woman(self) -> bool:
-        """Say whether the build is nearer to MakeHuman's female."""
+        """Return whether the build is nearer to MakeHuman's female."""
         return self.build.male < 0.5
 
 
 def draw_look(rng: np.random.Generator, index: int) -> Look:
     """Draw a person; sex and main ancestry follow from the index, so that a set is balanced."""
-    man = index % 2 == 0
-    main = (index // 2) % 3
+    man, main = index % 2 == 0, (index // 2) % 3
+    build = _draw_build(rng, man, main)
+    skin = _draw_skin(rng, build)
+    natural = HAIR_COLOURS[choose(rng, _hair_colours(build.age, main))]
+    dress = _draw_dress(rng, man)
+    hat = choose(rng, carried.HAT_WEIGHTS)
+    if hat == "headscarf" and man:
+        hat = "beanie"
+    bag = choose(rng, carried.BAG_WEIGHTS)
+    return Look(  # the arguments are drawn in this order: another would change who a seed is
+        build=build,
+        skin=skin,
+        hair=choose(rng, _styles(man)),
+        hair_colour=to_colour(np.array(natural) * rng.uniform(0.85, 1.15)),
+        beard=float(rng.uniform(0.4, 1) if man and rng.random() < 0.38 else 0),
+        glasses=str(rng.choice(["", "clear", "dark"], p=[0.76, 0.17, 0.07])),
+        top=dress.top,
+        top_cloth=dress.top_cloth,
+        coat=dress.coat,
+        coat_cloth=garments.draw_fabric(rng, garments.COATS[dress.coat]),
+        bottom=dress.bottom,
+        bottom_cloth=dress.bottom_cloth,
+        tucked=bool(rng.random() < 0.25),
+        shoes=str(rng.choice(garments.SHOES)),
+        shoe_colours=_draw_shoe_colours(rng),
+        sock=colour(rng, choose(rng, {"black": 4, "white": 4, "grey": 2})),
+        hat=hat,
+        hat_cloth=cloth(rng, "coat", _hat_patterns(hat), 0.4),
+        scarf=bool(rng.random() < (0.3 if dress.coat != "none" else 0.04)),
+        scarf_cloth=cloth(rng, "coat", {"solid": 4, "check": 1, "rings": 1}, 0.9),
+        bag=bag,
+        bag_cloth=_bag_cloth(rng),
+        umbrella=Material(CLOTH, colour(rng, choose(rng, BAG_COLOURS)), folds=0.1, gloss=0.1),
+        gait=_draw_gait(rng),
+        fit=int(rng.integers(2**31)),
+    )
+
+
+def _draw_build(rng: np.random.Generator, man: bool, main: int) -> Build:
     ancestry = rng.dirichlet(np.where(np.arange(3) == main, 4.0, 0.35))
     age = float(
         rng.choice([rng.uniform(0.38, 0.5), rng.uniform(0.5, 0.68), rng.uniform(0.68, 0.92)], p=[0.42, 0.4, 0.18])
     )
-    build = Build(
+    return Build(
         male=float(rng.uniform(0.86, 1) if man else rng.uniform(0, 0.14)),
         age=age,
         muscle=float(np.clip(rng.normal(0.5, 0.15), 0.1, 0.9)),
@@ -102,63 +151,72 @@ def draw_look(rng: np.random.Generator, index: int) -> Look:
         ancestry=tuple(float(x) for x in ancestry),
         cup=float(rng.uniform(0.25, 0.7)),
     )
-    tone = sum(share * rng.uniform(*TONES[name]) for share, name in zip(ancestry, ANCESTRIES, strict=True))
+
+
+def _draw_skin(rng: np.random.Generator, build: Build) -> Colour:
+    tone = sum(share * rng.uniform(*TONES[name]) for share, name in zip(build.ancestry, ANCESTRIES, strict=True))
+    return _skin_at(float(tone), float(rng.uniform(0.94, 1.05)))
+
+
+def _skin_at(tone: float, strength: float = 1.0) -> Colour:
+    """Return the skin colour at a place between rows of `SKIN_TONES`, 0 the lightest."""
     tone = float(np.clip(tone, 0, len(SKIN_TONES) - 1.001))
     low, high = np.array(SKIN_TONES[int(tone)]), np.array(SKIN_TONES[int(tone) + 1])
-    skin = to_colour((low + (high - low) * (tone % 1)) * rng.uniform(0.94, 1.05))
-    hues = {"black": 6, "dark brown": 5, "brown": 4 * (main == 2) + 1.0, "light brown": 3.0 * (main == 2)}
-    hues |= {"blond": 2.5 * (main == 2), "red": 0.6 * (main == 2), "grey": 0.1, "white": 0.02}
-    if age > 0.72:
-        hues |= {"grey": 16, "white": 10}
-    hair = HAIR_COLOURS[choose(rng, hues)]
+    return to_colour((low + (high - low) * (tone % 1)) * strength)
+
+
+def _hair_colours(age: float, main: int) -> dict[str, float]:
+    """Return how often each hair colour is drawn; the old are mostly grey."""
+    european = main == 2
+    colours = {"black": 6, "dark brown": 5, "brown": 4 * european + 1.0, "light brown": 3.0 * european}
+    colours |= {"blond": 2.5 * european, "red": 0.6 * european, "grey": 0.1, "white": 0.02}
+    return colours | {"grey": 16, "white": 10} if age > 0.72 else colours
+
+
+def _styles(man: bool) -> dict[str, float]:
+    return {name: style.men if man else style.women for name, style in STYLES.items()}
+
+
+@dataclass(frozen=True)
+class _Dress:
+    top: str
+    top_cloth: Material
+    coat: str
+    bottom: str
+    bottom_cloth: Material
+
+
+def _draw_dress(rng: np.random.Generator, man: bool) -> _Dress:
     top, coat = garments.draw_top(rng, garments.TOPS, man), garments.draw_top(rng, garments.COATS, man)
-    bottoms = {name: spec.weight[0 if man else 1] for name, spec in garments.BOTTOMS.items()}
-    bottom = choose(rng, bottoms)
-    bottom_cloth = cloth(rng, "bottom", garments.BOTTOMS[bottom].patterns, garments.BOTTOMS[bottom].folds)
+    bottom = choose(rng, {name: spec.weight[0 if man else 1] for name, spec in garments.BOTTOMS.items()})
+    spec = garments.BOTTOMS[bottom]
+    bottom_cloth = cloth(rng, "bottom", spec.patterns, spec.folds)
     top_cloth = garments.draw_fabric(rng, garments.TOPS[top])
-    if garments.BOTTOMS[bottom].dress:
+    if spec.dress:
         top = str(rng.choice(["t-shirt", "tank top", "long sleeves"]))
         top_cloth = bottom_cloth
     if coat != "none" and top == "hoodie" and rng.random() < 0.7:
         top = "t-shirt"
-    styles = {name: row[1 if man else 2] for name, row in STYLES.items()}
-    hat = choose(rng, carried.HAT_WEIGHTS)
-    if hat == "headscarf" and man:
-        hat = "beanie"
-    bag = choose(rng, carried.BAG_WEIGHTS)
-    return Look(
-        build,
-        skin,
-        choose(rng, styles),
-        to_colour(np.array(hair) * rng.uniform(0.85, 1.15)),
-        float(rng.uniform(0.4, 1) if man and rng.random() < 0.38 else 0),
-        str(rng.choice(["", "clear", "dark"], p=[0.76, 0.17, 0.07])),
-        top,
-        top_cloth,
-        coat,
-        garments.draw_fabric(rng, garments.COATS[coat]),
-        bottom,
-        bottom_cloth,
-        bool(rng.random() < 0.25),
-        str(rng.choice(garments.SHOES)),
-        (colour(rng, choose(rng, SHOE_COLOURS)), colour(rng, choose(rng, {"white": 4, "black": 4, "grey": 1}))),
-        colour(rng, choose(rng, {"black": 4, "white": 4, "grey": 2})),
-        hat,
-        cloth(rng, "coat", {"solid": 6, "rings": 1 if hat == "beanie" else 0, "floral": hat == "headscarf"}, 0.4),
-        bool(rng.random() < (0.3 if coat != "none" else 0.04)),
-        cloth(rng, "coat", {"solid": 4, "check": 1, "rings": 1}, 0.9),
-        bag,
-        _bag_cloth(rng),
-        Material(CLOTH, colour(rng, choose(rng, BAG_COLOURS)), folds=0.1, gloss=0.1),
-        poses.Gait(
-            float(rng.uniform(0.62, 0.96)),
-            float(rng.uniform(0.5, 1.15)),
-            float(rng.uniform(-1, 5)),
-            float(rng.uniform(12, 30)),
-            float(rng.uniform(5, 10)),
-            float(rng.uniform(2, 12)),
-        ),
-        int(rng.integers(2**31)),
+    return _Dress(top, top_cloth, coat, bottom, bottom_cloth)
+
+
+def _draw_shoe_colours(rng: np.random.Generator) -> tuple[Colour, Colour]:
+    upper = colour(rng, choose(rng, SHOE_COLOURS))
+    return upper, colour(rng, choose(rng, {"white": 4, "black": 4, "grey": 1}))
+
+
+def _hat_patterns(hat: str) -> dict[str, float]:
+    return {"solid": 6, "rings": 1 if hat == "beanie" else 0, "floral": hat == "headscarf"}
+
+
+def _draw_gait(rng: np.random.Generator) -> poses.Gait:
+    return poses.Gait(
+        step=float(rng.uniform(0.62, 0.96)),
+        swing=float(rng.uniform(0.5, 1.15)),
+        lean=float(rng.uniform(-1, 5)),
+        elbow=float(rng.uniform(12, 30)),
+        spread=float(rng.uniform(5, 10)),
+        toes_out=float(rng.uniform(2, 12)),
     )
 
 
@@ -176,7 +234,7 @@ def _bag_cloth(rng: np.random.Generator) -> Material:
 
 
 def identity(seed: int, index: int) -> Look:
-    """Give the look of the `index`-th person of a set: alone, or one of a group that dresses alike."""
+    """Return the look of the `index`-th person of a set: alone, or one of a group that dresses alike."""
     group, member = divmod(index, GROUP)
     own = np.random.default_rng([seed, 1, index])
     if np.random.default_rng([seed, 2, group]).random() >= ALIKE:
@@ -187,13 +245,13 @@ def identity(seed: int, index: int) -> Look:
 
 
 def vary(look: Look, what: str, rng: np.random.Generator) -> Look:
-    """Give somebody who dresses like `look` but clearly differs in one of `DIFFERENCES`."""
+    """Return somebody who dresses like `look` but clearly differs in one of `DIFFERENCES`."""
     other = draw_look(rng, 1 if look.woman else 0)
     if what == "bag":
         others = {name: w for name, w in carried.BAG_WEIGHTS.items() if name != look.bag}
         return replace(look, bag=choose(rng, others), bag_cloth=other.bag_cloth, gait=other.gait)
     if what == "hair":
-        styles = {name: row[2 if look.woman else 1] for name, row in STYLES.items() if name != look.hair}
+        styles = {name: often for name, often in _styles(not look.woman).items() if name != look.hair}
         shades = [c for c in HAIR_COLOURS.values() if abs(c[0] - look.hair_colour[0]) > 0.12]
         shade = shades[int(rng.integers(len(shades)))]
         return replace(look, hair=choose(rng, styles), hair_colour=shade, hat="none", glasses=other.glasses)
@@ -214,6 +272,17 @@ class Posed:
     vertices: np.ndarray  # (n, 3) float32
     normals: np.ndarray  # (n, 3) float32
     name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """Cloth that hangs, as rows of a person's vertices."""
+
+    start: int
+    end: int
+    mean: csr_matrix  # smooths a push over its vertices
+    first: int  # row of the sheet, the first that may be pushed
+    within: np.ndarray  # the vertices that it must hold
 
 
 @dataclass(eq=False)
@@ -261,8 +330,8 @@ class Person:
         self._width = 9 * weight + (3 if look.coat not in ("none", "open jacket") else 0)
         self._width += 4 if garments.BOTTOMS[look.bottom].hem is not None else 0
 
-    def _find_sheets(self, pieces: list[Piece], starts: np.ndarray) -> list[tuple]:
-        """List what hangs: start, end, smoothing matrix, first loose row, and the vertices that it must hold."""
+    def _find_sheets(self, pieces: list[Piece], starts: np.ndarray) -> list[Sheet]:
+        """List the cloth that hangs, from the inside out."""
         cloth = [piece.material.kind == CLOTH for piece in pieces]
         skin = [piece.material.kind == SKIN for piece in pieces]
         trunk = np.isin(self.part, [PART["torso"], PART["left_leg"], PART["right_leg"]])
@@ -277,28 +346,36 @@ class Person:
             within &= trunk & (self.rest[:, 1] < piece.vertices[:, 1].max())
             within &= self.rest[:, 1] > piece.vertices[:, 1].min() - 2
             mean = averaging(piece.triangles, len(piece.vertices))
-            sheets.append((int(starts[number]), int(starts[number + 1]), mean, 2 * piece.own, np.flatnonzero(within)))
+            sheets.append(
+                Sheet(
+                    start=int(starts[number]),
+                    end=int(starts[number + 1]),
+                    mean=mean,
+                    first=2 * piece.own,
+                    within=np.flatnonzero(within),
+                )
+            )
         return sheets
 
     def _dress(self, shape: np.ndarray) -> list[Piece]:
         body, look = self.body, self.look
         rng = np.random.default_rng(look.fit)
-        outfit = Outfit([], np.zeros(len(shape), bool))
-        garments.wear_bottom(body, shape, outfit, look.bottom, look.bottom_cloth, look.fit + 1)
+        outfit = Outfit(body, shape, [], np.zeros(len(shape), bool))
+        garments.wear_bottom(outfit, look.bottom, look.bottom_cloth, look.fit + 1)
         spec = garments.TOPS[look.top]
         dress = garments.BOTTOMS[look.bottom].dress
         coat = garments.COATS[look.coat]
         closed = look.coat != "none" and coat.opening is None
         if not closed:
-            garments.wear_top(body, shape, outfit, spec, look.top_cloth, look.fit + 2, look.tucked or dress, False)
+            garments.wear_top(outfit, spec, look.top_cloth, look.fit + 2, look.tucked or dress, over=False)
         if look.coat != "none":
-            garments.wear_top(body, shape, outfit, coat, look.coat_cloth, look.fit + 3, False, not closed)
-        garments.wear_shoes(body, shape, outfit, look.shoes, look.shoe_colours, look.sock)
+            garments.wear_top(outfit, coat, look.coat_cloth, look.fit + 3, tucked=False, over=not closed)
+        garments.wear_shoes(outfit, look.shoes, look.shoe_colours, look.sock)
         if look.scarf:
             outfit.pieces.append(carried.scarf(body, shape, look.scarf_cloth, rng))
         clothes = [piece for piece in outfit.pieces if not piece.trim]
         if look.bag in carried.WORN_BAGS:
-            carried.WORN_BAGS[look.bag](body, shape, outfit, look.bag_cloth, np.random.default_rng(look.fit + 4))
+            carried.WORN_BAGS[look.bag](outfit, look.bag_cloth, np.random.default_rng(look.fit + 4))
         outfit.pieces += self._head(shape, rng, clothes)
         outfit.pieces.append(self._skin(shape, outfit.hides))
         outfit.pieces += self._held(np.random.default_rng(look.fit + 5))
@@ -316,21 +393,22 @@ class Person:
         v = body.assets.vertices
         pieces = [_as_is(body, shape, body.eye_quads, Material(EYE, (0.86, 0.84, 0.81)))]
         strands = Material(HAIR, look.hair_colour, gloss=0.07, phase=float(rng.uniform(0, 9)))
-        asset = STYLES[look.hair][0]
+        asset = STYLES[look.hair].asset
         if look.hat != "headscarf" and look.hair != "bald":
             short = look.hair in ("buzz", "crop")
             lift = 0.025 if not short or look.hair == "buzz" or look.hat != "none" else None
             ease = np.full(len(v), lift) if lift else 0.06 + 0.16 * np.clip((v[:, 1] - 7.2) / 0.9, 0, 1)
-            pieces.append(carried.scalp(body, shape, ease, 7.05 if short else 7.15, 0.55, 1, strands))
+            cover = carried.Cover(ease, brim=7.05 if short else 7.15, slope=0.55, smooth=1)
+            pieces.append(carried.scalp(body, shape, cover, strands))
             if asset:
                 hair = fitted(body, shape, asset, strands)
                 hair.part[:] = PART["head"]
                 hanging.lay_over(hair, clothes, body.joint(shape, "neck01")[1])
                 if look.hat != "none":
-                    carried.cut_hair(hair, shape, body, carried.HATS[look.hat][1])
+                    carried.cut_hair(hair, shape, body, carried.HATS[look.hat].hair_ends)
                 pieces.append(hair)
         if look.hat != "none":
-            pieces += carried.HATS[look.hat][0](body, shape, look.hat_cloth, rng)
+            pieces += carried.HATS[look.hat].build(body, shape, look.hat_cloth, rng)
             for piece in pieces[1:]:
                 piece.part[:] = PART["head"]
         if look.glasses:
@@ -347,7 +425,17 @@ class Person:
             weights = np.zeros((count, len(self.body.bones) + len(VIRTUAL)), np.float32)
             weights[:, len(self.body.bones) + VIRTUAL.index(frame)] = 1
             part = np.full(count, PART["carried"])
-            pieces.append(Piece(vertices, triangles, weights, vertices, np.zeros(count), part, material))
+            pieces.append(
+                Piece(
+                    vertices=vertices,
+                    triangles=triangles,
+                    weights=weights,
+                    coords=vertices,
+                    sleeve=np.zeros(count),
+                    part=part,
+                    material=material,
+                )
+            )
         return pieces
 
     def pose(self, rng: np.random.Generator, name: str | None = None, rain: bool = False) -> Posed:
@@ -380,8 +468,8 @@ class Person:
         self._place_held(frames, world, at, holding, name)
         moved = (self.skin @ frames.reshape(-1, 12).astype(np.float32)).reshape(-1, 3, 4)
         vertices = np.einsum("nij,nj->ni", moved[:, :, :3], self.rest) + moved[:, :, 3]
-        for start, end, mean, first, within in self._sheets:  # from the inside out
-            hanging.settle(vertices[start:end], vertices[within], mean, first)
+        for sheet in self._sheets:
+            hanging.settle(vertices[sheet.start : sheet.end], vertices[sheet.within], sheet.mean, sheet.first)
         floor = vertices[self.part == PART["feet"], 1].min()
         root = at[body.bone["root"]]
         vertices -= np.float32([root[0], floor, root[2]])
@@ -418,16 +506,15 @@ def _as_is(body: Body, shape: np.ndarray, quads: np.ndarray, material: Material)
     used, local = np.unique(quads, return_inverse=True)
     triangles = quads_to_triangles(local.reshape(quads.shape))
     return Piece(
-        shape[used],
-        triangles,
-        body.weights[used],
-        body.assets.vertices[used],
-        body.sleeve[used] * 0,
-        body.part[used],
-        material,
+        vertices=shape[used],
+        triangles=triangles,
+        weights=body.weights[used],
+        coords=body.assets.vertices[used],
+        sleeve=body.sleeve[used] * 0,
+        part=body.part[used],
+        material=material,
     )
 
 
-def _phone() -> tuple:
-    vertices, triangles = rounded_box((0.72, 1.45, 0.12), 8, 4)
-    return vertices, triangles
+def _phone() -> Mesh:
+    return rounded_box((0.72, 1.45, 0.12), 8, 4)

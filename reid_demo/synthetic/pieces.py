@@ -29,7 +29,13 @@ def grown(body: Body, shape: np.ndarray, quads: np.ndarray, ease: np.ndarray, sm
     """Make a piece from faces of the base mesh."""
     vertices, triangles, used = body.grow(shape, quads, ease, smooth)
     return Piece(
-        vertices, triangles, body.weights[used], body.coords[used], body.sleeve[used], body.part[used], material
+        vertices=vertices,
+        triangles=triangles,
+        weights=body.weights[used],
+        coords=body.coords[used],
+        sleeve=body.sleeve[used],
+        part=body.part[used],
+        material=material,
     )
 
 
@@ -48,13 +54,13 @@ def fitted(
     weights /= np.maximum(weights.sum(1, keepdims=True), 1e-6)
     coords = asset.spread(body.coords) + 0.8 * asset.offsets
     return Piece(
-        vertices[used].astype(np.float32),
-        local.reshape(triangles.shape),
-        weights[used],
-        coords[used],
-        asset.spread(body.sleeve)[used],
-        body.part[asset.anchors[used, 0]],
-        material,
+        vertices=vertices[used].astype(np.float32),
+        triangles=local.reshape(triangles.shape),
+        weights=weights[used],
+        coords=coords[used],
+        sleeve=asset.spread(body.sleeve)[used],
+        part=body.part[asset.anchors[used, 0]],
+        material=material,
     )
 
 
@@ -66,19 +72,21 @@ def attached(
     weights = np.zeros((len(vertices), len(body.bones)), np.float32)
     weights[:, body.bone[bone]] = 1
     return Piece(
-        np.asarray(vertices, np.float32),
-        triangles,
-        weights,
-        vertices if coords is None else coords,
-        np.zeros(len(vertices)),
-        np.full(len(vertices), PART[part]),
-        material,
+        vertices=np.asarray(vertices, np.float32),
+        triangles=triangles,
+        weights=weights,
+        coords=vertices if coords is None else coords,
+        sleeve=np.zeros(len(vertices)),
+        part=np.full(len(vertices), PART[part]),
+        material=material,
     )
 
 
 @dataclass(eq=False)
 class Outfit:
-    """Pieces worn so far and the skin they hide."""
+    """A person being dressed: the pieces worn so far, and the skin that they hide."""
 
+    body: Body
+    shape: np.ndarray  # (N, 3) dm, the person's own
     pieces: list[Piece]
     hides: np.ndarray  # (N,) bool

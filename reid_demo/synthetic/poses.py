@@ -17,6 +17,9 @@ KNEE = np.array([5, 16, 15, 9, 6, 12, 36, 60, 51, 20, 5])
 SOLE = np.array([18, 3, 0, 0, -3, -18, -52, -58, -26, 4, 18])  # toes up is positive
 
 
+Turns = dict[str, np.ndarray]  # bone -> `(3, 3)` rotation in its parent's frame
+
+
 @dataclass(frozen=True)
 class Gait:
     """A person's own way of moving."""
@@ -36,7 +39,7 @@ class Joints:
     at: dict[str, np.ndarray]
 
     def direction(self, start: str, end: str) -> np.ndarray:
-        """Give the unit direction from one joint to another."""
+        """Return the unit direction from one joint to another."""
         d = self.at[end] - self.at[start]
         return d / np.linalg.norm(d)
 
@@ -50,7 +53,7 @@ def draw_pose(rng: np.random.Generator) -> str:
 def bone_rotations(
     joints: Joints, gait: Gait, name: str, rng: np.random.Generator, width: float, holding: dict[str, str]
 ) -> dict[str, np.ndarray]:
-    """Give the `(3, 3)` rotation of each bone that a pose turns, in its parent's frame.
+    """Return the `(3, 3)` rotation of each bone that a pose turns, in its parent's frame.
 
     Args:
         joints: of the resting body.
@@ -62,11 +65,12 @@ def bone_rotations(
     """
     phase = float(rng.random())
     step = gait.step if name in ("walk", "strap") or (name == "phone" and rng.random() < 0.5) else 0.0
-    turn: dict[str, np.ndarray] = {}
+    turn: Turns = {}
     shift = rng.choice([-1, 1]) * rng.uniform(0.3, 1.0)
     for side, sign, p in (("L", 1, phase), ("R", -1, (phase + 0.5) % 1)):
-        _leg(turn, joints, side, sign, p, step, gait, shift)
-        _arm(turn, joints, side, sign, p, step, gait, width + gait.spread, rng)
+        stride = Stride(side, sign, p, step)
+        _leg(turn, joints, stride, gait, shift)
+        _arm(turn, joints, stride, gait, width + gait.spread, rng)
     sway = np.cos(2 * np.pi * phase) * step
     turn["root"] = rotation(1, np.radians(-5 * sway)) @ rotation(2, np.radians(0 if step else 2.5 * shift))
     turn["spine03"] = rotation(0, np.radians(gait.lean)) @ rotation(1, np.radians(6 * sway))
@@ -84,7 +88,18 @@ def bone_rotations(
     return turn
 
 
-def _leg(turn: dict, joints: Joints, side: str, sign: int, phase: float, step: float, gait: Gait, shift: float) -> None:
+@dataclass(frozen=True)
+class Stride:
+    """Where one side of the body is in its stride."""
+
+    side: str  # "L" or "R"
+    sign: int  # 1 on the left, -1 on the right
+    phase: float  # 0..1, 0 is heel strike
+    step: float  # length of the step; 0 stands
+
+
+def _leg(turn: Turns, joints: Joints, stride: Stride, gait: Gait, shift: float) -> None:
+    side, sign, phase, step = stride.side, stride.sign, stride.phase, stride.step
     if step:
         hip, knee, sole = (float(np.interp(phase, PHASES, table)) for table in (HIP, KNEE, SOLE))
         hip, knee, sole, spread = step * hip + 2, 4 + step * (knee - 3), step * sole, 1.5
@@ -103,23 +118,14 @@ def _leg(turn: dict, joints: Joints, side: str, sign: int, phase: float, step: f
     )
 
 
-def _arm(
-    turn: dict,
-    joints: Joints,
-    side: str,
-    sign: int,
-    phase: float,
-    step: float,
-    gait: Gait,
-    out: float,
-    rng: np.random.Generator,
-) -> None:
-    swing = -step * gait.swing * 19 * np.cos(2 * np.pi * phase) + rng.normal(0, 2) - 2
+def _arm(turn: Turns, joints: Joints, stride: Stride, gait: Gait, out: float, rng: np.random.Generator) -> None:
+    sign, step = stride.sign, stride.step
+    swing = -step * gait.swing * 19 * np.cos(2 * np.pi * stride.phase) + rng.normal(0, 2) - 2
     flex = gait.elbow * (0.6 + 0.2 * step) + max(0.0, swing) * 0.9 + rng.normal(0, 3)
-    _place_arm(turn, joints, side, _down(sign * out, swing), _down(sign * (out * 0.35 - 2), swing + flex))
+    _place_arm(turn, joints, stride.side, _down(sign * out, swing), _down(sign * (out * 0.35 - 2), swing + flex))
 
 
-def _place_arm(turn: dict, joints: Joints, side: str, upper_to: np.ndarray, lower_to: np.ndarray) -> None:
+def _place_arm(turn: Turns, joints: Joints, side: str, upper_to: np.ndarray, lower_to: np.ndarray) -> None:
     sign = 1 if side == "L" else -1
     droop = rotation(2, np.radians(-sign * 4.0))
     upper = aim(droop @ joints.direction(f"upperarm01.{side}", f"lowerarm01.{side}"), upper_to) @ droop
@@ -132,7 +138,7 @@ def _place_arm(turn: dict, joints: Joints, side: str, upper_to: np.ndarray, lowe
     turn[f"wrist.{side}"] = rotation_about(axis, np.radians(sign * 14))
 
 
-def _phone(turn: dict, joints: Joints, free: list[str], rng: np.random.Generator) -> None:
+def _phone(turn: Turns, joints: Joints, free: list[str], rng: np.random.Generator) -> None:
     side = free[int(rng.integers(len(free)))]
     sign = 1 if side == "L" else -1
     if rng.random() < 0.6:  # looks at it
@@ -144,13 +150,13 @@ def _phone(turn: dict, joints: Joints, free: list[str], rng: np.random.Generator
         turn["head"] = rotation(2, np.radians(-sign * 8))
 
 
-def _strap(turn: dict, joints: Joints, free: list[str], rng: np.random.Generator) -> None:
+def _strap(turn: Turns, joints: Joints, free: list[str], rng: np.random.Generator) -> None:
     side = free[int(rng.integers(len(free)))]
     sign = 1 if side == "L" else -1
     _place_arm(turn, joints, side, _down(sign * 14, 4), np.array([-sign * 0.42, 0.72, 0.55]))
 
 
-def _pockets(turn: dict, joints: Joints, free: list[str], rng: np.random.Generator) -> None:
+def _pockets(turn: Turns, joints: Joints, free: list[str], rng: np.random.Generator) -> None:
     for side in free:
         sign = 1 if side == "L" else -1
         _place_arm(turn, joints, side, _down(sign * 22, -16), _down(-sign * 10, 16))
@@ -159,7 +165,7 @@ def _pockets(turn: dict, joints: Joints, free: list[str], rng: np.random.Generat
 HANDS: dict[str, Callable] = {"phone": _phone, "strap": _strap, "pockets": _pockets}
 
 
-def _hold(turn: dict, joints: Joints, side: str, thing: str, width: float) -> None:
+def _hold(turn: Turns, joints: Joints, side: str, thing: str, width: float) -> None:
     sign = 1 if side == "L" else -1
     if thing == "umbrella":
         _place_arm(turn, joints, side, _down(sign * 10, 12), np.array([-sign * 0.15, 0.62, 0.62]))
@@ -169,7 +175,7 @@ def _hold(turn: dict, joints: Joints, side: str, thing: str, width: float) -> No
         _place_arm(turn, joints, side, _down(sign * (11 + width), 1), _down(sign * (6 + width), 6))
 
 
-def _fingers(turn: dict, joints: Joints, holding: dict[str, str]) -> None:
+def _fingers(turn: Turns, joints: Joints, holding: dict[str, str]) -> None:
     for side in "LR":
         sign = 1 if side == "L" else -1
         across = joints.at[f"finger5-1.{side}"] - joints.at[f"finger2-1.{side}"]
@@ -181,13 +187,13 @@ def _fingers(turn: dict, joints: Joints, holding: dict[str, str]) -> None:
 
 
 def _down(out: float, ahead: float) -> np.ndarray:
-    """Give the direction of a limb hanging `out` degrees to the side and `ahead` degrees to the front."""
+    """Return the direction of a limb hanging `out` degrees to the side and `ahead` degrees to the front."""
     a, b = np.radians(out), np.radians(ahead)
     return np.array([np.sin(a), -np.cos(a) * np.cos(b), np.cos(a) * np.sin(b)])
 
 
 def aim(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Give the smallest rotation that takes one direction to another."""
+    """Return the smallest rotation that takes one direction to another."""
     end = end / np.linalg.norm(end)
     axis = np.cross(start, end)
     return rotation_about(axis, float(np.arctan2(np.linalg.norm(axis), start @ end)))

@@ -7,6 +7,7 @@ Off screen, by EGL or OSMesa; a GPU where the driver offers one, else Mesa's sof
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,10 @@ KEPT = 48  # people whose buffers stay loaded
 NEAR_CENTRE = 1 / 16  # px: OpenGL promises no finer places of vertices than this
 
 
+Uniform = tuple[float, float, float, float]  # a vec4 of the shaders
+ORIGIN: Uniform = (1.0, 0.0, 0.0, 0.0)
+
+
 @dataclass(frozen=True, eq=False)
 class Actor:
     """A posed person at a place."""
@@ -31,6 +36,11 @@ class Actor:
     yaw: float  # radians; 0 faces +z
     x: float  # m
     z: float  # m
+
+    @property
+    def at(self) -> Uniform:
+        """Return the shaders' `place`: cosine and sine of the yaw, x and z."""
+        return np.cos(self.yaw), np.sin(self.yaw), self.x, self.z
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,16 @@ class Light:
     fog_density: float = 0.01
     dapple: float = 0.0  # depth of the shade of leaves
     lamp: float = 0.0  # brightness of lit windows
+
+
+@dataclass(frozen=True, eq=False)
+class Scenery:
+    """Where a picture is taken. Meshes are `(3 k, 12)` float32: position, normal, tint, layer, tiles a metre, gloss."""
+
+    place: np.ndarray  # floor, walls and what stands about
+    light: Light
+    props: np.ndarray | None = None  # what stands in front of the person
+    focus: tuple[float, float] = (0.0, 0.0)  # x and z, m: shadows are drawn round it
 
 
 @dataclass(frozen=True)
@@ -67,7 +87,7 @@ class View:
     window: tuple[float, float, float, float]
 
     def matrix(self) -> np.ndarray:
-        """Give the `(4, 4)` projection of world points to clip space."""
+        """Return the `(4, 4)` projection of world points to clip space."""
         left, right, bottom, top = (0.2 * x for x in self.window)
         near, far = 0.2, 90.0
         m = np.zeros((4, 4))
@@ -78,7 +98,7 @@ class View:
 
 
 def look_at(eye: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Give the `(4, 4)` view matrix of a camera at `eye` that looks at `target`."""
+    """Return the `(4, 4)` view matrix of a camera at `eye` that looks at `target`."""
     ahead = np.asarray(target, float) - eye
     ahead /= np.linalg.norm(ahead)
     up = (0, 1, 0) if abs(ahead[1]) < 0.99 else (0, 0, -1)
@@ -122,6 +142,55 @@ def create_context():
     )
 
 
+@dataclass(eq=False)
+class _Loaded:
+    """A person's buffers and vertex arrays on the card."""
+
+    person: Person
+    moving: Any  # buffer: positions and normals of the pose
+    fixed: Any  # buffer: what no pose changes
+    index: Any  # buffer: the triangles to draw
+    dressed: Any  # vertex arrays, one a program
+    outline: Any
+    depth: Any
+    parts: Any
+    uniforms: dict[str, bytes]  # of the materials
+    cut: np.ndarray  # (m,) bool, see `may_be_cut`
+    posed: Posed | None = None  # the pose that `moving` holds
+
+    def choose(self, at: Uniform, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """Return the rows of those triangles that a picture of `size` needs."""
+        c, s, x, z = at
+        world = np.array([[c, 0, s, x], [0, 1, 0, 0], [-s, 0, c, z], [0, 0, 0, 1]])
+        return np.flatnonzero(touching(self.posed.vertices, self.person.triangles, matrix @ world, size))
+
+    def render(self, array: Any, rows: np.ndarray) -> None:
+        """Draw some triangles by one of the vertex arrays."""
+        if len(rows):
+            self.index.write(self.person.triangles.take(rows, axis=0).tobytes())
+            array.render(vertices=3 * len(rows))
+
+    def release(self) -> None:
+        """Free the card's memory."""
+        for thing in (self.dressed, self.depth, self.parts, self.outline, self.moving, self.fixed, self.index):
+            thing.release()
+
+
+@dataclass(frozen=True, eq=False)
+class _Things:
+    """A place or props on the card."""
+
+    mesh: np.ndarray  # kept, because places are known by its identity
+    buffer: Any
+    full: Any  # vertex arrays
+    depth: Any
+
+    def release(self) -> None:
+        """Free the card's memory."""
+        for thing in (self.full, self.depth, self.buffer):
+            thing.release()
+
+
 class Renderer:
     """One context with its programs, textures and loaded people. Not for sharing between threads."""
 
@@ -145,116 +214,109 @@ class Renderer:
         import moderngl
 
         self._noise.filter = moderngl.LINEAR, moderngl.LINEAR
-        self._loaded: OrderedDict[int, tuple] = OrderedDict()
-        self._scenes: dict[int, tuple] = {}
+        self._loaded: OrderedDict[int, _Loaded] = OrderedDict()
+        self._scenes: dict[int, _Things] = {}
 
     def _shadow_map(self, size: int) -> tuple:
         texture = self.gl.depth_texture((size, size))
         texture.compare_func, texture.repeat_x, texture.repeat_y = "<=", False, False
         return texture, self.gl.framebuffer([], texture)
 
-    def _load(self, person: Person) -> tuple:
+    def _load(self, person: Person) -> _Loaded:
         key = id(person)
         if key in self._loaded:
             self._loaded.move_to_end(key)
             return self._loaded[key]
         gl, count = self.gl, len(person.rest)
-        fixed = np.empty((count, 6), np.float32)
-        fixed[:, :3], fixed[:, 3], fixed[:, 4], fixed[:, 5] = person.coords, person.sleeve, person.surface, person.part
-        fixed_buffer, moving = gl.buffer(fixed.tobytes()), gl.buffer(reserve=count * 24, dynamic=True)
+        table = np.empty((count, 6), np.float32)
+        table[:, :3], table[:, 3], table[:, 4], table[:, 5] = person.coords, person.sleeve, person.surface, person.part
+        fixed, moving = gl.buffer(table.tobytes()), gl.buffer(reserve=count * 24, dynamic=True)
         index = gl.buffer(reserve=person.triangles.nbytes, dynamic=True)
-        everything = [
-            (moving, "3f 3f", "pos", "nrm"),
-            (fixed_buffer, "3f 1f 1f 1f", "coord", "sleeve", "surface", "part"),
-        ]
-        outlined = [(moving, "3f 12x", "pos"), (fixed_buffer, "3f 1f 1f 4x", "coord", "sleeve", "surface")]
-        entry = (
-            person,
-            moving,
-            gl.vertex_array(self._people, everything, index),
-            gl.vertex_array(self._depth, [(moving, "3f 12x", "pos")], index),
-            gl.vertex_array(self._parts, [(moving, "3f 12x", "pos"), (fixed_buffer, "20x 1f", "part")], index),
-            pack(person.materials),
-            (fixed_buffer, index),
-            [None],
-            gl.vertex_array(self._outline, outlined, index),
-            may_be_cut(person),
+        everything = [(moving, "3f 3f", "pos", "nrm"), (fixed, "3f 1f 1f 1f", "coord", "sleeve", "surface", "part")]
+        outlined = [(moving, "3f 12x", "pos"), (fixed, "3f 1f 1f 4x", "coord", "sleeve", "surface")]
+        loaded = _Loaded(
+            person=person,
+            moving=moving,
+            fixed=fixed,
+            index=index,
+            dressed=gl.vertex_array(self._people, everything, index),
+            outline=gl.vertex_array(self._outline, outlined, index),
+            depth=gl.vertex_array(self._depth, [(moving, "3f 12x", "pos")], index),
+            parts=gl.vertex_array(self._parts, [(moving, "3f 12x", "pos"), (fixed, "20x 1f", "part")], index),
+            uniforms=pack(person.materials),
+            cut=may_be_cut(person),
         )
-        self._loaded[key] = entry
+        self._loaded[key] = loaded
         if len(self._loaded) > KEPT:
-            _release(self._loaded.popitem(last=False)[1])
-        return entry
+            self._loaded.popitem(last=False)[1].release()
+        return loaded
 
-    def _load_place(self, mesh: np.ndarray) -> tuple:
+    def _load_place(self, mesh: np.ndarray) -> _Things:
         key = id(mesh)
         if key not in self._scenes:
-            buffer = self.gl.buffer(mesh.astype(np.float32).tobytes())
-            self._scenes[key] = (mesh, *self._place_arrays(buffer))
+            self._scenes[key] = self._load_things(mesh)
         return self._scenes[key]
 
-    def _place_arrays(self, buffer) -> tuple:
+    def _load_things(self, mesh: np.ndarray) -> _Things:
+        buffer = self.gl.buffer(mesh.astype(np.float32).tobytes())
         full = self.gl.vertex_array(self._place, [(buffer, "3f 3f 3f 3f", "pos", "nrm", "tint", "look")])
-        return full, self.gl.vertex_array(self._depth, [(buffer, "3f 36x", "pos")])
+        return _Things(mesh, buffer, full, self.gl.vertex_array(self._depth, [(buffer, "3f 36x", "pos")]))
 
     def draw(
-        self,
-        actors: Sequence[Actor],
-        place: np.ndarray,
-        props: np.ndarray | None,
-        view: View,
-        light: Light,
-        grade: Grade,
-        focus: tuple[float, float] = (0.0, 0.0),
+        self, actors: Sequence[Actor], scenery: Scenery, view: View, grade: Grade
     ) -> tuple[np.ndarray, np.ndarray]:
         """Draw people in a place; the first is the person in question.
 
         Args:
             actors: people, none for things alone.
-            place: `(3 k, 12)` float32 triangle corners: position, normal, tint, layer, tiles a metre, gloss.
-            props: things that stand in front, of the same form.
+            scenery: where they are, and what stands in front.
             view: the camera and its window.
-            light: of the scene.
             grade: of the camera.
-            focus: `(x, z)` round which shadows are drawn.
 
         Returns:
             `(2 H, 2 W, 3)` uint8 picture and `(2 H, 2 W)` uint8 ids, at twice the finished size.
         """
         import moderngl
 
-        gl = self.gl
-        gl.enable(moderngl.DEPTH_TEST)
-        loaded = []
-        for actor in actors:
-            loaded.append((self._stage(actor), (np.cos(actor.yaw), np.sin(actor.yaw), actor.x, actor.z)))
-        place_full, place_depth = self._load_place(place)[1:]
-        extra = None
-        if props is not None and len(props):
-            buffer = gl.buffer(props.astype(np.float32).tobytes())
-            extra = (buffer, *self._place_arrays(buffer))
-        middle = np.array([focus[0], 0.95, focus[1]])
-        sun = np.array(light.sun)
-        sun_matrix = _ortho(REACH, 1, 17) @ look_at(middle + sun * 9, middle)
-        sky_matrix = _ortho(REACH, 1, 17) @ look_at(middle + np.array([0, 9, 0.0]), middle)
-        for (_, frame), matrix in ((self._sun, sun_matrix), (self._sky, sky_matrix)):
+        self.gl.enable(moderngl.DEPTH_TEST)
+        staged = [(self._stage(actor), actor.at) for actor in actors]
+        place, props = self._load_place(scenery.place), None
+        if scenery.props is not None and len(scenery.props):
+            props = self._load_things(scenery.props)
+        shadows = _shadow_matrices(scenery)
+        self._draw_shadows(staged, [place, props] if props else [place], shadows)
+        self._target.use()
+        self._target.clear(*self._sky_colour(scenery.light, grade), 0.0, depth=1.0)
+        self._set_light(scenery.light, grade, view, shadows)
+        self._draw_people(staged, view)
+        self._draw_things(actors, place, props)
+        width, height = self.size
+        rgba = np.frombuffer(self._target.read(components=4), np.uint8).reshape(height, width, 4)[::-1]
+        if props:
+            props.release()
+        return rgba[..., :3], rgba[..., 3]
+
+    def _draw_shadows(
+        self, staged: Sequence[tuple[_Loaded, Uniform]], things: Sequence[_Things], matrices: Sequence[np.ndarray]
+    ) -> None:
+        """Fill the shadow maps of sun and sky."""
+        for (_, frame), matrix in zip((self._sun, self._sky), matrices, strict=True):
             frame.use()
             frame.clear(depth=1.0)
             _write(self._depth, view_projection=matrix)
-            for entry, at in loaded:
+            for loaded, at in staged:
                 self._depth["place"].value = at
-                _render(entry, 3, _choose(entry, at, matrix, frame.size))
-            self._depth["place"].value = (1.0, 0.0, 0.0, 0.0)
-            place_depth.render()
-            if extra:
-                extra[2].render()
-        self._target.use()
-        self._target.clear(*self._sky_colour(light, grade), 0.0, depth=1.0)
-        self._sun[0].use(0)
-        self._sky[0].use(1)
-        self._noise.use(2)
-        self._layers.use(3)
+                loaded.render(loaded.depth, loaded.choose(at, matrix, frame.size))
+            self._depth["place"].value = ORIGIN
+            for thing in things:
+                thing.depth.render()
+
+    def _set_light(self, light: Light, grade: Grade, view: View, shadows: Sequence[np.ndarray]) -> None:
+        """Bind the textures and tell both programs of light, camera and shadows."""
+        for unit, texture in enumerate((self._sun[0], self._sky[0], self._noise, self._layers)):
+            texture.use(unit)
         for program in (self._people, self._place):
-            _write(program, view_projection=view.matrix(), sun_matrix=sun_matrix, sky_matrix=sky_matrix)
+            _write(program, view_projection=view.matrix(), sun_matrix=shadows[0], sky_matrix=shadows[1])
             for name, unit in (("sun_map", 0), ("sky_map", 1), ("noise_map", 2)):
                 program[name].value = unit
             for name in ("sun", "sun_colour", "sky", "ground", "fog", "fog_density", "dapple", "lamp"):
@@ -263,51 +325,42 @@ class Renderer:
             program["eye"].value = tuple(view.eye)
             program["gain"].value = grade.gain
             program["grade"].value = (grade.contrast, grade.saturation, grade.lift, grade.gamma)
-        self._draw_people(loaded, view)
+        self._place["layers"].value = 3
+
+    def _draw_things(self, actors: Sequence[Actor], place: _Things, props: _Things | None) -> None:
+        """Draw props, then the place with a shade under the feet of the first four people."""
         feet = np.zeros((4, 3), np.float32)
         for i, actor in enumerate(actors[:4]):
             feet[i] = actor.x, actor.z, 0.35
-        self._place["layers"].value = 3
         self._place["feet"].write(feet.tobytes())
-        if extra:
+        if props:
             self._place["id_base"].value = PROP
-            extra[1].render()
+            props.full.render()
         self._place["id_base"].value = 0
-        place_full.render()
-        width, height = self.size
-        rgba = np.frombuffer(self._target.read(components=4), np.uint8).reshape(height, width, 4)[::-1]
-        if extra:
-            for thing in (extra[1], extra[2], extra[0]):
-                thing.release()
-        return rgba[..., :3], rgba[..., 3]
+        place.full.render()
 
-    def _draw_people(self, loaded: Sequence[tuple], view: View) -> None:
-        """Draw people, entries and places, in two passes: which triangles are seen, then how they look."""
+    def _draw_people(self, staged: Sequence[tuple[_Loaded, Uniform]], view: View) -> None:
+        """Draw people in two passes: which triangles are seen, then how these look."""
         _write(self._outline, view_projection=view.matrix())
-        drawn = [_choose(entry, at, view.matrix(), self.size) for entry, at in loaded]
+        drawn = [loaded.choose(at, view.matrix(), self.size) for loaded, at in staged]
         starts = np.cumsum([0, *(len(rows) for rows in drawn)])
         # of two triangles as deep as each other the later is seen
         self.gl.depth_func = "<="
-        for (entry, at), rows, start in zip(loaded, drawn, starts, strict=False):
+        for (loaded, at), rows, start in zip(staged, drawn, starts, strict=False):
             self._outline["first"].value = int(start)
-            self._draw_person(self._outline, entry, at, 8, rows)
+            _set_person(self._outline, loaded, at)
+            loaded.render(loaded.outline, rows)
         pixels = np.frombuffer(self._target.read(components=4), np.dtype("<u4"))
         seen = np.zeros(starts[-1], bool)
         seen[pixels[pixels >= 255 << 24] & 0xFFFFFF] = True  # where nobody is, the last byte is 0
         self.gl.depth_func = "=="
-        for number, ((entry, at), rows) in enumerate(zip(loaded, drawn, strict=True)):
+        for number, ((loaded, at), rows) in enumerate(zip(staged, drawn, strict=True)):
             # what is cut off is shown where it lies exactly as deep as what is seen
-            shown = seen[starts[number] : starts[number + 1]] | entry[9][rows]
+            shown = seen[starts[number] : starts[number + 1]] | loaded.cut[rows]
             self._people["id_base"].value = OTHER if number else 0
-            self._draw_person(self._people, entry, at, 2, rows[shown])
+            _set_person(self._people, loaded, at)
+            loaded.render(loaded.dressed, rows[shown])
         self.gl.depth_func = "<"
-
-    def _draw_person(self, program, entry: tuple, at: tuple, array: int, rows: np.ndarray) -> None:
-        program["place"].value = at
-        for name, values in entry[5].items():
-            if name in program:
-                program[name].write(values)
-        _render(entry, array, rows)
 
     def parts_alone(
         self, actor: Actor, view: View, others: Sequence[Actor] = (), props: np.ndarray | None = None
@@ -318,39 +371,35 @@ class Renderer:
             actor: the person.
             view: the camera and its window.
             others: people who may hide parts.
-            props: things that may hide parts, as in `draw`.
+            props: things that may hide parts, as in `Scenery`.
         """
         import moderngl
 
         self.gl.enable(moderngl.DEPTH_TEST)
         self._alone.use()
         self._alone.clear(depth=1.0)
-        extra = None
         if props is not None and len(props):
-            buffer = self.gl.buffer(props.astype(np.float32).tobytes())
-            extra = (*self._place_arrays(buffer), buffer)
+            things = self._load_things(props)
             _write(self._depth, view_projection=view.matrix())
-            self._depth["place"].value = (1.0, 0.0, 0.0, 0.0)
-            extra[1].render()
+            self._depth["place"].value = ORIGIN
+            things.depth.render()
+            things.release()
         _write(self._parts, view_projection=view.matrix())
         for number, one in enumerate((actor, *others)):
-            entry = self._stage(one)
-            at = (np.cos(one.yaw), np.sin(one.yaw), one.x, one.z)
-            self._parts["place"].value = at
+            loaded = self._stage(one)
+            self._parts["place"].value = one.at
             self._parts["id_base"].value = OTHER if number else 0
-            _render(entry, 4, _choose(entry, at, view.matrix(), self._alone.size))
-        for thing in extra or ():
-            thing.release()
+            loaded.render(loaded.parts, loaded.choose(one.at, view.matrix(), self._alone.size))
         return np.frombuffer(self._alone.read(components=1, alignment=1), np.uint8).reshape(128, 64)[::-1]
 
-    def _stage(self, actor: Actor) -> tuple:
+    def _stage(self, actor: Actor) -> _Loaded:
         """Load a person and send the pose."""
-        entry = self._load(actor.person)
-        if entry[7][0] is not actor.posed:
+        loaded = self._load(actor.person)
+        if loaded.posed is not actor.posed:
             moving = np.concatenate([actor.posed.vertices, actor.posed.normals], 1)
-            entry[1].write(np.ascontiguousarray(moving, np.float32).tobytes())
-            entry[7][0] = actor.posed
-        return entry
+            loaded.moving.write(np.ascontiguousarray(moving, np.float32).tobytes())
+            loaded.posed = actor.posed
+        return loaded
 
     def _sky_colour(self, light: Light, grade: Grade) -> tuple[float, float, float]:
         c = np.array(light.fog) * grade.gain
@@ -358,27 +407,27 @@ class Renderer:
         return tuple(float(x) for x in np.clip(grade.lift + (1 - grade.lift) * c, 0, 1))
 
     def close(self) -> None:
-        """Give the context back."""
+        """Release the context."""
         self.gl.release()
 
 
-def _choose(entry: tuple, at: tuple, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Give the rows of those triangles of a staged person that a picture of `size` needs."""
-    triangles, posed = entry[0].triangles, entry[7][0]
-    c, s, x, z = at
-    world = np.array([[c, 0, s, x], [0, 1, 0, 0], [-s, 0, c, z], [0, 0, 0, 1]])
-    return np.flatnonzero(touching(posed.vertices, triangles, matrix @ world, size))
+def _shadow_matrices(scenery: Scenery) -> tuple[np.ndarray, np.ndarray]:
+    """Return the projections of the sun's and the sky's shadow map, `(4, 4)` each."""
+    middle = np.array([scenery.focus[0], 0.95, scenery.focus[1]])
+    box = _ortho(REACH, 1, 17)
+    sun = box @ look_at(middle + np.array(scenery.light.sun) * 9, middle)
+    return sun, box @ look_at(middle + np.array([0, 9, 0.0]), middle)
 
 
-def _render(entry: tuple, array: int, rows: np.ndarray) -> None:
-    """Draw some triangles of a person by one of the vertex arrays of its entry."""
-    if len(rows):
-        entry[6][1].write(entry[0].triangles.take(rows, axis=0).tobytes())
-        entry[array].render(vertices=3 * len(rows))
+def _set_person(program: Any, loaded: _Loaded, at: Uniform) -> None:
+    program["place"].value = at
+    for name, values in loaded.uniforms.items():
+        if name in program:
+            program[name].write(values)
 
 
 def touching(vertices: np.ndarray, triangles: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Say which triangles may cover the middle of a pixel; on a fine mesh many lie between two and draw nothing.
+    """Return which triangles may cover the middle of a pixel; on a fine mesh many lie between two and draw nothing.
 
     Args:
         vertices: `(n, 3)`.
@@ -407,19 +456,13 @@ def touching(vertices: np.ndarray, triangles: np.ndarray, matrix: np.ndarray, si
     return ~between
 
 
-def _release(entry: tuple) -> None:
-    _, moving, a, b, c, _, (fixed, index), _, d, _ = entry
-    for thing in (a, b, c, d, moving, fixed, index):
-        thing.release()
-
-
 def _write(program, **matrices: np.ndarray) -> None:
     for name, matrix in matrices.items():
         program[name].write(np.ascontiguousarray(matrix.T, np.float32).tobytes())
 
 
 def may_be_cut(person: Person) -> np.ndarray:
-    """Say of each triangle whether the shader may cut a part of it off at the edge of a garment: `(m,)` bool."""
+    """Return, for each triangle, whether the shader may cut a part of it off at the edge of a garment: `(m,)` bool."""
     rows = np.array([_cuts(material.clip) for material in person.materials], np.float32)
     hem, cuff, waist, neck, collar, gap = rows[person.surface[person.triangles[:, 0]]].T
     x, y, z = person.coords.T[:, person.triangles]  # (m, 3) each
@@ -430,13 +473,13 @@ def may_be_cut(person: Person) -> np.ndarray:
 
 
 def _cuts(clip: Clip) -> tuple[float, ...]:
-    """Give hem, cuff, waist, neck, the lowest height of its opening, and half the widest gap of an open front."""
+    """Return hem, cuff, waist, neck, the lowest height of its opening, and half the widest gap of an open front."""
     gap = max(clip.open_top, clip.open_hem) + 0.06 if clip.open_top >= 0 else -1.0
     return clip.hem, clip.cuff, clip.waist, clip.neck, clip.neck - 0.64 - clip.neck_depth, gap
 
 
 def pack(materials: Sequence[Material]) -> dict[str, bytes]:
-    """Give the uniforms of a person's materials; colours become linear.
+    """Return the uniforms of a person's materials; colours become linear.
 
     Raises:
         SyntheticError: more materials than the shader holds.

@@ -14,7 +14,9 @@ from reid_demo.synthetic.textures import INDEX
 
 Soup = np.ndarray  # (3 k, 12) float32: position, normal, tint, layer, tiles a metre, gloss
 Rgb = tuple[float, float, float]
+Range = tuple[float, float]
 GREY: Rgb = (0.8, 0.8, 0.8)
+PATCH_LIFT = 0.012  # m that a patch lies above the floor, so that the two do not flicker
 SUITCASES: tuple[Rgb, ...] = (
     (0.12, 0.12, 0.13),
     (0.62, 0.1, 0.12),
@@ -28,7 +30,7 @@ SUITCASES: tuple[Rgb, ...] = (
 def surface(
     mesh: Mesh, layer: str, tint: Rgb = GREY, scale: float = 0.5, gloss: float = 0.03, soft: bool = False
 ) -> Soup:
-    """Give a mesh a painted layer; `soft` shades it round instead of faceted."""
+    """Cover a mesh with a painted layer; `soft` shades it round instead of faceted."""
     vertices, triangles = mesh
     corners = vertices[triangles].reshape(-1, 3)
     if soft:
@@ -49,28 +51,38 @@ def moved(soup: Soup, x: float, z: float, yaw: float = 0.0) -> Soup:
     return out
 
 
-def _floor(
-    layer: str, tint: Rgb, scale: float, gloss: float = 0.03, x: Rgb | tuple = (-40, 40), z: tuple = (-60, 15)
-) -> Soup:
+@dataclass(frozen=True)
+class Finish:
+    """How a floor or wall looks: a painted layer, its tint, tiles a metre, and gloss."""
+
+    layer: str  # a name of `textures.LAYERS`
+    tint: Rgb
+    scale: float
+    gloss: float = 0.03
+
+    def on(self, mesh: Mesh) -> Soup:
+        """Cover a mesh with this finish."""
+        return surface(mesh, self.layer, self.tint, self.scale, self.gloss)
+
+
+def _floor(finish: Finish, x: Range = (-40, 40), z: Range = (-60, 15)) -> Soup:
     corners = np.array([[x[0], 0, z[0]], [x[1], 0, z[0]], [x[1], 0, z[1]], [x[0], 0, z[1]]], np.float32)
-    return surface((corners, np.array([[0, 2, 1], [0, 3, 2]])), layer, tint, scale, gloss)
+    return finish.on((corners, np.array([[0, 2, 1], [0, 3, 2]])))
 
 
-def _patch(layer: str, tint: Rgb, scale: float, x: tuple, z: tuple, lift: float = 0.012, gloss: float = 0.03) -> Soup:
-    out = _floor(layer, tint, scale, gloss, x, z)
-    out[:, 1] += lift
+def _patch(finish: Finish, x: Range, z: Range) -> Soup:
+    out = _floor(finish, x, z)
+    out[:, 1] += PATCH_LIFT
     return out
 
 
-def _wall(
-    x: tuple, z: float, high: float, layer: str, tint: Rgb, scale: float, deep: float = 3.0, gloss: float = 0.03
-) -> Soup:
+def _wall(x: Range, z: float, high: float, finish: Finish, deep: float = 3.0) -> Soup:
     centre = [(x[0] + x[1]) / 2, high / 2, z - deep / 2]
-    return surface(box(centre, [x[1] - x[0], high, deep]), layer, tint, scale, gloss)
+    return finish.on(box(centre, [x[1] - x[0], high, deep]))
 
 
-def _side_wall(x: float, z: tuple, high: float, layer: str, tint: Rgb, scale: float) -> Soup:
-    return surface(box([x, high / 2, (z[0] + z[1]) / 2], [0.5, high, abs(z[1] - z[0])]), layer, tint, scale)
+def _side_wall(x: float, z: Range, high: float, finish: Finish) -> Soup:
+    return finish.on(box([x, high / 2, (z[0] + z[1]) / 2], [0.5, high, abs(z[1] - z[0])]))
 
 
 # ---- things; each builder takes a generator and gives a soup about the origin
@@ -261,43 +273,153 @@ def suitcase(rng: np.random.Generator) -> Soup:
     return np.concatenate(parts)
 
 
-# name -> (builder, half width m that people keep clear of)
-THINGS: dict[str, tuple[Callable[[np.random.Generator], Soup], float]] = {
-    "car": (car, 2.5),
-    "bench": (bench, 1.0),
-    "pole": (pole, 0.35),
-    "column": (column, 0.5),
-    "planter": (planter, 0.8),
-    "tree": (tree, 0.5),
-    "bin": (bin_, 0.5),
-    "barrier": (barrier, 1.2),
-    "railing": (railing, 1.2),
-    "board": (board, 0.7),
-    "trolley": (trolley, 0.6),
-    "stall": (stall, 1.5),
-    "suitcase": (suitcase, 0.5),
+@dataclass(frozen=True)
+class Thing:
+    """Something that stands about."""
+
+    build: Callable[[np.random.Generator], Soup]
+    clear: float  # half width that people keep clear of, m
+
+
+THINGS: dict[str, Thing] = {
+    "car": Thing(car, clear=2.5),
+    "bench": Thing(bench, clear=1.0),
+    "pole": Thing(pole, clear=0.35),
+    "column": Thing(column, clear=0.5),
+    "planter": Thing(planter, clear=0.8),
+    "tree": Thing(tree, clear=0.5),
+    "bin": Thing(bin_, clear=0.5),
+    "barrier": Thing(barrier, clear=1.2),
+    "railing": Thing(railing, clear=1.2),
+    "board": Thing(board, clear=0.7),
+    "trolley": Thing(trolley, clear=0.6),
+    "stall": Thing(stall, clear=1.5),
+    "suitcase": Thing(suitcase, clear=0.5),
 }
 
 
-# name -> elevation of the sun in degrees; linear RGB of sun, sky, ground and fog; fog a metre; shade of leaves; lamps
-LIGHTS: dict[str, tuple[float, Rgb, Rgb, Rgb, Rgb, float, float, float]] = {
-    "sunny": (48, (1.6, 1.45, 1.2), (0.36, 0.43, 0.55), (0.26, 0.24, 0.21), (0.55, 0.66, 0.8), 0.005, 0, 0),
-    "low sun": (27, (1.5, 1.2, 0.85), (0.36, 0.40, 0.50), (0.24, 0.21, 0.18), (0.7, 0.68, 0.66), 0.006, 0, 0),
-    "leaves": (55, (1.5, 1.4, 1.1), (0.36, 0.42, 0.44), (0.22, 0.23, 0.17), (0.45, 0.5, 0.46), 0.004, 0.85, 0),
-    "hazy": (55, (0.75, 0.72, 0.66), (0.58, 0.61, 0.66), (0.32, 0.31, 0.29), (0.6, 0.62, 0.65), 0.006, 0, 0),
-    "overcast": (70, (0.2, 0.2, 0.2), (0.82, 0.84, 0.88), (0.36, 0.36, 0.35), (0.66, 0.68, 0.72), 0.006, 0, 0),
-    "dusk": (50, (0.42, 0.32, 0.2), (0.2, 0.22, 0.32), (0.15, 0.13, 0.12), (0.2, 0.22, 0.32), 0.01, 0, 1.1),
-    "night": (62, (0.5, 0.36, 0.18), (0.1, 0.11, 0.16), (0.1, 0.085, 0.07), (0.05, 0.06, 0.09), 0.01, 0, 1.3),
-    "white lamps": (78, (0.42, 0.43, 0.42), (0.62, 0.64, 0.64), (0.4, 0.4, 0.38), (0.6, 0.6, 0.6), 0.003, 0, 0.5),
-    "warm lamps": (74, (0.55, 0.48, 0.36), (0.5, 0.45, 0.38), (0.34, 0.29, 0.23), (0.45, 0.4, 0.34), 0.004, 0, 0.7),
+@dataclass(frozen=True)
+class Weather:
+    """Light of a kind of place, linear RGB; each camera decides where the sun stands."""
+
+    elevation: float  # degrees, of the sun
+    sun: Rgb
+    sky: Rgb
+    ground: Rgb
+    fog: Rgb
+    fog_density: float  # a metre
+    dapple: float = 0  # depth of the shade of leaves
+    lamp: float = 0  # brightness of lit windows
+
+
+LIGHTS: dict[str, Weather] = {
+    "sunny": Weather(
+        elevation=48,
+        sun=(1.6, 1.45, 1.2),
+        sky=(0.36, 0.43, 0.55),
+        ground=(0.26, 0.24, 0.21),
+        fog=(0.55, 0.66, 0.8),
+        fog_density=0.005,
+        dapple=0,
+        lamp=0,
+    ),
+    "low sun": Weather(
+        elevation=27,
+        sun=(1.5, 1.2, 0.85),
+        sky=(0.36, 0.40, 0.50),
+        ground=(0.24, 0.21, 0.18),
+        fog=(0.7, 0.68, 0.66),
+        fog_density=0.006,
+        dapple=0,
+        lamp=0,
+    ),
+    "leaves": Weather(
+        elevation=55,
+        sun=(1.5, 1.4, 1.1),
+        sky=(0.36, 0.42, 0.44),
+        ground=(0.22, 0.23, 0.17),
+        fog=(0.45, 0.5, 0.46),
+        fog_density=0.004,
+        dapple=0.85,
+        lamp=0,
+    ),
+    "hazy": Weather(
+        elevation=55,
+        sun=(0.75, 0.72, 0.66),
+        sky=(0.58, 0.61, 0.66),
+        ground=(0.32, 0.31, 0.29),
+        fog=(0.6, 0.62, 0.65),
+        fog_density=0.006,
+        dapple=0,
+        lamp=0,
+    ),
+    "overcast": Weather(
+        elevation=70,
+        sun=(0.2, 0.2, 0.2),
+        sky=(0.82, 0.84, 0.88),
+        ground=(0.36, 0.36, 0.35),
+        fog=(0.66, 0.68, 0.72),
+        fog_density=0.006,
+        dapple=0,
+        lamp=0,
+    ),
+    "dusk": Weather(
+        elevation=50,
+        sun=(0.42, 0.32, 0.2),
+        sky=(0.2, 0.22, 0.32),
+        ground=(0.15, 0.13, 0.12),
+        fog=(0.2, 0.22, 0.32),
+        fog_density=0.01,
+        dapple=0,
+        lamp=1.1,
+    ),
+    "night": Weather(
+        elevation=62,
+        sun=(0.5, 0.36, 0.18),
+        sky=(0.1, 0.11, 0.16),
+        ground=(0.1, 0.085, 0.07),
+        fog=(0.05, 0.06, 0.09),
+        fog_density=0.01,
+        dapple=0,
+        lamp=1.3,
+    ),
+    "white lamps": Weather(
+        elevation=78,
+        sun=(0.42, 0.43, 0.42),
+        sky=(0.62, 0.64, 0.64),
+        ground=(0.4, 0.4, 0.38),
+        fog=(0.6, 0.6, 0.6),
+        fog_density=0.003,
+        dapple=0,
+        lamp=0.5,
+    ),
+    "warm lamps": Weather(
+        elevation=74,
+        sun=(0.55, 0.48, 0.36),
+        sky=(0.5, 0.45, 0.38),
+        ground=(0.34, 0.29, 0.23),
+        fog=(0.45, 0.4, 0.34),
+        fog_density=0.004,
+        dapple=0,
+        lamp=0.7,
+    ),
 }
 
 
 def light(name: str, azimuth: float) -> Light:
-    """Give a row of `LIGHTS` with the sun in a direction, degrees from +z towards +x."""
-    elevation, *rest = LIGHTS[name]
-    e, a = np.radians(elevation), np.radians(azimuth)
-    return Light((float(np.cos(e) * np.sin(a)), float(np.sin(e)), float(np.cos(e) * np.cos(a))), *rest)
+    """Return the light of a row of `LIGHTS`, the sun `azimuth` degrees from +z towards +x."""
+    weather = LIGHTS[name]
+    e, a = np.radians(weather.elevation), np.radians(azimuth)
+    return Light(
+        sun=(float(np.cos(e) * np.sin(a)), float(np.sin(e)), float(np.cos(e) * np.cos(a))),
+        sun_colour=weather.sun,
+        sky=weather.sky,
+        ground=weather.ground,
+        fog=weather.fog,
+        fog_density=weather.fog_density,
+        dapple=weather.dapple,
+        lamp=weather.lamp,
+    )
 
 
 @dataclass(frozen=True)
@@ -313,127 +435,159 @@ class Scene:
 
 
 def _plaza(r: np.random.Generator) -> list[Soup]:
-    rows = [_floor("slabs", (0.86, 0.84, 0.8), 0.4)]
+    rows = [_floor(Finish("slabs", (0.86, 0.84, 0.8), 0.4))]
     for x in range(-36, 36, 9):
         rows.append(
-            _wall((x, x + 8.6), -20 - r.uniform(0, 4), r.uniform(8, 14), "facade", tuple(r.uniform(0.7, 1, 3)), 0.16)
+            _wall(
+                (x, x + 8.6),
+                -20 - r.uniform(0, 4),
+                r.uniform(8, 14),
+                Finish("facade", tuple(r.uniform(0.7, 1, 3)), 0.16),
+            )
         )
     return rows
 
 
 def _high_street(r: np.random.Generator) -> list[Soup]:
     rows = [
-        _floor("pavers", (0.85, 0.82, 0.8), 0.62),
-        _patch("asphalt", (0.62, 0.62, 0.63), 0.3, (-40, 40), (-60, -13)),
+        _floor(Finish("pavers", (0.85, 0.82, 0.8), 0.62)),
+        _patch(Finish("asphalt", (0.62, 0.62, 0.63), 0.3), (-40, 40), (-60, -13)),
     ]
     for x in range(-32, 32, 6):
-        rows.append(_wall((x, x + 6), -22, 3.6, "shopfront", tuple(r.uniform(0.7, 1, 3)), 0.28))
-        rows.append(_wall((x, x + 6), -22.2, r.uniform(8, 11), "facade", tuple(r.uniform(0.65, 1, 3)), 0.2))
+        rows.append(_wall((x, x + 6), -22, 3.6, Finish("shopfront", tuple(r.uniform(0.7, 1, 3)), 0.28)))
+        rows.append(_wall((x, x + 6), -22.2, r.uniform(8, 11), Finish("facade", tuple(r.uniform(0.65, 1, 3)), 0.2)))
     return rows
 
 
 def _park(r: np.random.Generator) -> list[Soup]:
-    rows = [_floor("grass", (0.85, 0.9, 0.75), 0.3), _patch("asphalt", (0.75, 0.73, 0.7), 0.3, (-3.6, 3.6), (-60, 15))]
+    rows = [
+        _floor(Finish("grass", (0.85, 0.9, 0.75), 0.3)),
+        _patch(Finish("asphalt", (0.75, 0.73, 0.7), 0.3), (-3.6, 3.6), (-60, 15)),
+    ]
     rows += [
-        _side_wall(-7, (-40, -4), 1.3, "hedge", (0.8, 0.85, 0.7), 0.6),
-        _wall((-30, 30), -26, 3, "hedge", (0.7, 0.8, 0.65), 0.5),
+        _side_wall(-7, (-40, -4), 1.3, Finish("hedge", (0.8, 0.85, 0.7), 0.6)),
+        _wall((-30, 30), -26, 3, Finish("hedge", (0.7, 0.8, 0.65), 0.5)),
     ]
     return rows
 
 
 def _mall(r: np.random.Generator) -> list[Soup]:
-    rows = [_floor("tiles", (0.92, 0.9, 0.86), 0.35, 0.18), _side_wall(-8, (-40, 0), 5, "shopfront", GREY, 0.3)]
+    rows = [
+        _floor(Finish("tiles", (0.92, 0.9, 0.86), 0.35, 0.18)),
+        _side_wall(-8, (-40, 0), 5, Finish("shopfront", GREY, 0.3)),
+    ]
     rows += [
-        _side_wall(8, (-40, 0), 5, "shopfront", (0.9, 0.85, 0.8), 0.3),
-        _wall((-12, 12), -24, 6, "office", (0.9, 0.85, 0.8), 0.3),
+        _side_wall(8, (-40, 0), 5, Finish("shopfront", (0.9, 0.85, 0.8), 0.3)),
+        _wall((-12, 12), -24, 6, Finish("office", (0.9, 0.85, 0.8), 0.3)),
     ]
     return rows
 
 
 def _platform(r: np.random.Generator) -> list[Soup]:
-    rows = [_floor("concrete", (0.8, 0.8, 0.8), 0.3), _patch("paint", (0.85, 0.75, 0.25), 0.4, (-40, 40), (-13.4, -13))]
+    rows = [
+        _floor(Finish("concrete", (0.8, 0.8, 0.8), 0.3)),
+        _patch(Finish("paint", (0.85, 0.75, 0.25), 0.4), (-40, 40), (-13.4, -13)),
+    ]
     rows += [
-        _wall((-40, 40), -14.2, 3.4, "train", (0.95, 0.95, 0.95), 0.22),
-        _wall((-40, 40), -20, 7, "concrete", (0.6, 0.6, 0.62), 0.2),
+        _wall((-40, 40), -14.2, 3.4, Finish("train", (0.95, 0.95, 0.95), 0.22)),
+        _wall((-40, 40), -20, 7, Finish("concrete", (0.6, 0.6, 0.62), 0.2)),
     ]
     return rows
 
 
 def _car_park(r: np.random.Generator) -> list[Soup]:
-    rows = [_floor("asphalt", (0.7, 0.7, 0.7), 0.3), _wall((-40, 40), -22, 4, "brick", (0.9, 0.85, 0.8), 0.5)]
+    rows = [
+        _floor(Finish("asphalt", (0.7, 0.7, 0.7), 0.3)),
+        _wall((-40, 40), -22, 4, Finish("brick", (0.9, 0.85, 0.8), 0.5)),
+    ]
     for x in np.arange(-20, 20, 2.6):
-        rows.append(_patch("paint", (0.8, 0.8, 0.78), 0.4, (x, x + 0.1), (-18, -12.5)))
+        rows.append(_patch(Finish("paint", (0.8, 0.8, 0.78), 0.4), (x, x + 0.1), (-18, -12.5)))
     return rows
 
 
 def _crossing(r: np.random.Generator) -> list[Soup]:
-    rows = [_floor("asphalt", (0.58, 0.58, 0.6), 0.3), _patch("slabs", (0.78, 0.77, 0.75), 0.5, (-40, 40), (-60, -14))]
+    rows = [
+        _floor(Finish("asphalt", (0.58, 0.58, 0.6), 0.3)),
+        _patch(Finish("slabs", (0.78, 0.77, 0.75), 0.5), (-40, 40), (-60, -14)),
+    ]
     for z in np.arange(-12.5, -3, 1.0):
-        rows.append(_patch("paint", (0.82, 0.82, 0.8), 0.4, (-2.6, 2.6), (z, z + 0.5)))
+        rows.append(_patch(Finish("paint", (0.82, 0.82, 0.8), 0.4), (-2.6, 2.6), (z, z + 0.5)))
     for x in range(-32, 32, 8):
         rows.append(
             _wall(
                 (x, x + 8),
                 -20,
                 r.uniform(5, 12),
-                str(r.choice(["office", "shopfront", "facade"])),
-                tuple(r.uniform(0.6, 1, 3)),
-                0.22,
+                Finish(str(r.choice(["office", "shopfront", "facade"])), tuple(r.uniform(0.6, 1, 3)), 0.22),
             )
         )
     return rows
 
 
 def _campus(r: np.random.Generator) -> list[Soup]:
-    rows = [_floor("pavers", (0.86, 0.8, 0.76), 0.7), _patch("grass", (0.8, 0.85, 0.7), 0.3, (4.4, 40), (-60, 10))]
-    rows += [
-        _wall((-30, 2), -17, 9, "brick", (0.95, 0.9, 0.85), 0.4),
-        _wall((-28, 0), -16.9, 8, "facade", (0.85, 0.7, 0.62), 0.2),
+    rows = [
+        _floor(Finish("pavers", (0.86, 0.8, 0.76), 0.7)),
+        _patch(Finish("grass", (0.8, 0.85, 0.7), 0.3), (4.4, 40), (-60, 10)),
     ]
-    rows.append(_wall((2, 30), -24, 7, "office", GREY, 0.25))
+    rows += [
+        _wall((-30, 2), -17, 9, Finish("brick", (0.95, 0.9, 0.85), 0.4)),
+        _wall((-28, 0), -16.9, 8, Finish("facade", (0.85, 0.7, 0.62), 0.2)),
+    ]
+    rows.append(_wall((2, 30), -24, 7, Finish("office", GREY, 0.25)))
     return rows
 
 
 def _lobby(r: np.random.Generator) -> list[Soup]:
-    rows = [_floor("tiles", (0.7, 0.69, 0.68), 0.3, 0.25), _wall((-20, 20), -15, 6, "office", (0.95, 0.95, 0.95), 0.3)]
+    rows = [
+        _floor(Finish("tiles", (0.7, 0.69, 0.68), 0.3, 0.25)),
+        _wall((-20, 20), -15, 6, Finish("office", (0.95, 0.95, 0.95), 0.3)),
+    ]
     rows += [
-        _side_wall(-6.5, (-30, 0), 5, "wood", (0.8, 0.75, 0.7), 0.4),
-        _wall((1.5, 6), -12.5, 1.15, "wood", (0.9, 0.8, 0.7), 0.5, 0.8),
+        _side_wall(-6.5, (-30, 0), 5, Finish("wood", (0.8, 0.75, 0.7), 0.4)),
+        _wall((1.5, 6), -12.5, 1.15, Finish("wood", (0.9, 0.8, 0.7), 0.5), 0.8),
     ]
     return rows
 
 
 def _old_town(r: np.random.Generator) -> list[Soup]:
-    rows = [_floor("cobbles", (0.84, 0.8, 0.76), 0.62)]
+    rows = [_floor(Finish("cobbles", (0.84, 0.8, 0.76), 0.62))]
     for x in range(-30, 30, 5):
         tint = tuple(np.array([1.0, r.uniform(0.8, 0.95), r.uniform(0.6, 0.85)]) * r.uniform(0.75, 1))
-        rows.append(_wall((x, x + 5), -15 - r.uniform(0, 1.5), r.uniform(7, 10), "facade", tint, 0.22))
-    rows.append(_side_wall(-7.5, (-30, -3), 8, "plaster", (0.95, 0.85, 0.7), 0.3))
+        rows.append(_wall((x, x + 5), -15 - r.uniform(0, 1.5), r.uniform(7, 10), Finish("facade", tint, 0.22)))
+    rows.append(_side_wall(-7.5, (-30, -3), 8, Finish("plaster", (0.95, 0.85, 0.7), 0.3)))
     return rows
 
 
 def _square_at_dusk(r: np.random.Generator) -> list[Soup]:
-    rows = [_floor("slabs", (0.75, 0.75, 0.76), 0.5, 0.08)]
+    rows = [_floor(Finish("slabs", (0.75, 0.75, 0.76), 0.5, 0.08))]
     for x in range(-30, 30, 10):
         rows.append(
-            _wall((x, x + 9), -19 - r.uniform(0, 3), r.uniform(9, 14), "office", tuple(r.uniform(0.6, 0.9, 3)), 0.2)
+            _wall(
+                (x, x + 9),
+                -19 - r.uniform(0, 3),
+                r.uniform(9, 14),
+                Finish("office", tuple(r.uniform(0.6, 0.9, 3)), 0.2),
+            )
         )
     return rows
 
 
 def _street_at_night(r: np.random.Generator) -> list[Soup]:
-    rows = [_floor("cobbles", (0.7, 0.68, 0.66), 0.55, 0.1)]
+    rows = [_floor(Finish("cobbles", (0.7, 0.68, 0.66), 0.55, 0.1))]
     for x in range(-30, 30, 6):
-        rows.append(_wall((x, x + 6), -15, 3.4, "shopfront", tuple(r.uniform(0.6, 1, 3)), 0.29))
-        rows.append(_wall((x, x + 6), -15.2, 9, "facade", tuple(r.uniform(0.5, 0.9, 3)), 0.2))
+        rows.append(_wall((x, x + 6), -15, 3.4, Finish("shopfront", tuple(r.uniform(0.6, 1, 3)), 0.29)))
+        rows.append(_wall((x, x + 6), -15.2, 9, Finish("facade", tuple(r.uniform(0.5, 0.9, 3)), 0.2)))
     return rows
 
 
 def _corridor(r: np.random.Generator) -> list[Soup]:
-    rows = [_floor("carpet", (0.8, 0.8, 0.85), 0.5), _side_wall(-2.9, (-40, 4), 3, "plaster", (0.9, 0.9, 0.86), 0.4)]
+    rows = [
+        _floor(Finish("carpet", (0.8, 0.8, 0.85), 0.5)),
+        _side_wall(-2.9, (-40, 4), 3, Finish("plaster", (0.9, 0.9, 0.86), 0.4)),
+    ]
     rows += [
-        _side_wall(2.9, (-40, 4), 3, "posters", (0.92, 0.92, 0.9), 0.33),
-        _wall((-3, 3), -26, 3, "wood", (0.85, 0.8, 0.75), 0.5),
+        _side_wall(2.9, (-40, 4), 3, Finish("posters", (0.92, 0.92, 0.9), 0.33)),
+        _wall((-3, 3), -26, 3, Finish("wood", (0.85, 0.8, 0.75), 0.5)),
     ]
     for z in range(-24, -2, 5):
         rows.append(surface(box([-2.68, 1.05, z], [0.1, 2.1, 0.95]), "wood", (0.75, 0.65, 0.55), 0.6))
@@ -442,54 +596,95 @@ def _corridor(r: np.random.Generator) -> list[Soup]:
 
 def _supermarket(r: np.random.Generator) -> list[Soup]:
     rows = [
-        _floor("tiles", (0.9, 0.9, 0.88), 0.5, 0.15),
-        _wall((-20, 20), -20, 3.2, "shelves", (0.95, 0.95, 0.95), 0.45),
+        _floor(Finish("tiles", (0.9, 0.9, 0.88), 0.5, 0.15)),
+        _wall((-20, 20), -20, 3.2, Finish("shelves", (0.95, 0.95, 0.95), 0.45)),
     ]
-    rows += [_side_wall(x, (-18, -5), 2.1, "shelves", (0.95, 0.95, 0.95), 0.5) for x in (-5.5, 5.5)]
-    rows.append(_wall((-5, -1.8), -13, 2.1, "shelves", (0.95, 0.95, 0.95), 0.5, 1.0))
+    rows += [_side_wall(x, (-18, -5), 2.1, Finish("shelves", (0.95, 0.95, 0.95), 0.5)) for x in (-5.5, 5.5)]
+    rows.append(_wall((-5, -1.8), -13, 2.1, Finish("shelves", (0.95, 0.95, 0.95), 0.5), 1.0))
     return rows
 
 
 SCENES: dict[str, Scene] = {
     "plaza": Scene(
-        "sunny", _plaza, {"bench": 3, "tree": 4, "pole": 4, "bin": 2, "planter": 2}, ("pole", "bench", "planter", "bin")
+        light="sunny",
+        build=_plaza,
+        things={"bench": 3, "tree": 4, "pole": 4, "bin": 2, "planter": 2},
+        in_front=("pole", "bench", "planter", "bin"),
     ),
     "high street": Scene(
-        "overcast", _high_street, {"car": 5, "pole": 4, "board": 2, "bin": 1}, ("car", "pole", "board", "barrier")
+        light="overcast",
+        build=_high_street,
+        things={"car": 5, "pole": 4, "board": 2, "bin": 1},
+        in_front=("car", "pole", "board", "barrier"),
     ),
-    "park": Scene("leaves", _park, {"tree": 6, "bench": 3, "bin": 1, "pole": 2}, ("bench", "pole", "tree", "planter")),
+    "park": Scene(
+        light="leaves",
+        build=_park,
+        things={"tree": 6, "bench": 3, "bin": 1, "pole": 2},
+        in_front=("bench", "pole", "tree", "planter"),
+    ),
     "mall": Scene(
-        "warm lamps",
-        _mall,
-        {"planter": 4, "column": 3, "board": 2, "bench": 2},
-        ("planter", "column", "board", "trolley"),
-        True,
+        light="warm lamps",
+        build=_mall,
+        things={"planter": 4, "column": 3, "board": 2, "bench": 2},
+        in_front=("planter", "column", "board", "trolley"),
+        indoors=True,
     ),
     "platform": Scene(
-        "hazy", _platform, {"column": 4, "bench": 2, "board": 1, "bin": 1}, ("column", "bench", "suitcase", "pole")
+        light="hazy",
+        build=_platform,
+        things={"column": 4, "bench": 2, "board": 1, "bin": 1},
+        in_front=("column", "bench", "suitcase", "pole"),
     ),
-    "car park": Scene("low sun", _car_park, {"car": 7, "pole": 3}, ("car", "pole", "barrier")),
-    "crossing": Scene("overcast", _crossing, {"pole": 4, "car": 3, "railing": 2}, ("car", "pole", "railing")),
+    "car park": Scene(
+        light="low sun", build=_car_park, things={"car": 7, "pole": 3}, in_front=("car", "pole", "barrier")
+    ),
+    "crossing": Scene(
+        light="overcast",
+        build=_crossing,
+        things={"pole": 4, "car": 3, "railing": 2},
+        in_front=("car", "pole", "railing"),
+    ),
     "campus": Scene(
-        "sunny", _campus, {"tree": 4, "bench": 2, "railing": 3, "bin": 1}, ("bench", "railing", "pole", "planter")
+        light="sunny",
+        build=_campus,
+        things={"tree": 4, "bench": 2, "railing": 3, "bin": 1},
+        in_front=("bench", "railing", "pole", "planter"),
     ),
     "lobby": Scene(
-        "white lamps",
-        _lobby,
-        {"planter": 3, "column": 2, "bench": 1},
-        ("planter", "column", "barrier", "suitcase"),
-        True,
+        light="white lamps",
+        build=_lobby,
+        things={"planter": 3, "column": 2, "bench": 1},
+        in_front=("planter", "column", "barrier", "suitcase"),
+        indoors=True,
     ),
     "old town": Scene(
-        "low sun", _old_town, {"stall": 3, "pole": 2, "planter": 3}, ("stall", "planter", "pole", "barrier")
+        light="low sun",
+        build=_old_town,
+        things={"stall": 3, "pole": 2, "planter": 3},
+        in_front=("stall", "planter", "pole", "barrier"),
     ),
-    "square at dusk": Scene("dusk", _square_at_dusk, {"tree": 3, "pole": 4, "bench": 2}, ("bench", "pole", "planter")),
+    "square at dusk": Scene(
+        light="dusk",
+        build=_square_at_dusk,
+        things={"tree": 3, "pole": 4, "bench": 2},
+        in_front=("bench", "pole", "planter"),
+    ),
     "street at night": Scene(
-        "night", _street_at_night, {"car": 3, "pole": 3, "bin": 2}, ("car", "pole", "bin", "board")
+        light="night",
+        build=_street_at_night,
+        things={"car": 3, "pole": 3, "bin": 2},
+        in_front=("car", "pole", "bin", "board"),
     ),
-    "corridor": Scene("white lamps", _corridor, {"bin": 1}, ("barrier", "board", "suitcase"), True),
+    "corridor": Scene(
+        light="white lamps", build=_corridor, things={"bin": 1}, in_front=("barrier", "board", "suitcase"), indoors=True
+    ),
     "supermarket": Scene(
-        "white lamps", _supermarket, {"trolley": 3, "board": 2}, ("trolley", "board", "barrier"), True
+        light="white lamps",
+        build=_supermarket,
+        things={"trolley": 3, "board": 2},
+        in_front=("trolley", "board", "barrier"),
+        indoors=True,
     ),
 }
 
@@ -513,20 +708,202 @@ class Camera:
 
 
 CAMERAS: tuple[Camera, ...] = (  # camid 1, 2, ...
-    Camera("plaza", 3.0, (1.06, 1.0, 0.92), 0.95, 1.05, 0.95, 0.01, 0.4, 230, 0.008, 88, 35),
-    Camera("high street", 2.4, (0.93, 1.0, 1.12), 0.85, 0.9, 0.75, 0.05, 0.7, 170, 0.014, 75, 120),
-    Camera("park", 2.0, (0.96, 1.06, 0.9), 1.0, 1.0, 0.85, 0.02, 0.6, 190, 0.012, 80, -60),
-    Camera("mall", 3.4, (1.16, 1.0, 0.8), 0.95, 0.95, 0.9, 0.03, 0.6, 180, 0.014, 78, 10),
-    Camera("platform", 3.8, (0.98, 1.04, 0.97), 0.72, 0.94, 0.66, 0.05, 0.8, 150, 0.018, 68, 80),
-    Camera("car park", 4.6, (1.1, 0.98, 0.9), 0.9, 1.12, 0.9, 0.0, 0.5, 150, 0.012, 72, -35),
-    Camera("crossing", 2.8, (0.92, 1.0, 1.08), 1.05, 1.0, 0.8, 0.03, 0.5, 210, 0.01, 85, 150),
-    Camera("campus", 1.8, (1.0, 1.0, 1.0), 1.0, 1.08, 1.05, 0.0, 0.3, 250, 0.006, 92, -110),
-    Camera("lobby", 2.6, (0.9, 1.04, 1.04), 0.8, 0.92, 0.7, 0.04, 0.7, 170, 0.016, 76, 20),
-    Camera("old town", 3.2, (1.14, 0.98, 0.84), 1.08, 1.02, 0.95, 0.02, 0.6, 200, 0.01, 82, 65),
-    Camera("square at dusk", 2.9, (0.9, 0.96, 1.16), 1.5, 0.95, 0.7, 0.03, 0.8, 160, 0.026, 70, -20),
-    Camera("street at night", 3.5, (1.12, 1.0, 0.74), 1.9, 1.05, 0.72, 0.02, 0.9, 140, 0.034, 66, 45),
-    Camera("corridor", 2.3, (0.97, 1.05, 0.88), 0.9, 0.9, 0.66, 0.05, 0.6, 190, 0.014, 80, 0),
-    Camera("supermarket", 2.7, (1.04, 1.0, 1.06), 1.1, 1.1, 1.0, 0.01, 0.4, 220, 0.009, 86, -15),
+    Camera(
+        "plaza",
+        height=3.0,
+        balance=(1.06, 1.0, 0.92),
+        exposure=0.95,
+        contrast=1.05,
+        saturation=0.95,
+        lift=0.01,
+        blur=0.4,
+        resolution=230,
+        noise=0.008,
+        quality=88,
+        azimuth=35,
+    ),
+    Camera(
+        "high street",
+        height=2.4,
+        balance=(0.93, 1.0, 1.12),
+        exposure=0.85,
+        contrast=0.9,
+        saturation=0.75,
+        lift=0.05,
+        blur=0.7,
+        resolution=170,
+        noise=0.014,
+        quality=75,
+        azimuth=120,
+    ),
+    Camera(
+        "park",
+        height=2.0,
+        balance=(0.96, 1.06, 0.9),
+        exposure=1.0,
+        contrast=1.0,
+        saturation=0.85,
+        lift=0.02,
+        blur=0.6,
+        resolution=190,
+        noise=0.012,
+        quality=80,
+        azimuth=-60,
+    ),
+    Camera(
+        "mall",
+        height=3.4,
+        balance=(1.16, 1.0, 0.8),
+        exposure=0.95,
+        contrast=0.95,
+        saturation=0.9,
+        lift=0.03,
+        blur=0.6,
+        resolution=180,
+        noise=0.014,
+        quality=78,
+        azimuth=10,
+    ),
+    Camera(
+        "platform",
+        height=3.8,
+        balance=(0.98, 1.04, 0.97),
+        exposure=0.72,
+        contrast=0.94,
+        saturation=0.66,
+        lift=0.05,
+        blur=0.8,
+        resolution=150,
+        noise=0.018,
+        quality=68,
+        azimuth=80,
+    ),
+    Camera(
+        "car park",
+        height=4.6,
+        balance=(1.1, 0.98, 0.9),
+        exposure=0.9,
+        contrast=1.12,
+        saturation=0.9,
+        lift=0.0,
+        blur=0.5,
+        resolution=150,
+        noise=0.012,
+        quality=72,
+        azimuth=-35,
+    ),
+    Camera(
+        "crossing",
+        height=2.8,
+        balance=(0.92, 1.0, 1.08),
+        exposure=1.05,
+        contrast=1.0,
+        saturation=0.8,
+        lift=0.03,
+        blur=0.5,
+        resolution=210,
+        noise=0.01,
+        quality=85,
+        azimuth=150,
+    ),
+    Camera(
+        "campus",
+        height=1.8,
+        balance=(1.0, 1.0, 1.0),
+        exposure=1.0,
+        contrast=1.08,
+        saturation=1.05,
+        lift=0.0,
+        blur=0.3,
+        resolution=250,
+        noise=0.006,
+        quality=92,
+        azimuth=-110,
+    ),
+    Camera(
+        "lobby",
+        height=2.6,
+        balance=(0.9, 1.04, 1.04),
+        exposure=0.8,
+        contrast=0.92,
+        saturation=0.7,
+        lift=0.04,
+        blur=0.7,
+        resolution=170,
+        noise=0.016,
+        quality=76,
+        azimuth=20,
+    ),
+    Camera(
+        "old town",
+        height=3.2,
+        balance=(1.14, 0.98, 0.84),
+        exposure=1.08,
+        contrast=1.02,
+        saturation=0.95,
+        lift=0.02,
+        blur=0.6,
+        resolution=200,
+        noise=0.01,
+        quality=82,
+        azimuth=65,
+    ),
+    Camera(
+        "square at dusk",
+        height=2.9,
+        balance=(0.9, 0.96, 1.16),
+        exposure=1.5,
+        contrast=0.95,
+        saturation=0.7,
+        lift=0.03,
+        blur=0.8,
+        resolution=160,
+        noise=0.026,
+        quality=70,
+        azimuth=-20,
+    ),
+    Camera(
+        "street at night",
+        height=3.5,
+        balance=(1.12, 1.0, 0.74),
+        exposure=1.9,
+        contrast=1.05,
+        saturation=0.72,
+        lift=0.02,
+        blur=0.9,
+        resolution=140,
+        noise=0.034,
+        quality=66,
+        azimuth=45,
+    ),
+    Camera(
+        "corridor",
+        height=2.3,
+        balance=(0.97, 1.05, 0.88),
+        exposure=0.9,
+        contrast=0.9,
+        saturation=0.66,
+        lift=0.05,
+        blur=0.6,
+        resolution=190,
+        noise=0.014,
+        quality=80,
+        azimuth=0,
+    ),
+    Camera(
+        "supermarket",
+        height=2.7,
+        balance=(1.04, 1.0, 1.06),
+        exposure=1.1,
+        contrast=1.1,
+        saturation=1.0,
+        lift=0.01,
+        blur=0.4,
+        resolution=220,
+        noise=0.009,
+        quality=86,
+        azimuth=-15,
+    ),
 )
 
 
@@ -540,8 +917,8 @@ def camera_of(number: int) -> Camera:
     dim = float(rng.uniform(0, 1))  # cheap cameras are soft, noisy, pale and small all at once
     return Camera(
         scene,
-        float(rng.uniform(1.6, 5.2)),
-        tuple(float(v) for v in np.clip(rng.normal(1, [0.1, 0.03, 0.12]), 0.7, 1.3)),
+        height=float(rng.uniform(1.6, 5.2)),
+        balance=tuple(float(v) for v in np.clip(rng.normal(1, [0.1, 0.03, 0.12]), 0.7, 1.3)),
         exposure=float(dark * rng.uniform(0.65, 1.2)),
         contrast=float(rng.uniform(0.85, 1.15)),
         saturation=float(1.05 - 0.55 * dim * rng.uniform(0.5, 1)),
@@ -573,15 +950,15 @@ def build_place(number: int) -> Place:
     parts, clear = scene.build(rng), []
     narrow = 2.2 if camera.scene == "corridor" else 9.0
     for name, count in scene.things.items():
-        build, wide = THINGS[name]
+        thing = THINGS[name]
         for _ in range(count):
             for _ in range(20):
                 x, z = rng.uniform(-narrow, narrow), -rng.uniform(7, 17)
                 if abs(x) > 1.6 or z < -11.5:
                     break
             yaw = float(rng.choice([0, np.pi / 2])) + rng.normal(0, 0.15)
-            parts.append(moved(build(rng), x, z, yaw))
-            clear.append((x, z, wide))
+            parts.append(moved(thing.build(rng), x, z, yaw))
+            clear.append((x, z, thing.clear))
     return Place(
         camera, scene, light(scene.light, camera.azimuth), np.concatenate(parts), np.array(clear).reshape(-1, 3)
     )

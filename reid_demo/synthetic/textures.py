@@ -1,6 +1,7 @@
 """Surfaces of places as tiling pictures, painted by numpy. To add one, write a painter and add it to `LAYERS`."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,7 +10,7 @@ Painter = Callable[[np.random.Generator], np.ndarray]
 
 
 def cloud(rng: np.random.Generator, roughness: float = 1.6, stretch: tuple[float, float] = (1, 1)) -> np.ndarray:
-    """Give tiling noise `(SIZE, SIZE)` of mean 0 and deviation 1; rougher is finer, stretch is along (y, x)."""
+    """Return tiling noise `(SIZE, SIZE)` of mean 0 and deviation 1; rougher is finer, stretch is along (y, x)."""
     fy, fx = np.meshgrid(np.fft.fftfreq(SIZE) * SIZE, np.fft.rfftfreq(SIZE) * SIZE, indexing="ij")
     power = np.maximum(np.hypot(fy * stretch[0], fx * stretch[1]), 1) ** -roughness
     power[0, 0] = 0
@@ -25,23 +26,34 @@ def _tint(value: np.ndarray, rgb: tuple[float, float, float], glow: np.ndarray |
     return out
 
 
-def _cells(rows: int, columns: int, shift: float, line: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give for each pixel its row, its column and whether it lies in the joint between cells."""
+@dataclass(frozen=True)
+class Laying:
+    """How slabs or bricks are laid."""
+
+    rows: int
+    columns: int
+    shift: float = 0.0  # of every other row, in cells
+    joint: float = 0.0  # width of the joints, as a share of the layer
+
+
+def _cells(laying: Laying) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return each pixel's row, its column, and whether it lies in a joint; `(SIZE, SIZE)` each."""
+    rows, columns = laying.rows, laying.columns
     y, x = np.meshgrid(np.arange(SIZE) / SIZE * rows, np.arange(SIZE) / SIZE * columns, indexing="ij")
     row = y.astype(int)
-    x = (x + shift * (row % 2)) % columns
+    x = (x + laying.shift * (row % 2)) % columns
     column = x.astype(int)
-    joint = (y % 1 < line * rows) | (x % 1 < line * columns)
+    joint = (y % 1 < laying.joint * rows) | (x % 1 < laying.joint * columns)
     return row, column, joint
 
 
-def _laid(
-    rng: np.random.Generator, rows: int, columns: int, shift: float, rgb: tuple, spread: float, line: float
-) -> np.ndarray:
-    row, column, joint = _cells(rows, columns, shift, line)
-    shade = 1 + spread * rng.normal(size=(rows, columns))[row, column] + 0.05 * cloud(rng, 1.2) + 0.05 * cloud(rng, 0.4)
+def _laid(rng: np.random.Generator, laying: Laying, rgb: tuple[float, float, float], spread: float) -> np.ndarray:
+    """Paint cells whose shades differ by `spread`, with darker joints."""
+    row, column, joint = _cells(laying)
+    size = laying.rows, laying.columns
+    shade = 1 + spread * rng.normal(size=size)[row, column] + 0.05 * cloud(rng, 1.2) + 0.05 * cloud(rng, 0.4)
     out = _tint(shade, rgb)
-    out[..., :3] *= 1 + 0.5 * spread * rng.normal(size=(rows, columns, 3))[row, column]
+    out[..., :3] *= 1 + 0.5 * spread * rng.normal(size=(*size, 3))[row, column]
     out[joint, :3] *= 0.62
     return out
 
@@ -63,35 +75,36 @@ def plaster(rng: np.random.Generator) -> np.ndarray:
 
 def slabs(rng: np.random.Generator) -> np.ndarray:
     """Paint square paving."""
-    return _laid(rng, 4, 4, 0, (0.74, 0.73, 0.70), 0.05, 0.008)
+    return _laid(rng, Laying(4, 4, shift=0, joint=0.008), (0.74, 0.73, 0.70), 0.05)
 
 
 def pavers(rng: np.random.Generator) -> np.ndarray:
     """Paint small paving bricks."""
-    return _laid(rng, 16, 8, 0.5, (0.66, 0.61, 0.58), 0.06, 0.006)
+    return _laid(rng, Laying(16, 8, shift=0.5, joint=0.006), (0.66, 0.61, 0.58), 0.06)
 
 
 def cobbles(rng: np.random.Generator) -> np.ndarray:
     """Paint cobbles."""
-    return _laid(rng, 14, 14, 0.5, (0.6, 0.59, 0.57), 0.08, 0.012)
+    return _laid(rng, Laying(14, 14, shift=0.5, joint=0.012), (0.6, 0.59, 0.57), 0.08)
 
 
 def brick(rng: np.random.Generator) -> np.ndarray:
     """Paint a brick wall."""
-    out = _laid(rng, 24, 8, 0.5, (0.66, 0.42, 0.34), 0.1, 0.005)
-    joint = _cells(24, 8, 0.5, 0.005)[2]
+    bond = Laying(24, 8, shift=0.5, joint=0.005)
+    out = _laid(rng, bond, (0.66, 0.42, 0.34), 0.1)
+    joint = _cells(bond)[2]
     out[joint, :3] = 0.66 + 0.05 * cloud(rng, 0.5)[joint][:, None]
     return out
 
 
 def tiles(rng: np.random.Generator) -> np.ndarray:
     """Paint large polished floor tiles."""
-    return _laid(rng, 4, 4, 0, (0.84, 0.82, 0.78), 0.03, 0.005)
+    return _laid(rng, Laying(4, 4, shift=0, joint=0.005), (0.84, 0.82, 0.78), 0.03)
 
 
 def wood(rng: np.random.Generator) -> np.ndarray:
     """Paint planks."""
-    row, _, joint = _cells(8, 1, 0, 0.004)
+    row, _, joint = _cells(Laying(8, 1, joint=0.004))
     grain = 0.85 + 0.12 * cloud(rng, 1.3, (1, 0.08)) + 0.08 * rng.normal(size=8)[row]
     out = _tint(grain, (0.62, 0.46, 0.33))
     out[joint, :3] *= 0.6
@@ -188,7 +201,7 @@ def posters(rng: np.random.Generator) -> np.ndarray:
 
 def carpet(rng: np.random.Generator) -> np.ndarray:
     """Paint carpet tiles."""
-    row, column, _ = _cells(4, 4, 0, 0.0)
+    row, column, _ = _cells(Laying(4, 4))
     return _tint(0.7 + 0.06 * ((row + column) % 2) + 0.07 * cloud(rng, 0.3), (0.55, 0.57, 0.62))
 
 
@@ -235,7 +248,7 @@ def layers(seed: int = 7) -> np.ndarray:
 
 
 def noise_volume(size: int = 32, seed: int = 3) -> np.ndarray:
-    """Give tiling 3-D noise `(size, size, size, 4)` uint8: its gradient in the first three channels, its value last."""
+    """Return tiling 3-D noise `(size, size, size, 4)` uint8: the gradient in three channels, the value last."""
     rng = np.random.default_rng(seed)
     f = np.fft.fftfreq(size) * size
     radius = np.sqrt(f[:, None, None] ** 2 + f[None, :, None] ** 2 + f[None, None, :] ** 2)

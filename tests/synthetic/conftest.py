@@ -45,12 +45,12 @@ def person(body):
 
 @pytest.fixture(scope="session")
 def small_set(studio, assets_folder, tmp_path_factory):
-    """Render four people, two of them for test; give the folder."""
+    """Render four people, two of them for test; return the folder."""
     from reid_demo.synthetic import cutouts
-    from reid_demo.synthetic.dataset import synthesize
+    from reid_demo.synthetic.dataset import Wanted, synthesize
 
     out = tmp_path_factory.mktemp("synthetic") / "small"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cutouts, "KINDS", dict.fromkeys(cutouts.KINDS, 1))
-        synthesize(assets_folder, out, 4, images_per_id=2, test_fraction=0.5, absent=1, workers=1)
+        synthesize(assets_folder, out, Wanted(4, images_per_id=2, test_fraction=0.5, absent=1), workers=1)
     return out

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import cv2
 import pytest
@@ -14,9 +15,9 @@ from reid_demo.data.layouts import load_split, load_train
 from reid_demo.data.people_file import PEOPLE, read_people
 from reid_demo.errors import SyntheticError
 from reid_demo.search import gallery
-from reid_demo.synthetic.dataset import SPLITS, TRUTH, synthesize
+from reid_demo.synthetic.dataset import SPLITS, TRUTH, Wanted, synthesize
 
-SMALL = dict(images_per_id=2, test_fraction=0.5, absent=1)
+SMALL = Wanted(4, images_per_id=2, test_fraction=0.5, absent=1)
 
 
 def test_names_and_layout_are_those_of_market1501(small_set):
@@ -66,7 +67,7 @@ def test_the_card_and_the_cutouts_are_there(small_set):
 
 
 def test_same_seed_same_bytes_with_two_workers(small_set, assets_folder, tmp_path):
-    synthesize(assets_folder, tmp_path / "again", 4, workers=2, cutouts=False, **SMALL)
+    synthesize(assets_folder, tmp_path / "again", SMALL, workers=2, cutouts=False)
     for split in SPLITS:
         for path in (small_set / split).glob("*.jpg"):
             assert (tmp_path / "again" / split / path.name).read_bytes() == path.read_bytes()
@@ -75,10 +76,10 @@ def test_same_seed_same_bytes_with_two_workers(small_set, assets_folder, tmp_pat
 
 def test_a_finished_set_is_left_alone_and_another_plan_is_refused(small_set, assets_folder):
     before = (small_set / TRUTH).stat().st_mtime_ns
-    assert synthesize(assets_folder, small_set, 4, workers=1, **SMALL)["query"] == 2
+    assert synthesize(assets_folder, small_set, SMALL, workers=1)["query"] == 2
     assert (small_set / TRUTH).stat().st_mtime_ns == before
     with pytest.raises(SyntheticError, match="another data set"):
-        synthesize(assets_folder, small_set, 5, workers=1, **SMALL)
+        synthesize(assets_folder, small_set, replace(SMALL, ids=5), workers=1)
 
 
 def test_the_gallery_is_built_with_its_probes_cutouts_and_truth_by_the_same_command(
@@ -97,18 +98,18 @@ def test_the_gallery_is_built_with_its_probes_cutouts_and_truth_by_the_same_comm
 
 
 def test_a_lower_jpeg_quality_makes_smaller_files(small_set, assets_folder, tmp_path):
-    synthesize(assets_folder, tmp_path / "small", 4, workers=1, cutouts=False, jpeg_quality=40, **SMALL)
+    synthesize(assets_folder, tmp_path / "small", replace(SMALL, jpeg_quality=40), workers=1, cutouts=False)
     for path in (small_set / "query").glob("*.jpg"):
         assert (tmp_path / "small" / "query" / path.name).stat().st_size < 0.7 * path.stat().st_size
     with pytest.raises(SyntheticError, match="JPEG quality"):
-        synthesize(assets_folder, tmp_path / "none", 4, jpeg_quality=0)
+        synthesize(assets_folder, tmp_path / "none", Wanted(4, jpeg_quality=0))
 
 
 def test_a_stopped_run_goes_on(studio, assets_folder, tmp_path, monkeypatch):
     from reid_demo.synthetic import dataset
 
     real, made = dataset.render_identity, []
-    plan = dict(images_per_id=1, test_fraction=0, absent=0, workers=1, cutouts=False)
+    wanted = Wanted(3, images_per_id=1, test_fraction=0, absent=0)
 
     def stop_after_one(studio, out, plan, index):
         if made:
@@ -118,20 +119,20 @@ def test_a_stopped_run_goes_on(studio, assets_folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(dataset, "render_identity", stop_after_one)
     with pytest.raises(KeyboardInterrupt):
-        synthesize(assets_folder, tmp_path / "set", 3, **plan)
+        synthesize(assets_folder, tmp_path / "set", wanted, workers=1, cutouts=False)
     made.clear()
     monkeypatch.setattr(dataset, "render_identity", lambda *a: (made.append(a[3]), real(*a)))
-    synthesize(assets_folder, tmp_path / "set", 3, **plan)
+    synthesize(assets_folder, tmp_path / "set", wanted, workers=1, cutouts=False)
     assert made == [1, 2]
     assert len(read_truth(tmp_path / "set" / TRUTH)) == 3
 
 
 def test_wrong_arguments_and_folders_are_told(tmp_path):
     with pytest.raises(SyntheticError, match="test fraction"):
-        synthesize(tmp_path, tmp_path / "out", 4, test_fraction=2)
+        synthesize(tmp_path, tmp_path / "out", Wanted(4, test_fraction=2))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "photo.jpg").write_bytes(b"")
     with pytest.raises(SyntheticError, match="not empty"):
-        synthesize(tmp_path, tmp_path / "mine", 4)
+        synthesize(tmp_path, tmp_path / "mine", Wanted(4))
     with pytest.raises(SyntheticError, match="MakeHuman"):
-        synthesize(tmp_path, tmp_path / "out", 1)
+        synthesize(tmp_path, tmp_path / "out", Wanted(1))

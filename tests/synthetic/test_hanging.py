@@ -20,7 +20,7 @@ PLACES = ("torso", "left_leg", "right_leg")
 
 @pytest.fixture
 def dressed(body):
-    """Give a maker of people in the clothes named, who otherwise are all different."""
+    """Return a maker of people in the clothes named, who otherwise are all different."""
 
     def make(index, **clothes):
         look = identity(9, index)
@@ -43,7 +43,7 @@ def dressed(body):
 
 
 def visible(person, colour):
-    """Say which vertices are of cloth of a colour, without sleeves and what the shader cuts off."""
+    """Return which vertices are of cloth of a colour, without sleeves and what the shader cuts off."""
     clips = [m.clip for m in person.materials]
     hems, waists = (np.array([getattr(clip, name) for clip in clips])[person.surface] for name in ("hem", "waist"))
     mine = np.array([m.a == colour for m in person.materials])[person.surface] & (person.sleeve < 0.05)
@@ -52,18 +52,18 @@ def visible(person, colour):
 
 
 def cloth(person, posed, colour):
-    """Give the vertices in dm of `visible` cloth."""
+    """Return the vertices in dm of `visible` cloth."""
     return 10 * posed.vertices[visible(person, colour)]
 
 
 def round_and_height(points, axis):
-    """Give the turn about a vertical axis, the height and the distance from the axis."""
+    """Return the turn about a vertical axis, the height and the distance from the axis."""
     flat = points[:, [0, 2]] - axis
     return np.stack([np.arctan2(flat[:, 0], flat[:, 1]), points[:, 1]], 1), np.linalg.norm(flat, axis=1)
 
 
 def outside(inner, outer):
-    """Give the share of the inner cloth's vertices, up to 1.5 dm above the outer hem, that are outside."""
+    """Return the share of the inner cloth's vertices, up to 1.5 dm above the outer hem, that are outside."""
     hem = outer[:, 1].min()
     low = outer[outer[:, 1] < hem + 1.5][:, [0, 2]]
     axis = (low.min(0) + low.max(0)) / 2

@@ -48,7 +48,7 @@ def test_masks_lie_in_the_box_and_body_parts_are_in_order(studio, person):
 def test_masks_are_where_the_person_is_in_the_picture(studio, person):
     """Against the same picture with nobody in it."""
     from reid_demo.synthetic.capture import _bounds
-    from reid_demo.synthetic.renderer import Actor, Grade, View
+    from reid_demo.synthetic.renderer import Actor, Grade, Scenery, View
 
     place = studio.place(8)
     posed = person.pose(np.random.default_rng(0), "stand")
@@ -56,8 +56,9 @@ def test_masks_are_where_the_person_is_in_the_picture(studio, person):
     eye, target = np.array([0, 1.8, 0]), np.array([0, 0.95, -6.0])
     x0, y0, x1, y1 = _bounds(actor, View(eye, target, (-1, 1, -1, 1)), True)
     view = View(eye, target, (x0 - 0.02, x1 + 0.02, -y1 - 0.02, -y0 + 0.02))
-    full, ids = studio.renderer.draw([actor], place.mesh, None, view, place.light, Grade(), (0, -6))
-    empty, none = studio.renderer.draw([], place.mesh, None, view, place.light, Grade(), (0, -6))
+    scenery = Scenery(place.mesh, place.light, focus=(0, -6))
+    full, ids = studio.renderer.draw([actor], scenery, view, Grade())
+    empty, none = studio.renderer.draw([], scenery, view, Grade())
     assert not none.any()
     changed = np.abs(full.astype(int) - empty).max(2) > 12
     body = (ids > 0) & (ids < 9)
