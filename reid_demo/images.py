@@ -1,28 +1,125 @@
-"""Read, check and batch images: the one place that knows size limits, orientation, mean and standard deviation."""
+"""Read, check and batch images: the one place that knows formats, size limits, orientation, mean and deviation.
 
+Every picture that comes from outside is opened by `load_picture`, in formats that are decoded in this process. Pillow
+knows others: for PostScript it starts another program on the visitor's bytes, and it goes by content, not by name.
+"""
+
+import functools
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, UnidentifiedImageError
 from torch import Tensor
 
 from reid_demo.config import IMAGE_HEIGHT, IMAGE_WIDTH, PIXEL_MEAN, PIXEL_STD
 from reid_demo.errors import ImageError, ShapeError
 
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "HEIF")  # HEIF where pillow-heif is installed
 MAX_BYTES = 20 * 1024 * 1024
 MAX_PIXELS = 50_000_000
 MIN_SIDE = 16  # image px
 MAX_SIDE = 15_000  # image px
 MAX_ASPECT = 20
+PROBE_SIDE = 1024  # image px of the longer side of a picture of one person; the network sees 256 x 128 of it
 
 _MEAN = np.asarray(PIXEL_MEAN, np.float32)
 _STD = np.asarray(PIXEL_STD, np.float32)
+_ORIENTATION = 0x0112  # EXIF tag
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
+_HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
+
+
+@functools.cache
+def formats() -> tuple[str, ...]:
+    """Return the names of `FORMATS` that this installation decodes."""
+    try:
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    except ImportError:  # an optional package: `not_an_image` names it where a HEIC picture comes
+        pass
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+@functools.cache
+def suffixes() -> frozenset[str]:
+    """Return the suffixes of files in these formats, in small letters with the dot."""
+    known = formats()
+    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in known)
+
+
+def looks_like_image(name: str | Path) -> bool:
+    """Tell by its suffix whether a file is meant as a picture that can be read here."""
+    return Path(name).suffix.lower() in suffixes()
+
+
+def load_picture(data: bytes) -> Image.Image:
+    """Open and decode a picture of any size that `check_area` allows; its first frame, not turned upright.
+
+    Metadata that cannot be read is dropped; pixels that decode are used.
+
+    Raises:
+        ImageError: none of `FORMATS`, too large, damaged or cut short.
+    """
+    try:
+        return _decoded(data)
+    except ImageError:
+        if not data.startswith(_PNG):
+            raise
+        bare = _png_pixels(data)
+    return _decoded(bare)
+
+
+def _decoded(data: bytes) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(data), formats=formats())
+        check_area(image.width, image.height)
+        image.load()
+        return image
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError(_not_an_image(data)) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"The image has too many pixels. Use at most {MAX_PIXELS // 10**6} megapixels.") from error
+    except Exception as error:  # Pillow's readers raise almost anything over bytes made to mislead them
+        raise ImageError("The image is damaged or cut short. Save it again and retry.") from error
+
+
+def _not_an_image(data: bytes) -> str:
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS and "HEIF" not in formats():
+        return "HEIC pictures need `pip install pillow-heif` here. Save it as a JPEG, or install that."
+    names = ", ".join({"WEBP": "WebP", "HEIF": "HEIC"}.get(name, name) for name in formats())
+    return f"This file is not an image that can be read. Use one of {names}."
+
+
+def _png_pixels(data: bytes) -> bytes:
+    """Copy a PNG without its text, colour profile and EXIF."""
+    kept, at = [_PNG], len(_PNG)
+    while at + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        if data[at + 4 : at + 8] in _PNG_PIXELS:
+            kept.append(data[at : at + 12 + length])
+        at += 12 + length
+    return b"".join(kept)
 
 
 def read_image(source: str | Path | bytes | np.ndarray | Image.Image) -> np.ndarray:
-    """Give any supported image as RGB, upright by EXIF, first frame, alpha laid on white.
+    """Return any supported image as RGB, upright by EXIF, first frame, alpha laid on white.
 
     Args:
         source: A file, its bytes, a PIL image, or an array `(H, W)`, `(H, W, 3)` or `(H, W, 4)`,
@@ -38,49 +135,86 @@ def read_image(source: str | Path | bytes | np.ndarray | Image.Image) -> np.ndar
         return _checked(_from_array(source))
     if isinstance(source, Image.Image):
         return _checked(_from_pil(source))
-    if isinstance(source, bytes):
-        data = source
-    else:
-        path = Path(source)
-        try:
-            if path.stat().st_size > MAX_BYTES:
-                raise ImageError(f"The file is larger than {MAX_BYTES >> 20} MB. Use a smaller image.")
-            data = path.read_bytes()
-        except OSError as error:
-            raise ImageError(f"The image {path.name!r} could not be opened ({error.strerror}).") from error
+    data = source if isinstance(source, bytes) else _bytes(Path(source))
     if len(data) > MAX_BYTES:
         raise ImageError(f"The file is larger than {MAX_BYTES >> 20} MB. Use a smaller image.")
+    return _checked(_from_pil(load_picture(data)))
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        image = Image.open(io.BytesIO(data))
-        check_size(image.width, image.height)
-        return _checked(_from_pil(image))
-    except UnidentifiedImageError as error:
-        raise ImageError("This file is not an image that can be read. Use a JPEG, PNG or WebP picture.") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError("The image has too many pixels. Use at most 50 megapixels.") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ImageError("The image is damaged or cut short. Save it again and retry.") from error
+        if path.stat().st_size > MAX_BYTES:
+            raise ImageError(f"The file is larger than {MAX_BYTES >> 20} MB. Use a smaller image.")
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"The image {path.name!r} could not be opened ({error.strerror}).") from error
+
+
+def shrunk(image: np.ndarray, side: int = PROBE_SIDE) -> np.ndarray:
+    """Shrink a picture of one person to at most `side` px a side; page, command line, API and `index` all call this.
+
+    Args:
+        image: `(H, W, 3)` uint8 RGB, image px.
+        side: image px.
+
+    Returns:
+        The image itself where it is small enough, else a copy of the same proportions.
+    """
+    scale = side / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    return resized(image, max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale)))
+
+
+def read_probe(source: str | Path | bytes | np.ndarray | Image.Image) -> np.ndarray:
+    """Read a picture of one person as `read_image` does, and shrink it by `shrunk`."""
+    return shrunk(read_image(source))
+
+
+def image_or_placeholder(path: str | Path) -> np.ndarray:
+    """Read a picture of a list as `read_image` does; a grey one with a cross stands for a file that cannot be read."""
+    try:
+        return read_image(path)
+    except ImageError:  # the list goes on; the placeholder tells it
+        blank = Image.new("RGB", (IMAGE_WIDTH, IMAGE_HEIGHT), (200, 200, 200))
+        draw = ImageDraw.Draw(blank)
+        draw.line((0, 0, IMAGE_WIDTH, IMAGE_HEIGHT), fill=(120, 120, 120), width=3)
+        draw.line((0, IMAGE_HEIGHT, IMAGE_WIDTH, 0), fill=(120, 120, 120), width=3)
+        return np.array(blank)
 
 
 def read_named(path: str | Path) -> np.ndarray:
-    """Give a picture file as `read_image` does; its error also says which of many files it was."""
+    """Read a picture of one person as `read_probe` does; its error also says which of many files it was."""
     try:
-        return read_image(path)
+        return read_probe(path)
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error
 
 
 def check_size(width: int, height: int) -> None:
-    """Refuse sizes (image px) that no person crop or frame has, before anything is decoded."""
+    """Refuse sizes (image px) that no person crop or frame has.
+
+    Raises:
+        ImageError: too small, too large, or too long and thin.
+    """
     if min(width, height) < MIN_SIDE:
         raise ImageError(f"The image is {width} x {height} pixels; each side needs at least {MIN_SIDE}.")
+    check_area(width, height)
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise ImageError(f"The image is {width} x {height} pixels, too long and thin. Crop it to one person.")
+
+
+def check_area(width: int, height: int) -> None:
+    """Refuse sizes (image px) that would take too much memory, before anything is decoded.
+
+    Raises:
+        ImageError: too many pixels, or too many on one side.
+    """
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
         raise ImageError(
             f"The image is {width} x {height} pixels; use at most {MAX_SIDE} a side "
             f"and {MAX_PIXELS // 10**6} megapixels."
         )
-    if max(width, height) > MAX_ASPECT * min(width, height):
-        raise ImageError(f"The image is {width} x {height} pixels, too long and thin. Crop it to one person.")
 
 
 def _checked(image: np.ndarray) -> np.ndarray:
@@ -89,8 +223,9 @@ def _checked(image: np.ndarray) -> np.ndarray:
 
 
 def _from_pil(image: Image.Image) -> np.ndarray:
-    image.seek(0) if getattr(image, "is_animated", False) else None
-    image = ImageOps.exif_transpose(image)
+    if getattr(image, "is_animated", False):
+        image.seek(0)
+    image = _upright(image)
     if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
         return _from_array(np.asarray(image))
     if image.mode in ("RGBA", "LA", "PA") or (image.mode == "P" and "transparency" in image.info):
@@ -98,6 +233,14 @@ def _from_pil(image: Image.Image) -> np.ndarray:
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         return np.array(Image.alpha_composite(white, rgba).convert("RGB"))
     return np.array(image.convert("RGB"))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION))
+    except Exception:  # junk where EXIF should be, on which Pillow raises almost anything: only the turn is lost
+        turn = None
+    return image if turn is None else image.transpose(turn)
 
 
 def _from_array(array: np.ndarray) -> np.ndarray:
@@ -133,7 +276,7 @@ def to_model_input(image: np.ndarray, height: int = IMAGE_HEIGHT, width: int = I
 
 
 def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Give an `(H, W, 3)` uint8 image as `(height, width, 3)`, itself where it has that size already."""
+    """Resize an `(H, W, 3)` uint8 image to `(height, width, 3)`; the image itself where it has that size already."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ShapeError(f"Expected an (H, W, 3) uint8 image, got {image.shape} {image.dtype}.")
     if image.shape[:2] == (height, width):
@@ -143,7 +286,7 @@ def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def normalised(pixels: Tensor) -> Tensor:
-    """Give a batch `(B, H, W, 3)` uint8, on any device, as the model takes it: the numbers of `to_model_input`.
+    """Normalise a batch `(B, H, W, 3)` uint8, on any device, to the numbers of `to_model_input`.
 
     Returns:
         `(B, 3, H, W)` float32, channels last.

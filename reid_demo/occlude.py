@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 
 from reid_demo.config import MEAN_GREY
-from reid_demo.errors import OcclusionError
+from reid_demo.errors import ImageError, OcclusionError
+from reid_demo.images import load_picture
 from reid_demo.records import Occlusion
 
 BOXES: dict[str, tuple[float, float, float, float]] = {
@@ -108,12 +109,11 @@ def brush(painted: np.ndarray, fill: str = "mean_grey") -> Occlusion:
 
 def _decode_mask(mask_png: str, height: int, width: int) -> np.ndarray:
     try:
-        image = Image.open(io.BytesIO(base64.b64decode(mask_png, validate=True)))
-        if image.width * image.height > 50_000_000:
-            raise OcclusionError("The painted mask is too large.")
-        image = image.convert("L")
-    except (binascii.Error, OSError, ValueError) as error:
+        image = load_picture(base64.b64decode(mask_png, validate=True)).convert("L")
+    except (binascii.Error, TypeError, ValueError) as error:
         raise OcclusionError("The painted mask of this occlusion is damaged.") from error
+    except ImageError as error:
+        raise OcclusionError(f"The painted mask of this occlusion is damaged or too large. {error}") from error
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BOX)
     return np.asarray(image) >= 128

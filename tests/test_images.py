@@ -1,15 +1,35 @@
 """Bad and odd images at the border: handled, or refused in one clear sentence."""
 
+import base64
 import io
+import struct
+import time
+import zlib
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from reid_demo import occlude
 from reid_demo.config import PIXEL_MEAN, PIXEL_STD
-from reid_demo.errors import ImageError, ShapeError
-from reid_demo.images import MAX_BYTES, normalised, read_image, to_model_input
+from reid_demo.errors import ImageError, OcclusionError, ReidError, ShapeError
+from reid_demo.images import (
+    FORMATS,
+    MAX_BYTES,
+    PROBE_SIDE,
+    formats,
+    image_or_placeholder,
+    normalised,
+    read_image,
+    read_named,
+    read_probe,
+    shrunk,
+    suffixes,
+    to_model_input,
+)
+from reid_demo.records import Occlusion
+from reid_demo.serving import api_calls
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (40, 20, 3), dtype=np.uint8)
 
@@ -102,3 +122,115 @@ def test_a_batch_of_bytes_gets_the_numbers_of_the_model_input():
     assert batch.shape == (2, 3, 256, 128) and batch.dtype == torch.float32
     assert batch.is_contiguous(memory_format=torch.channels_last)
     assert np.array_equal(batch[0].numpy(), to_model_input(every_byte))
+
+
+POSTSCRIPT = (
+    b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 128\n%%EndComments\n{ 1 1 add pop } loop\n"  # it never ends
+)
+
+
+@pytest.fixture
+def postscript(tmp_path):
+    path = tmp_path / "x.jpg"
+    path.write_bytes(POSTSCRIPT)
+    return path
+
+
+# Each way by which a picture comes in, given PostScript: refused in a sentence, no interpreter started.
+HOSTILE = {
+    "bytes": lambda path: read_image(POSTSCRIPT),
+    "file": read_image,
+    "probe": read_probe,
+    "mask": lambda path: occlude.apply(
+        np.zeros((64, 32, 3), np.uint8), [Occlusion("brush", mask_png=base64.b64encode(POSTSCRIPT).decode())]
+    ),
+    "data URL": lambda path: api_calls.picture(
+        "data:image/jpeg;base64," + base64.b64encode(POSTSCRIPT).decode(), path.parent
+    ),
+    "upload": lambda path: api_calls.picture({"path": str(path)}, path.parent),
+}
+
+
+@pytest.mark.parametrize("way", HOSTILE)
+def test_postscript_is_refused_and_never_run(way, postscript):
+    start = time.monotonic()
+    with pytest.raises(ReidError, match="not an image|damaged"):
+        HOSTILE[way](postscript)
+    assert time.monotonic() - start < 5
+
+
+def test_the_formats_are_decoded_in_this_process():
+    assert {"JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM"} <= set(formats()) <= set(FORMATS)
+    assert not {".eps", ".ps", ".wmf", ".emf", ".pdf"} & suffixes()
+    assert {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm"} <= suffixes()
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG"])
+def test_every_format_is_read(form):
+    assert read_image(encode(Image.fromarray(PICTURE), form)).shape == PICTURE.shape
+
+
+def _with_chunk(kind: bytes, body: bytes) -> bytes:
+    """Put a chunk before the pixels of a PNG."""
+    data = encode(Image.fromarray(PICTURE))
+    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    return data[:33] + chunk + data[33:]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        _with_chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(3 << 20))),
+        _with_chunk(b"iTXt", b"k\0\1\0\0\0" + zlib.compress(bytes(3 << 20))),
+        _with_chunk(b"iCCP", b"icc\0\0" + zlib.compress(bytes(3 << 20))),
+        _with_chunk(b"iCCP", b"icc"),
+        _with_chunk(b"eXIf", b"junk that is no EXIF"),
+        _with_chunk(b"tEXt", b"k\0" + bytes(2 << 20)),
+        encode(Image.fromarray(PICTURE), "WEBP", lossless=True, exif=b"Exif\0\0junk"),
+        encode(Image.fromarray(PICTURE), exif=b"Exif\0\0MM\0*\0\0\0\xff"),
+    ],
+    ids=["zTXt", "iTXt", "large profile", "junk profile", "junk EXIF", "text", "WebP junk EXIF", "torn EXIF"],
+)
+def test_metadata_that_fails_is_dropped(data):
+    assert np.array_equal(read_image(data), PICTURE)
+
+
+def test_a_mask_of_too_many_pixels_is_refused():
+    head = struct.pack(">IIBBBBB", 60_000, 60_000, 1, 0, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + head + struct.pack(">I", zlib.crc32(b"IHDR" + head))
+    png += struct.pack(">I", 10) + b"IDAT" + bytes(14) + struct.pack(">I", 0) + b"IEND" + b"\xaeB`\x82"
+    for mask in (base64.b64encode(png).decode(), 7, ["x"]):
+        with pytest.raises(OcclusionError, match="painted mask"):
+            occlude.apply(np.zeros((64, 32, 3), np.uint8), [Occlusion("brush", mask_png=mask)])
+
+
+def test_a_probe_is_shrunk_by_its_longer_side_and_a_small_one_is_not_touched():
+    assert shrunk(PICTURE) is PICTURE
+    large = np.broadcast_to(np.arange(4000, dtype=np.int64)[:, None, None] * 255 // 3999, (4000, 1000, 3))
+    small = shrunk(np.ascontiguousarray(large, dtype=np.uint8))
+    assert small.shape == (PROBE_SIDE, 256, 3) and small[0, 0, 0] <= 1 and small[-1, 0, 0] >= 254
+    assert read_probe(encode(Image.new("L", (3000, 150)))).shape == (51, PROBE_SIDE, 3)
+    assert read_image(encode(Image.new("L", (3000, 150)))).shape == (150, 3000, 3)
+
+
+def test_page_command_line_and_api_shrink_a_probe_alike(tmp_path):
+    path = tmp_path / "large.png"
+    path.write_bytes(encode(Image.effect_noise((600, 2400), 60)))
+    wanted = read_probe(path)
+    assert np.array_equal(read_named(path), wanted)
+    assert np.array_equal(api_calls.picture({"path": str(path)}, tmp_path), wanted)
+
+
+def test_a_picture_that_is_gone_leaves_a_placeholder(tmp_path):
+    path = tmp_path / "here.png"
+    path.write_bytes(encode(Image.fromarray(PICTURE)))
+    assert np.array_equal(image_or_placeholder(path), PICTURE)
+    path.unlink()
+    blank = image_or_placeholder(path)
+    assert blank.shape == (256, 128, 3) and blank.dtype == np.uint8 and blank.std() > 0
+
+
+def test_heic_is_read_where_its_package_is_installed_and_named_where_not():
+    data = b"\0\0\0\x18ftypheic" + bytes(40)
+    with pytest.raises(ImageError, match="damaged|not an image" if "HEIF" in formats() else "pip install pillow-heif"):
+        read_image(data)

@@ -10,7 +10,8 @@ PACKAGE = Path(__file__).parent.parent / "reid_demo"
 # Each module imports from rows above its own, and a folder's modules from one another.
 ROWS = [
     {"errors", "records", "config"},
-    {"images", "occlude", "drawing"},
+    {"images"},
+    {"occlude", "drawing"},
     {"data"},
     {"model", "synthetic"},
     {"search"},

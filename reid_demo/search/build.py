@@ -4,7 +4,6 @@ What is described goes at once into a journal inside the gallery's folder; the g
 the end. A killed run leaves the old gallery as it was, and the next run takes the journal up.
 """
 
-import functools
 import hashlib
 import io
 import json
@@ -21,9 +20,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from reid_demo.config import IMAGE_HEIGHT
 from reid_demo.errors import GalleryError, ImageError
-from reid_demo.images import MAX_BYTES, read_image
+from reid_demo.images import MAX_BYTES, PROBE_SIDE, load_picture, looks_like_image, read_image, shrunk
 from reid_demo.model.describer import Describer
 from reid_demo.records import Descriptor, ImageRecord, Scoring
 from reid_demo.search import gallery as galleries
@@ -32,7 +30,6 @@ from reid_demo.search.gallery_views import VIEWS, describe_in_views
 from reid_demo.search.similarity import own_scoring
 
 MARKET_NAME = re.compile(r"^(-?\d+)_c(\d+)")  # 0002_c1s1_000451_03.jpg
-STORED_HEIGHT = 3 * IMAGE_HEIGHT  # image px; larger originals are stored reduced
 MAX_STEM = 100  # characters of a file's name kept in the gallery
 LOCK, JOURNAL = ".lock", ".journal"
 READERS = 2  # threads that read and decode ahead of the network
@@ -139,17 +136,6 @@ def _is_ours(out: Path) -> bool:
 def holds_images(source: Path) -> bool:
     """Say whether a folder, or a folder below it, holds a file that looks like an image by its suffix."""
     return bool(_image_files(source, source / JOURNAL))
-
-
-def looks_like_image(name: str) -> bool:
-    """Say whether a file's name ends as that of an image that can be read."""
-    return Path(name).suffix.lower() in _suffixes()
-
-
-@functools.cache
-def _suffixes() -> frozenset[str]:
-    Image.init()
-    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
 
 
 def _image_files(source: Path, out: Path) -> list[Path]:
@@ -476,18 +462,16 @@ def _place(relative: str, digest: str, box: tuple[int, int, int, int] | None) ->
 
 
 def _stored(image: np.ndarray, content: bytes | None = None) -> tuple[np.ndarray, bytes]:
-    """Give the picture that the gallery keeps, decoded and as a file: small JPEGs byte for byte, anything else as JPEG.
+    """Return the picture that the gallery keeps, decoded and as a file: small JPEGs byte for byte, all else as JPEG.
 
     Descriptors are made of what is kept, so that a gallery image finds itself.
     """
-    if content is not None and image.shape[0] <= STORED_HEIGHT:
-        picture = Image.open(io.BytesIO(content))
+    if content is not None and max(image.shape) <= PROBE_SIDE:
+        picture = load_picture(content)
         if picture.format == "JPEG" and picture.mode == "RGB" and not picture.getexif():
             return image, content
-    smaller = Image.fromarray(image)
-    smaller.thumbnail((STORED_HEIGHT * 2, STORED_HEIGHT))
     buffer = io.BytesIO()
-    smaller.save(buffer, "JPEG", quality=95, subsampling=0)
+    Image.fromarray(shrunk(image)).save(buffer, "JPEG", quality=95, subsampling=0)
     return read_image(buffer.getvalue()), buffer.getvalue()
 
 

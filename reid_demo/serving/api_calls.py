@@ -70,11 +70,11 @@ def picture(value, uploads: Path) -> np.ndarray:
             inside = Path(path).resolve()
             if not inside.is_relative_to(uploads.resolve()):
                 raise ImageError(NOT_UPLOADED)
-            return images.read_image(inside)
+            return images.read_probe(inside)
         if isinstance(url, str) and url.startswith("data:") and ";base64," in url:
             if len(url) > images.MAX_BYTES * 4 // 3 + 200:
                 raise ImageError(f"the picture is larger than {images.MAX_BYTES >> 20} MB.")
-            return images.read_image(base64.b64decode(url.partition(";base64,")[2], validate=True))
+            return images.read_probe(base64.b64decode(url.partition(";base64,")[2], validate=True))
     except ImageError as error:
         raise ImageError(f"image: {error}") from error
     except (ValueError, binascii.Error) as error:

@@ -21,9 +21,9 @@ from filelock import FileLock, Timeout
 
 from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError
-from reid_demo.images import MAX_BYTES
+from reid_demo.images import MAX_BYTES, looks_like_image
 from reid_demo.search import gallery as galleries
-from reid_demo.search.build import IndexReport, index_folder, looks_like_image
+from reid_demo.search.build import IndexReport, index_folder
 
 MAX_IMAGES = 500  # of one gallery
 MAX_TOTAL = 200 << 20  # bytes of one gallery's files, unpacked

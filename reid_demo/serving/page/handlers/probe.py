@@ -40,7 +40,7 @@ def open_picture(engine: Engine, session: Session, settings: Settings, source) -
     """Start over with a visitor's picture: a path or an array."""
     if source is None:
         raise ImageError(text.NO_PROBE)
-    return start(engine, session, settings, images.read_image(source), text.UPLOADED)
+    return start(engine, session, settings, images.read_probe(source), text.UPLOADED)
 
 
 def open_gallery_image(engine: Engine, session: Session, settings: Settings, index: int) -> Session:
@@ -50,7 +50,7 @@ def open_gallery_image(engine: Engine, session: Session, settings: Settings, ind
     title = text.FROM_GALLERY.format(pid=name_of(record.pid))
     if record.pid is None:
         title = text.FROM_GALLERY_NAMED.format(name=file_name(record.path))
-    image = images.read_image(path)
+    image = images.read_probe(path)
     return start(engine, session, settings, image, title, record.pid, record.camid, f"gallery:{index}")
 
 
