@@ -9,16 +9,29 @@ import numpy as np
 
 from reid_demo import occlude
 from reid_demo.config import variant_name
+from reid_demo.data.files import read_json
 from reid_demo.errors import GalleryError, WeightsError
 from reid_demo.images import read_image
 from reid_demo.model import checkpoint
 from reid_demo.model.describer import Describer
-from reid_demo.records import WEIGHINGS, Descriptor, Explanation, Match, Occlusion, Scoring, WhatIf
+from reid_demo.records import (
+    WEIGHINGS,
+    Descriptor,
+    Explanation,
+    Match,
+    Occlusion,
+    Scoring,
+    WhatIf,
+    same_camera,
+    same_person,
+)
 from reid_demo.search import bundled as shipped
 from reid_demo.search import gallery as galleries
 from reid_demo.search.gallery import Gallery
+from reid_demo.whatif import compare as comparing
 from reid_demo.whatif import confidence as confidences
 from reid_demo.whatif import explain as explanations
+from reid_demo.whatif import sweep as sweeping
 
 UNTRAINED = "These weights are untrained: nothing shown here means anything."
 
@@ -27,13 +40,24 @@ UNTRAINED = "These weights are untrained: nothing shown here means anything."
 class Quality:
     """What the makers of weights say of them: `quality.json` of the weights folder."""
 
-    trained: bool = True
+    trained: bool
     note: str = ""  # one sentence on their limits
 
     @property
     def warning(self) -> str:
         """One or two sentences to show beside every result; empty where there is nothing to warn of."""
         return self.note if self.trained else f"{UNTRAINED} {self.note}".strip()
+
+
+@dataclass(frozen=True)
+class AboutWeights:
+    """What is known of weights beside their numbers."""
+
+    name: str = ""
+    card: str = ""  # MODEL_CARD.md
+    part_meanings: tuple[str, ...] = ()  # what each part was measured to look at (`anatomy`); none: not measured
+    quality: Quality = Quality(trained=True)
+    calibration: confidences.Calibration | None = None  # None: not measured
 
 
 @dataclass(frozen=True)
@@ -56,30 +80,23 @@ class Engine:
         describer: Describer,
         gallery: Gallery,
         *,
-        weights_name: str = "",
-        card: str = "",
-        part_meanings: Sequence[str] = (),
+        about: AboutWeights = AboutWeights(),
         examples: Sequence[Example] = (),
         cutouts: occlude.Cutouts | None = None,
-        quality: Quality = Quality(),
-        calibration: dict | None = None,
     ) -> None:
-        """Join what `load` read.
-
-        `examples` are all shipped probes, of which the page shows the featured ones; `part_meanings` are what the parts
-        were measured to look at (`anatomy`), none where that was not measured; `calibration` as `confidences.read`.
-        """
+        """Join what `load` read; `examples` are all shipped probes, of which the page shows the featured ones."""
         self.describer = describer
         self.hold(gallery)
-        self.weights_name = weights_name
-        self.card = card
+        self.weights_name = about.name
+        self.card = about.card
         config = describer.model.config
         self.part_names = tuple(f"part {i + 1}" for i in range(config.parts))
-        self.part_meanings = tuple(part_meanings) if len(part_meanings) == config.parts else ("",) * config.parts
+        measured = len(about.part_meanings) == config.parts
+        self.part_meanings = about.part_meanings if measured else ("",) * config.parts
         self.probes = list(examples)
         self.examples = [example for example in self.probes if example.featured]
-        self.trained, self.warning = quality.trained, quality.warning
-        self.calibration = calibration
+        self.trained, self.warning = about.quality.trained, about.quality.warning
+        self.calibration = about.calibration
         self.cutouts = cutouts or {}
         self.variant = variant_name(config)
 
@@ -103,18 +120,14 @@ class Engine:
         """
         named, weights = weights, shipped.weights_folder(weights)
         describer = Describer(checkpoint.load_weights(weights), checkpoint.choose_device(device))
-        card, fingerprint = weights / "MODEL_CARD.md", checkpoint.fingerprint(weights)
+        fingerprint = checkpoint.fingerprint(weights)
         folder = shipped.gallery_folder(gallery) if gallery else shipped.gallery_for(describer, fingerprint)
         return cls(
             describer,
             galleries.load(folder, fingerprint),
-            weights_name=shipped.weights_name(named),
-            card=card.read_text(encoding="utf-8") if card.is_file() else "",
-            part_meanings=confidences.read_part_meanings(weights / confidences.MEANINGS_FILE, fingerprint),
+            about=_read_about(weights, shipped.weights_name(named), fingerprint),
             examples=_read_examples(folder / "probes"),
             cutouts=shipped.cutouts(folder),
-            quality=_read_quality(weights / "quality.json"),
-            calibration=confidences.read(weights / confidences.FILE, fingerprint),
         )
 
     @property
@@ -141,7 +154,7 @@ class Engine:
         return self.describer.describe([image])[0]
 
     def occlude(self, image: np.ndarray, occlusions: Sequence[Occlusion]) -> np.ndarray:
-        """Carry out occlusions with this gallery's cut-outs; `image` is not changed."""
+        """Apply occlusions with this gallery's cut-outs; `image` is not changed."""
         return occlude.apply(image, occlusions, self.cutouts)
 
     def search(
@@ -158,8 +171,8 @@ class Engine:
     def ranks(
         self, probe: Descriptor, scoring: Scoring | None = None, exclude_same_camera: tuple[int, int] | None = None
     ) -> np.ndarray:
-        """Give the `(G,)` rank of every gallery image, 1 is the best; left-out images come last."""
-        return self.gallery.ranks(probe, scoring or self.default_scoring, self._same_camera(exclude_same_camera))
+        """Return the `(G,)` rank of every gallery image, 1 is the best; left-out images come last."""
+        return self._ranking(probe, scoring, exclude_same_camera).ranks
 
     def search_and_rank(
         self,
@@ -168,21 +181,18 @@ class Engine:
         scoring: Scoring | None = None,
         exclude_same_camera: tuple[int, int] | None = None,
     ) -> tuple[list[Match], np.ndarray]:
-        """Give what `search` and `ranks` give, with less work."""
+        """Return what `search` and `ranks` return, with less work."""
         exclude = self._same_camera(exclude_same_camera)
-        return self.gallery.search_and_rank(probe, top_k, scoring or self.default_scoring, exclude)
+        found, ranking = self.gallery.search_and_rank(probe, top_k, scoring or self.default_scoring, exclude)
+        return found, ranking.ranks
 
     def _same_camera(self, pair: tuple[int, int] | None) -> np.ndarray | None:
         """Mark the gallery images, `(G,)` bool, of one person under one camera."""
-        if pair is None:
-            return None
-        return (self.pids == pair[0]) & (self.camids == pair[1])
+        return None if pair is None else same_person(self.pids, pair[0]) & same_camera(self.camids, pair[1])
 
     def right_matches(self, pid: int | None, exclude_same_camera: tuple[int, int] | None = None) -> np.ndarray:
-        """Give the gallery rows, `(R,)` int, of a person; none where the identity is not known."""
-        if pid is None:
-            return np.zeros(0, np.int64)
-        right = self.pids == pid
+        """Return the gallery rows, `(R,)` int, of a person; none where the identity is not known."""
+        right = same_person(self.pids, pid)
         if exclude_same_camera is not None:
             right &= ~self._same_camera(exclude_same_camera)
         return np.flatnonzero(right)
@@ -190,14 +200,18 @@ class Engine:
     def compare_scorings(
         self, probe: Descriptor, index: int, scoring: Scoring, exclude_same_camera: tuple[int, int] | None = None
     ) -> dict[str, tuple[float, int]]:
-        """Give similarity and rank of one gallery image under each of `WEIGHINGS`, with the parts of `scoring`."""
+        """Return similarity and rank of one gallery image under each of `WEIGHINGS`, with the parts of `scoring`."""
         self._check_index(index)
         found = {}
         for name in WEIGHINGS:
-            other = replace(scoring, weighing=name)
-            similarity = float(self.gallery.scores(probe, other)[index])
-            found[name] = (similarity, int(self.ranks(probe, other, exclude_same_camera)[index]))
+            ranking = self._ranking(probe, replace(scoring, weighing=name), exclude_same_camera)
+            found[name] = float(ranking.similarity[index]), int(ranking.ranks[index])
         return found
+
+    def _ranking(
+        self, probe: Descriptor, scoring: Scoring | None, exclude_same_camera: tuple[int, int] | None
+    ) -> galleries.Ranking:
+        return self.gallery.ranking(probe, scoring or self.default_scoring, self._same_camera(exclude_same_camera))
 
     def _check_index(self, index: int) -> None:
         if not 0 <= index < len(self.gallery):
@@ -212,8 +226,8 @@ class Engine:
             occluded: whether part of the probe is hidden.
         """
         gallery = self.gallery
-        asked = gallery.name, len(gallery), scoring, match.similarity, occluded, gallery.views
-        return confidences.judge(self.calibration, *asked)
+        searched = confidences.Searched(gallery.name, len(gallery), scoring, gallery.views)
+        return confidences.judge(self.calibration, searched, match.similarity, occluded=occluded)
 
     def explain(self, probe: Descriptor, match: Match, scoring: Scoring | None = None) -> Explanation:
         """Split a match's similarity into terms; the match's image is described anew for its attention maps.
@@ -232,7 +246,7 @@ class Engine:
     def place_changes(
         self, probe: Descriptor, places: explanations.Places, index: int, scoring: Scoring | None = None
     ) -> np.ndarray:
-        """Give what hiding each place adds to the similarity of one gallery image, `(T,)` float32."""
+        """Return what hiding each place adds to the similarity of one gallery image, `(T,)` float32."""
         self._check_index(index)
         stored = self.gallery.descriptor(index)
         return explanations.place_changes(probe, places, stored, scoring or self.default_scoring)
@@ -247,35 +261,48 @@ class Engine:
     ) -> WhatIf:
         """Search with the untouched and the changed probe, and say who moved."""
         changed = self.occlude(image, occlusions)
-        before, after = self.describer.describe([image, changed])
-        scoring = scoring or self.default_scoring
-        first = self.search(before, top_k, scoring, exclude_same_camera)
-        second = self.search(after, top_k, scoring, exclude_same_camera)
-        ranks = [self.ranks(probe, scoring, exclude_same_camera) for probe in (before, after)]
-        shown = {match.index for match in (*first, *second)}
-        moves = {index: (int(ranks[0][index]), int(ranks[1][index])) for index in sorted(shown)}
-        return WhatIf(changed, tuple(first), tuple(second), before, after, moves)
+        probes = self.describer.describe([image, changed])
+        lists = [tuple(self.search(probe, top_k, scoring, exclude_same_camera)) for probe in probes]
+        rankings = [self._ranking(probe, scoring, exclude_same_camera) for probe in probes]
+        return WhatIf(changed, *lists, *probes, comparing.moves_of(comparing.listed(*lists), *rankings))
+
+    def compare(
+        self,
+        probes: tuple[Descriptor, Descriptor],
+        *,
+        top_k: int = 10,
+        pid: int | None = None,
+        scoring: Scoring | None = None,
+        exclude_same_camera: tuple[int, int] | None = None,
+    ) -> comparing.Comparison:
+        """Compare the rankings of an untouched and of a changed probe.
+
+        Args:
+            probes: the untouched and the changed one.
+            top_k: length of both lists.
+            pid: of the probe's person, where known.
+            scoring: which similarity.
+            exclude_same_camera: (pid, camid) to leave out of both lists.
+        """
+        right = self.right_matches(pid, exclude_same_camera)
+        exclude = self._same_camera(exclude_same_camera)
+        return comparing.compare(self.gallery, probes, right, top_k, scoring or self.default_scoring, exclude)
 
     def sweep(
         self,
         image: np.ndarray,
         groups: Sequence[Sequence[int]],
-        *,
-        size: float = 0.4,
-        stride: float = 0.14,
-        fill: str = "mean_grey",
+        window: sweeping.Window = sweeping.Window(),
         scoring: Scoring | None = None,
         exclude_same_camera: tuple[int, int] | None = None,
-    ) -> Iterator[explanations.SweepStep]:
+    ) -> Iterator[sweeping.SweepStep]:
         """Slide an occluder over the probe, coarse to fine, and watch groups of gallery images.
 
         Args:
             image: `(H, W, 3)` uint8, not changed.
             groups: `K` groups of gallery rows, such as a match alone or all images of a person; a group has the
                 similarity and the rank of its best image.
-            size: side of the window, a fraction of the image's width.
-            stride: step, a fraction of the width.
-            fill: of `occlude.FILLS`.
+            window: the occluder.
             scoring: which similarity.
             exclude_same_camera: (pid, camid) to leave out of the ranking.
         """
@@ -292,22 +319,22 @@ class Engine:
             best = [values[:, list(group)].max(axis=1) for group in groups]
             return np.array([(value, (others > value[:, None]).sum(axis=1) + 1) for value in best]).transpose(2, 0, 1)
 
-        boxes = explanations.sweep_boxes(size, stride, image.shape[1] / image.shape[0])
-        return explanations.sweep(image, boxes, fill, self.describer.describe, measure)
+        return sweeping.sweep(image, window, self.describer.describe, measure)
 
 
-def _read_quality(path: Path) -> Quality:
-    if not path.is_file():
-        return Quality()
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        trained, note = values["trained"], values.get("note", "")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{path.name} of the weights {path.parent.name!r} cannot be read: {error}.") from error
-    if not isinstance(trained, bool) or not isinstance(note, str):
-        name = path.parent.name
-        raise WeightsError(f'{path.name} of the weights {name!r} must be {{"trained": true or false, "note": "text"}}.')
-    return Quality(trained, note.strip())
+def _read_about(weights: Path, name: str, fingerprint: str) -> AboutWeights:
+    card, quality = weights / "MODEL_CARD.md", weights / "quality.json"
+    says = Quality(trained=True)
+    if quality.is_file():
+        mend = 'It must be {"trained": true or false, "note": "text"}.'
+        says = read_json(Quality, quality, WeightsError, mend)
+    return AboutWeights(
+        name,
+        card.read_text(encoding="utf-8") if card.is_file() else "",
+        confidences.read_part_meanings(weights / confidences.MEANINGS_FILE, fingerprint),
+        replace(says, note=says.note.strip()),
+        confidences.read(weights / confidences.FILE, fingerprint),
+    )
 
 
 def _read_examples(folder: Path) -> list[Example]:

@@ -1,12 +1,14 @@
 """The nouns of the package: small frozen records that pass between modules and live in session state."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from reid_demo.errors import ConfigError
+from reid_demo.errors import ConfigError, DatasetError
+
+UNKNOWN = -2  # in arrays of pids and camids: the image has none
 
 Weighing = Literal["cosine", "adaptive", "part_aware"]
 WEIGHINGS: dict[str, str] = {  # name -> words for people
@@ -29,6 +31,69 @@ class ImageRecord:
     sha256: str = ""  # of the file it came from
     frame: str = ""  # where it was cut out of a whole frame: that file, relative to the folder indexed
     box: tuple[int, int, int, int] | None = None  # (x0, y0, x1, y1) in that frame, image px
+
+
+def same_person(pid, other):
+    """Tell whether two images are known to show the same person; arrays give arrays.
+
+    Args:
+        pid: a pid, `None`, or an array of pids with `UNKNOWN`. Junk (-1) and distractors (0) are nobody in particular,
+            so they are never the same person as anyone.
+        other: likewise.
+    """
+    pid, other = _number(pid), _number(other)
+    return (pid == other) & (pid > 0)
+
+
+def same_camera(camid, other):
+    """Tell whether two images are known to come from the same camera; arguments as of `same_person`."""
+    camid, other = _number(camid), _number(other)
+    return (camid == other) & (camid >= 0)
+
+
+def _number(value):
+    return UNKNOWN if value is None else value
+
+
+@dataclass(frozen=True, eq=False)
+class Identities:
+    """Person and camera of many images, as arrays."""
+
+    pids: np.ndarray  # (n,) int64, `UNKNOWN` where an image has none
+    camids: np.ndarray  # (n,) int64, likewise
+
+    @classmethod
+    def of(cls, pids: Iterable[int | None], camids: Iterable[int | None]) -> "Identities":
+        """Collect the pids and camids of images.
+
+        Raises:
+            DatasetError: a number needs more than 64 bits.
+        """
+        return cls(_column(pids), _column(camids))
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.pids)
+
+    def show(self, pid: int | None) -> np.ndarray:
+        """Mark the images, `(n,)` bool, that show a person."""
+        return same_person(self.pids, pid)
+
+    def taken_with(self, pid: int | None, camid: int | None) -> np.ndarray:
+        """Mark the images, `(n,)` bool, that show a person under one camera."""
+        return self.show(pid) & same_camera(self.camids, camid)
+
+    @property
+    def num_people(self) -> int:
+        """Number of different people; junk and distractors are none."""
+        return len(np.unique(self.pids[self.pids > 0]))
+
+
+def _column(numbers: Iterable[int | None]) -> np.ndarray:
+    try:
+        return np.array([_number(number) for number in numbers], np.int64)
+    except OverflowError as error:
+        raise DatasetError("An identity or camera number needs more than 64 bits; use smaller ones.") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +197,15 @@ class Explanation:
     match: Descriptor
 
 
+@dataclass(frozen=True)
+class Move:
+    """Where a gallery image stood before a change of the probe, and where it stands after."""
+
+    index: int  # row in the gallery
+    rank: tuple[int, int]  # before and after, 1 is the best
+    similarity: tuple[float, float]  # before and after
+
+
 @dataclass(frozen=True, eq=False)
 class WhatIf:
     """A search before and after a change of the probe."""
@@ -141,5 +215,4 @@ class WhatIf:
     after: tuple[Match, ...]
     probe_before: Descriptor
     probe_after: Descriptor
-    moves: dict[int, tuple[int, int]] = field(default_factory=dict)  # gallery index -> (rank before, rank after)
-    summary: dict[str, Any] = field(default_factory=dict)
+    moves: tuple[Move, ...] = ()  # of every image in either list, in gallery order

@@ -10,7 +10,7 @@ from huggingface_hub import constants
 from PIL import Image
 
 from reid_demo.config import ModelConfig
-from reid_demo.engine import Engine, Example
+from reid_demo.engine import AboutWeights, Engine, Example
 from reid_demo.images import read_image
 from reid_demo.model import checkpoint
 from reid_demo.model.describer import Describer
@@ -72,8 +72,7 @@ def tiny_engine(tiny_describer, tiny_gallery_folder, tiny_weights) -> Engine:
     return Engine(
         tiny_describer,
         gallery.load(tiny_gallery_folder, checkpoint.fingerprint(tiny_weights)),
-        weights_name="tiny",
-        card="# tiny",
+        about=AboutWeights("tiny", "# tiny"),
         examples=examples,
         cutouts={"person": [person]},
     )

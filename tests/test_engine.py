@@ -16,7 +16,7 @@ from reid_demo.model import checkpoint
 from reid_demo.records import WEIGHINGS, Occlusion, Scoring
 from reid_demo.search import gallery
 from reid_demo.search import similarity as matching
-from reid_demo.whatif import explain
+from reid_demo.whatif.sweep import Window, sweep_map
 
 SCORINGS = [Scoring(), Scoring("adaptive"), Scoring(parts=(False,) + (True,) * 8), Scoring("part_aware")]
 
@@ -55,14 +55,16 @@ def test_what_if_with_nothing_hidden_changes_nothing(tiny_engine, probe_image):
     result = tiny_engine.what_if(probe_image, [], 5)
     assert np.array_equal(result.image, probe_image)
     assert [m.index for m in result.before] == [m.index for m in result.after]
-    assert all(before == after for before, after in result.moves.values())
+    assert all(move.rank[0] == move.rank[1] for move in result.moves)
 
 
 def test_what_if_reports_moves_over_the_whole_gallery(tiny_engine, probe_image):
     result = tiny_engine.what_if(probe_image, [Occlusion("upper_half")], 5)
-    assert {m.index for m in (*result.before, *result.after)} == set(result.moves)
+    assert {m.index for m in (*result.before, *result.after)} == {move.index for move in result.moves}
+    after = {move.index: move for move in result.moves}
     for match in result.after:
-        assert result.moves[match.index][1] == match.rank
+        move = after[match.index]
+        assert move.rank[1] == match.rank and move.similarity[1] == pytest.approx(match.similarity, abs=1e-5)
 
 
 def test_same_person_and_camera_can_be_left_out(tiny_engine, probe_image):
@@ -92,7 +94,7 @@ def test_two_threads_get_their_own_answers(tiny_engine, probe_image):
 
 def test_sweep_equals_a_slow_loop(tiny_engine, probe_image):
     groups = [[4], [3, 5]]
-    steps = list(tiny_engine.sweep(probe_image, groups, size=0.8, stride=0.5, fill="black"))
+    steps = list(tiny_engine.sweep(probe_image, groups, Window(0.8, 0.5, "black")))
     last = steps[-1]
     assert last.done == last.total == len(last.boxes) and not np.isnan(last.similarity_change).any()
     assert np.isnan(steps[0].similarity_change).any() == (steps[0].done < last.total)
@@ -114,7 +116,7 @@ def test_sweep_equals_a_slow_loop(tiny_engine, probe_image):
 
 def test_a_sweep_map_is_the_mean_over_the_windows_of_a_cell():
     boxes = np.array([(0, 0, 1, 0.5), (0, 0, 0.5, 1), (0.5, 0.5, 1, 1)])
-    found = explain.sweep_map(boxes, np.array([1.0, -3.0, np.nan]), 4, 4)
+    found = sweep_map(boxes, np.array([1.0, -3.0, np.nan]), 4, 4)
     assert np.array_equal(found[:2, :2], np.full((2, 2), -1)) and np.array_equal(found[:2, 2:], np.full((2, 2), 1))
     assert np.array_equal(found[2:, :2], np.full((2, 2), -3)) and np.isnan(found[2:, 2:]).all()
 

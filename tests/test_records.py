@@ -1,9 +1,10 @@
-"""The nouns: every spelling of a scoring that a release has written is read, and nothing else."""
+"""The nouns: every spelling of a scoring is read; what is not known is the same as nothing."""
 
+import numpy as np
 import pytest
 
-from reid_demo.errors import ConfigError
-from reid_demo.records import WEIGHINGS, Scoring, weighing_named
+from reid_demo.errors import ConfigError, DatasetError
+from reid_demo.records import WEIGHINGS, Identities, Scoring, same_camera, same_person, weighing_named
 
 
 @pytest.mark.parametrize(
@@ -64,3 +65,34 @@ def test_what_no_release_wrote_is_refused_by_its_field(values, field):
 def test_a_scoring_cannot_be_made_of_an_unknown_weighing():
     with pytest.raises(ConfigError, match="Unknown weighing 'plain'"):
         Scoring("plain")
+
+
+@pytest.mark.parametrize(
+    ("pid", "other", "same"),
+    [(1, 1, True), (1, 2, False), (1, None, False), (None, None, False), (0, 0, False), (-1, -1, False)],
+)
+def test_only_known_people_are_the_same_person(pid, other, same):
+    assert same_person(pid, other) == same == same_person(other, pid)
+    marks = Identities.of([other, 7], [None, None])
+    assert marks.show(pid).tolist() == [same, pid == 7]
+
+
+@pytest.mark.parametrize(
+    ("camid", "other", "same"), [(1, 1, True), (0, 0, True), (1, 2, False), (1, None, False), (None, None, False)]
+)
+def test_only_known_cameras_are_the_same_camera(camid, other, same):
+    assert same_camera(camid, other) == same == same_camera(other, camid)
+    marks = Identities.of([5, 6, 5], [other, other, 9])
+    assert marks.taken_with(5, camid).tolist() == [same, False, False]
+
+
+def test_junk_and_distractors_are_no_people():
+    assert Identities.of([3, 3, 0, -1, None, 8], [None] * 6).num_people == 2
+
+
+def test_large_numbers_stay_apart_or_are_refused():
+    large = 2**63 - 1
+    marks = Identities.of([large, large - 1, None], [None] * 3)
+    assert marks.pids.dtype == np.int64 and marks.show(large).tolist() == [True, False, False]
+    with pytest.raises(DatasetError, match="64 bits"):
+        Identities.of([large + 1], [None])

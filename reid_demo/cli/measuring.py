@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from reid_demo.cli import common
@@ -61,7 +62,7 @@ def add(commands) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from reid_demo import occlude
-    from reid_demo.measuring.evaluate import RANKS, evaluate, signed
+    from reid_demo.measuring.evaluate import RANKS, Plan, evaluate, signed
     from reid_demo.records import Occlusion
     from reid_demo.search import bundled as shipped
     from reid_demo.search.gallery_views import ONE_VIEW, VIEWS
@@ -71,21 +72,14 @@ def _evaluate(options: argparse.Namespace) -> None:
     describer, fingerprint, name = common.describer(options)
     scoring = common.scoring(options, paper_scoring(describer.model.config))
     occlusion = Occlusion(options.occlude, fill) if options.occlude else None
+    views = VIEWS if options.views else ONE_VIEW
+    root = Path(options.root)
+    plan = Plan(options.dataset, root, options.probes, scoring, occlusion, options.rerank, views)
     if options.out:  # fails before the work, not after it
         Path(options.out).parent.mkdir(parents=True, exist_ok=True)
     with common.progress_bar("image") as progress:
-        record = evaluate(
-            describer,
-            options.dataset,
-            Path(options.root),
-            scoring=scoring,
-            occlusion=occlusion,
-            probes=options.probes,
-            reranked=options.rerank,
-            views=VIEWS if options.views else ONE_VIEW,
-            cutouts=occlude.read_cutouts(shipped.DEFAULT_GALLERY / shipped.OCCLUDERS),
-            progress=progress,
-        )
+        cutouts = occlude.read_cutouts(shipped.DEFAULT_GALLERY / shipped.OCCLUDERS)
+        record = evaluate(describer, plan, cutouts=cutouts, progress=progress)
     record = signed(record, name, fingerprint, common.command_line())
     text = json.dumps(record, indent=2)
     if options.out:
@@ -106,8 +100,7 @@ def _calibrate(options: argparse.Namespace) -> None:
 
     describer, fingerprint, _ = common.describer(options)
     gallery = Path(options.gallery) if options.gallery else shipped.gallery_for(describer, fingerprint)
-    record = calibrate.calibrate(describer, gallery)
-    text = json.dumps({**record, "fingerprint": fingerprint}, indent=2)
+    text = json.dumps(asdict(calibrate.calibrate(describer, gallery, fingerprint)), indent=2)
     Path(shipped.weights_folder(options.weights), confidence.FILE).write_text(text + "\n", encoding="utf-8")
     print(text)
 

@@ -118,6 +118,7 @@ def _explain(options: argparse.Namespace) -> None:
 def _sweep(options: argparse.Namespace) -> None:
     from reid_demo.images import read_named
     from reid_demo.serving import answers
+    from reid_demo.whatif.sweep import Window
 
     engine = common.load_engine(options)
     with common.progress_bar("window") as progress:
@@ -125,9 +126,7 @@ def _sweep(options: argparse.Namespace) -> None:
             engine,
             read_named(options.probe),
             options.rank,
-            size=options.size,
-            stride=options.stride,
-            fill=common.fill(options),
+            window=Window(options.size, options.stride, common.fill(options)),
             scoring=common.engine_scoring(options, engine),
             progress=progress,
         )

@@ -5,7 +5,6 @@ out, as if the person were absent. Rates are per search at the gallery's size; t
 gallery, where an absent person finds more look-alikes.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +14,16 @@ from reid_demo.data.layouts import read_probes
 from reid_demo.errors import DatasetError
 from reid_demo.images import read_image
 from reid_demo.model.describer import Describer
-from reid_demo.records import Occlusion
+from reid_demo.records import Identities, Occlusion, same_camera, same_person
 from reid_demo.search import gallery as galleries
+from reid_demo.search.gallery import Gallery
+from reid_demo.whatif.confidence import Calibration, Level, Rates
 
 HALVES = ("lower_half", "upper_half", "left_half", "right_half")
 FPIR_LEVELS = (0.01, 0.05, 0.1, 0.2, 0.5)
 
 
-def calibrate(describer: Describer, gallery_folder: Path) -> dict:
+def calibrate(describer: Describer, gallery_folder: Path, fingerprint: str) -> Calibration:
     """Measure open-set error rates of a gallery's whole probes, untouched and with half hidden in four ways.
 
     The similarity is the gallery's own.
@@ -30,9 +31,7 @@ def calibrate(describer: Describer, gallery_folder: Path) -> dict:
     Args:
         describer: the network that described the gallery.
         gallery_folder: a gallery with `probes/`; its `absent` probes are searched as absent people.
-
-    Returns:
-        `gallery, num_images, scoring, views, whole, occluded`; each of the last two as `open_set_rates` gives.
+        fingerprint: of the network's weights.
 
     Raises:
         DatasetError: the gallery ships no whole probe of a known person.
@@ -40,53 +39,50 @@ def calibrate(describer: Describer, gallery_folder: Path) -> dict:
     gallery = galleries.load(gallery_folder)
     listed = read_probes(gallery_folder)
     known = [row for row in listed if row["kind"] == "whole" and row["pid"] is not None]
-    absent = [row for row in listed if row["kind"] == "absent"]
     if not known:
         raise DatasetError("The gallery ships no whole probe of a known person; make some with `probes`.")
-
-    def rates(occlusions: Sequence[Occlusion | None]) -> dict:
-        similarity, pids, camids = [], [], []
-        for occlusion in occlusions:
-            pictures = (read_image(gallery_folder / "probes" / row["path"]) for row in known + absent)
-            if occlusion is not None:
-                pictures = (occlude.apply(picture, [occlusion]) for picture in pictures)
-            described = list(describer.describe_stream(pictures))
-            similarity += [gallery.scores(probe, gallery.scoring) for probe in described]
-            pids += [row["pid"] for row in known] + [-1] * len(absent)
-            camids += [-2 if row["camid"] is None else row["camid"] for row in known + absent]
-        return open_set_rates(np.stack(similarity), np.array(pids), gallery.pids, np.array(camids), gallery.camids)
-
-    return {
-        "gallery": gallery.name,
-        "num_images": len(gallery),
-        "scoring": gallery.scoring.weighing,
-        "views": list(gallery.views),
-        "whole": rates([None]),
-        "occluded": rates([Occlusion(kind) for kind in HALVES]),
-    }
+    absent = [{**row, "pid": None} for row in listed if row["kind"] == "absent"]
+    return Calibration(
+        gallery=gallery.name,
+        num_images=len(gallery),
+        scoring=gallery.scoring.weighing,
+        views=gallery.views,
+        whole=_rates(describer, gallery, known + absent, [None]),
+        occluded=_rates(describer, gallery, known + absent, [Occlusion(kind) for kind in HALVES]),
+        fingerprint=fingerprint,
+    )
 
 
-def open_set_rates(
-    similarity: np.ndarray, q_pids: np.ndarray, g_pids: np.ndarray, q_camids: np.ndarray, g_camids: np.ndarray
-) -> dict:
-    """Give the misses at chosen rates of false alarms.
+def _rates(describer: Describer, gallery: Gallery, rows: list[dict], occlusions: list[Occlusion | None]) -> Rates:
+    """Search every probe of a listing once under each occlusion; a row without a pid is an absent person."""
+    similarity = []
+    for occlusion in occlusions:
+        pictures = (read_image(gallery.folder / "probes" / row["path"]) for row in rows)
+        if occlusion is not None:
+            pictures = (occlude.apply(picture, [occlusion]) for picture in pictures)
+        described = list(describer.describe_stream(pictures))
+        similarity += [gallery.scores(probe, gallery.scoring) for probe in described]
+    searched = rows * len(occlusions)
+    queries = Identities.of((row["pid"] for row in searched), (row["camid"] for row in searched))
+    return open_set_rates(np.stack(similarity), queries, gallery.identities)
+
+
+def open_set_rates(similarity: np.ndarray, queries: Identities, gallery: Identities) -> Rates:
+    """Return the misses at chosen rates of false alarms.
 
     FPIR is the share of searches for an absent person whose first match reaches the threshold. FNIR is the share of
     searches for a present person whose first match is not that person or does not reach it.
 
     Args:
         similarity: `(Q, G)`, higher is closer.
-        q_pids: `(Q,)`; -1 is a person who is not in the gallery.
-        g_pids: `(G,)`.
-        q_camids: `(Q,)`; a person's images under the query's own camera are left out.
-        g_camids: `(G,)`.
+        queries: Q probes; one without a known person is of somebody who is not in the gallery.
+        gallery: G images; a person's images under the query's own camera are left out where both cameras are known.
 
     Returns:
-        `num_present`, `num_absent`, and `levels`: rows `fpir_aim, threshold, fpir, fnir`, ascending in the aim.
+        One level for each of `FPIR_LEVELS`.
     """
-    own = q_pids[:, None] == g_pids[None]
-    own &= (q_pids >= 0)[:, None]
-    right = own & (q_camids[:, None] != g_camids[None])
+    own = same_person(queries.pids[:, None], gallery.pids[None])
+    right = own & ~same_camera(queries.camids[:, None], gallery.camids[None])
     strangers = np.where(own, -np.inf, similarity).max(axis=1)  # (Q,) first match if the person were absent
     present = right.any(axis=1)
     best = np.where(right, similarity, -np.inf).max(axis=1)[present]
@@ -96,12 +92,7 @@ def open_set_rates(
         # The lowest threshold that at most this share of the absent people's first matches reach.
         allowed = int(np.floor(aim * len(strangers)))
         threshold = float(np.nextafter(np.sort(strangers)[::-1][allowed], np.inf)) if allowed < len(strangers) else -1.0
-        levels.append(
-            {
-                "fpir_aim": aim,
-                "threshold": threshold,
-                "fpir": round(float((strangers >= threshold).mean()), 4),
-                "fnir": round(float(1 - (first_is_right & (best >= threshold)).mean()), 4) if len(best) else None,
-            }
-        )
-    return {"num_present": int(present.sum()), "num_absent": len(strangers), "levels": levels}
+        fpir = round(float((strangers >= threshold).mean()), 4)
+        fnir = round(float(1 - (first_is_right & (best >= threshold)).mean()), 4) if len(best) else None
+        levels.append(Level(aim, threshold, fpir, fnir))
+    return Rates(num_present=int(present.sum()), num_absent=len(strangers), levels=tuple(levels))

@@ -1,6 +1,7 @@
 """Benchmarks: describe, compare, measure. Uses the same describe path and similarity as the page."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,26 +13,46 @@ from reid_demo.images import read_image
 from reid_demo.measuring.metrics import rank_metrics
 from reid_demo.measuring.rerank import K1, K2, WEIGHT, rerank
 from reid_demo.model.describer import Describer
-from reid_demo.records import WEIGHINGS, ImageRecord, Occlusion, Scoring
+from reid_demo.records import WEIGHINGS, Identities, ImageRecord, Occlusion, Scoring
 from reid_demo.search import gallery as galleries
-from reid_demo.search import similarity as matching
 from reid_demo.search.gallery_views import ONE_VIEW, describe_in_views
+from reid_demo.search.similarity import gallery_vectors, probe_vectors, similarity_matrix
 
 DATASETS = (*PROBES, "gallery")
 GALLERY_PROBES = ("whole", "occluded", "partial")
 RANKS = (1, 3, 5, 10)
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What is measured, and how."""
+
+    dataset: str  # one of `DATASETS`: a layout of `load_benchmark`, or `gallery` (a gallery and the probes it ships)
+    root: Path  # the data set's or the gallery's folder
+    probes: str | None = None  # which probe set; None: the one that the data set's protocol means
+    scoring: Scoring = Scoring()
+    occlusion: Occlusion | None = None  # hides part of every query
+    reranked: bool = False  # by k-reciprocal re-ranking of all queries and gallery images together
+    views: tuple[str, ...] = ONE_VIEW  # in which gallery images are described: `VIEWS` as `index` does, or the paper's
+
+    @property
+    def protocol(self) -> str:
+        """How queries are compared with the gallery, in words."""
+        weighing = self.scoring.weighing
+        words = ["cosine, adaptive weights" if weighing == "adaptive" else WEIGHINGS[weighing]]
+        if self.occlusion:
+            words.append(f"{self.occlusion.kind} of every query filled with {self.occlusion.fill}")
+        if len(self.views) > 1:
+            words.append(f"gallery images in {len(self.views)} views")
+        if self.reranked:
+            words.append(f"k-reciprocal re-ranking (k1 {K1}, k2 {K2}, lambda {WEIGHT})")
+        return ", ".join(words)
+
+
 def evaluate(
     describer: Describer,
-    dataset: str,
-    root: Path,
+    plan: Plan,
     *,
-    scoring: Scoring = Scoring(),
-    occlusion: Occlusion | None = None,
-    probes: str | None = None,
-    reranked: bool = False,
-    views: Sequence[str] = ONE_VIEW,
     cutouts: occlude.Cutouts | None = None,
     memory: dict | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -40,15 +61,8 @@ def evaluate(
 
     Args:
         describer: the network.
-        dataset: one of `DATASETS`: a layout of `load_benchmark`, or `gallery` (a gallery and the probes it ships; the
-            same person and camera are excluded where both cameras are known).
-        root: the data set's or the gallery's folder.
-        scoring: which similarity.
-        occlusion: hides part of every query.
-        probes: which probe set of the data set; default: the one that its protocol means.
+        plan: what is measured. Of `gallery`, the same person and camera are excluded where both cameras are known.
         cutouts: what an occlusion by a person or an object puts in front.
-        reranked: rank by k-reciprocal re-ranking of all queries and gallery images together.
-        views: in which the gallery's images are described: `views.VIEWS`, as `index` does, or once, as in the paper.
         memory: keeps descriptions from one measurement by this describer to the next; give it an empty one first.
         progress: gets (images described, images in all).
 
@@ -61,58 +75,87 @@ def evaluate(
             message names the path.
         OcclusionError: no such occlusion or fill.
     """
-    root = Path(root)
-    if occlusion is not None:
-        occlude.check(occlusion)
-    if dataset == "gallery":
-        benchmark, q_root = _gallery_benchmark(root, probes or "whole"), root / "probes"
-    elif dataset in PROBES:
-        benchmark, q_root = load_benchmark(dataset, root, probes), root
-    else:
-        raise DatasetError(f"Unknown data set {dataset!r}; choose one of {', '.join(DATASETS)}.")
-    queries, images = benchmark.queries, benchmark.gallery
-    # An unknown id is nobody else's, an unknown camera no other's.
-    pids = [_column(rows, "pid", unknown) for rows, unknown in ((queries, -2), (images, -3))]
-    camids = [_column(rows, "camid", unknown) for rows, unknown in ((queries, -2), (images, -3))]
-    if not np.isin(pids[0], pids[1]).any():
-        raise DatasetError(f"No query of {root} has a right answer in its gallery; check the ids in the file names.")
+    if plan.occlusion is not None:
+        occlude.check(plan.occlusion)
+    benchmark, query_root = _benchmark(plan)
+    queries, gallery = (
+        Identities.of((r.pid for r in records), (r.camid for r in records))
+        for records in (benchmark.queries, benchmark.gallery)
+    )
+    if not np.isin(queries.pids[queries.pids > 0], gallery.pids).any():
+        words = f"No query of {plan.root} has a right answer in its gallery; check the ids in the file names."
+        raise DatasetError(words)
 
+    total = len(queries) + len(gallery)
     memory = {} if memory is None else memory
-    described = []
-    done, total = 0, len(queries) + len(images)
-    for place, records, hidden, shown in ((q_root, queries, occlusion, ONE_VIEW), (root, images, None, tuple(views))):
-        key = place, tuple(record.path for record in records), hidden, shown
-        if key not in memory:
-            pictures = _pictures(place, records)
-            if hidden is not None:
-                pictures = (occlude.apply(picture, [hidden], cutouts) for picture in pictures)
-            memory[key] = _describe(describer, pictures, shown, lambda count, done=done: progress(done + count, total))
-        done += len(records)
-        described += memory[key]
-    q_parts, q_presence, g_parts, g_presence = described
-    if reranked:
-        parts, presence = np.concatenate([q_parts, g_parts]), np.concatenate([q_presence, g_presence])
-        similarity = _reranked(parts, presence, len(queries), scoring)
-    else:
-        similarity = matching.similarity_matrix(q_parts, q_presence, g_parts, g_presence, scoring)
+    asked = _Batch(query_root, benchmark.queries, plan.occlusion)
+    shown = _Batch(Path(plan.root), benchmark.gallery, views=tuple(plan.views))
+    probes = asked.described(describer, memory, cutouts, lambda done: progress(done, total))
+    images = shown.described(describer, memory, cutouts, lambda done: progress(len(queries) + done, total))
+    similarity = _similarity(probes, images, plan)
     try:
-        result = rank_metrics(similarity, *pids, *camids, exclude_same_camera=benchmark.exclude_same_camera)
+        result = rank_metrics(similarity, queries, gallery, exclude_same_camera=benchmark.exclude_same_camera)
     except DatasetError as error:
-        raise DatasetError(f"{error} The data set is {root}.") from error
-    cmc = result["cmc"]
-    how = "cosine, adaptive weights" if scoring.weighing == "adaptive" else WEIGHINGS[scoring.weighing]
-    hidden = f", {occlusion.kind} of every query filled with {occlusion.fill}" if occlusion else ""
-    seen = f", gallery images in {len(views)} views" if len(views) > 1 else ""
-    again = f", k-reciprocal re-ranking (k1 {K1}, k2 {K2}, lambda {WEIGHT})" if reranked else ""
+        raise DatasetError(f"{error} The data set is {plan.root}.") from error
     return {
-        "dataset": dataset,
-        "protocol": f"{benchmark.protocol}, {how}{hidden}{seen}{again}",
+        "dataset": plan.dataset,
+        "protocol": f"{benchmark.protocol}, {plan.protocol}",
         "num_query": result["num_query"],
-        "num_gallery": len(images),
-        **{f"rank{k}": round(float(cmc[k - 1]), 4) for k in RANKS},
+        "num_gallery": len(gallery),
+        **{f"rank{k}": round(float(result["cmc"][k - 1]), 4) for k in RANKS},
         "mAP": round(result["mAP"], 4),
         "mINP": round(result["mINP"], 4),
     }
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Images that are described in one way."""
+
+    root: Path
+    records: Sequence[ImageRecord]  # paths relative to `root`
+    occlusion: Occlusion | None = None  # hides part of each
+    views: tuple[str, ...] = ONE_VIEW
+
+    def described(
+        self,
+        describer: Describer,
+        memory: dict,
+        cutouts: occlude.Cutouts | None,
+        told: Callable[[int], None],
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return parts `(M, P+1, D)` and presence `(M, P)`, from `memory` where it holds them.
+
+        `told` gets how many are described, where they are not.
+        """
+        key = self.root, tuple(record.path for record in self.records), self.occlusion, self.views
+        if key not in memory:
+            pictures = _pictures(self.root, self.records)
+            if self.occlusion is not None:
+                pictures = (occlude.apply(picture, [self.occlusion], cutouts) for picture in pictures)
+            memory[key] = _describe(describer, pictures, self.views, told)
+        return memory[key]
+
+
+def _benchmark(plan: Plan) -> tuple[Benchmark, Path]:
+    """Read queries and gallery, and say where the queries' paths start."""
+    root = Path(plan.root)
+    if plan.dataset == "gallery":
+        return _gallery_benchmark(root, plan.probes or "whole"), root / "probes"
+    if plan.dataset in PROBES:
+        return load_benchmark(plan.dataset, root, plan.probes), root
+    raise DatasetError(f"Unknown data set {plan.dataset!r}; choose one of {', '.join(DATASETS)}.")
+
+
+def _similarity(
+    queries: tuple[np.ndarray, np.ndarray], gallery: tuple[np.ndarray, np.ndarray], plan: Plan
+) -> np.ndarray:
+    """Compare described queries and gallery images, each parts and presence; `(Q, G)` float32."""
+    if not plan.reranked:
+        return similarity_matrix(*queries, *gallery, plan.scoring)
+    parts, presence = (np.concatenate(both) for both in zip(queries, gallery, strict=True))
+    probes, candidates = probe_vectors(parts, presence, plan.scoring), gallery_vectors(parts, presence, plan.scoring)
+    return rerank(lambda start, stop: probes[start:stop] @ candidates.T, len(queries[0]), len(parts))
 
 
 def signed(record: dict, weights: str, fingerprint: str, command: str) -> dict:
@@ -140,23 +183,9 @@ def _pictures(root: Path, records: Sequence[ImageRecord]) -> Iterator[np.ndarray
 def _describe(
     describer: Describer, pictures: Iterable[np.ndarray], views: Sequence[str], told: Callable[[int], None]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give parts `(M, P+1, D)` and presence `(M, P)`; attention maps are not kept. `told` gets how many are done."""
+    """Return parts `(M, P+1, D)` and presence `(M, P)`; attention maps are not kept. `told` gets how many are done."""
     kept = []
     for d in describe_in_views(describer, pictures, views):
         kept.append((d.parts, d.presence))
         told(len(kept))
     return np.stack([parts for parts, _ in kept]), np.stack([presence for _, presence in kept])
-
-
-def _reranked(parts: np.ndarray, presence: np.ndarray, num_query: int, scoring: Scoring) -> np.ndarray:
-    probes = matching.probe_vectors(parts, presence, scoring)
-    candidates = matching.gallery_vectors(parts, presence, scoring)
-
-    def rows(start: int, stop: int) -> np.ndarray:
-        return probes[start:stop] @ candidates.T
-
-    return rerank(rows, num_query, len(parts))
-
-
-def _column(records: Sequence[ImageRecord], name: str, unknown: int) -> np.ndarray:
-    return np.array([unknown if (value := getattr(record, name)) is None else value for record in records])

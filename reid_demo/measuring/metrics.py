@@ -3,26 +3,25 @@
 import numpy as np
 
 from reid_demo.errors import DatasetError, ShapeError
+from reid_demo.records import Identities
+
+JUNK = -1  # pid of images that a protocol leaves out of every list
 
 
 def rank_metrics(
     similarity: np.ndarray,
-    q_pids: np.ndarray,
-    g_pids: np.ndarray,
-    q_camids: np.ndarray,
-    g_camids: np.ndarray,
+    queries: Identities,
+    gallery: Identities,
     *,
     exclude_same_camera: bool = True,
     max_rank: int = 10,
 ) -> dict:
-    """Give CMC, mAP and mINP of a benchmark.
+    """Return CMC, mAP and mINP of a benchmark.
 
     Args:
         similarity: `(Q, G)`, finite, higher is closer; equal values keep the gallery's order.
-        q_pids: `(Q,)`.
-        g_pids: `(G,)`; -1 is junk and left out of every list.
-        q_camids: `(Q,)`.
-        g_camids: `(G,)`.
+        queries: Q images.
+        gallery: G images; junk (pid -1) is left out of every list, distractors (pid 0) are right for nobody.
         exclude_same_camera: leave out gallery images of the query's person under its own camera (Market-1501).
         max_rank: length of the CMC curve; it may pass the size of the gallery.
 
@@ -35,17 +34,18 @@ def rank_metrics(
         ShapeError: lengths differ, or a similarity is not finite.
         DatasetError: no query has a right answer.
     """
-    if similarity.shape != (len(q_pids), len(g_pids)) or len(q_camids) != len(q_pids) or len(g_camids) != len(g_pids):
-        raise ShapeError(f"similarity {similarity.shape} does not fit {len(q_pids)} queries and {len(g_pids)} images.")
+    if similarity.shape != (len(queries), len(gallery)):
+        words = f"{len(queries)} queries and {len(gallery)} images"
+        raise ShapeError(f"similarity {similarity.shape} does not fit {words}.")
     if not np.isfinite(similarity).all():
         raise ShapeError("A similarity is not finite; the network's descriptors are broken.")
     curves, precisions, penalties = [], [], []
-    for row, pid, camid in zip(similarity, q_pids, q_camids, strict=True):
-        keep = g_pids != -1
+    for row, pid, camid in zip(similarity, queries.pids, queries.camids, strict=True):
+        keep = gallery.pids != JUNK
         if exclude_same_camera:
-            keep &= ~((g_pids == pid) & (g_camids == camid))
+            keep &= ~gallery.taken_with(pid, camid)
         order = np.argsort(-row, kind="stable")
-        hits = (g_pids == pid)[order][keep[order]]
+        hits = gallery.show(pid)[order][keep[order]]
         if not hits.any():
             continue
         found = np.flatnonzero(hits) + 1  # ranks of the right answers

@@ -5,7 +5,8 @@ queries and gallery images of a benchmark at once, so its numbers are not those 
 Knows no model and no images: similarities come a few rows at a time from a function.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,56 +18,53 @@ CHUNK = 512  # rows of similarities held at once
 SimilarityRows = Callable[[int, int], np.ndarray]
 
 
+@dataclass(frozen=True)
+class Settings:
+    """How neighbourhoods are made and mixed in; the authors' values."""
+
+    k1: int = K1  # size of a neighbourhood; at most the number of other images is used
+    k2: int = K2  # neighbours over which a neighbourhood is averaged; 1 leaves it alone
+    weight: float = WEIGHT  # lambda, the share of the first distance, 0 to 1
+    chunk: int = CHUNK  # rows at once
+
+    def __post_init__(self) -> None:
+        """Refuse settings out of range."""
+        if self.k1 < 1 or self.k2 < 1 or self.chunk < 1 or not 0 <= self.weight <= 1:
+            raise ConfigError("Re-ranking needs k1, k2 and chunk of at least 1, and a weight between 0 and 1.")
+
+
 def rerank(
-    similarity_rows: SimilarityRows,
-    num_query: int,
-    num_images: int,
-    *,
-    k1: int = K1,
-    k2: int = K2,
-    weight: float = WEIGHT,
-    chunk: int = CHUNK,
+    similarity_rows: SimilarityRows, num_query: int, num_images: int, settings: Settings = Settings()
 ) -> np.ndarray:
-    """Give similarities after re-ranking.
+    """Return similarities after re-ranking.
 
     The distance of two images is `2 - 2 similarity` (the squared Euclidean distance of unit vectors), divided by the
     row's largest, as in the authors' code. Of equal similarities the earlier image is the nearer neighbour.
 
     Args:
         similarity_rows: `(start, stop)` to `(stop - start, Q + G)` similarities of images `start:stop` to all images,
-            queries first, symmetric; it is asked for at most `chunk` rows at once, each of them twice.
+            queries first, symmetric; it is asked for at most `settings.chunk` rows at once, each of them twice.
         num_query: Q.
         num_images: Q + G.
-        k1: size of the neighbourhood; at most the number of other images is used.
-        k2: neighbours over which a neighbourhood is averaged; 1 leaves it alone.
-        weight: lambda, the share of the first distance, 0 to 1.
-        chunk: rows at once.
+        settings: of the neighbourhoods.
 
     Returns:
         `(Q, G)` float32, at most 1, higher is closer: 1 less the mix of Jaccard distance and first distance.
 
     Raises:
-        ConfigError: a setting out of its range.
         ShapeError: no query or no gallery, or rows of another shape.
     """
-    if k1 < 1 or k2 < 1 or chunk < 1 or not 0 <= weight <= 1:
-        raise ConfigError("Re-ranking needs k1, k2 and chunk of at least 1, and a weight between 0 and 1.")
     if not 0 < num_query < num_images:
         raise ShapeError(f"Re-ranking needs queries and a gallery; got {num_query} queries of {num_images} images.")
-    k1 = min(k1, num_images - 1)
+    k1, k2, weight = min(settings.k1, num_images - 1), settings.k2, settings.weight
 
-    def distances(start: int) -> np.ndarray:
-        stop = min(start + chunk, num_images)
-        rows = np.asarray(similarity_rows(start, stop), np.float32)
-        if rows.shape != (stop - start, num_images):
-            raise ShapeError(f"Expected similarities {(stop - start, num_images)}, got {rows.shape}.")
-        rows = np.maximum(2 - 2 * rows, 0)
-        return rows / np.maximum(rows.max(axis=1, keepdims=True), 1e-12)
+    def blocks() -> Iterator[tuple[int, np.ndarray]]:
+        for start in range(0, num_images, settings.chunk):
+            yield start, _distances(similarity_rows, start, min(start + settings.chunk, num_images), num_images)
 
     near = np.empty((num_images, max(k1 + 1, min(k2, num_images))), np.int32)  # nearest first; itself is one of them
     first = np.empty((num_query, num_images - num_query), np.float32)
-    for start in range(0, num_images, chunk):
-        rows = distances(start)
+    for start, rows in blocks():
         for i, row in enumerate(rows, start):
             near[i] = _nearest(row, near.shape[1])
             if i < num_query:
@@ -74,8 +72,8 @@ def rerank(
 
     halves = [_reciprocal(near, i, round(k1 / 2)) for i in range(num_images)]
     columns, values = [], []
-    for start in range(0, num_images, chunk):
-        for i, row in enumerate(distances(start), start):
+    for start, rows in blocks():
+        for i, row in enumerate(rows, start):
             hood = _neighbourhood(_reciprocal(near, i, k1), halves)
             closeness = np.exp(-row[hood])
             columns.append(hood)
@@ -87,8 +85,17 @@ def rerank(
     return np.subtract(1, first, out=first)
 
 
+def _distances(similarity_rows: SimilarityRows, start: int, stop: int, num_images: int) -> np.ndarray:
+    """Return the `(stop - start, Q + G)` float32 distances of some images to all, each row divided by its largest."""
+    rows = np.asarray(similarity_rows(start, stop), np.float32)
+    if rows.shape != (stop - start, num_images):
+        raise ShapeError(f"Expected similarities {(stop - start, num_images)}, got {rows.shape}.")
+    rows = np.maximum(2 - 2 * rows, 0)
+    return rows / np.maximum(rows.max(axis=1, keepdims=True), 1e-12)
+
+
 def _nearest(row: np.ndarray, count: int) -> np.ndarray:
-    """Give the `count` nearest, nearest first, of equal ones the earlier."""
+    """Return the `count` nearest, nearest first, of equal ones the earlier."""
     limit = np.partition(row, count - 1)[count - 1]
     candidates = np.flatnonzero(row <= limit)
     return candidates[np.argsort(row[candidates], kind="stable")][:count]
@@ -125,7 +132,7 @@ def _average(
 def _jaccard_distances(
     columns: list[np.ndarray], values: list[np.ndarray], num_query: int, num_images: int
 ) -> np.ndarray:
-    """Give `(Q, G)` distances `1 - sum(min) / sum(max)` of sparse rows that each sum to 1."""
+    """Return `(Q, G)` distances `1 - sum(min) / sum(max)` of sparse rows that each sum to 1."""
     rows = np.repeat(np.arange(num_images), [len(c) for c in columns])
     flat, weights = np.concatenate(columns), np.concatenate(values)
     held = rows >= num_query  # the gallery's entries, sorted by column

@@ -1,4 +1,4 @@
-"""What a change of the probe did, and sets of what-ifs over many probes. Numbers only; knows no page."""
+"""Sets of what-ifs over many probes. Numbers only; knows no page."""
 
 import json
 import re
@@ -13,115 +13,12 @@ from reid_demo.drawing import charts
 from reid_demo.engine import Engine
 from reid_demo.errors import OcclusionError
 from reid_demo.measuring import metrics
-from reid_demo.records import Descriptor, Occlusion, Scoring
-from reid_demo.search import similarity as matching
+from reid_demo.records import Descriptor, Identities, Occlusion, Scoring
+from reid_demo.search.gallery import Ranking
 
 UNTOUCHED, BLOCK = "untouched", "random block"  # names of what-ifs that make the curve
 MOST_PROBES = 100  # made of gallery images
 CURVE_COVERAGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)  # of random blocks
-
-
-@dataclass(frozen=True)
-class Move:
-    """One gallery image that is in the list before or after a change."""
-
-    index: int  # row in the gallery
-    rank: tuple[int, int]  # before and after, 1 is the best
-    similarity: tuple[float, float]  # before and after
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """A search before and after a change of the probe. Pairs are (before, after)."""
-
-    top_k: int
-    moves: tuple[Move, ...]  # all that are in either list, by rank before
-    watched: int  # gallery row whose terms are compared: the first right image before, else the first image before
-    watched_is_right: bool
-    rank: tuple[int, int]  # of the first right image where the identity is known and present, else of `watched`
-    similarity: tuple[float, float]  # of `watched`
-    average_precision: tuple[float, float] | None  # None where the identity is not known or absent
-    terms: np.ndarray  # (P+1, 2) float32, contributions to the similarity of `watched`
-    presence: np.ndarray  # (P, 2) float32
-
-    @property
-    def entered(self) -> tuple[Move, ...]:
-        """Images of the new list that were not in the old one."""
-        return tuple(move for move in self.moves if move.rank[1] <= self.top_k < move.rank[0])
-
-    @property
-    def left(self) -> tuple[Move, ...]:
-        """Images of the old list that are not in the new one."""
-        return tuple(move for move in self.moves if move.rank[0] <= self.top_k < move.rank[1])
-
-    def lost_most(self, count: int = 2) -> list[int]:
-        """Give the terms, 0 is global, whose contribution fell most, the worst first; fewer where fewer fell."""
-        change = self.terms[:, 1] - self.terms[:, 0]
-        return [int(i) for i in np.argsort(change, kind="stable")[:count] if change[i] < -5e-5]
-
-
-def compare(
-    engine: Engine,
-    before: Descriptor,
-    after: Descriptor,
-    *,
-    top_k: int = 10,
-    pid: int | None = None,
-    scoring: Scoring | None = None,
-    exclude_same_camera: tuple[int, int] | None = None,
-) -> Comparison:
-    """Compare the rankings of an untouched and of a changed probe.
-
-    Args:
-        engine: with the gallery that is ranked.
-        before: the untouched probe.
-        after: the changed probe.
-        top_k: length of both lists.
-        pid: of the probe's person, where known.
-        scoring: which similarity.
-        exclude_same_camera: (pid, camid) to leave out of both lists.
-    """
-    scoring = scoring or engine.default_scoring
-    both = (before, after)
-    ranks = [engine.ranks(probe, scoring, exclude_same_camera) for probe in both]
-    values = [engine.gallery.scores(probe, scoring) for probe in both]
-    left_out = (
-        0
-        if exclude_same_camera is None
-        else len(engine.right_matches(exclude_same_camera[0]))
-        - len(engine.right_matches(exclude_same_camera[0], exclude_same_camera))
-    )
-    top_k = min(top_k, len(engine.gallery) - left_out)
-    shown = np.flatnonzero((ranks[0] <= top_k) | (ranks[1] <= top_k))
-    moves = tuple(
-        Move(int(i), (int(ranks[0][i]), int(ranks[1][i])), (float(values[0][i]), float(values[1][i])))
-        for i in shown[np.argsort(ranks[0][shown])]
-    )
-    right = engine.right_matches(pid, exclude_same_camera)
-    known = len(right) > 0
-    watched = int(right[np.argmin(ranks[0][right])]) if known else int(np.argmin(ranks[0]))
-    stored = engine.gallery.descriptor(watched)
-    terms = [
-        matching.contributions(p.parts, p.presence, stored.parts[None], stored.presence[None], scoring)[0] for p in both
-    ]
-    places = right if known else np.array([watched])
-    return Comparison(
-        top_k,
-        moves,
-        watched,
-        known,
-        tuple(int(r[places].min()) for r in ranks),
-        tuple(float(t.sum()) for t in terms),
-        tuple(average_precision(r[right]) for r in ranks) if known else None,
-        np.stack(terms, axis=1).astype(np.float32),
-        np.stack([p.presence for p in both], axis=1),
-    )
-
-
-def average_precision(ranks: np.ndarray) -> float:
-    """Give the average precision of right answers at these ranks, `(R,)` int from 1."""
-    ordered = np.sort(ranks)
-    return float(np.mean(np.arange(1, len(ordered) + 1) / ordered))
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,18 +61,18 @@ class SetProgress:
 
 
 def curve_trials(fill: str = "mean_grey", seed: int = 1) -> list[Trial]:
-    """Give the untouched probe and random blocks of growing size."""
+    """Return the untouched probe and random blocks of growing size."""
     blocks = [Occlusion("random_block", fill, coverage=share, seed=seed) for share in CURVE_COVERAGES]
     return [Trial(UNTOUCHED), *(Trial(f"{BLOCK} {b.coverage:.0%}", (b,)) for b in blocks)]
 
 
 def named_trials(kinds: Sequence[str], fill: str = "mean_grey", seed: int = 1) -> list[Trial]:
-    """Give one what-if for each kind of occlusion."""
+    """Return one what-if for each kind of occlusion."""
     return [Trial(kind.replace("_", " "), (Occlusion(kind, fill, seed=seed),)) for kind in kinds]
 
 
 def own_probes(engine: Engine, count: int | None = None) -> list[LabelledProbe]:
-    """Give the whole probes that ship with a gallery, of persons who are in it; at most `count`.
+    """Return the whole probes that ship with a gallery, of persons who are in it; at most `count`.
 
     Where none does, an image of each person whom a second camera saw: a set leaves out what the probe's camera took.
     Of these there are no more than `MOST_PROBES`.
@@ -189,7 +86,7 @@ def count_own(engine: Engine) -> int:
 
 
 def _known(engine: Engine) -> list[tuple[Path, int, int | None]]:
-    """Give path, pid and camid of the probes."""
+    """Return path, pid and camid of the probes."""
     ship = [(e.path, e.pid, e.camid) for e in engine.probes if e.kind == "whole" and len(engine.right_matches(e.pid))]
     if ship:
         return ship
@@ -257,18 +154,15 @@ def _measure(
     covered: Sequence[float],
     scoring: Scoring,
 ) -> TrialResult:
+    gallery = engine.gallery.identities
     similarity = np.stack([engine.gallery.scores(d, scoring) for d in described])
-    measured = metrics.rank_metrics(
-        similarity,
-        np.array([p.pid for p in probes]),
-        engine.pids,
-        np.array([-3 if p.camid is None else p.camid for p in probes]),
-        engine.camids,
-    )
+    people = Identities.of((p.pid for p in probes), (p.camid for p in probes))
+    measured = metrics.rank_metrics(similarity, people, gallery)
     first, best = [], []
-    for probe, descriptor, row in zip(probes, described, similarity, strict=True):
-        right = engine.right_matches(probe.pid, _pair(probe))
-        first.append(int(engine.ranks(descriptor, scoring, _pair(probe))[right].min()))
+    for probe, row in zip(probes, similarity, strict=True):
+        exclude = gallery.taken_with(probe.pid, probe.camid)
+        right = gallery.show(probe.pid) & ~exclude
+        first.append(int(Ranking.of(row, exclude).ranks[right].min()))
         best.append(float(row[right].max()))
     return TrialResult(
         name,
@@ -282,7 +176,7 @@ def _measure(
 
 
 def coverage(engine: Engine, image: np.ndarray, recipe: Sequence[Occlusion]) -> float:
-    """Give the share of a probe's area, 0 to 1, that a recipe hides, covers or crops away."""
+    """Return the share of a probe's area, 0 to 1, that a recipe hides, covers or crops away."""
     area = image.shape[0] * image.shape[1]
     hidden = np.zeros(image.shape[:2], bool)
     for occlusion in recipe:
@@ -297,7 +191,7 @@ def coverage(engine: Engine, image: np.ndarray, recipe: Sequence[Occlusion]) -> 
 
 
 def table(results: Sequence[TrialResult]) -> str:
-    """Give the results of a set as a table of plain text."""
+    """Return the results of a set as a table of plain text."""
     rows = [f"{'what-if':28} {'hidden':>7} {'R-1':>6} {'mAP':>6} {'rank':>7} {'similarity':>10}"]
     rows += [
         f"{r.name:28} {r.coverage:7.1%} {r.rank1:6.1%} {r.mAP:6.1%} {r.mean_rank:7.1f} {r.similarity:10.4f}"
@@ -307,7 +201,7 @@ def table(results: Sequence[TrialResult]) -> str:
 
 
 def curve(results: Sequence[TrialResult]) -> str:
-    """Give R-1 and mAP against the hidden share as an SVG picture: random blocks as lines, others as hollow points."""
+    """Draw R-1 and mAP against the hidden share as an SVG picture: random blocks as lines, others as hollow points."""
     on_line = [r for r in results if r.name == UNTOUCHED or r.name.startswith(BLOCK)]
     ordered = sorted(on_line, key=lambda r: r.coverage)
     marks = [(r.name, (r.coverage, r.rank1, r.mAP)) for r in results if r not in on_line]
@@ -320,7 +214,7 @@ def curve(results: Sequence[TrialResult]) -> str:
 
 
 def to_json(results: Sequence[TrialResult], engine: Engine) -> str:
-    """Give the results of a set as JSON text, with the weights and the gallery that they belong to."""
+    """Return the results of a set as JSON text, with the weights and the gallery that they belong to."""
     values = {
         "weights": engine.weights_name,
         "fingerprint": engine.gallery.fingerprint,
@@ -331,7 +225,7 @@ def to_json(results: Sequence[TrialResult], engine: Engine) -> str:
 
 
 def write(folder: Path, results: Sequence[TrialResult], engine: Engine) -> list[Path]:
-    """Write `what-if.json` and `what-if.svg`; give their paths."""
+    """Write `what-if.json` and `what-if.svg`; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / "what-if.json", folder / "what-if.svg"]
     paths[0].write_text(to_json(results, engine), encoding="utf-8")

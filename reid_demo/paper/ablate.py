@@ -19,7 +19,7 @@ from reid_demo import occlude
 from reid_demo.config import BACKBONES, VARIANTS, TrainConfig, from_dict, read_train_config, to_dict, variant_name
 from reid_demo.data.layouts import PROBES, load_benchmark
 from reid_demo.errors import ConfigError
-from reid_demo.measuring.evaluate import evaluate
+from reid_demo.measuring.evaluate import Plan, evaluate
 from reid_demo.model import checkpoint
 from reid_demo.model.describer import Describer
 from reid_demo.records import Occlusion, Scoring
@@ -335,15 +335,9 @@ def _measure(folder: Path, conditions: Sequence[Condition], device: str | None) 
     own, part_aware = paper_scoring(model.config), Scoring("part_aware")
     memory: dict = {}
     for condition in missing:
-        measures[condition.name] = evaluate(
-            describer,
-            condition.dataset,
-            condition.root,
-            scoring=part_aware if condition.part_aware else own,
-            occlusion=condition.occlusion,
-            probes=condition.probes,
-            memory=memory,
-        )
+        scoring = part_aware if condition.part_aware else own
+        plan = Plan(condition.dataset, condition.root, condition.probes, scoring, condition.occlusion)
+        measures[condition.name] = evaluate(describer, plan, memory=memory)
         _write(path, measures)
 
 

@@ -6,14 +6,14 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 
 from reid_demo.errors import ConfigError, GalleryError
-from reid_demo.records import WEIGHINGS, Descriptor, ImageRecord, Match, Scoring
+from reid_demo.records import WEIGHINGS, Descriptor, Identities, ImageRecord, Match, Scoring
 from reid_demo.search import milvus, vectors
 from reid_demo.search import similarity as matching
 from reid_demo.search.gallery_views import ONE_VIEW
@@ -28,7 +28,6 @@ VECTORS, PARTS, PRESENCE, RECORDS, META = (
 )
 READY = ".ready"  # complete new files on their way to their places; whoever finds them finishes the move
 MATRIX_BYTES = 512 << 20  # largest float32 matrix kept for a scoring that is not the index's own
-UNKNOWN = -2  # in `Gallery.pids` and `camids`: the image has none
 BLOCK = 2048  # rows held in float32 at a time
 
 
@@ -47,8 +46,8 @@ class Gallery:
         """Hold what `load` read; see the attributes of the files in this module."""
         self.folder = folder
         self.records = list(records)
-        self.pids = np.array([UNKNOWN if r.pid is None else r.pid for r in self.records])  # (G,) int64
-        self.camids = np.array([UNKNOWN if r.camid is None else r.camid for r in self.records])  # (G,) int64
+        self.identities = Identities.of((r.pid for r in self.records), (r.camid for r in self.records))
+        self.pids, self.camids = self.identities.pids, self.identities.camids
         self.parts = parts  # (G, P+1, D) float16, unweighted, the means of the views; memory-mapped
         self.presence = presence  # (G, P) float32
         self.meta = meta
@@ -75,8 +74,8 @@ class Gallery:
 
     @property
     def num_pids(self) -> int:
-        """Number of known persons."""
-        return int((self.people != UNKNOWN).sum())
+        """Number of people; junk and distractors are none."""
+        return int((self.people > 0).sum())
 
     @functools.cached_property
     def people(self) -> np.ndarray:
@@ -133,22 +132,32 @@ class Gallery:
         """
         if not self.exact and self.is_indexed(scoring):
             return self._estimates(probe, scoring)
-        vector = matching.probe_vectors(probe.parts, probe.presence, scoring)
+        return self._exact(matching.probe_vectors(probe.parts, probe.presence, scoring), scoring)
+
+    def scores_of(self, probes: Sequence[Descriptor], scoring: Scoring = Scoring()) -> np.ndarray:
+        """Return the `(n, G)` float32 similarities of several probes; as `scores`, in one pass over the gallery."""
+        if not self.exact and self.is_indexed(scoring):
+            return np.stack([self._estimates(probe, scoring) for probe in probes])
+        parts, presence = np.stack([p.parts for p in probes]), np.stack([p.presence for p in probes])
+        return self._exact(matching.probe_vectors(parts, presence, scoring).T, scoring).T
+
+    def _exact(self, probes: np.ndarray, scoring: Scoring) -> np.ndarray:
+        """Multiply every stored vector by one probe's, `(D,)`, or by several, `(D, n)`; `(G,)` or `(G, n)` float32."""
         if self.parts.size * 4 <= MATRIX_BYTES:
-            return vectors.product(self._matrix(scoring), vector)
-        values = np.empty(len(self), np.float32)
+            return vectors.product(self._matrix(scoring), probes)
+        values = np.empty((len(self), *probes.shape[1:]), np.float32)
         for start in range(0, len(self), BLOCK):
             rows = slice(start, start + BLOCK)
             block = matching.gallery_vectors(self.parts[rows].astype(np.float32), self.presence[rows], scoring)
-            values[rows] = vectors.product(block, vector)
+            values[rows] = vectors.product(block, probes)
         return values
 
-    def scores_of(self, probes: Sequence[Descriptor], scoring: Scoring = Scoring()) -> np.ndarray:
-        """Give the `(n, G)` float32 similarities of several probes; in one product where that is exact."""
-        if not self.exact or self.parts.size * 4 > MATRIX_BYTES:
-            return np.stack([self.scores(probe, scoring) for probe in probes])
-        parts, presence = np.stack([p.parts for p in probes]), np.stack([p.presence for p in probes])
-        return vectors.product(self._matrix(scoring), matching.probe_vectors(parts, presence, scoring).T).T
+    def ranking(self, probe: Descriptor, scoring: Scoring = Scoring(), exclude: np.ndarray | None = None) -> "Ranking":
+        """Score every image once, and rank them all; arguments as of `search`.
+
+        Ranks follow `scores`: in a compressed gallery those of images that are not candidates are estimates.
+        """
+        return Ranking.of(self.scores(probe, scoring), exclude)
 
     def _estimates(self, probe: Descriptor, scoring: Scoring) -> np.ndarray:
         vector = matching.probe_vectors(probe.parts, probe.presence, scoring)
@@ -214,13 +223,13 @@ class Gallery:
         top_k: int = 10,
         scoring: Scoring = Scoring(),
         exclude: np.ndarray | None = None,
-    ) -> tuple[list[Match], np.ndarray]:
-        """Give what `search` and `ranks` give; an exact gallery is scored once, not twice."""
+    ) -> tuple[list[Match], "Ranking"]:
+        """Return what `search` and `ranking` return; an exact gallery is scored once, not twice."""
         if not self.exact or top_k < 1 or probe.parts.shape != self.parts.shape[1:]:
-            return self.search(probe, top_k, scoring, exclude), self.ranks(probe, scoring, exclude)
-        ranks = self.ranks(probe, scoring, exclude)
+            return self.search(probe, top_k, scoring, exclude), self.ranking(probe, scoring, exclude)
+        ranking = self.ranking(probe, scoring, exclude)
         count = min(4 * top_k + 32, len(self) - (0 if exclude is None else int(exclude.sum())))
-        return self._best(probe, np.flatnonzero(ranks <= count), top_k, scoring), ranks
+        return self._best(probe, np.flatnonzero(ranking.ranks <= count), top_k, scoring), ranking
 
     def _best(self, probe: Descriptor, candidates: np.ndarray, top_k: int, scoring: Scoring) -> list[Match]:
         terms = self._terms(probe, candidates, scoring)
@@ -247,17 +256,21 @@ class Gallery:
             count = min(count, int((~exclude).sum()))
         return np.argsort(-values, kind="stable")[:count]
 
-    def ranks(self, probe: Descriptor, scoring: Scoring = Scoring(), exclude: np.ndarray | None = None) -> np.ndarray:
-        """Give the `(G,)` int64 rank of every image, 1 is the best, ties in gallery order; excluded ones come last.
 
-        Ranks follow `scores`: in a compressed gallery those of images that are not candidates are estimates.
-        """
-        values = self.scores(probe, scoring)
-        if exclude is not None:
-            values = np.where(exclude, -np.inf, values)
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """What one pass over a gallery says of every image, in gallery order."""
+
+    similarity: np.ndarray  # (G,) float32
+    ranks: np.ndarray  # (G,) int64, 1 is the best, ties in gallery order; images left out come last
+
+    @classmethod
+    def of(cls, similarity: np.ndarray, exclude: np.ndarray | None = None) -> "Ranking":
+        """Rank `(G,)` similarities; `exclude` `(G,)` bool marks images to leave out."""
+        values = similarity if exclude is None else np.where(exclude, -np.inf, similarity)
         ranks = np.empty(len(values), np.int64)
         ranks[np.argsort(-values, kind="stable")] = np.arange(1, len(values) + 1)
-        return ranks
+        return cls(similarity, ranks)
 
 
 def _distinct(numbers: np.ndarray) -> np.ndarray:
@@ -431,7 +444,7 @@ def write(
             "similarity": scoring.weighing,
             "views": list(views),
             "count": len(records),
-            "pids": len({r.pid for r in records if r.pid is not None}),
+            "pids": Identities.of((r.pid for r in records), ()).num_people,
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "index": index.facts(),
             **(more or {}),

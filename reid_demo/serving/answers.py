@@ -13,6 +13,7 @@ from reid_demo.engine import Engine
 from reid_demo.errors import ConfigError, GalleryError
 from reid_demo.images import read_image
 from reid_demo.records import Explanation, Match, Occlusion, Scoring
+from reid_demo.whatif.sweep import Window
 
 PRESENCE_NOTE = "Presence is relative attention and sums to 1 over the parts whatever is hidden."
 
@@ -47,7 +48,7 @@ class Why(TypedDict):
     note: str
 
 
-class Move(TypedDict):
+class MoveRow(TypedDict):
     """Where a gallery image was and is."""
 
     image: str
@@ -60,7 +61,7 @@ class Change(TypedDict):
 
     before: list[MatchRow]
     after: list[MatchRow]
-    moves: list[Move]  # of every image in either list
+    moves: list[MoveRow]  # of every image in either list
     presence_before: list[float]
     presence_after: list[float]
     exact: bool
@@ -172,8 +173,12 @@ def what_if(
         "before": [match_row(match) for match in found.before],
         "after": [match_row(match) for match in found.after],
         "moves": [
-            {"image": engine.gallery.records[index].path, "rank_before": before, "rank_after": after}
-            for index, (before, after) in found.moves.items()
+            {
+                "image": engine.gallery.records[move.index].path,
+                "rank_before": move.rank[0],
+                "rank_after": move.rank[1],
+            }
+            for move in found.moves
         ],
         "presence_before": [float(value) for value in found.probe_before.presence],
         "presence_after": [float(value) for value in found.probe_after.presence],
@@ -186,15 +191,13 @@ def sweep(
     image: np.ndarray,
     rank: int = 1,
     *,
-    size: float = 0.4,
-    stride: float = 0.14,
-    fill: str = "mean_grey",
+    window: Window = Window(),
     scoring: Scoring | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> SweepMap:
     """Slide a window over the probe and watch the match at a rank; `progress` gets (windows done, in all)."""
     match = _at_rank(engine, engine.search(engine.describe(image), max(rank, 1), scoring), rank)
-    for step in engine.sweep(image, [[match.index]], size=size, stride=stride, fill=fill, scoring=scoring):
+    for step in engine.sweep(image, [[match.index]], window, scoring):
         progress(step.done, step.total)
     return {
         "match": match_row(match),

@@ -15,6 +15,7 @@ from reid_demo.engine import Engine
 from reid_demo.errors import ConfigError, ImageError, OcclusionError, ReidError
 from reid_demo.records import WEIGHINGS, Occlusion, Scoring, weighing_named
 from reid_demo.serving import answers
+from reid_demo.whatif.sweep import Window
 
 NOT_UPLOADED = "upload the file first and name the path that the upload gave."
 MOST_MATCHES = 1000
@@ -50,7 +51,7 @@ def sweep(engine: Engine, uploads: Path, image, rank, size, stride, fill, weighi
         raise OcclusionError(f"fill must be one of {', '.join(occlude.FILLS)}, not {fill!r}.")
     how = scoring(engine, weighing, parts)
     image = picture(image, uploads)
-    return answers.sweep(engine, image, rank, size=size, stride=stride, fill=fill, scoring=how)
+    return answers.sweep(engine, image, rank, window=Window(size, stride, fill), scoring=how)
 
 
 def picture(value, uploads: Path) -> np.ndarray:

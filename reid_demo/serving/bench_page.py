@@ -30,6 +30,7 @@ from reid_demo.serving.bench import median_s, row
 from reid_demo.serving.page.handlers import probe, ranking
 from reid_demo.serving.page.handlers.session import Session, default_settings
 from reid_demo.serving.page.view import build_ui, launch_options
+from reid_demo.whatif.sweep import Window
 
 VISITORS = 10
 STEP = 1 / 8  # a window of this side and stride has 128 positions on a picture twice as high as wide
@@ -127,7 +128,7 @@ def _sweep(engine: Engine, step: float) -> list[dict]:
     watched = engine.search(engine.describe(image))[0].index
     start = time.perf_counter()
     first = 0.0
-    for now in engine.sweep(image, [[watched]], size=step, stride=step):
+    for now in engine.sweep(image, [[watched]], Window(step, step)):
         first, boxes = first or time.perf_counter() - start, now.boxes
     ours = time.perf_counter() - start
 

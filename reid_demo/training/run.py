@@ -19,7 +19,7 @@ from reid_demo.data.ground_truth import PARTS as BODY_PARTS
 from reid_demo.data.layouts import load_benchmark
 from reid_demo.data.loaders import Batch, BatchLoader, TrainingSet
 from reid_demo.errors import ConfigError, TrainingError
-from reid_demo.measuring.evaluate import evaluate, signed
+from reid_demo.measuring.evaluate import Plan, evaluate, signed
 from reid_demo.model import checkpoint
 from reid_demo.model.backbones import load_backbone_weights
 from reid_demo.model.checkpoint import WEIGHTS_FOLDER
@@ -394,7 +394,7 @@ def _evaluate(out: Path, dataset: str, root: Path, device: torch.device) -> dict
     weights = out / WEIGHTS_FOLDER
     model = checkpoint.load_weights(weights)
     scoring = paper_scoring(model.config)
-    record = evaluate(Describer(model, device), dataset, Path(root), scoring=scoring)
+    record = evaluate(Describer(model, device), Plan(dataset, Path(root), scoring=scoring))
     words = ["evaluate", "--dataset", dataset, "--root", str(root), "--weights", str(weights)]
     command = f"python -m reid_demo {shlex.join(words)}"  # which gives the same
     record = signed(record, checkpoint.name_of(weights), checkpoint.fingerprint(weights), command)

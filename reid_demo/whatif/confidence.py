@@ -3,18 +3,80 @@
 Reads `calibration.json` and `parts.json` of a weights folder; `measuring` writes them. Knows no network.
 """
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from reid_demo.errors import WeightsError
-from reid_demo.records import Scoring, weighing_named
+from pydantic import AfterValidator, BeforeValidator, FiniteFloat
+
+from reid_demo.data.files import read_json
+from reid_demo.errors import ConfigError, WeightsError
+from reid_demo.records import Scoring, Weighing, weighing_named
 from reid_demo.search.gallery_views import ONE_VIEW
 
 CONFIDENT_FPIR = 0.1  # a match is called confident at the threshold that this share of absent people may pass
 FILE = "calibration.json"
 MEANINGS_FILE = "parts.json"
+
+
+@dataclass(frozen=True)
+class Level:
+    """What a threshold costs. Rates are shares of searches, 0 to 1."""
+
+    fpir_aim: float  # the false alarms that the threshold was chosen for
+    threshold: FiniteFloat  # the least similarity of a confident match
+    fpir: float  # share of searches for an absent person whose first match reaches the threshold
+    fnir: float | None  # share of searches for a present person that do not, or find another first; None: no search
+
+
+def _has_confident(levels: tuple[Level, ...]) -> tuple[Level, ...]:
+    if all(level.fpir_aim != CONFIDENT_FPIR for level in levels):
+        raise ValueError(f"no level has the fpir_aim {CONFIDENT_FPIR}")
+    return levels
+
+
+def _weighing(name: object) -> object:
+    try:
+        return weighing_named(name)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """Open-set error rates of one kind of probe."""
+
+    num_present: int | None = None  # searches for a person who is in the gallery; None: an earlier release's file
+    num_absent: int | None = None
+    levels: Annotated[tuple[Level, ...], AfterValidator(_has_confident)]  # ascending in `fpir_aim`
+
+    @property
+    def confident(self) -> Level:
+        """The level from which a match is called confident."""
+        return next(level for level in self.levels if level.fpir_aim == CONFIDENT_FPIR)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What `calibrate` measured of weights on one gallery: `calibration.json`."""
+
+    gallery: str  # its name
+    num_images: int
+    scoring: Annotated[Weighing, BeforeValidator(_weighing)]
+    views: tuple[str, ...] = ONE_VIEW  # in which the gallery's images were described; earlier releases had one
+    whole: Rates
+    occluded: Rates
+    fingerprint: str  # of the weights
+
+
+@dataclass(frozen=True)
+class Searched:
+    """The gallery in which a first match was found, and how."""
+
+    gallery: str  # its name
+    num_images: int
+    scoring: Scoring
+    views: tuple[str, ...] = ONE_VIEW  # in which its images were described
 
 
 @dataclass(frozen=True)
@@ -30,70 +92,50 @@ class Verdict:
     num_images: int  # of the gallery that was measured
 
 
-def read(path: Path, fingerprint: str) -> dict | None:
+def read(path: Path, fingerprint: str) -> Calibration | None:
     """Read what `calibrate` wrote of these weights; `None` where there is nothing or it is of other weights.
 
     Raises:
-        WeightsError: the file cannot be understood.
+        WeightsError: the file cannot be understood; the message names the field.
     """
     if not path.is_file():
         return None
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        known = record["gallery"], record["num_images"], record["scoring"]
-        thresholds = [float(_level(record[kind])["threshold"]) for kind in ("whole", "occluded")]
-        return record if record["fingerprint"] == fingerprint and known and thresholds else None
-    except (ValueError, KeyError, TypeError, StopIteration) as error:
-        raise WeightsError(
-            f"{path.name} of the weights {path.parent.name!r} cannot be read ({error!r}). "
-            "Write it anew with `python -m reid_demo calibrate`."
-        ) from error
+    found = read_json(Calibration, path, WeightsError, "Write it anew with `python -m reid_demo calibrate`.")
+    return found if found.fingerprint == fingerprint else None
 
 
-def judge(
-    record: dict | None,
-    gallery: str,
-    num_images: int,
-    scoring: Scoring,
-    similarity: float,
-    occluded: bool,
-    views: Sequence[str] = ONE_VIEW,
-) -> Verdict | None:
+def judge(calibration: Calibration | None, searched: Searched, similarity: float, *, occluded: bool) -> Verdict | None:
     """Judge a first match; `None` where this gallery, its size, its views or this similarity was not calibrated.
 
     Args:
-        record: of `read`.
-        gallery: name of the gallery that was searched.
-        num_images: its size.
-        scoring: which similarity.
-        similarity: of the first match.
+        calibration: of the weights.
+        searched: where and how the match was found.
+        similarity: of the match.
         occluded: whether part of the probe is hidden.
-        views: in which the gallery's images were described.
     """
-    asked = (gallery, num_images, scoring.weighing, list(views))
-    if record is None or not scoring.counts_all:
+    if calibration is None or not searched.scoring.counts_all:
         return None
-    measured_views = record.get("views", list(ONE_VIEW))  # a record of an earlier release does not name them
-    if asked != (record["gallery"], record["num_images"], weighing_named(record["scoring"]), measured_views):
+    measured = calibration.gallery, calibration.num_images, calibration.scoring, calibration.views
+    if measured != (searched.gallery, searched.num_images, searched.scoring.weighing, searched.views):
         return None
-    level = _level(record["occluded" if occluded else "whole"])
-    threshold = level["threshold"]
-    return Verdict(similarity >= threshold, similarity, threshold, level["fpir"], level["fnir"], occluded, num_images)
+    level = (calibration.occluded if occluded else calibration.whole).confident
+    confident = similarity >= level.threshold
+    return Verdict(confident, similarity, level.threshold, level.fpir, level.fnir, occluded, searched.num_images)
 
 
-def _level(rates: dict) -> dict:
-    return next(level for level in rates["levels"] if level["fpir_aim"] == CONFIDENT_FPIR)
+@dataclass(frozen=True)
+class _PartMeanings:
+    names: tuple[str, ...]  # one a part
+    fingerprint: str  # of the weights
 
 
 def read_part_meanings(path: Path, fingerprint: str) -> tuple[str, ...]:
-    """Give what `anatomy` found of these weights' parts; nothing where the file is absent or of other weights."""
+    """Return what `anatomy` found of these weights' parts; nothing where the file is absent or of other weights.
+
+    Raises:
+        WeightsError: the file cannot be understood; the message names the field.
+    """
     if not path.is_file():
         return ()
-    try:
-        study = json.loads(path.read_text(encoding="utf-8"))
-        return tuple(study["names"]) if study["fingerprint"] == fingerprint else ()
-    except (ValueError, KeyError, TypeError) as error:
-        raise WeightsError(
-            f"{path.name} of the weights {path.parent.name!r} cannot be read ({error!r}). "
-            "Write it anew with `python -m reid_demo anatomy`."
-        ) from error
+    study = read_json(_PartMeanings, path, WeightsError, "Write it anew with `python -m reid_demo anatomy`.")
+    return study.names if study.fingerprint == fingerprint else ()

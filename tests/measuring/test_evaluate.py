@@ -13,12 +13,17 @@ from reid_demo.config import MEAN_GREY
 from reid_demo.data.layouts import load_benchmark
 from reid_demo.errors import DatasetError, OcclusionError
 from reid_demo.images import read_image
-from reid_demo.measuring.evaluate import DATASETS, evaluate
+from reid_demo.measuring.evaluate import DATASETS, Plan
+from reid_demo.measuring.evaluate import evaluate as measure
 from reid_demo.records import Descriptor, Occlusion, Scoring
 from reid_demo.search import gallery
 from reid_demo.search.gallery_views import ONE_VIEW, VIEWS, describe_in_views
 
 KEYS = ["dataset", "protocol", "num_query", "num_gallery", "rank1", "rank3", "rank5", "rank10", "mAP", "mINP"]
+
+
+def evaluate(describer, dataset, root, *, memory=None, **options) -> dict:
+    return measure(describer, Plan(dataset, root, **options), memory=memory)
 
 
 class ByColour:

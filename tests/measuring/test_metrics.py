@@ -5,11 +5,12 @@ import pytest
 
 from reid_demo.errors import DatasetError, ShapeError
 from reid_demo.measuring.metrics import rank_metrics
+from reid_demo.records import Identities
 
 
 def run(similarity, q_pids, g_pids, q_camids, g_camids, **options):
-    arrays = (np.array(v) for v in (similarity, q_pids, g_pids, q_camids, g_camids))
-    return rank_metrics(*arrays, **options)
+    queries, gallery = Identities.of(q_pids, q_camids), Identities.of(g_pids, g_camids)
+    return rank_metrics(np.array(similarity), queries, gallery, **options)
 
 
 def test_hand_worked_ranking():
@@ -29,6 +30,18 @@ def test_same_person_and_camera_is_left_out():
 def test_junk_is_left_out_and_distractors_stay():
     assert run([[0.9, 0.8]], [1], [-1, 1], [1], [2, 2])["cmc"][0] == 1
     assert run([[0.9, 0.8]], [1], [0, 1], [1], [2, 2])["cmc"][0] == 0
+
+
+def test_junk_and_distractors_are_right_for_nobody():
+    for pid in (0, -1, None):
+        with pytest.raises(DatasetError, match="No query"):
+            run([[0.9, 0.8]], [pid], [pid, 1], [1], [2, 2])
+
+
+def test_two_unknown_cameras_are_not_the_same():
+    assert run([[0.9, 0.8]], [1], [1, 2], [None], [None, None])["cmc"][0] == 1
+    with pytest.raises(DatasetError, match="No query"):
+        run([[0.9, 0.8]], [1], [1, 2], [0], [0, 0])
 
 
 def test_every_number_of_two_queries_by_hand():
@@ -72,7 +85,7 @@ def test_lengths_must_fit():
 def test_against_a_slow_loop():
     rng = np.random.default_rng(0)
     similarity = rng.random((20, 60))
-    q_pids, g_pids = rng.integers(0, 8, 20), rng.integers(0, 8, 60)
+    q_pids, g_pids = rng.integers(1, 9, 20), rng.integers(1, 9, 60)
     q_camids, g_camids = rng.integers(0, 3, 20), rng.integers(0, 3, 60)
     precisions, firsts = [], []
     for q in range(20):
@@ -88,6 +101,6 @@ def test_against_a_slow_loop():
         if right:
             precisions.append(total / right)
             firsts.append(first)
-    result = rank_metrics(similarity, q_pids, g_pids, q_camids, g_camids)
+    result = run(similarity, q_pids, g_pids, q_camids, g_camids)
     assert result["mAP"] == pytest.approx(np.mean(precisions))
     assert result["cmc"][4] == pytest.approx(np.mean([first <= 5 for first in firsts]))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from reid_demo.errors import ConfigError, ShapeError
-from reid_demo.measuring.rerank import rerank
+from reid_demo.measuring.rerank import Settings, rerank
 
 
 def direct(similarity, num_query, k1, k2, weight):
@@ -53,7 +53,7 @@ def people(count, dim=16, num_people=12, noise=0.6, seed=0):
 def test_equals_the_direct_version(k1, k2, weight, chunk):
     vectors, _ = people(90)
     similarity = vectors @ vectors.T
-    ours = rerank(lambda a, b: similarity[a:b], 20, 90, k1=k1, k2=k2, weight=weight, chunk=chunk)
+    ours = rerank(lambda a, b: similarity[a:b], 20, 90, Settings(k1, k2, weight, chunk))
     assert ours.shape == (20, 70) and ours.dtype == np.float32 and ours.max() <= 1
     np.testing.assert_allclose(ours, direct(similarity, 20, k1, k2, weight), atol=1e-5)
 
@@ -62,14 +62,14 @@ def test_equal_similarities_are_settled_by_order():
     vectors, _ = people(12, dim=4)
     vectors = np.repeat(vectors, 4, axis=0)  # four copies of each
     similarity = np.round(vectors @ vectors.T, 3)
-    ours = rerank(lambda a, b: similarity[a:b], 10, 48, k1=6, k2=3)
+    ours = rerank(lambda a, b: similarity[a:b], 10, 48, Settings(6, 3))
     np.testing.assert_allclose(ours, direct(similarity, 10, 6, 3, 0.3), atol=1e-5)
 
 
 def test_all_of_the_weight_keeps_the_first_order():
     vectors, _ = people(40)
     similarity = vectors @ vectors.T
-    ours = rerank(lambda a, b: similarity[a:b], 8, 40, weight=1.0)
+    ours = rerank(lambda a, b: similarity[a:b], 8, 40, Settings(weight=1.0))
     assert (np.argsort(-ours, axis=1) == np.argsort(-similarity[:8, 8:], axis=1)).all()
 
 
@@ -95,7 +95,7 @@ def test_memory_does_not_grow_with_the_square():
         return vectors[start:stop] @ vectors.T
 
     tracemalloc.start()
-    rerank(rows, 20, 1200, chunk=16)
+    rerank(rows, 20, 1200, Settings(chunk=16))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert max(asked) <= 16
@@ -106,7 +106,7 @@ def test_wrong_settings_and_shapes_are_refused():
     square = np.eye(4, dtype=np.float32)
     for wrong in ({"k1": 0}, {"k2": 0}, {"weight": 1.5}, {"chunk": 0}):
         with pytest.raises(ConfigError):
-            rerank(lambda a, b: square[a:b], 1, 4, **wrong)
+            Settings(**wrong)
     for num_query in (0, 4):
         with pytest.raises(ShapeError, match="queries and a gallery"):
             rerank(lambda a, b: square[a:b], num_query, 4)

@@ -23,7 +23,7 @@ def pair(tiny_engine, probe_image):
 
 
 def test_nothing_changed_is_no_change(tiny_engine, pair):
-    found = whatif.compare(tiny_engine, pair[0], pair[0], pid=2, top_k=5)
+    found = tiny_engine.compare((pair[0], pair[0]), pid=2, top_k=5)
     assert not found.entered and not found.left and not found.lost_most()
     assert len(found.moves) == 5 and all(m.rank[0] == m.rank[1] for m in found.moves)
     assert found.average_precision[0] == found.average_precision[1]
@@ -31,7 +31,7 @@ def test_nothing_changed_is_no_change(tiny_engine, pair):
 
 @pytest.mark.parametrize("scoring", [Scoring(), Scoring("adaptive"), Scoring("part_aware")], ids=str)
 def test_a_comparison_equals_two_searches(tiny_engine, pair, scoring):
-    found = whatif.compare(tiny_engine, *pair, pid=2, top_k=5, scoring=scoring)
+    found = tiny_engine.compare(pair, pid=2, top_k=5, scoring=scoring)
     lists = [[m.index for m in tiny_engine.search(p, 5, scoring)] for p in pair]
     assert {m.index for m in found.moves} == set(lists[0]) | set(lists[1])
     assert {m.index for m in found.entered} == set(lists[1]) - set(lists[0])
@@ -55,13 +55,13 @@ def test_a_comparison_equals_two_searches(tiny_engine, pair, scoring):
 
 def test_an_unknown_person_is_followed_by_the_first_match(tiny_engine, pair):
     for pid in (None, 50):
-        found = whatif.compare(tiny_engine, *pair, pid=pid, top_k=3)
+        found = tiny_engine.compare(pair, pid=pid, top_k=3)
         assert not found.watched_is_right and found.average_precision is None
         assert found.watched == tiny_engine.search(pair[0], 1)[0].index and found.rank[0] == 1
 
 
 def test_what_is_left_out_is_in_no_list(tiny_engine, pair):
-    found = whatif.compare(tiny_engine, *pair, pid=2, top_k=18, exclude_same_camera=(2, 1))
+    found = tiny_engine.compare(pair, pid=2, top_k=18, exclude_same_camera=(2, 1))
     gone = {i for i, r in enumerate(tiny_engine.gallery.records) if (r.pid, r.camid) == (2, 1)}
     assert found.top_k == 17 and not gone & {m.index for m in found.moves}
 

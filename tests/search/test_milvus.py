@@ -38,7 +38,7 @@ def test_the_ranking_equals_that_of_faiss(address, tmp_path, tiny_engine, tiny_d
             wanted, got = (one.search(probe, 7, scoring, left_out) for one in (by_file, by_base))
             assert [m.record for m in got] == [m.record for m in wanted]
             np.testing.assert_allclose([m.similarity for m in got], [m.similarity for m in wanted], atol=1e-6)
-    np.testing.assert_array_equal(by_base.ranks(probe), by_file.ranks(probe))
+    np.testing.assert_array_equal(by_base.ranking(probe).ranks, by_file.ranking(probe).ranks)
     named = gallery.load(address, checkpoint.fingerprint(tiny_weights))  # by the address alone
     assert named.folder == (tmp_path / "milvus").resolve() and len(named) == len(by_base)
 

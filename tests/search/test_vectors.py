@@ -111,7 +111,7 @@ def test_estimates_order_all_images_almost_as_the_exact_scores(compressed):
     values, estimated = truth(PROBES[3]), compressed.scores(PROBES[3])
     assert estimated.shape == (COUNT,) and np.corrcoef(values, estimated)[0, 1] > 0.98
     assert np.abs(values - estimated).max() < 0.1
-    ranks = compressed.ranks(PROBES[3])
+    ranks = compressed.ranking(PROBES[3]).ranks
     found = compressed.search(PROBES[3], 5)
     assert [ranks[m.index] for m in found] == [1, 2, 3, 4, 5]
     assert sorted(ranks) == list(range(1, COUNT + 1))

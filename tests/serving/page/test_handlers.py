@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from reid_demo.drawing import overlays as render
-from reid_demo.engine import UNTRAINED, Engine, Quality
+from reid_demo.engine import UNTRAINED, AboutWeights, Engine, Quality
 from reid_demo.errors import ConfigError, GalleryError, ImageError, OcclusionError
 from reid_demo.records import WEIGHINGS, Occlusion
 from reid_demo.search.gallery_views import VIEWS
@@ -21,6 +21,7 @@ from reid_demo.serving.page.handlers import earned, ranking
 from reid_demo.serving.page.handlers import probe as probes
 from reid_demo.serving.page.handlers.session import Session, Settings, scoring_of
 from reid_demo.serving.page.handlers.why import why
+from reid_demo.whatif.confidence import Calibration, Level, Rates
 
 
 @pytest.fixture
@@ -265,7 +266,7 @@ def test_a_model_without_parts_is_explained(tiny_gallery_folder, tmp_path):
     gallery.save(place, records, found, fingerprint=checkpoint.fingerprint(folder), name="plain")
     loaded = gallery.load(place)
     loaded.folder = tiny_gallery_folder
-    engine = Engine(describer, loaded, weights_name="<plain>")
+    engine = Engine(describer, loaded, about=AboutWeights("<plain>"))
     done = probes.open_picture(engine, Session(), Settings(terms=()), np.zeros((64, 32, 3), np.uint8))
     assert text.WHY_NO_PARTS in why(engine, done)
     assert "&lt;plain&gt;" in ranking.header(engine)
@@ -289,8 +290,8 @@ def test_a_gallery_without_identities_is_named_by_its_files(tiny_describer, tiny
 @pytest.mark.parametrize(("trained", "kind"), [(False, "untrained"), (True, "weak")])
 def test_a_banner_warns_of_the_weights(tiny_describer, tiny_engine, trained, kind):
     assert ranking.banner(tiny_engine) == ""
-    quality = Quality(trained, "Rank-1 is <30%.")
-    shown = ranking.header(Engine(tiny_describer, tiny_engine.gallery, quality=quality))
+    about = AboutWeights(quality=Quality(trained, "Rank-1 is <30%."))
+    shown = ranking.header(Engine(tiny_describer, tiny_engine.gallery, about=about))
     assert f'class="banner {kind}"' in shown and "&lt;30%" in shown
     assert (UNTRAINED in html.unescape(shown)) == (not trained)
 
@@ -344,9 +345,9 @@ def test_canvas_is_a_whole_number_larger(opened):
 
 
 def test_a_first_match_below_the_threshold_is_no_confident_one(tiny_engine, opened, monkeypatch):
-    level = {"fpir_aim": 0.1, "threshold": 2.0, "fpir": 0.08, "fnir": 0.25}
-    record = {"gallery": "tiny", "num_images": 18, "scoring": "cosine", "whole": {"levels": [level]}}
-    record["occluded"] = {"levels": [{**level, "threshold": -1.0, "fpir": 0.1, "fnir": None}]}
+    whole, occluded = (Rates(levels=(level,)) for level in (Level(0.1, 2.0, 0.08, 0.25), Level(0.1, -1.0, 0.1, None)))
+    about = {"gallery": "tiny", "num_images": 18, "scoring": "cosine", "fingerprint": ""}
+    record = Calibration(**about, whole=whole, occluded=occluded)
     assert "confidence" not in ranking.status(tiny_engine, opened)
     monkeypatch.setattr(tiny_engine, "calibration", record)
     said = ranking.status(tiny_engine, opened)

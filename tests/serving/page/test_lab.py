@@ -20,7 +20,7 @@ from reid_demo.serving import case
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import changed, link, probe, ranking, sets, sweep, verify, why
 from reid_demo.serving.page.handlers.session import Session, Settings
-from reid_demo.whatif import explain
+from reid_demo.whatif.sweep import SweepStep
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_an_untouched_probe_has_nothing_to_compare(tiny_engine, opened):
 
 
 def test_what_changed_states_the_numbers_of_the_comparison(tiny_engine, hidden):
-    found = whatif.compare(tiny_engine, hidden.untouched, hidden.probe, pid=2, top_k=10)
+    found = tiny_engine.compare((hidden.untouched, hidden.probe), pid=2, top_k=10)
     shown = changed.changed(tiny_engine, hidden)
     said = changed.sentence(tiny_engine, hidden, found)
     assert html.escape(said) in shown and said.startswith("Hiding the lower half")
@@ -134,9 +134,7 @@ def test_a_sweep_gives_every_window_in_numbers(tiny_engine, opened):
 
 
 def test_a_window_that_moves_nothing_keeps_its_rank(tiny_engine, opened):
-    step = explain.SweepStep(
-        1, 1, np.array([[0, 0, 0.5, 0.25]]), np.array([[0.5, 3]]), np.full((1, 1), -0.2), np.zeros((1, 1))
-    )
+    step = SweepStep(1, 1, np.array([[0, 0, 0.5, 0.25]]), np.array([[0.5, 3]]), np.full((1, 1), -0.2), np.zeros((1, 1)))
     assert "still rank 3" in sweep.show(step, opened.image, ["Match #3"])
 
 

@@ -9,8 +9,8 @@ from reid_demo import images
 from reid_demo.drawing import overlays as render
 from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError, ImageError
-from reid_demo.records import ImageRecord
-from reid_demo.search.gallery import UNKNOWN, Gallery
+from reid_demo.records import UNKNOWN, ImageRecord
+from reid_demo.search.gallery import Gallery
 from reid_demo.serving.page import text_browse as text
 from reid_demo.serving.page.handlers.probe import open_gallery_image
 from reid_demo.serving.page.handlers.session import Session, Settings, file_name, name_of

@@ -9,11 +9,11 @@ from reid_demo import images
 from reid_demo.drawing import charts
 from reid_demo.drawing import overlays as render
 from reid_demo.engine import Engine
-from reid_demo.measuring import sets as whatif
 from reid_demo.records import Match
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.ranking import framed
-from reid_demo.serving.page.handlers.session import Session, left_out, name_of
+from reid_demo.serving.page.handlers.session import Session, left_out, name_of, shows_person
+from reid_demo.whatif.compare import Comparison
 
 LEAST_TERM, LEAST_PRESENCE = 0.01, 0.02  # differences that fill a whole bar at least
 KINDS = {True: charts.RIGHT, False: charts.WRONG, None: charts.UNKNOWN}
@@ -24,10 +24,8 @@ def changed(engine: Engine, session: Session) -> str:
     if not session.recipe or not session.matches:
         return f'<section class="why"><p class="note">{html.escape(text.CHANGED_EMPTY)}</p></section>'
     leave_out = left_out(session, session.settings)
-    found = whatif.compare(
-        engine,
-        session.untouched,
-        session.probe,
+    found = engine.compare(
+        (session.untouched, session.probe),
         top_k=len(session.matches),
         pid=session.pid,
         scoring=session.scoring,
@@ -45,7 +43,7 @@ def changed(engine: Engine, session: Session) -> str:
     )
 
 
-def sentence(engine: Engine, session: Session, found: whatif.Comparison) -> str:
+def sentence(engine: Engine, session: Session, found: Comparison) -> str:
     """Say in plain words what the change did."""
     first, last = found.rank
     words = text.CHANGED_STILL if first == last else text.CHANGED_MOVED
@@ -61,7 +59,7 @@ def _what(session: Session) -> str:
     return text.CHANGED_WHAT.get(kind) or text.CHANGED_HIDING.format(place=kind.replace("_", " "))
 
 
-def _who(found: whatif.Comparison) -> str:
+def _who(found: Comparison) -> str:
     return text.CHANGED_RIGHT if found.watched_is_right else text.CHANGED_FIRST
 
 
@@ -88,8 +86,7 @@ def _picture(engine: Engine, session: Session, match: Match) -> str:
 
 
 def _kind(session: Session, pid: int | None) -> str:
-    known = session.pid is not None and pid is not None
-    return KINDS[pid == session.pid if known else None]
+    return KINDS[shows_person(session, pid)]
 
 
 def _label(engine: Engine, index: int) -> str:
@@ -97,7 +94,7 @@ def _label(engine: Engine, index: int) -> str:
     return f"id {name_of(record.pid)} · cam {name_of(record.camid)}"
 
 
-def _chart(engine: Engine, session: Session, found: whatif.Comparison) -> str:
+def _chart(engine: Engine, session: Session, found: Comparison) -> str:
     rows = [
         charts.Slope(_label(engine, m.index), *m.rank, _kind(session, engine.gallery.records[m.index].pid))
         for m in found.moves
@@ -106,7 +103,7 @@ def _chart(engine: Engine, session: Session, found: whatif.Comparison) -> str:
     return charts.slopes(rows, found.top_k, text.CHANGED_CHART, text.CHANGED_CHART_ENDS, beyond)
 
 
-def _numbers(found: whatif.Comparison) -> str:
+def _numbers(found: Comparison) -> str:
     rows = [(text.CHANGED_RANK.format(who=_who(found)), *found.rank, "{:d}", "{:+d}")]
     rows.append((text.CHANGED_SIMILARITY, *found.similarity, "{:.4f}", "{:+.4f}"))
     if found.average_precision:
@@ -119,13 +116,13 @@ def _numbers(found: whatif.Comparison) -> str:
     return _plain_table(text.CHANGED_NUMBERS, text.CHANGED_COLUMNS, body, "bars")
 
 
-def _terms(engine: Engine, found: whatif.Comparison) -> str:
+def _terms(engine: Engine, found: Comparison) -> str:
     caption = text.CHANGED_TERMS.format(who=_who(found))
     notes = ("", *engine.part_meanings)
     return _changes(caption, engine.term_names, notes, found.terms, "{:+.4f}", LEAST_TERM)
 
 
-def _presence(engine: Engine, found: whatif.Comparison) -> str:
+def _presence(engine: Engine, found: Comparison) -> str:
     if not len(found.presence):
         return ""
     caption, names, notes = text.CHANGED_PRESENCE, engine.part_names, engine.part_meanings
@@ -210,7 +207,7 @@ def _delta(share: float) -> str:
     return f'<span class="axis" style="left:50%"></span>{bar}'
 
 
-def _table(engine: Engine, session: Session, found: whatif.Comparison) -> str:
+def _table(engine: Engine, session: Session, found: Comparison) -> str:
     body = ""
     for move in found.moves:
         first, last = move.rank

@@ -11,6 +11,7 @@ from reid_demo.model.describer import Describer
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.session import Session, chosen_match
 from reid_demo.whatif import explain
+from reid_demo.whatif.sweep import sweep_map
 
 SCALE = 0.1  # change of similarity that gets the full colour, for every picture
 SIZE = (384, 192)  # height, width of the picture, px
@@ -32,7 +33,7 @@ def earned(engine: Engine, session: Session) -> str:
     places = _places(engine, session)
     changes = engine.place_changes(session.probe, places, match.index, session.scoring)
     # A few large cells, so that the colour runs smoothly from window to window.
-    spread = explain.sweep_map(places.boxes, changes, 20, 10)
+    spread = sweep_map(places.boxes, changes, 20, 10)
     picture = render.signed_overlay(session.current, spread / SCALE, *SIZE, power=1)
     worst = int(changes.argmin())
     if changes[worst] >= 0:

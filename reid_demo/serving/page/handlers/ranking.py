@@ -121,7 +121,7 @@ def _confidence(engine: Engine, session: Session) -> str:
 def header(engine: Engine) -> str:
     """Give the head of the page: what this is, what it runs with, and what a ranking is not."""
     gallery = engine.gallery
-    people = len({r.pid for r in gallery.records if r.pid is not None and r.pid > 0})
+    people = gallery.num_pids
     size = text.GALLERY_SIZE.format(name=gallery.name, images=len(gallery))
     size += text.GALLERY_PEOPLE.format(people=people) if people else ""
     chips = (

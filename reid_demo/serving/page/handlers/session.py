@@ -8,8 +8,9 @@ import numpy as np
 from reid_demo.drawing import overlays as render
 from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError, ImageError
-from reid_demo.records import Descriptor, Match, Occlusion, Scoring, Weighing
+from reid_demo.records import Descriptor, Match, Occlusion, Scoring, Weighing, same_person
 from reid_demo.serving.page import text
+from reid_demo.whatif.compare import ranks_gained
 
 CANVASES_KEPT = 8
 
@@ -98,7 +99,7 @@ def ranked(engine: Engine, session: Session, settings: Settings) -> Session:
         session,
         matches=matches,
         before=(asked, np.asarray(before, np.int32)),
-        moves={m.index: int(before[m.index] - after[m.index]) for m in matches},
+        moves=ranks_gained((m.index for m in matches), before, after),
         first_right=(int(before[right].min()), int(after[right].min())) if len(right) else None,
         entered=sum(int(before[m.index]) > len(matches) for m in matches),
         settings=settings,
@@ -143,9 +144,14 @@ def chosen_match(session: Session) -> Match:
 
 def is_right(session: Session, match: Match) -> bool | None:
     """Say whether a match shows the probe's person; `None` where that is not known."""
-    if session.pid is None or match.record.pid is None:
+    return shows_person(session, match.record.pid)
+
+
+def shows_person(session: Session, pid: int | None) -> bool | None:
+    """Say whether an image with this pid shows the probe's person; `None` where that is not known."""
+    if session.pid is None or session.pid <= 0 or pid is None:  # a junk or distractor probe is nobody in particular
         return None
-    return match.record.pid == session.pid
+    return same_person(session.pid, pid)
 
 
 def is_hidden(engine: Engine, session: Session) -> bool:

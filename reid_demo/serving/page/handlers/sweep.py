@@ -9,7 +9,7 @@ from reid_demo.drawing import overlays as render
 from reid_demo.engine import Engine
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.session import Session, chosen_match, left_out, name_of, need_probe
-from reid_demo.whatif import explain
+from reid_demo.whatif.sweep import SweepStep, Window, sweep_map
 
 SIMILARITY_SCALE = 0.10  # change of similarity that gets the full colour
 RANK_SCALE = 20  # change of rank that gets the full colour
@@ -34,20 +34,12 @@ def sweep(engine: Engine, session: Session, size: float, stride: float, fill: st
     if len(right):
         groups.append([int(i) for i in right])
         names.append(text.SWEEP_OF_RIGHT)
-    steps = engine.sweep(
-        image,
-        groups,
-        size=size / 100,
-        stride=stride / 100,
-        fill=fill,
-        scoring=session.scoring,
-        exclude_same_camera=leave_out,
-    )
-    for step in steps:
+    window = Window(size / 100, stride / 100, fill)
+    for step in engine.sweep(image, groups, window, session.scoring, leave_out):
         yield show(step, image, names)
 
 
-def show(step: explain.SweepStep, image: np.ndarray, names: list[str]) -> str:
+def show(step: SweepStep, image: np.ndarray, names: list[str]) -> str:
     """Give a sweep so far as HTML: a row of maps for each watched group, their legends and the costliest window."""
     words = text.SWEEP_DONE if step.done == step.total else text.SWEEP_PROGRESS
     share = 100 * step.done / step.total
@@ -67,7 +59,7 @@ def show(step: explain.SweepStep, image: np.ndarray, names: list[str]) -> str:
     return f'{head}<div class="sweeps">{blocks}</div><div class="two legends">{legends}</div>{note}{numbers}'
 
 
-def _numbers(step: explain.SweepStep, names: list[str]) -> str:
+def _numbers(step: SweepStep, names: list[str]) -> str:
     """Give every window with its changes as a folded table and as a CSV file, from top to bottom."""
     columns = [*text.SWEEP_COLUMNS[:2], *(w.format(who=name) for name in names for w in text.SWEEP_COLUMNS[2:])]
     middle = 50 * (step.boxes[:, :2] + step.boxes[:, 2:])
@@ -91,9 +83,9 @@ def _numbers(step: explain.SweepStep, names: list[str]) -> str:
     )
 
 
-def _group(step: explain.SweepStep, image: np.ndarray, name: str, k: int) -> str:
-    similarity = explain.sweep_map(step.boxes, step.similarity_change[k])
-    rank = explain.sweep_map(step.boxes, step.rank_change[k])
+def _group(step: SweepStep, image: np.ndarray, name: str, k: int) -> str:
+    similarity = sweep_map(step.boxes, step.similarity_change[k])
+    rank = sweep_map(step.boxes, step.rank_change[k])
     figures = ""
     # Blue in both maps: hiding this place makes the match worse, so the place helps.
     for what, strength, raw in (

@@ -1,0 +1,112 @@
+"""Occlusion saliency: hide one window of a probe after another, and map what each does to similarity and rank."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from reid_demo import occlude
+from reid_demo.errors import OcclusionError
+from reid_demo.records import Descriptor, Occlusion
+
+BATCH = 8  # windows a step; whoever stops a sweep waits for the end of one
+
+
+@dataclass(frozen=True)
+class Window:
+    """The occluder that slides over a probe."""
+
+    size: float = 0.4  # side, a fraction of the image's width
+    stride: float = 0.14  # step, a fraction of the width
+    fill: str = "mean_grey"  # of `occlude.FILLS`
+
+
+@dataclass(frozen=True, eq=False)
+class SweepStep:
+    """A sweep so far. Changes are signed, raw, and NaN where a window has not been tried."""
+
+    done: int
+    total: int
+    boxes: np.ndarray  # (T, 4) float, fractions x0, y0, x1, y1
+    base: np.ndarray  # (K, 2) float, similarity and rank of every watched group before
+    similarity_change: np.ndarray  # (K, T) float32, changed minus untouched; NaN if not yet done
+    rank_change: np.ndarray  # (K, T) float32, rank after minus before; positive is worse
+
+
+def sweep_boxes(size: float, stride: float, aspect: float = 0.5) -> np.ndarray:
+    """Return window boxes `(T, 4)` in fractions, ordered coarse to fine so that a first map shows soon.
+
+    Args:
+        size: window side as a fraction of the image's width.
+        stride: step as a fraction of the width.
+        aspect: width / height of the image, so that windows are square in pixels.
+    """
+    if not 0 < size <= 1 or not 0 < stride <= 1:
+        raise OcclusionError("Window size and stride must be above 0 and at most 1.")
+    w, h = size, min(1.0, size * aspect)
+    xs = _starts(w, stride)
+    ys = _starts(h, stride * aspect)
+    order = []
+    for step, offset in ((4, 0), (2, 0), (1, 0)):
+        for row in range(offset, len(ys), step):
+            for column in range(offset, len(xs), step):
+                if (row, column) not in order:
+                    order.append((row, column))
+    return np.array([(xs[c], ys[r], xs[c] + w, ys[r] + h) for r, c in order]).clip(0, 1)
+
+
+def _starts(window: float, stride: float) -> np.ndarray:
+    last = 1 - window
+    regular = np.arange(0, last, stride)
+    return np.append(regular[regular < last - 1e-6], last)
+
+
+def sweep(
+    image: np.ndarray,
+    window: Window,
+    describe: Callable[[Sequence[np.ndarray]], list[Descriptor]],
+    measure: Callable[[Sequence[Descriptor]], np.ndarray],
+) -> Iterator[SweepStep]:
+    """Hide one window after another and report how similarity and rank of what is watched change.
+
+    Args:
+        image: `(H, W, 3)` uint8.
+        window: what is hidden at a time.
+        describe: images to descriptors, batched.
+        measure: returns `(n, K, 2)` of n pictures: the similarity and the rank of every watched group.
+
+    Raises:
+        OcclusionError: the window's size or stride is out of range.
+    """
+    boxes = sweep_boxes(window.size, window.stride, image.shape[1] / image.shape[0])
+    base = np.asarray(measure(describe([image]))[0], np.float64)
+    changes = np.full((2, len(base), len(boxes)), np.nan, np.float32)
+    for start in range(0, len(boxes), BATCH):
+        part = boxes[start : start + BATCH]
+        hidden = [occlude.apply(image, [Occlusion("box", window.fill, tuple(map(float, box)))]) for box in part]
+        changes[:, :, start : start + len(part)] = (measure(describe(hidden)) - base).T
+        yield SweepStep(start + len(part), len(boxes), boxes, base, changes[0].copy(), changes[1].copy())
+
+
+def sweep_map(boxes: np.ndarray, change: np.ndarray, height: int = 64, width: int = 32) -> np.ndarray:
+    """Spread a sweep over the picture: each cell gets the mean change of the windows over its centre.
+
+    Args:
+        boxes: `(T, 4)` fractions.
+        change: `(T,)`, NaN where a window was not tried.
+        height: cells.
+        width: cells.
+
+    Returns:
+        `(height, width)` float32, signed and raw; NaN where no window was tried.
+    """
+    ys, xs = (np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width
+    total, count = np.zeros((height, width)), np.zeros((height, width))
+    for (x0, y0, x1, y1), value in zip(boxes, change, strict=True):
+        if np.isnan(value):
+            continue
+        inside = np.outer((ys >= y0) & (ys <= y1), (xs >= x0) & (xs <= x1))
+        total[inside] += value
+        count[inside] += 1
+    with np.errstate(invalid="ignore"):
+        return np.where(count > 0, total / count, np.nan).astype(np.float32)
