@@ -3,48 +3,136 @@
 import argparse
 import logging
 import os
+import signal
+import socket
+from dataclasses import dataclass
+from pathlib import Path
 
 from reid_demo.model import zerogpu
-from reid_demo.serving.startup import without_type_stubs
+from reid_demo.serving import gradio_patches
 
 zerogpu.prepare()  # before torch, which the next lines import
-with without_type_stubs():
+with gradio_patches.without_type_stubs():
     import gradio  # noqa: F401
 
 from reid_demo.engine import Engine  # noqa: E402
-from reid_demo.errors import ReidError  # noqa: E402
+from reid_demo.errors import ConfigError, ReidError  # noqa: E402
 from reid_demo.search.bundled import gallery_of_photos  # noqa: E402
+from reid_demo.serving import border, workplace  # noqa: E402
 from reid_demo.serving.api import app_options, has_mcp  # noqa: E402
 from reid_demo.serving.page.view import build_ui, launch_options  # noqa: E402
-from reid_demo.serving.visitors import MAX_UPLOAD  # noqa: E402
+from reid_demo.serving.visitors import MAX_UPLOAD, PrivateGalleries  # noqa: E402
 
 MAX_WAITING = 100  # requests in the queue; more are told to try again
+PATHS = ("weights", "gallery", "auth")  # options whose variables may begin with ~
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def create_demo(engine: Engine):
+@dataclass(frozen=True)
+class Place:
+    """Where a server listens and how it is reached."""
+
+    host: str | None = None  # None: Gradio's own default, or GRADIO_SERVER_NAME
+    port: int | None = None  # None: the first free one from 7860 on, or GRADIO_SERVER_PORT
+    share: bool = False  # a public link through Gradio's servers
+    root_path: str | None = None  # the public address, or the path under a proxy; None: or GRADIO_ROOT_PATH
+    login: border.Login | None = None
+    address_header: str = ""  # set by a proxy in front, names a visitor's address
+
+    def rules(self) -> border.Rules:
+        """Return what the border has to know."""
+        root = self.root_path or os.environ.get("GRADIO_ROOT_PATH")
+        on_space = bool(os.environ.get("SPACE_ID"))
+        known_proxy = on_space or self.share
+        return border.Rules(
+            None if known_proxy else border.names_of(self.host or os.environ.get("GRADIO_SERVER_NAME"), root),
+            known_proxy,
+            border.SPACE_FRAMES if on_space else (),
+            self.login,
+            self.address_header,
+        )
+
+
+def create_demo(engine: Engine, galleries: PrivateGalleries | None = None):
     """Build the page over an engine; nothing is started."""
-    return build_ui(engine)
+    return build_ui(engine, galleries)
 
 
-def serve(engine: Engine, host: str | None = None, port: int | None = None, share: bool = False, **more):
-    """Serve page and API until the process ends; give the `gr.Blocks`, at once with `prevent_thread_lock=True`."""
-    demo = create_demo(engine)
+def serve(engine: Engine, place: Place = Place(), **more):
+    """Serve page and API until the process ends; return the `gr.Blocks`, at once with `prevent_thread_lock=True`.
+
+    Raises:
+        ConfigError: the port is taken, the address is not this machine's, no temporary folder can be written, or
+            Gradio could fetch addresses.
+    """
+    cache = _private_cache()
+    galleries = PrivateGalleries(engine, cache=cache)
+    demo = create_demo(engine, galleries)
+    gradio_patches.require_guard()
     demo.queue(max_size=MAX_WAITING)
-    demo.launch(
-        server_name=host,
-        server_port=port,
-        share=share,
-        max_file_size=MAX_UPLOAD,
-        allowed_paths=[],
-        blocked_paths=[str(engine.gallery.folder)],
-        strict_cors=True,
-        footer_links=["api", "gradio", "settings"],
-        mcp_server=has_mcp(),
-        app_kwargs=app_options(),
-        **launch_options(),
-        **more,
-    )
+    _check_free(place)
+    _keep_loopback_off_the_proxy(place.host)
+    if not place.rules().trusts_proxy:  # or uvicorn lets any program of this machine say that it was asked by https
+        os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
+    host = f"[{place.host}]" if place.host and ":" in place.host and "[" not in place.host else place.host
+    try:
+        demo.launch(
+            server_name=host,
+            server_port=place.port,
+            share=place.share,
+            root_path=place.root_path,
+            max_file_size=MAX_UPLOAD,
+            allowed_paths=[],
+            blocked_paths=[str(engine.gallery.folder)],
+            strict_cors=True,
+            footer_links=["api", "gradio", "settings"],
+            mcp_server=has_mcp(),
+            app_kwargs=app_options(place.rules(), galleries),
+            **launch_options(),
+            **more,
+        )
+    except OSError as error:
+        if error.errno is not None:  # Gradio's own, of its search for a port, has none
+            raise
+        raise ConfigError("None of the ports from 7860 to 7959 is free. Name another: --port N.") from error
     return demo
+
+
+def _private_cache() -> Path:
+    """Let Gradio keep uploads and shown pictures in this process's own folder, not in the one that users share."""
+    folder = workplace.of_this_process().subfolder("pictures")
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    return folder
+
+
+def _check_free(place: Place) -> None:
+    """Refuse an address that cannot be listened on, before the page is started.
+
+    Raises:
+        ConfigError: the host is not this machine's, or the port is taken.
+    """
+    host = (place.host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1").strip("[]")
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, place.port or 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+    except PermissionError as error:
+        raise ConfigError(f"You may not listen on port {place.port}. Choose one above 1023: --port N.") from error
+    except OSError as error:
+        if place.port and error.errno in (98, 48, 10048):  # EADDRINUSE of Linux, macOS, Windows
+            raise ConfigError(f"Port {place.port} is in use. Choose another: --port {place.port + 1}.") from error
+        raise ConfigError(
+            f"{host!r} is no address of this machine ({error.strerror}). Name one: --host 127.0.0.1."
+        ) from error
+
+
+def _keep_loopback_off_the_proxy(host: str | None) -> None:
+    """Let Gradio reach its own server where the environment names a proxy: it asks itself whether it is up."""
+    names = {*LOOPBACK, *([host.strip("[]")] if host else [])}
+    for variable in ("no_proxy", "NO_PROXY"):
+        kept = [name for name in os.environ.get(variable, "").split(",") if name.strip()]
+        os.environ[variable] = ",".join([*kept, *sorted(names - set(kept))])
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -54,13 +142,20 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     def option(name: str, help_text: str, **more) -> None:
         variable = f"REID_DEMO_{name.upper()}"
         default = os.environ.get(variable) or None
-        parser.add_argument(f"--{name}", default=default, help=f"{help_text} (or {variable})", **more)
+        if default and name in PATHS:
+            default = os.path.expanduser(default)  # a shell does it for a flag, nobody for a variable
+        flag = f"--{name.replace('_', '-')}"
+        parser.add_argument(flag, default=default, help=f"{help_text} (or {variable})", **more)
 
     option("weights", "folder of weights, or the name of shipped ones")
     option("gallery", "gallery made by `python -m reid_demo index`, or a folder of pictures, which is described first")
     option("device", "cpu, cuda or cuda:N; the best one by default")
     option("host", "address to listen on; Gradio's own default otherwise")
     option("port", "port to listen on; Gradio's own default otherwise", type=_port)
+    option("root_path", "public address behind a proxy, such as https://example.org/reid", metavar="ADDRESS")
+    option("auth", "file of lines name:password; asked of everybody, on the page and by the API", metavar="FILE")
+    words = "header in which a proxy of yours puts a visitor's address, such as X-Forwarded-For"
+    option("address_header", words, metavar="NAME")
     share = os.environ.get("REID_DEMO_SHARE", "").lower() in ("1", "true", "yes")
     parser.add_argument("--share", action="store_true", default=share, help="public link (or REID_DEMO_SHARE=1)")
     return parser.parse_args(arguments)
@@ -73,17 +168,54 @@ def _port(value: str) -> int:
     return int(value)
 
 
+def place_of(options: argparse.Namespace) -> Place:
+    """Turn the options about the server into their record.
+
+    Raises:
+        ConfigError: the file of `--auth` cannot be read, or `--root-path` is neither an address nor a path.
+    """
+    root = options.root_path
+    if root and not root.startswith(("http://", "https://", "/")):
+        raise ConfigError(f"--root-path {root!r} is neither an address (https://...) nor a path (/...).")
+    login = None
+    if options.auth:
+        try:
+            login = border.Login.read(Path(options.auth).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"The file {options.auth!r} of --auth cannot be read as text.") from error
+    elif os.environ.get("REID_DEMO_LOGIN"):
+        login = border.Login.read(os.environ["REID_DEMO_LOGIN"])
+    return Place(options.host, options.port, options.share, root, login, options.address_header or "")
+
+
+def _end_on_signals() -> None:
+    """Let SIGTERM and SIGHUP end the process as its last line would, so that nothing of a visitor stays."""
+
+    def end(number: int, frame) -> None:
+        raise SystemExit(128 + number)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), end)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Load the engine and serve the page."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     options = parse_arguments(arguments)
+    _end_on_signals()
     try:
+        place = place_of(options)
+        _check_free(place)
         gallery = gallery_of_photos(options.gallery, options.weights, options.device)
         engine = Engine.load(options.weights, gallery, options.device)
+        os.umask(0o077)  # what visitors send is nobody else's to read
+        serve(engine, place)
     except ReidError as error:
         raise SystemExit(f"error: {error}") from error
-    serve(engine, options.host, options.port, options.share)
+    finally:
+        workplace.close_this_process()
 
 
 if __name__ == "__main__":

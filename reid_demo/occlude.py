@@ -9,10 +9,12 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
 from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reid_demo.config import MEAN_GREY
 from reid_demo.errors import ImageError, OcclusionError
@@ -35,6 +37,9 @@ NAMED = (*BOXES, "random_block", *PASTED)  # kinds that need no more than their 
 FILLS = ("mean_grey", "blur", "noise", "black", "inpaint")
 MIN_CROP = 16  # image px
 MAX_RECIPE = 50  # occlusions
+MOST_PAINTED = 16_000_000  # pixels of a painted mask
+
+Fraction = Annotated[float, Field(strict=True)]
 
 Cutouts = Mapping[str, Sequence[np.ndarray]]  # "person": list of (h, w, 4) uint8 RGBA
 THINGS = ("pole", "suitcase", "car")  # cut-outs that the kind "object" chooses from
@@ -109,7 +114,12 @@ def brush(painted: np.ndarray, fill: str = "mean_grey") -> Occlusion:
 
 def _decode_mask(mask_png: str, height: int, width: int) -> np.ndarray:
     try:
-        image = load_picture(base64.b64decode(mask_png, validate=True)).convert("L")
+        image = load_picture(base64.b64decode(mask_png, validate=True))
+        if image.width * image.height > MOST_PAINTED:
+            raise OcclusionError(
+                f"mask_png: the mask has more than {MOST_PAINTED // 10**6} megapixels. Paint a smaller one."
+            )
+        image = image.convert("L")
     except (binascii.Error, TypeError, ValueError) as error:
         raise OcclusionError("The painted mask of this occlusion is damaged.") from error
     except ImageError as error:
@@ -286,15 +296,50 @@ def to_dict(occlusion: Occlusion) -> dict:
     }
 
 
+class _Change(BaseModel):
+    """One occlusion as JSON; what a field means stands at `records.Occlusion`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    kind: str
+    fill: str = "mean_grey"
+    box: Annotated[tuple[Fraction, Fraction, Fraction, Fraction] | None, Field(strict=False)] = None
+    coverage: Fraction = 0.25
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    mask_png: str | None = None
+
+
 def from_dict(values: Mapping) -> Occlusion:
-    """Read a recipe back; an unknown key or kind is an error."""
-    unknown = set(values) - set(to_dict(Occlusion("centre")))
-    if unknown or "kind" not in values:
-        raise OcclusionError(f"An occlusion has keys kind, fill, box, coverage, seed, mask_png; got {sorted(values)}.")
-    box = values.get("box")
-    occlusion = Occlusion(**{**values, "box": None if box is None else tuple(float(v) for v in box)})
+    """Read an occlusion back from plain JSON values.
+
+    Raises:
+        OcclusionError: a key that is unknown or missing, or a value of the wrong type; the message names the field.
+    """
+    try:
+        occlusion = Occlusion(**_Change.model_validate(values).model_dump())
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        field = ".".join(str(step) for step in first["loc"])
+        raise OcclusionError(f"{field}: {first['msg']}.") from error
     check(occlusion)
     return occlusion
+
+
+def from_rows(rows: Sequence[Mapping]) -> list[Occlusion]:
+    """Read a list of occlusions from plain JSON values.
+
+    Raises:
+        OcclusionError: too many, or one that is none; the message says which, from 1.
+    """
+    if len(rows) > MAX_RECIPE:
+        raise OcclusionError(f"A recipe holds at most {MAX_RECIPE} occlusions, not {len(rows)}.")
+    occlusions = []
+    for number, row in enumerate(rows, start=1):
+        try:
+            occlusions.append(from_dict(row))
+        except OcclusionError as error:
+            raise OcclusionError(f"change {number}: {error}" if len(rows) > 1 else str(error)) from error
+    return occlusions
 
 
 def write_recipe(occlusions: Sequence[Occlusion]) -> str:
@@ -314,13 +359,8 @@ def read_recipe(source: str) -> list[Occlusion]:
     """
     try:
         rows = json.loads(source)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise OcclusionError("The recipe is not JSON. Use one that this page or `what-if` wrote.") from error
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
         raise OcclusionError('A recipe is a JSON list of occlusions, such as [{"kind": "lower_half"}].')
-    if len(rows) > MAX_RECIPE:
-        raise OcclusionError(f"A recipe holds at most {MAX_RECIPE} occlusions, not {len(rows)}.")
-    try:
-        return [from_dict(row) for row in rows]
-    except (TypeError, ValueError) as error:
-        raise OcclusionError("The recipe holds a value of the wrong type.") from error
+    return from_rows(rows)

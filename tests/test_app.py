@@ -6,18 +6,32 @@ import pytest
 
 import app
 from reid_demo.engine import Engine
-from reid_demo.serving.startup import without_type_stubs
+from reid_demo.errors import ConfigError
+from reid_demo.serving.gradio_patches import without_type_stubs
+
+OPTIONS = ("weights", "gallery", "device", "host", "port", "root_path", "auth", "address_header")
 
 
 @pytest.fixture(autouse=True)
 def no_variables(monkeypatch):
-    for name in ("WEIGHTS", "GALLERY", "DEVICE", "HOST", "PORT", "SHARE"):
+    for name in (
+        "WEIGHTS",
+        "GALLERY",
+        "DEVICE",
+        "HOST",
+        "PORT",
+        "SHARE",
+        "ROOT_PATH",
+        "AUTH",
+        "LOGIN",
+        "ADDRESS_HEADER",
+    ):
         monkeypatch.delenv(f"REID_DEMO_{name}", raising=False)
 
 
 def test_nothing_is_set_by_default():
     options = vars(app.parse_arguments([]))
-    assert options == {name: None for name in ("weights", "gallery", "device", "host", "port")} | {"share": False}
+    assert options == {name: None for name in OPTIONS} | {"share": False}
 
 
 def test_flags_override_variables(monkeypatch):
@@ -30,6 +44,9 @@ def test_flags_override_variables(monkeypatch):
         "device": "cpu",
         "host": "127.0.0.1",
         "port": 80,
+        "root_path": None,
+        "auth": None,
+        "address_header": None,
         "share": True,
     }
     assert app.parse_arguments([]).port == 1234
@@ -71,3 +88,24 @@ def test_gradio_is_imported_without_refreshing_its_type_stubs():
             inspect.getfile(OfGradio)
         assert inspect.getfile(Engine) == real(Engine)
     assert inspect.getfile is real
+
+
+def test_a_variable_may_begin_with_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("WEIGHTS", "GALLERY", "AUTH"):
+        monkeypatch.setenv(f"REID_DEMO_{name}", "~/here")
+    options = app.parse_arguments([])
+    assert options.weights == options.gallery == options.auth == str(tmp_path / "here")
+
+
+def test_options_of_the_server_become_its_place(tmp_path, monkeypatch):
+    (tmp_path / "people").write_text("ana:secret\n")
+    flags = ["--root-path", "https://example.org/reid", "--auth", str(tmp_path / "people"), "--host", "::1"]
+    place = app.place_of(app.parse_arguments(flags))
+    assert (place.host, place.root_path) == ("::1", "https://example.org/reid") and place.login is not None
+    assert {"localhost", "::1", "example.org"} <= place.rules().hosts
+    monkeypatch.setenv("REID_DEMO_LOGIN", "ana:secret")
+    assert app.place_of(app.parse_arguments([])).login is not None
+    for wrong, words in ((["--root-path", "reid"], "--root-path"), (["--auth", str(tmp_path)], "--auth")):
+        with pytest.raises(ConfigError, match=words):
+            app.place_of(app.parse_arguments(wrong))

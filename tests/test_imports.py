@@ -27,8 +27,9 @@ ROWS = [
 # Inside `serving`, and inside its page: words, then what a click does, then Gradio's components, then the whole page.
 INNER_ROWS = {
     "serving": [
-        {"answers", "visitors", "space", "case", "gradio_patches", "startup"},
-        {"api_calls"},
+        {"answers", "space", "case", "gradio_patches", "workplace"},
+        {"visitors", "api_calls"},
+        {"border"},
         {"api"},
         {"page"},
         {"bench"},

@@ -128,7 +128,7 @@ def _sweep(options: argparse.Namespace) -> None:
             options.rank,
             window=Window(options.size, options.stride, common.fill(options)),
             scoring=common.engine_scoring(options, engine),
-            progress=progress,
+            go_on=progress,
         )
     found = answers.with_paths(swept)
     if options.json:

@@ -126,11 +126,12 @@ def switches(engine: Engine, parts: Sequence[str]) -> tuple[bool, ...] | None:
     for part in parts:
         if part in names:
             chosen.add(names.index(part))
-        elif part.isdecimal() and 1 <= int(part) < len(names):
+        elif part.isdecimal() and len(part) < 6 and 1 <= int(part) < len(names):
             chosen.add(int(part))
         else:
+            named = part if len(part) < 40 else f"{part[:40]}..."
             raise ConfigError(
-                f"parts: there is no part {part!r}; use numbers from 1 to {len(names) - 1}, or {', '.join(names)}."
+                f"parts: there is no part {named!r}; use numbers from 1 to {len(names) - 1}, or {', '.join(names)}."
             )
     return tuple(i in chosen for i in range(len(names))) if chosen else None
 
@@ -193,17 +194,29 @@ def sweep(
     *,
     window: Window = Window(),
     scoring: Scoring | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    go_on: Callable[[int, int], bool | None] = lambda done, total: None,
 ) -> SweepMap:
-    """Slide a window over the probe and watch the match at a rank; `progress` gets (windows done, in all)."""
+    """Slide a window over the probe and watch the match at a rank.
+
+    Args:
+        engine: the verbs.
+        image: the probe, `(H, W, 3)` uint8.
+        rank: of the match that is watched, 1 is the best.
+        window: what hides one place after another.
+        scoring: how it is ranked; None: the gallery's own way.
+        go_on: gets (windows done, in all) after each batch; where it returns False, the answer holds what was done.
+    """
     match = _at_rank(engine, engine.search(engine.describe(image), max(rank, 1), scoring), rank)
-    for step in engine.sweep(image, [[match.index]], window, scoring):
-        progress(step.done, step.total)
+    steps = engine.sweep(image, [[match.index]], window, scoring)
+    for step in steps:
+        if go_on(step.done, step.total) is False:
+            break
+    done = step.done  # boxes come coarse to fine, so that a part of them covers the picture too
     return {
         "match": match_row(match),
-        "boxes": [[float(value) for value in box] for box in step.boxes],
-        "similarity_change": [float(value) for value in step.similarity_change[0]],
-        "rank_change": [int(value) for value in step.rank_change[0]],
+        "boxes": [[float(value) for value in box] for box in step.boxes[:done]],
+        "similarity_change": [float(value) for value in step.similarity_change[0, :done]],
+        "rank_change": [int(value) for value in step.rank_change[0, :done]],
     }
 
 

@@ -2,36 +2,48 @@
 
 import functools
 import importlib.util
+import logging
+import time
 import typing
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import gradio as gr
 from fastapi import Request
 from fastapi.responses import JSONResponse
-from gradio import processing_utils, utils
+from gradio import utils
+from gradio.context import LocalContext
 from gradio.data_classes import FileData
+from starlette.middleware import Middleware
 
 from reid_demo.engine import Engine
 from reid_demo.errors import ReidError
-from reid_demo.serving import answers
-from reid_demo.serving import api_calls as handlers
+from reid_demo.serving import answers, api_calls
+from reid_demo.serving.api_calls import Fill, Weighing
+from reid_demo.serving.border import Border, Rules
+from reid_demo.serving.visitors import PrivateGalleries
 
 QUEUE = {"concurrency_id": "model", "concurrency_limit": 1}  # the page's own: one queue asks the network
-NO_FETCH = "image: this server fetches no address. Upload the file, or send a data URL."
-NOT_UPLOADED = f"image: {handlers.NOT_UPLOADED}"
-Weighing = Literal["default", "cosine", "adaptive", "part_aware"]
+FAILURE = "Something went wrong on the server. Try once more; its log says what it was."
+_log = logging.getLogger(__name__)
 
 
 def add_api(engine: Engine) -> None:
     """Add the endpoints to the `gr.Blocks` that is being built."""
-    refuse_addresses()
-    refuse_files_of_the_server()
-    uploads = Path(utils.get_upload_folder())
+    offered = Endpoints(engine, Path(utils.get_upload_folder()))
+    for endpoint in (offered.search, offered.explain, offered.what_if, offered.sweep, offered.gallery_info):
+        gr.api(_told(endpoint), api_name=endpoint.__name__, **QUEUE)
+
+
+class Endpoints:
+    """What the API offers. Gradio reads names, types, defaults and docstrings of these methods for its own schema."""
+
+    def __init__(self, engine: Engine, uploads: Path) -> None:
+        """Answer with an engine; `uploads` is the one folder whose files a call may name."""
+        self._engine, self._uploads = engine, uploads
 
     def search(
-        image: FileData, top_k: int = 10, weighing: Weighing = "default", parts: list[str] | None = None
+        self, image: FileData, top_k: int = 10, weighing: Weighing = "default", parts: list[str] | None = None
     ) -> answers.Ranking:
         """Rank the gallery's images by their similarity to a picture of one person: candidates to verify.
 
@@ -41,10 +53,11 @@ def add_api(engine: Engine) -> None:
             weighing: how parts are weighed; default is the weights' own way.
             parts: names or numbers of the parts that count, and global; none named is all.
         """
-        return handlers.search(engine, uploads, image, top_k, weighing, parts)
+        asked = self._read(api_calls.Search, image=image, top_k=top_k, weighing=weighing, parts=parts)
+        return answers.search(self._engine, asked.image, asked.top_k, asked.scoring(self._engine))
 
     def explain(
-        image: FileData, rank: int = 1, weighing: Weighing = "default", parts: list[str] | None = None
+        self, image: FileData, rank: int = 1, weighing: Weighing = "default", parts: list[str] | None = None
     ) -> answers.Why:
         """Split the similarity of a picture and one of its matches into what each part adds.
 
@@ -54,9 +67,11 @@ def add_api(engine: Engine) -> None:
             weighing: how parts are weighed; default is the weights' own way.
             parts: names or numbers of the parts that count, and global; none named is all.
         """
-        return handlers.explain(engine, uploads, image, rank, weighing, parts)
+        asked = self._read(api_calls.Explain, image=image, rank=rank, weighing=weighing, parts=parts)
+        return answers.explain(self._engine, asked.image, asked.rank, asked.scoring(self._engine))[0]
 
     def what_if(
+        self,
         image: FileData,
         recipe: list[dict],
         top_k: int = 10,
@@ -72,14 +87,17 @@ def add_api(engine: Engine) -> None:
             weighing: how parts are weighed; default is the weights' own way.
             parts: names or numbers of the parts that count, and global; none named is all.
         """
-        return handlers.what_if(engine, uploads, image, recipe, top_k, weighing, parts)
+        fields = {"image": image, "recipe": recipe, "top_k": top_k, "weighing": weighing, "parts": parts}
+        asked = self._read(api_calls.WhatIf, **fields)
+        return answers.what_if(self._engine, asked.image, asked.recipe, asked.top_k, asked.scoring(self._engine))
 
     def sweep(
+        self,
         image: FileData,
         rank: int = 1,
         size: float = 0.4,
         stride: float = 0.14,
-        fill: Literal["mean_grey", "blur", "noise", "black", "inpaint"] = "mean_grey",
+        fill: Fill = "mean_grey",
         weighing: Weighing = "default",
         parts: list[str] | None = None,
     ) -> answers.SweepMap:
@@ -94,23 +112,35 @@ def add_api(engine: Engine) -> None:
             weighing: how parts are weighed; default is the weights' own way.
             parts: names or numbers of the parts that count, and global; none named is all.
         """
-        return handlers.sweep(engine, uploads, image, rank, size, stride, fill, weighing, parts)
+        window = {"size": size, "stride": stride, "fill": fill}
+        asked = self._read(api_calls.Sweep, image=image, rank=rank, **window, weighing=weighing, parts=parts)
+        api_calls.check_windows(asked)
+        ends = time.monotonic() + api_calls.BUDGET_S
 
-    def gallery_info() -> answers.GalleryInfo:
+        def go_on(done: int, total: int) -> bool:
+            return _client_waits() and time.monotonic() < ends
+
+        how = asked.scoring(self._engine)
+        return answers.sweep(self._engine, asked.image, asked.rank, asked.window, how, go_on)
+
+    def gallery_info(self) -> answers.GalleryInfo:
         """Say what is searched, and by which network."""
-        return answers.gallery_info(engine)
+        return answers.gallery_info(self._engine)
 
-    for endpoint in (search, explain, what_if, sweep, gallery_info):
-        gr.api(_told(endpoint), api_name=endpoint.__name__, **QUEUE)
+    def _read(self, model: type, **values):
+        return api_calls.read(model, values, self._uploads, len(self._engine.gallery))
 
 
 def has_mcp() -> bool:
-    """Say whether the page can also be an MCP server: the extra `gradio[mcp]` is installed."""
+    """Return whether the page can also be an MCP server: the extra `gradio[mcp]` is installed."""
     return importlib.util.find_spec("mcp") is not None
 
 
-def app_options() -> dict:
-    """Give `app_kwargs` for `launch`: a field that is missing or unknown is HTTP 422 with its name, not a 500."""
+def app_options(rules: Rules | None = None, galleries: PrivateGalleries | None = None) -> dict:
+    """Return `app_kwargs` for `launch`: the border, and sentences for what FastAPI itself refuses.
+
+    A field that is missing or unknown is HTTP 422 with its name, not a 500.
+    """
 
     async def wrong_field(request: Request, error: Exception) -> JSONResponse:
         if "/call/v2/" not in request.url.path:
@@ -119,35 +149,20 @@ def app_options() -> dict:
             return JSONResponse({"detail": f"There is no endpoint {error}."}, 404)
         return JSONResponse({"detail": str(error).partition(" Please click")[0]}, 422)
 
-    return {"exception_handlers": {TypeError: wrong_field, KeyError: wrong_field}}
+    async def too_deep(request: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"detail": "The request nests lists or objects too deeply."}, 400)
+
+    return {
+        "exception_handlers": {TypeError: wrong_field, KeyError: wrong_field, RecursionError: too_deep},
+        "middleware": [Middleware(Border, rules=rules or Rules(), galleries=galleries)],
+    }
 
 
-def refuse_addresses() -> None:
-    """Let no component fetch what a visitor names: Gradio downloads a file whose path is an address."""
-
-    async def refuse(url: str, cache_dir: str) -> str:
-        raise gr.Error(NO_FETCH, print_exception=False)
-
-    processing_utils.async_ssrf_protected_download = refuse
-
-
-def refuse_files_of_the_server() -> None:
-    """Say what is wrong with a file that was not uploaded; Gradio refuses it as well, but tells the caller nothing."""
-    move = processing_utils.async_move_files_to_cache
-    if move.__module__ == __name__:
-        return
-
-    async def told(*values, check_in_upload_folder: bool = False, **named):
-        try:
-            return await move(*values, check_in_upload_folder=check_in_upload_folder, **named)
-        except gr.Error:  # has said it
-            raise
-        except (ValueError, TypeError, OSError) as error:  # not there, no file of an upload, no path at all
-            if not check_in_upload_folder:
-                raise  # a file that the page itself shows
-            raise gr.Error(NOT_UPLOADED, print_exception=False) from error
-
-    processing_utils.async_move_files_to_cache = told
+def _client_waits() -> bool:
+    """Tell whether the caller of the running call still waits; true where Gradio does not know."""
+    blocks, name = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
+    event = blocks._queue.event_ids_to_events.get(name) if blocks is not None and name else None
+    return event is None or event.alive
 
 
 def _told(endpoint: Callable) -> Callable:
@@ -159,6 +174,9 @@ def _told(endpoint: Callable) -> Callable:
             return endpoint(*values)
         except ReidError as error:
             raise gr.Error(str(error), print_exception=False) from error
+        except Exception as error:
+            _log.exception("A call of %s failed", endpoint.__name__)
+            raise gr.Error(FAILURE, print_exception=False) from error
 
     run.__annotations__ = typing.get_type_hints(endpoint)
     return run

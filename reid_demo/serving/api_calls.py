@@ -1,61 +1,70 @@
-"""What one API call does, without Gradio: raw values in, checked one by one, a JSON answer out.
+"""The fields of API calls as models: raw values in, checked one by one, ready to be answered. Knows no Gradio.
 
 Every wrong value is a `ReidError` whose sentence begins with the name of the field.
 """
 
 import base64
 import binascii
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 
 from reid_demo import images, occlude
 from reid_demo.engine import Engine
 from reid_demo.errors import ConfigError, ImageError, OcclusionError, ReidError
 from reid_demo.records import WEIGHINGS, Occlusion, Scoring, weighing_named
-from reid_demo.serving import answers
+from reid_demo.serving import answers, gradio_patches
 from reid_demo.whatif.sweep import Window
 
-NOT_UPLOADED = "upload the file first and name the path that the upload gave."
+Weighing = Literal["default", "cosine", "adaptive", "part_aware"]
+Fill = Literal["mean_grey", "blur", "noise", "black", "inpaint"]
+NOT_UPLOADED = gradio_patches.NOT_UPLOADED.removeprefix("image: ")
 MOST_MATCHES = 1000
 SMALLEST_WINDOW = 0.1  # of the width; smaller ones would hold the queue for minutes
 SMALLEST_STRIDE = 0.05
+MOST_WINDOWS = 1000  # of a sweep; a picture twice as high as wide has 741 at the smallest step
 MOST_STEPS = 20  # of a recipe
+BUDGET_S = 30  # of a sweep, after which it answers with what it has
 
 
-def search(engine: Engine, uploads: Path, image, top_k, weighing, parts) -> answers.Ranking:
-    """Rank the gallery for a probe."""
-    top_k = whole("top_k", top_k, 1, MOST_MATCHES)
-    return answers.search(engine, picture(image, uploads), top_k, scoring(engine, weighing, parts))
+def whole(field: str, value, low: int, high: int) -> int:
+    """Check a whole number; `4.0` is one, `True` is none."""
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(_small(value))
+    if not fits or value != value // 1 or not low <= value <= high:
+        raise ConfigError(f"{field} must be a whole number from {low} to {high}, not {shown(value)}.")
+    return int(value)
 
 
-def explain(engine: Engine, uploads: Path, image, rank, weighing, parts) -> answers.Why:
-    """Say why the match at a rank scores what it scores."""
-    rank = whole("rank", rank, 1, len(engine.gallery))
-    return answers.explain(engine, picture(image, uploads), rank, scoring(engine, weighing, parts))[0]
+def fraction(field: str, value, low: float) -> float:
+    """Check a fraction of the probe's width."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= 1:
+        raise ConfigError(f"{field} must be a number from {low:g} to 1, not {shown(value)}.")
+    return float(value)
 
 
-def what_if(engine: Engine, uploads: Path, image, recipe, top_k, weighing, parts) -> answers.Change:
-    """Search before and after a change of the probe."""
-    top_k = whole("top_k", top_k, 1, MOST_MATCHES)
-    changes, how = read_recipe(recipe), scoring(engine, weighing, parts)
-    return answers.what_if(engine, picture(image, uploads), changes, top_k, how)
+def shown(value) -> str:
+    """Return a value as an error may show it: short, whatever it is."""
+    try:
+        words = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, a list in a list in a list
+        return "that"
+    return words if len(words) <= 60 else f"{words[:40]}..."
 
 
-def sweep(engine: Engine, uploads: Path, image, rank, size, stride, fill, weighing, parts) -> answers.SweepMap:
-    """Slide a window over the probe."""
-    rank = whole("rank", rank, 1, len(engine.gallery))
-    size, stride = fraction("size", size, SMALLEST_WINDOW), fraction("stride", stride, SMALLEST_STRIDE)
-    if fill not in occlude.FILLS:
-        raise OcclusionError(f"fill must be one of {', '.join(occlude.FILLS)}, not {fill!r}.")
-    how = scoring(engine, weighing, parts)
-    image = picture(image, uploads)
-    return answers.sweep(engine, image, rank, window=Window(size, stride, fill), scoring=how)
+def _small(value: int | float) -> float:
+    """Return a number as a float, infinite where it has too many digits for one."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def picture(value, uploads: Path) -> np.ndarray:
-    """Give the picture of a call, `(H, W, 3)` uint8.
+    """Return the picture of a call, `(H, W, 3)` uint8.
 
     Args:
         value: a file that was uploaded before, `{"path": ...}`, or a data URL, alone or as `{"url": ...}`.
@@ -83,42 +92,122 @@ def picture(value, uploads: Path) -> np.ndarray:
     raise ImageError("image: upload a file, or send a data URL (data:image/jpeg;base64,...); no address is fetched.")
 
 
-def whole(field: str, value, low: int, high: int) -> int:
-    """Check a whole number; `4.0` is one, `True` is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or value != value // 1:
-        raise ConfigError(f"{field} must be a whole number from {low} to {high}, not {value!r}.")
-    if not low <= value <= high:
-        raise ConfigError(f"{field} must be a whole number from {low} to {high}, not {value:g}.")
-    return int(value)
-
-
-def fraction(field: str, value, low: float) -> float:
-    """Check a fraction of the probe's width."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= 1:
-        raise ConfigError(f"{field} must be a number from {low:g} to 1, not {value!r}.")
-    return float(value)
-
-
-def scoring(engine: Engine, weighing, parts) -> Scoring:
-    """Turn the two fields about scoring into the engine's; "default" is the weights' own way."""
-    if parts is not None and (isinstance(parts, str) or not isinstance(parts, Sequence)):
-        raise ConfigError(f'parts must be a list of names or numbers, such as ["global", "2"], not {parts!r}.')
-    try:
-        named = engine.default_scoring.weighing if weighing == "default" else weighing_named(weighing)
-    except ConfigError as error:
-        raise ConfigError(f"weighing must be one of default, {', '.join(WEIGHINGS)}, not {weighing!r}.") from error
-    return Scoring(named, answers.switches(engine, [str(part) for part in parts or ()]))
-
-
-def read_recipe(recipe) -> list[Occlusion]:
+def read_recipe(recipe) -> tuple[Occlusion, ...]:
     """Check the changes of a call: what the page and `what-if` write, as JSON values."""
     if not isinstance(recipe, list) or not recipe or not all(isinstance(step, dict) for step in recipe):
         raise OcclusionError('recipe must be a list of changes, such as [{"kind": "lower_half"}].')
     if len(recipe) > MOST_STEPS:
         raise OcclusionError(f"recipe holds {len(recipe)} changes; use at most {MOST_STEPS}.")
     try:
-        return [occlude.from_dict(step) for step in recipe]
+        return tuple(occlude.from_rows(recipe))
     except ReidError as error:
         raise OcclusionError(f"recipe: {error}") from error
-    except (TypeError, ValueError) as error:
-        raise OcclusionError("recipe: a value is of the wrong type.") from error
+
+
+def _weighing(value) -> str:
+    try:
+        return value if value == "default" else weighing_named(value)
+    except ConfigError as error:
+        raise ConfigError(f"weighing must be one of default, {', '.join(WEIGHINGS)}, not {shown(value)}.") from error
+
+
+def _parts(value) -> tuple[str, ...]:
+    if value is not None and (isinstance(value, str) or not isinstance(value, Sequence)):
+        raise ConfigError(f'parts must be a list of names or numbers, such as ["global", "2"], not {shown(value)}.')
+    return tuple(part if isinstance(part, str) else shown(part) for part in value or ())
+
+
+def _fill(value) -> str:
+    if value not in occlude.FILLS:
+        raise OcclusionError(f"fill must be one of {', '.join(occlude.FILLS)}, not {shown(value)}.")
+    return value
+
+
+def _rank(value, info: ValidationInfo) -> int:
+    return whole("rank", value, 1, info.context["gallery"])
+
+
+Picture = Annotated[Any, BeforeValidator(lambda value, info: picture(value, info.context["uploads"]))]
+TopK = Annotated[int, BeforeValidator(lambda value: whole("top_k", value, 1, MOST_MATCHES))]
+Rank = Annotated[int, BeforeValidator(_rank)]
+
+
+class Call(BaseModel):
+    """The fields that all calls about a picture share; the picture is read last, when all else is right."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    weighing: Annotated[str, BeforeValidator(_weighing)] = "default"
+    parts: Annotated[tuple[str, ...], BeforeValidator(_parts)] = ()
+
+    def scoring(self, engine: Engine) -> Scoring:
+        """Return how to rank; "default" is the weights' own way.
+
+        Raises:
+            ConfigError: `parts` names one that does not exist.
+        """
+        named = engine.default_scoring.weighing if self.weighing == "default" else self.weighing
+        return Scoring(named, answers.switches(engine, self.parts))
+
+
+class Search(Call):
+    """Fields of `/search`."""
+
+    top_k: TopK = 10
+    image: Picture
+
+
+class Explain(Call):
+    """Fields of `/explain`."""
+
+    rank: Rank = 1
+    image: Picture
+
+
+class WhatIf(Call):
+    """Fields of `/what_if`."""
+
+    recipe: Annotated[tuple[Occlusion, ...], BeforeValidator(read_recipe)]
+    top_k: TopK = 10
+    image: Picture
+
+
+class Sweep(Call):
+    """Fields of `/sweep`."""
+
+    rank: Rank = 1
+    size: Annotated[float, BeforeValidator(lambda value: fraction("size", value, SMALLEST_WINDOW))] = 0.4
+    stride: Annotated[float, BeforeValidator(lambda value: fraction("stride", value, SMALLEST_STRIDE))] = 0.14
+    fill: Annotated[str, BeforeValidator(_fill)] = "mean_grey"
+    image: Picture
+
+    @property
+    def window(self) -> Window:
+        """What slides over the picture."""
+        return Window(self.size, self.stride, self.fill)
+
+
+def read(model: type[Call], values: dict, uploads: Path, gallery: int) -> Call:
+    """Check the values of a call; `gallery` is the number of images that a rank may name.
+
+    Raises:
+        ReidError: a value is wrong; the sentence begins with its field.
+    """
+    return model.model_validate(values, context={"uploads": uploads, "gallery": gallery})
+
+
+def check_windows(asked: Sweep) -> None:
+    """Refuse a sweep of more windows than a server should try for one caller, before anything is described.
+
+    Raises:
+        ConfigError: too many; the sentence names the field to change.
+    """
+    height, width = asked.image.shape[:2]
+    # Long and thin pictures have thousands of positions: count along each side before a list of them is made.
+    across = math.ceil((1 - asked.size) / asked.stride) + 1
+    down = math.ceil(max(0.0, height / width - asked.size) / asked.stride) + 1
+    if across * down > MOST_WINDOWS:
+        raise ConfigError(
+            f"stride: this picture of {width} x {height} pixels would take about {across * down} windows; use at most "
+            f"{MOST_WINDOWS}, by a larger stride or a crop."
+        )

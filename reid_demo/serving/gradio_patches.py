@@ -1,29 +1,137 @@
-"""Pictures on their way to the browser."""
+"""What is changed in Gradio itself: five patches, made for the versions of `MADE_FOR`, checked as they are applied.
 
+`app.py` needs the first patch before it imports Gradio, so this module imports Gradio only inside its functions.
+"""
+
+import contextlib
+import inspect
+import logging
 import os
 import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
-from gradio import processing_utils
-from PIL import Image
+from reid_demo.errors import ConfigError
+
+MADE_FOR = ("6.31",)  # versions of Gradio, major.minor, whose source was read for these patches
+NO_FETCH = "image: this server fetches no address. Upload the file, or send a data URL."
+NOT_UPLOADED = "image: upload the file first and name the path that the upload gave."
+_log = logging.getLogger(__name__)
 
 
-def write_pictures_whole() -> None:
-    """Let Gradio give a picture to the browser only when all of it is written, and write it once.
+@dataclass(frozen=True)
+class Patch:
+    """One function of `gradio.processing_utils` that is replaced."""
 
-    Gradio names a picture after its content and writes it in place each time it is shown. Two visitors of one example,
-    or one who comes back to it, then rewrite a file while a browser reads it: the browser gets half a picture, and a
-    canvas that got half of its picture no longer answers.
+    target: str
+    parameters: tuple[str, ...]  # the names its callers use
+    make: Callable[[Callable], Callable]  # from the function that is there to the one that takes its place
+    why: str
+    needed: bool = False  # without it nothing is served
+
+
+@contextlib.contextmanager
+def without_type_stubs() -> Iterator[None]:
+    """Import Gradio inside this: it then leaves its own `.pyi` files as they are.
+
+    At every import Gradio parses the source of each component again to refresh these files for editors, which takes
+    half of its import. It skips a component whose file cannot be found (`OSError`), so that is what it gets here.
     """
-    processing_utils.save_pil_to_cache = save_whole
+    real = inspect.getfile
+
+    def getfile(thing: object) -> str:
+        if getattr(thing, "__module__", "").startswith("gradio."):
+            raise OSError("type stubs are not wanted")
+        return real(thing)
+
+    inspect.getfile = getfile
+    try:
+        yield
+    finally:
+        inspect.getfile = real
 
 
-def save_whole(img: Image.Image, cache_dir: str, name: str = "image", format: str = "webp") -> str:
+def install() -> None:
+    """Check and apply the patches of `PATCHES`; applying them twice changes nothing.
+
+    Raises:
+        ConfigError: the no-fetch guard has no target in this version of Gradio, so nothing may be served with it.
+    """
+    import gradio
+    from gradio import processing_utils
+
+    if not gradio.__version__.startswith(tuple(f"{version}." for version in MADE_FOR)):
+        _log.warning("Gradio %s is not %s, for which the patches were made.", gradio.__version__, " or ".join(MADE_FOR))
+    for patch in PATCHES:
+        missing = fault(patch, processing_utils)
+        if not missing:
+            present = getattr(processing_utils, patch.target)
+            if not hasattr(present, "reid_demo_patch"):
+                made = patch.make(present)
+                made.reid_demo_patch = patch.target
+                setattr(processing_utils, patch.target, made)
+        elif patch.needed:
+            raise ConfigError(
+                f"Gradio {gradio.__version__}: {missing}, so nothing would stop it from fetching addresses that "
+                f"visitors name. Install Gradio {MADE_FOR[0]}: pip install -r requirements.txt."
+            )
+        else:
+            _log.warning("Gradio %s: %s. Without the patch: %s.", gradio.__version__, missing, patch.why)
+
+
+def require_guard() -> None:
+    """Refuse to serve where the no-fetch guard is not in place.
+
+    Raises:
+        ConfigError: it was never installed, or something put Gradio's own function back.
+    """
+    from gradio import processing_utils
+
+    guarded = [patch.target for patch in PATCHES if patch.needed]
+    if not all(hasattr(getattr(processing_utils, name, None), "reid_demo_patch") for name in guarded):
+        raise ConfigError("The guard that keeps Gradio from fetching addresses is not in place. Start with app.py.")
+
+
+def fault(patch: Patch, module: ModuleType) -> str:
+    """Say what is wrong with the target of a patch in one clause; empty where it is as expected."""
+    target = getattr(module, patch.target, None)
+    if not callable(target):
+        return f"it has no {patch.target}"
+    if hasattr(target, "reid_demo_patch"):
+        return ""
+    has = inspect.signature(target).parameters
+    lacking = [name for name in patch.parameters if name not in has]
+    return f"its {patch.target} takes no {' and no '.join(lacking)}" if lacking else ""
+
+
+def forgive_an_early_click(canvas) -> None:
+    """Let a canvas that the browser has not drawn yet, and sends as an empty file, count as one that nobody touched."""
+    from PIL import UnidentifiedImageError
+
+    read = canvas.preprocess
+
+    def preprocess(payload):
+        try:
+            return read(payload)
+        except UnidentifiedImageError:
+            return None
+
+    canvas.preprocess = preprocess
+
+
+def save_whole(img, cache_dir: str, name: str = "image", format: str = "webp") -> str:
     """Write a picture under a name of its content in a folder, as Gradio's function of this signature does.
+
+    Gradio writes it in place each time it is shown. Two visitors of one example then rewrite a file while a browser
+    reads it: the browser gets half a picture, and a canvas that got half of its picture no longer answers.
 
     Returns:
         The file's path. A file that is there is not written again, but made young, as it is deleted by its age.
     """
+    from gradio import processing_utils
+
     data = processing_utils.encode_pil_to_bytes(img, format)
     folder = Path(cache_dir).resolve() / processing_utils.hash_bytes(data)
     folder.mkdir(parents=True, exist_ok=True)
@@ -38,3 +146,53 @@ def save_whole(img: Image.Image, cache_dir: str, name: str = "image", format: st
         file.write(data)
     os.replace(waiting, place)
     return str(place)
+
+
+def _refusing(download: Callable) -> Callable:
+    """Let no component fetch what a visitor names: Gradio downloads a file whose path is an address."""
+    import gradio as gr
+
+    async def refuse(url: str, cache_dir: str) -> str:
+        raise gr.Error(NO_FETCH, print_exception=False)
+
+    return refuse
+
+
+def _telling(move: Callable) -> Callable:
+    """Say what is wrong with a file that was not uploaded; Gradio refuses it as well, but tells the caller nothing."""
+    import gradio as gr
+
+    async def told(*values, check_in_upload_folder: bool = False, **named):
+        try:
+            return await move(*values, check_in_upload_folder=check_in_upload_folder, **named)
+        except gr.Error:  # has said it
+            raise
+        except (ValueError, TypeError, OSError, AttributeError) as error:  # not there, no upload, no path at all
+            if not check_in_upload_folder:
+                raise  # a file that the page itself shows
+            raise gr.Error(NOT_UPLOADED, print_exception=False) from error
+
+    return told
+
+
+PATCHES = (
+    Patch(
+        "async_ssrf_protected_download",
+        ("url", "cache_dir"),
+        _refusing,
+        "the server fetches addresses that visitors name",
+        needed=True,
+    ),
+    Patch(
+        "async_move_files_to_cache",
+        ("data", "block", "check_in_upload_folder"),
+        _telling,
+        "a file that was not uploaded is refused without a reason",
+    ),
+    Patch(
+        "save_pil_to_cache",
+        ("img", "cache_dir", "name", "format"),
+        lambda write: save_whole,
+        "a browser may get half a picture",
+    ),
+)

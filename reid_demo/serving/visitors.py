@@ -1,7 +1,8 @@
-"""Galleries of single visits: made from an upload, seen by that visit alone, deleted when it ends. Knows no page.
+"""Galleries of single visits: made from an upload, seen by that visit alone, deleted after it. Knows no page.
 
-Every gallery has a name that nobody can guess (the token); whoever holds it may search. All lie in one temporary folder
-of this process, which goes with it; folders that a killed process left are removed by the next one.
+Every gallery has a name that nobody can guess (the token); whoever holds it may search. All lie in this process's own
+folder (`workplace`). They are deleted by the clock: some minutes after their visit's connection ended, or after an hour
+without use, whichever comes first. No single event has to arrive for that.
 """
 
 import copy
@@ -9,7 +10,6 @@ import re
 import secrets
 import shutil
 import stat
-import tempfile
 import threading
 import time
 import zipfile
@@ -17,46 +17,53 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from filelock import FileLock, Timeout
-
 from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError
 from reid_demo.images import MAX_BYTES, looks_like_image
 from reid_demo.search import gallery as galleries
 from reid_demo.search.build import IndexReport, index_folder
+from reid_demo.serving import workplace
 
 MAX_IMAGES = 500  # of one gallery
 MAX_TOTAL = 200 << 20  # bytes of one gallery's files, unpacked
 MAX_UPLOAD = 64 << 20  # bytes of one file as it is sent, a zip perhaps
 MAX_ENTRIES = 2000  # of one zip
 MAX_GALLERIES = 30  # at a time
+MAX_AN_ADDRESS = 3  # at a time, where visitors' addresses are known
 KEEP_S = 3600  # without use
-PREFIX, LOCK = "reid_demo_private_", "lock"
+GRACE_S = 600  # after a visit's connection ended; it may come back
+ABANDONED_S = 15  # after which work for a visit whose connection ended stops
+SWEEP_S = 20  # between two looks at the clock
+PREFIX, LOCK = workplace.PREFIX, workplace.LOCK
 GONE = (
-    "Your own gallery is no longer here: it is deleted when a visit ends or after an hour without use. Make it again."
+    "Your own gallery is no longer here: it is deleted ten minutes after a visit ends or after an hour without use. "
+    "Make it again from your pictures, or choose Delete to go back to the shipped gallery."
 )
 FULL = "Too many visitors have a gallery of their own just now. Try again in a few minutes."
 
 
 @dataclass
-class _Visit:
+class _Held:
     """One private gallery."""
 
     owner: str
     engine: Engine
     folder: Path
     used: float  # seconds of the monotonic clock
+    packed: str = ""  # file name of its zip, once it was saved
 
 
 class PrivateGalleries:
     """The private galleries of a running page. Safe to share between threads."""
 
-    def __init__(self, engine: Engine, keep_s: float = KEEP_S) -> None:
-        """Start with none; `engine` lends its network."""
-        self.engine, self.keep_s = engine, keep_s
-        self._visits: dict[str, _Visit] = {}
-        self._lock = threading.Lock()
-        self._root: tempfile.TemporaryDirectory | None = None
+    def __init__(self, engine: Engine, keep_s: float = KEEP_S, cache: Path | None = None) -> None:
+        """Start with none; `engine` lends its network. Copies of saved galleries in `cache` are deleted with them."""
+        self.engine, self.keep_s, self.cache = engine, keep_s, cache
+        self._held: dict[str, _Held] = {}
+        self._parted: dict[str, float] = {}  # visits whose connection ended, and when
+        self._addresses: dict[str, str] = {}  # visit -> address, where a trusted proxy tells it
+        self._lock = threading.RLock()
+        self._root: Path | None = None
 
     def __deepcopy__(self, memo) -> "PrivateGalleries":
         """Never copy a page's galleries."""
@@ -64,10 +71,22 @@ class PrivateGalleries:
 
     def __len__(self) -> int:
         """Number of galleries held."""
-        return len(self._visits)
+        return len(self._held)
+
+    def arrive(self, owner: str, address: str = "") -> None:
+        """Note that a visit is connected, or connected again."""
+        with self._lock:
+            self._parted.pop(owner, None)
+            if address:
+                self._addresses[owner] = address
+
+    def part(self, owner: str) -> None:
+        """Note that a visit's connection ended; its gallery waits `GRACE_S` for it to come back."""
+        with self._lock:
+            self._parted[owner] = time.monotonic()
 
     def engine_of(self, token: str) -> Engine:
-        """Give the engine over the gallery of a token; over the page's own for an empty one.
+        """Return the engine over the gallery of a token; over the page's own for an empty one.
 
         Raises:
             GalleryError: the gallery is deleted.
@@ -76,11 +95,12 @@ class PrivateGalleries:
             return self.engine
         self.sweep()
         with self._lock:
-            visit = self._visits.get(token)
-            if visit is None:
+            held = self._held.get(token)
+            if held is None:
                 raise GalleryError(GONE)
-            visit.used = time.monotonic()
-            return visit.engine
+            held.used = time.monotonic()
+            self._parted.pop(held.owner, None)  # who uses it is here
+            return held.engine
 
     def build(
         self,
@@ -91,7 +111,7 @@ class PrivateGalleries:
         name: str = "your pictures",
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> tuple[str, IndexReport]:
-        """Make a gallery of uploaded images and zips; give its token and what was taken in.
+        """Make a gallery of uploaded images and zips, and return its token and what was taken in.
 
         Args:
             owner: the visit, for `drop_owner`; an earlier gallery of it is deleted once this one stands.
@@ -103,87 +123,139 @@ class PrivateGalleries:
         Raises:
             GalleryError: nothing usable, too much, or a zip that is not to be trusted; nothing is kept then.
         """
-        self.sweep()
-        if len(self) >= MAX_GALLERIES:
-            raise GalleryError(FULL)
+        self._make_room(owner)
         token = secrets.token_urlsafe(18)
         folder = self._place() / token
         try:
             work = folder / "uploads"
             work.mkdir(parents=True)
             refused = unpack(uploads, work)
-            out = folder / "gallery"
             if not any(work.iterdir()):
                 first = f" {refused[0][0]}: {refused[0][1]}" if refused else ""
                 raise GalleryError(f"There is no picture in what you sent.{first}")
-            fingerprint = self.engine.gallery.fingerprint
-            try:
-                report = index_folder(
-                    work, out, self.engine.describer, fingerprint, name=name, finder=finder, progress=progress
-                )
-            except GalleryError as error:
-                if not str(error).startswith("None of"):
-                    raise
-                # Its words name folders of this machine.
-                why = "shows a person that could be found" if finder else "can be read"
-                raise GalleryError(f"None of your pictures {why}.") from error
+            report = self._index(work, folder / "gallery", finder, name, self._while_here(owner, progress))
             report.skipped = [(PurePosixPath(path).name, reason) for path, reason in report.skipped] + refused
             shutil.rmtree(work)
-            engine = over(self.engine, galleries.load(out, fingerprint))
+            engine = over(self.engine, galleries.load(folder / "gallery", self.engine.gallery.fingerprint))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         self.drop_owner(owner)
         with self._lock:
-            self._visits[token] = _Visit(owner, engine, folder, time.monotonic())
+            self._held[token] = _Held(owner, engine, folder, time.monotonic())
         return token, report
 
+    def _index(self, work: Path, out: Path, finder, name: str, progress: Callable[[int, int], None]) -> IndexReport:
+        describer, fingerprint = self.engine.describer, self.engine.gallery.fingerprint
+        try:
+            return index_folder(work, out, describer, fingerprint, name=name, finder=finder, progress=progress)
+        except GalleryError as error:
+            if not str(error).startswith("None of"):
+                raise
+            # Its words name folders of this machine.
+            why = "shows a person that could be found" if finder else "can be read"
+            raise GalleryError(f"None of your pictures {why}.") from error
+
+    def _while_here(self, owner: str, progress: Callable[[int, int], None]) -> Callable[[int, int], None]:
+        """Return `progress`, which also stops the work once its visit has been gone for a while."""
+
+        def step(done: int, total: int) -> None:
+            parted = self._parted.get(owner)
+            if parted is not None and time.monotonic() - parted > ABANDONED_S:
+                raise GalleryError(GONE)
+            progress(done, total)
+
+        return step
+
+    def _make_room(self, owner: str) -> None:
+        """Let galleries of visits that are gone give way to one of `owner`, the longest unused first.
+
+        Raises:
+            GalleryError: every place, or every place of this address, belongs to a visit that is here.
+        """
+        self.sweep()
+        with self._lock:
+            others = {token: held for token, held in self._held.items() if held.owner != owner}
+            address = self._addresses.get(owner)
+            near = [t for t, held in others.items() if address and self._addresses.get(held.owner) == address]
+            if len(near) >= MAX_AN_ADDRESS:
+                self._give_way(near)
+            elif len(others) >= MAX_GALLERIES:
+                self._give_way(list(others))
+
+    def _give_way(self, tokens: Sequence[str]) -> None:
+        gone = [token for token in tokens if self._held[token].owner in self._parted]
+        if not gone:
+            raise GalleryError(FULL)
+        self.drop(min(gone, key=lambda token: self._held[token].used))
+
     def save(self, token: str) -> Path:
-        """Write a gallery into one zip, for `app.py --gallery` after unpacking; give its path."""
+        """Write a gallery into one zip, for `app.py --gallery` after unpacking; return its path."""
         folder = self.engine_of(token).gallery.folder
-        target = folder.parent / "my_gallery.zip"
+        # A name of its own: the copy that is handed out is found by it when the gallery is deleted.
+        target = folder.parent / f"my_gallery_{secrets.token_hex(4)}.zip"
         kept = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
         with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as packed:
             for path in kept:
                 packed.write(path, Path("my_gallery") / path.relative_to(folder))
+        with self._lock:
+            held = self._held.get(token)
+            if held is None:
+                target.unlink(missing_ok=True)
+                raise GalleryError(GONE)
+            before, held.packed = held.packed, target.name
+        self._forget_zip(before)
         return target
+
+    def _forget_zip(self, name: str) -> None:
+        """Delete the copies of a saved gallery that are offered for download."""
+        for copied in self.cache.glob(f"*/{name}") if name and self.cache else ():
+            copied.unlink(missing_ok=True)
 
     def drop(self, token: str) -> None:
         """Delete a gallery; one that is gone already is no error."""
         with self._lock:
-            visit = self._visits.pop(token, None)
-        if visit is not None:
-            shutil.rmtree(visit.folder, ignore_errors=True)
+            held = self._held.pop(token, None)
+        if held is not None:
+            shutil.rmtree(held.folder, ignore_errors=True)
+            self._forget_zip(held.packed)
 
     def drop_owner(self, owner: str) -> None:
         """Delete the galleries of a visit."""
         with self._lock:
-            tokens = [token for token, visit in self._visits.items() if visit.owner == owner]
+            tokens = [token for token, held in self._held.items() if held.owner == owner]
         for token in tokens:
             self.drop(token)
 
     def sweep(self) -> None:
-        """Delete galleries that nobody used for a while."""
-        oldest = time.monotonic() - self.keep_s
+        """Delete galleries whose visit is gone for `GRACE_S` and those that nobody used for `keep_s`."""
+        now = time.monotonic()
         with self._lock:
-            tokens = [token for token, visit in self._visits.items() if visit.used < oldest]
+            late = {owner for owner, parted in self._parted.items() if now - parted > GRACE_S}
+            unused = now - self.keep_s
+            tokens = [token for token, held in self._held.items() if held.owner in late or held.used < unused]
+            for owner in late - {held.owner for held in self._held.values()}:
+                self._parted.pop(owner, None)
+                self._addresses.pop(owner, None)
         for token in tokens:
             self.drop(token)
 
+    def _sweep_by_the_clock(self) -> None:
+        while True:
+            time.sleep(SWEEP_S)
+            self.sweep()
+
     def _place(self) -> Path:
-        """Give this process's folder, and remove those that others left when they were killed."""
+        """Return the folder of these galleries; the first call starts the sweeper."""
         with self._lock:
             if self._root is None:
-                for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-                    _remove_if_left(left)
-                self._root = tempfile.TemporaryDirectory(prefix=PREFIX)
-                self._mine = FileLock(Path(self._root.name, LOCK))
-                self._mine.acquire(timeout=0)
-            return Path(self._root.name)
+                self._root = workplace.of_this_process().subfolder(f"galleries_{secrets.token_hex(4)}")
+                threading.Thread(target=self._sweep_by_the_clock, daemon=True, name="galleries' sweeper").start()
+            return self._root
 
 
 def over(engine: Engine, gallery: galleries.Gallery) -> Engine:
-    """Give an engine with the same network over another gallery, where shipped probes have no identity."""
+    """Return an engine with the same network over another gallery, where shipped probes have no identity."""
     other = copy.copy(engine)
     other.hold(gallery)
     other.probes = [replace(example, pid=None, camid=None) for example in engine.probes]
@@ -192,7 +264,7 @@ def over(engine: Engine, gallery: galleries.Gallery) -> Engine:
 
 
 def unpack(uploads: Sequence[Path], target: Path) -> list[tuple[str, str]]:
-    """Copy uploaded images, and those inside zips, into numbered folders; give (name, reason) of what was left out.
+    """Copy uploaded images, and those inside zips, into numbered folders; return (name, reason) of what was left out.
 
     Nothing is written where a name inside a zip says: only its last part is kept, cleaned.
 
@@ -222,7 +294,7 @@ def unpack(uploads: Sequence[Path], target: Path) -> list[tuple[str, str]]:
 
 
 def _offered(uploads: Sequence[Path], refused: list) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
-    """Give (name, bytes, reader) of each picture, and note what is none."""
+    """Yield (name, bytes, reader) of each picture, and note in `refused` what is none."""
     for path in map(Path, uploads):
         if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path) and not looks_like_image(path.name):
             yield from _in_zip(path, refused)
@@ -275,18 +347,6 @@ def _reader(packed: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Callable[[], byt
 
 
 def _clean(name: str) -> str:
-    """Give a file name without anything that a file system or a page could stumble over."""
+    """Return a file name without anything that a file system or a page could stumble over."""
     stem, dot, suffix = re.sub(r"[^\w.() -]", "_", PurePosixPath(name).name).rpartition(".")
     return f"{stem[:80].lstrip('. ') or 'picture'}{dot}{suffix}"
-
-
-def _remove_if_left(folder: Path) -> None:
-    """Remove a folder whose process is gone: nobody holds its lock."""
-    try:
-        if time.time() - folder.stat().st_mtime < 60:  # it may be starting just now
-            return
-        with FileLock(folder / LOCK, timeout=0):
-            pass
-        shutil.rmtree(folder, ignore_errors=True)
-    except (Timeout, OSError):
-        return

@@ -31,7 +31,7 @@ def url(tiny_weights, tiny_gallery_folder, tiny_engine):
     """Serve the app as `python app.py` does; give its address."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
-        started = app.serve(tiny_engine, host="127.0.0.1", prevent_thread_lock=True, quiet=True)
+        started = app.serve(tiny_engine, app.Place("127.0.0.1"), prevent_thread_lock=True, quiet=True)
         yield started.local_url.rstrip("/")
         started.close()
 

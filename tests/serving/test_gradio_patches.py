@@ -1,13 +1,17 @@
-"""A picture that a browser fetches is whole, whoever else shows the same one meanwhile."""
+"""Each patch finds its target or says so; without the no-fetch guard nothing is served; pictures are whole."""
 
 import threading
 from pathlib import Path
 
+import gradio
 import gradio as gr
 import numpy as np
 import pytest
+from gradio import processing_utils
 from PIL import Image
 
+import app
+from reid_demo.errors import ConfigError
 from reid_demo.serving import gradio_patches
 
 
@@ -18,10 +22,9 @@ def picture() -> Image.Image:
 
 @pytest.fixture(autouse=True)
 def _patched(monkeypatch):
-    from gradio import processing_utils
-
-    monkeypatch.setattr(processing_utils, "save_pil_to_cache", processing_utils.save_pil_to_cache)
-    gradio_patches.write_pictures_whole()
+    for patch in gradio_patches.PATCHES:
+        monkeypatch.setattr(processing_utils, patch.target, getattr(processing_utils, patch.target))
+    gradio_patches.install()
 
 
 def test_a_picture_shown_again_is_never_seen_half_written(tmp_path, picture):
@@ -59,3 +62,48 @@ def test_a_picture_shown_again_is_young_again(tmp_path, picture):
     os.utime(path, (1, 1))
     gradio_patches.save_whole(picture, str(tmp_path))
     assert Path(path).stat().st_mtime > 1
+
+
+def test_every_patch_is_in_place_and_was_made_for_this_gradio():
+    assert gradio.__version__.startswith(tuple(f"{version}." for version in gradio_patches.MADE_FOR))
+    for patch in gradio_patches.PATCHES:
+        assert getattr(processing_utils, patch.target).reid_demo_patch == patch.target
+    before = processing_utils.async_move_files_to_cache
+    gradio_patches.install()
+    assert processing_utils.async_move_files_to_cache is before, "a second installation wraps nothing twice"
+
+
+@pytest.mark.parametrize("change", ["gone", "other parameters"])
+def test_without_its_no_fetch_guard_nothing_is_built(monkeypatch, change, tiny_engine):
+    if change == "gone":
+        monkeypatch.delattr(processing_utils, "async_ssrf_protected_download")
+    else:
+        monkeypatch.setattr(processing_utils, "async_ssrf_protected_download", lambda address: None)
+    with pytest.raises(ConfigError, match=r"async_ssrf_protected_download.*Install Gradio 6\.31"):
+        app.create_demo(tiny_engine)
+
+
+def test_a_guard_that_was_taken_out_again_stops_the_server(monkeypatch, tiny_engine):
+    def download(url: str, cache_dir: str) -> str:
+        return url
+
+    monkeypatch.setattr(
+        app,
+        "create_demo",
+        lambda *values: monkeypatch.setattr(processing_utils, "async_ssrf_protected_download", download),
+    )
+    with pytest.raises(ConfigError, match="not in place"):
+        app.serve(tiny_engine, prevent_thread_lock=True)
+
+
+def test_a_patch_that_only_helps_is_left_out_and_said(monkeypatch, caplog):
+    monkeypatch.setattr(processing_utils, "save_pil_to_cache", lambda img: "")
+    gradio_patches.install()
+    assert "save_pil_to_cache takes no cache_dir" in caplog.text and "half a picture" in caplog.text
+    gradio_patches.require_guard()
+
+
+def test_another_gradio_is_named(monkeypatch, caplog):
+    monkeypatch.setattr(gradio, "__version__", "7.0.0")
+    gradio_patches.install()
+    assert "Gradio 7.0.0 is not 6.31" in caplog.text

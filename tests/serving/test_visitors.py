@@ -16,6 +16,7 @@ from reid_demo.errors import GalleryError
 from reid_demo.model import checkpoint
 from reid_demo.search import gallery
 from reid_demo.serving import visitors as private
+from reid_demo.serving import workplace
 from reid_demo.serving.visitors import PrivateGalleries, unpack
 
 
@@ -217,8 +218,7 @@ def test_whole_frames_are_cut(galleries, tmp_path):
     assert report.total == 1 and record.box == (0, 0, 64, 128)
 
 
-def test_folders_of_killed_processes_are_removed(galleries, tmp_path, monkeypatch):
-    monkeypatch.setattr(private.tempfile, "gettempdir", lambda: str(tmp_path))
+def test_folders_of_killed_processes_are_removed(tmp_path):
     dead, held, young = (tmp_path / f"{private.PREFIX}{name}" for name in ("dead", "held", "young"))
     for folder in (dead, held, young):
         folder.mkdir()
@@ -227,6 +227,89 @@ def test_folders_of_killed_processes_are_removed(galleries, tmp_path, monkeypatc
     lock.acquire()
     for folder in (dead, held):
         os.utime(folder, (1, 1))
-    galleries._place()
+    place = workplace.Workplace(tmp_path)
     lock.release()
+    assert stat.S_IMODE(place.folder.stat().st_mode) == 0o700
+    place.close()
+    assert not place.folder.exists()
     assert not dead.exists() and held.exists() and young.exists()
+
+
+def test_a_cut_connection_costs_nothing_that_comes_back(galleries, three, monkeypatch):
+    token, _ = galleries.build("me", [three])
+    monkeypatch.setattr(private, "GRACE_S", 0.2)
+    galleries.part("me")
+    galleries.arrive("me")
+    time.sleep(0.3)
+    assert len(galleries.engine_of(token).gallery) == 3
+    galleries.part("me")
+    assert len(galleries.engine_of(token).gallery) == 3, "who uses it is here"
+    galleries.part("me")
+    time.sleep(0.3)
+    with pytest.raises(GalleryError, match="no longer here.*Make it again"):
+        galleries.engine_of(token)
+
+
+def test_the_clock_deletes_without_any_further_event(galleries, three, monkeypatch):
+    monkeypatch.setattr(private, "GRACE_S", 0.2)
+    monkeypatch.setattr(private, "SWEEP_S", 0.1)
+    token, _ = galleries.build("me", [three])
+    folder = galleries.engine_of(token).gallery.folder
+    galleries.part("me")
+    for _ in range(50):
+        if not folder.exists():
+            break
+        time.sleep(0.1)
+    assert not folder.exists() and len(galleries) == 0
+
+
+def test_a_gallery_whose_visit_ended_while_it_was_made_is_deleted_too(galleries, three, monkeypatch):
+    monkeypatch.setattr(private, "GRACE_S", 0.1)
+    token, _ = galleries.build("me", [three], progress=lambda *at: galleries.part("me"))
+    time.sleep(0.2)
+    galleries.sweep()
+    assert len(galleries) == 0 and _left(galleries) == []
+
+
+def test_making_a_gallery_stops_when_its_visit_is_gone(galleries, three, monkeypatch):
+    monkeypatch.setattr(private, "ABANDONED_S", -1)
+    galleries.part("me")
+    with pytest.raises(GalleryError, match="no longer here"):
+        galleries.build("me", [three])
+    assert _left(galleries) == []
+
+
+def test_places_belong_to_living_visits(galleries, three, monkeypatch):
+    monkeypatch.setattr(private, "MAX_GALLERIES", 2)
+    first, _ = galleries.build("first", [three])
+    second, _ = galleries.build("second", [three])
+    with pytest.raises(GalleryError, match="Too many visitors"):
+        galleries.build("third", [three])
+    galleries.build("second", [three])  # its own place
+    galleries.part("first")
+    galleries.build("third", [three])
+    assert len(galleries) == 2
+    with pytest.raises(GalleryError, match="no longer here"):
+        galleries.engine_of(first)
+
+
+def test_one_address_holds_few_places_where_it_is_known(galleries, three, monkeypatch):
+    monkeypatch.setattr(private, "MAX_AN_ADDRESS", 1)
+    galleries.arrive("first", "10.0.0.9")
+    galleries.arrive("second", "10.0.0.9")
+    galleries.build("first", [three])
+    with pytest.raises(GalleryError, match="Too many visitors"):
+        galleries.build("second", [three])
+    galleries.build("unknown", [three])
+    assert len(galleries) == 2
+
+
+def test_the_zip_of_a_deleted_gallery_is_gone_everywhere(tiny_engine, three, tmp_path):
+    galleries = PrivateGalleries(tiny_engine, cache=tmp_path / "cache")
+    token, _ = galleries.build("me", [three])
+    packed = galleries.save(token)
+    offered = tmp_path / "cache" / "hash" / packed.name  # where Gradio puts the copy that it hands out
+    offered.parent.mkdir(parents=True)
+    offered.write_bytes(packed.read_bytes())
+    galleries.drop(token)
+    assert not packed.exists() and not offered.exists()

@@ -2,8 +2,10 @@
 
 import functools
 from dataclasses import replace
+from pathlib import Path
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
 from reid_demo.engine import Engine
 from reid_demo.errors import ReidError
@@ -22,11 +24,11 @@ __all__ = ["build_ui", "launch_options"]
 CLEAN_EVERY_S, KEEP_FILES_S = 600, 3600
 
 
-def build_ui(engine: Engine) -> gr.Blocks:
-    """Build the page over an engine; nothing is started."""
-    gradio_patches.write_pictures_whole()
+def build_ui(engine: Engine, galleries: PrivateGalleries | None = None) -> gr.Blocks:
+    """Build the page over an engine, with these or new private galleries; nothing is started."""
+    gradio_patches.install()
     with gr.Blocks(title=text.TITLE, delete_cache=(CLEAN_EVERY_S, KEEP_FILES_S), analytics_enabled=False) as demo:
-        galleries = PrivateGalleries(engine)
+        galleries = galleries or PrivateGalleries(engine, cache=Path(get_upload_folder()))
         session = gr.State(Session(), time_to_live=KEEP_FILES_S, delete_callback=lambda now: galleries.drop(now.own))
         wiring = Wiring(engine, session, galleries)
         gr.HTML(ranking.header(engine), elem_id="header")

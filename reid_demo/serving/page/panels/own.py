@@ -150,7 +150,7 @@ def _wire_gallery(demo: gr.Blocks, parts: dict, tabs: gr.Tabs, wiring: Wiring) -
     parts["save"].click(save, [wiring.session], [parts["fetch"], parts["told"]], **BUILD)
 
     def end(request: gr.Request) -> None:
-        galleries.drop_owner(request.session_hash or "")
+        galleries.part(request.session_hash or "")
 
     demo.unload(end)
 

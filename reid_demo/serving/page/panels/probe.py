@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import gradio as gr
-from PIL import UnidentifiedImageError
 
 from reid_demo.engine import Engine
+from reid_demo.serving import gradio_patches
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import probe as handlers
 from reid_demo.serving.page.wiring import Wiring
@@ -44,19 +44,6 @@ def build_examples(engine: Engine) -> gr.Gallery:
         )
 
 
-def _forgive_an_early_click(canvas: gr.ImageEditor) -> None:
-    """Take a canvas that the browser has not drawn yet, and sends as an empty file, for one that nobody touched."""
-    read = canvas.preprocess
-
-    def preprocess(payload):
-        try:
-            return read(payload)
-        except UnidentifiedImageError:
-            return None
-
-    canvas.preprocess = preprocess
-
-
 def build_probe(engine: Engine) -> tuple[gr.ImageEditor, gr.HTML, dict]:
     """Lay out the canvas with its buttons."""
     with gr.Column(elem_id="probe-side"):
@@ -79,7 +66,7 @@ def build_probe(engine: Engine) -> tuple[gr.ImageEditor, gr.HTML, dict]:
             interactive=True,
             elem_id="canvas",
         )
-        _forgive_an_early_click(canvas)
+        gradio_patches.forgive_an_early_click(canvas)
         line = gr.HTML(elem_id="probe-line")
         with gr.Row(elem_classes="tight"):
             search = gr.Button(text.SEARCH, variant="primary", elem_id="search", size="md", min_width=130)

@@ -1,0 +1,242 @@
+"""What every request passes before it reaches the page or the API, and every answer on its way out.
+
+Headers that decide what a browser may do, which names of the server count, the login, and when a visit begins and ends.
+Plain ASGI: it guards page, API, MCP and server functions alike, as Gradio's own routes never see what is refused here.
+"""
+
+import base64
+import binascii
+import hashlib
+import ipaddress
+import secrets
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from reid_demo.errors import ConfigError
+from reid_demo.serving.visitors import GRACE_S, PrivateGalleries
+
+# What a proxy may say of the address that a visitor asked for: believed by nobody here, see `--root-path`.
+FORWARDED = frozenset(
+    (b"forwarded", b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-port", b"x-forwarded-prefix")
+) | {b"x-gradio-server"}
+HEARTBEAT, CALL = "/gradio_api/heartbeat/", "/gradio_api/call/"
+OPEN_PATH = "/gradio_api/startup-events"  # the server asks itself at start; it answers true to anybody
+SPACE_FRAMES = ("https://huggingface.co", "https://*.huggingface.co", "https://*.hf.space")
+SWEEP_EVERY_S = 20
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How this server is reached, and by whom."""
+
+    hosts: frozenset[str] | None = None  # names it answers to besides addresses and its own name; None: any
+    trusts_proxy: bool = False  # a Space or a share link: the proxy in front is known and sets the forwarded headers
+    frames: tuple[str, ...] = ()  # origins that may show the page in a frame, besides its own
+    login: "Login | None" = None
+    address_header: str = ""  # which header, set by a trusted proxy, names a visitor's address
+
+
+@dataclass(frozen=True)
+class Login:
+    """Names and SHA-256 digests of their passwords."""
+
+    digests: Mapping[str, bytes] = field(repr=False)
+
+    @classmethod
+    def read(cls, text: str) -> "Login":
+        """Read lines of `name:password`; empty lines and lines that begin with # are skipped.
+
+        Raises:
+            ConfigError: no line, or one without a name or a password. The message never repeats a line.
+        """
+        digests = {}
+        for number, line in enumerate(text.splitlines(), start=1):
+            if not line.strip() or line.lstrip().startswith("#"):
+                continue
+            name, _, password = line.strip().partition(":")
+            if not name or not password:
+                raise ConfigError(f"--auth: line {number} is not name:password.")
+            digests[name] = _digest(password)
+        if not digests:
+            raise ConfigError("--auth: there is no line name:password.")
+        return cls(digests)
+
+    def admits(self, authorization: str) -> bool:
+        """Tell whether an `Authorization` header carries a name and its password (HTTP Basic)."""
+        scheme, _, value = authorization.partition(" ")
+        if scheme.lower() != "basic":
+            return False
+        try:
+            name, _, password = base64.b64decode(value.strip(), validate=True).decode("utf-8").partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            return False
+        # A name that nobody has takes as long as a wrong password.
+        known = self.digests.get(name, bytes(32))
+        return secrets.compare_digest(_digest(password), known) and name in self.digests
+
+
+def _digest(password: str) -> bytes:
+    return hashlib.sha256(password.encode("utf-8")).digest()
+
+
+def names_of(host: str | None, root_path: str | None) -> frozenset[str]:
+    """Return the host names that a server answers to besides IP addresses: its own, and that of its public address."""
+    names = {"localhost", socket.gethostname().lower(), socket.getfqdn().lower()}
+    if host:
+        names.add(host.strip("[]").lower())
+    if root_path and "://" in root_path:
+        names.add((urlsplit(root_path).hostname or "").lower())
+    return frozenset(names - {""})
+
+
+def policy(frames: tuple[str, ...]) -> str:
+    """Return the content security policy: everything from this server, and nothing from anywhere else.
+
+    Gradio's page runs inline scripts and styles, evaluates the `js` of its listeners and makes workers of blobs.
+    """
+    return "; ".join(
+        (
+            "default-src 'self'",
+            "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
+            "style-src 'self' 'unsafe-inline'",
+            "img-src 'self' data: blob:",
+            "font-src 'self' data:",
+            "media-src 'self' data: blob:",
+            "connect-src 'self' data: blob:",
+            "worker-src 'self' blob:",
+            "object-src 'none'",
+            "base-uri 'self'",
+            "form-action 'self'",
+            " ".join(("frame-ancestors 'self'", *frames)),
+        )
+    )
+
+
+class Border:
+    """ASGI middleware over a Gradio app."""
+
+    def __init__(self, app: Callable, rules: Rules, galleries: PrivateGalleries | None = None) -> None:
+        """Wrap an app; `galleries` are told who comes and goes."""
+        self.app, self.rules, self.galleries = app, rules, galleries
+        self.connected: Counter[str] = Counter()  # visits by their open heartbeats
+        self.swept = time.monotonic()
+        self.headers = [
+            (b"content-security-policy", policy(rules.frames).encode()),
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"same-origin"),
+        ]
+        if not rules.frames:
+            self.headers.append((b"x-frame-options", b"SAMEORIGIN"))
+
+    async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
+        """Answer a request, or refuse it."""
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        sent = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        if not self.rules.trusts_proxy:
+            scope["headers"] = [(name, value) for name, value in scope["headers"] if name.lower() not in FORWARDED]
+        refusal = self._refusal(scope, sent)
+        if refusal is not None:
+            await _answer(scope, send, *refusal, headers=self.headers)
+            return
+        self._sweep_sessions(scope)
+        await self._follow(scope, sent, receive, self._with_headers(send))
+
+    def _refusal(self, scope: dict, sent: Mapping[bytes, str]) -> tuple[int, str] | None:
+        """Return status and sentence for a request that goes no further; `None` for all others."""
+        if not self._answers_to(sent.get(b"host", "")):
+            return 400, "This server does not answer to that name. Its owner can name it: --root-path https://NAME/."
+        login, path = self.rules.login, _path(scope)
+        if login is not None and path != OPEN_PATH and not login.admits(sent.get(b"authorization", "")):
+            return 401, "Log in with the name and password that the owner of this server gave you."
+        return None
+
+    def _answers_to(self, host: str) -> bool:
+        if self.rules.hosts is None or not host:
+            return True
+        name = (urlsplit(f"//{host}").hostname or "").lower() if host.count("]") == host.count("[") else ""
+        if name in self.rules.hosts:
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
+
+    async def _follow(self, scope: dict, sent: Mapping[bytes, str], receive: Callable, send: Callable) -> None:
+        """Pass a request on; note when a visit connects and disconnects, and drop what an API call leaves."""
+        path = _path(scope)
+        if path.startswith(HEARTBEAT):
+            visit = path[len(HEARTBEAT) :].strip("/")
+            self.connected[visit] += 1
+            if self.galleries is not None:
+                self.galleries.arrive(visit, self._address(sent))
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                self.connected[visit] -= 1
+                if not self.connected[visit]:
+                    del self.connected[visit]
+                    if self.galleries is not None:
+                        self.galleries.part(visit)
+        else:
+            await self.app(scope, receive, send)
+            if path.startswith(CALL) and scope.get("method") == "GET":
+                _drop_session(scope["app"], path.rstrip("/").rpartition("/")[2])
+
+    def _address(self, sent: Mapping[bytes, str]) -> str:
+        """Return a visitor's address as the trusted proxy wrote it last; empty where no option names its header."""
+        named = self.rules.address_header.lower().encode()
+        return sent.get(named, "").rpartition(",")[2].strip() if named else ""
+
+    def _with_headers(self, send: Callable) -> Callable:
+        async def sending(message: dict) -> None:
+            if message["type"] == "http.response.start":
+                own = {name for name, _ in self.headers}
+                kept = [pair for pair in message.get("headers", ()) if pair[0].lower() not in own]
+                message = {**message, "headers": [*kept, *self.headers]}
+            await send(message)
+
+        return sending
+
+    def _sweep_sessions(self, scope: dict) -> None:
+        """Drop what the server remembers of visits that are neither connected nor waiting, after a grace."""
+        if time.monotonic() - self.swept < SWEEP_EVERY_S:
+            return
+        self.swept = time.monotonic()
+        holder = scope["app"].state_holder
+        waiting = scope["app"].get_blocks()._queue.pending_event_ids_session
+        for name, used in list(holder.time_last_used.items()):
+            idle_s = time.time() - used.timestamp()
+            if idle_s > GRACE_S and name not in self.connected and not waiting.get(name):
+                _drop_session(scope["app"], name)
+
+
+def _path(scope: dict) -> str:
+    """Return the path of a request inside the app."""
+    path, root = scope.get("path", ""), scope.get("root_path", "").rstrip("/")
+    return path[len(root) :] if root and path.startswith(f"{root}/") else path
+
+
+def _drop_session(app, name: str) -> None:
+    """Forget a visit; the callbacks of its state run as if it had expired."""
+    app.state_holder.delete_state(name)
+    app.state_holder.session_data.pop(name, None)
+    app.state_holder.time_last_used.pop(name, None)
+
+
+async def _answer(scope: dict, send: Callable, status: int, sentence: str, headers: list) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    body = sentence.encode()
+    extra = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+    if status == 401:
+        extra.append((b"www-authenticate", b'Basic realm="reid_demo", charset="UTF-8"'))
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, *extra]})
+    await send({"type": "http.response.body", "body": body})

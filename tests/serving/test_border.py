@@ -1,0 +1,225 @@
+"""What every request passes: host names, the login, headers, frames; and what stays of a visit after it."""
+
+import asyncio
+import base64
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from gradio_client import Client, handle_file
+
+import app
+from reid_demo.errors import ConfigError
+from reid_demo.serving import border
+
+LOGIN = border.Login.read("# people\nana:secret one\n\nbo:x:y\n")
+BASIC = {"Authorization": "Basic " + base64.b64encode(b"ana:secret one").decode()}
+
+
+def served(tiny_engine, place: app.Place):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+        return app.serve(tiny_engine, place, prevent_thread_lock=True, quiet=True)
+
+
+@pytest.fixture(scope="module")
+def demo(tiny_engine):
+    started = served(tiny_engine, app.Place("127.0.0.1", address_header="X-Forwarded-For"))
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def url(demo):
+    return demo.local_url.rstrip("/")
+
+
+@pytest.fixture(scope="module")
+def locked(tiny_engine):
+    """Serve with a login; give the address."""
+    started = served(tiny_engine, app.Place("127.0.0.1", login=LOGIN))
+    yield started.local_url.rstrip("/")
+    started.close()
+
+
+def get(address: str, **headers: str) -> httpx.Response:
+    return httpx.get(address, headers=headers, trust_env=False)
+
+
+def test_answers_carry_a_content_and_a_frame_policy(url):
+    for path in ("/", "/config", "/gradio_api/info"):
+        headers = get(url + path).headers
+        assert "frame-ancestors 'self'" in headers["content-security-policy"]
+        assert "object-src 'none'" in headers["content-security-policy"]
+        assert "http" not in headers["content-security-policy"], "nothing comes from anywhere else"
+        assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "SAMEORIGIN")
+
+
+def test_a_space_may_frame_the_page(monkeypatch):
+    monkeypatch.setenv("SPACE_ID", "me/demo")
+    rules = app.Place().rules()
+    assert "https://huggingface.co" in border.policy(rules.frames) and rules.hosts is None
+    names = [name for name, _ in border.Border(lambda *values: None, rules).headers]
+    assert b"x-frame-options" not in names, "that header knows no list of origins"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Forwarded-Host": "evil.example"},
+        {"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https"},
+        {"Forwarded": "host=evil.example;proto=https"},
+        {"X-Gradio-Server": "http://evil.example"},
+    ],
+)
+def test_a_forwarded_header_changes_no_link(url, headers):
+    plain, sent = get(url + "/config").json(), get(url + "/config", **headers).json()
+    assert sent["root"] == plain["root"] == url
+    assert "evil.example" not in get(url + "/", **headers).text
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:7860", "127.0.0.1.evil.example", "[::1", "a b"])
+def test_a_foreign_host_is_refused_in_a_sentence(url, host):
+    answer = get(url + "/config", Host=host)
+    assert answer.status_code == 400 and "--root-path" in answer.text and "evil" not in answer.text
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:99", "[::1]:80", "192.168.1.20"])
+def test_its_own_names_and_addresses_are_answered(url, host):
+    assert get(url + "/config", Host=host).status_code == 200
+
+
+def test_the_root_comes_from_the_option(tiny_engine):
+    started = served(tiny_engine, app.Place("127.0.0.1", root_path="https://example.org/reid"))
+    try:
+        address = started.local_url.rstrip("/")
+        for headers in ({}, {"Host": "example.org"}, {"X-Forwarded-Host": "evil.example"}):
+            assert get(address + "/config", **headers).json()["root"] == "https://example.org/reid"
+        assert get(address + "/config", Host="evil.example").status_code == 400
+    finally:
+        started.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/"),
+        ("GET", "/config"),
+        ("GET", "/gradio_api/info"),
+        ("POST", "/gradio_api/call/v2/gallery_info"),
+        ("POST", "/gradio_api/queue/join"),
+        ("GET", "/gradio_api/queue/data?session_hash=x"),
+        ("POST", "/gradio_api/upload"),
+        ("POST", "/gradio_api/component_server"),
+        ("GET", "/gradio_api/file=/etc/hostname"),
+        ("POST", "/gradio_api/mcp/"),
+        ("GET", "/gradio_api/heartbeat/x"),
+        ("GET", "/theme.css"),
+    ],
+)
+def test_a_login_guards_everything_alike(locked, method, path):
+    wrong = {"Authorization": "Basic " + base64.b64encode(b"ana:secret").decode()}
+    for headers in ({}, wrong, {"Authorization": "Bearer x"}, {"Authorization": "Basic %%%"}):
+        answer = httpx.request(method, locked + path, headers=headers, json={}, trust_env=False)
+        assert answer.status_code == 401 and answer.headers["www-authenticate"].startswith("Basic")
+
+
+def test_with_the_login_page_and_api_answer(locked, tiny_engine):
+    assert get(locked + "/", **BASIC).status_code == 200
+    client = Client(locked, verbose=False, headers=BASIC)
+    probe = str(tiny_engine.examples[0].path)
+    assert len(client.predict(image=handle_file(probe), top_k=2, api_name="/search")["matches"]) == 2
+
+
+def test_a_login_is_name_and_password_and_no_error_repeats_one():
+    assert LOGIN.admits(BASIC["Authorization"]) and "secret" not in repr(LOGIN)
+    assert LOGIN.admits("basic " + base64.b64encode(b"bo:x:y").decode())
+    assert not LOGIN.admits("Basic " + base64.b64encode(b"nobody:").decode())
+    for wrong in ("", "# none", "only-a-name", ":password", "name:"):
+        with pytest.raises(ConfigError, match="--auth") as told:
+            border.Login.read(wrong)
+        assert "only-a-name" not in str(told.value)
+
+
+def test_a_call_over_http_leaves_nothing_behind(demo, url, tiny_engine):
+    data = "data:image/png;base64," + base64.b64encode(Path(tiny_engine.examples[0].path).read_bytes()).decode()
+    holder = demo.server_app.state_holder
+    before = set(holder.session_data)
+    for _ in range(3):
+        name = httpx.post(f"{url}/gradio_api/call/v2/search", json={"image": data}).json()["event_id"]
+        assert "event: complete" in httpx.get(f"{url}/gradio_api/call/v2/search/{name}", timeout=60).text
+    assert set(holder.session_data) == before
+
+
+def test_a_visit_is_forgotten_after_a_grace(demo, url, monkeypatch):
+    import datetime
+
+    holder = demo.server_app.state_holder
+    holder["old"], holder["young"], holder["here"]
+    long_ago = datetime.datetime.now() - datetime.timedelta(seconds=border.GRACE_S + 5)
+    holder.time_last_used["old"] = holder.time_last_used["here"] = long_ago
+    monkeypatch.setattr(border, "SWEEP_EVERY_S", 0)
+    with httpx.stream("GET", f"{url}/gradio_api/heartbeat/here", timeout=30) as beating:
+        next(beating.iter_lines())
+        get(url + "/config")
+        assert "old" not in holder.session_data and {"young", "here"} <= set(holder.session_data)
+
+
+def test_connections_tell_who_is_here_and_from_where():
+    """Two heartbeats of one visit: it is gone when the second ends; the proxy's own word counts, not the client's."""
+    told = []
+
+    class Galleries:
+        def arrive(self, visit, address):
+            told.append(("here", visit, address))
+
+        def part(self, visit):
+            told.append(("gone", visit))
+
+    release = [asyncio.Event(), asyncio.Event()]
+
+    async def beat(scope, receive, send):
+        await release[scope["number"]].wait()
+
+    async def visit():
+        guard = border.Border(beat, border.Rules(address_header="X-Forwarded-For"), Galleries())
+        guard.swept = time.monotonic() + 99
+        headers = [(b"x-forwarded-for", b"6.6.6.6, 10.0.0.9")]
+        path = "/gradio_api/heartbeat/ann"
+        scopes = [{"type": "http", "path": path, "headers": headers, "number": i} for i in (0, 1)]
+        running = [asyncio.create_task(guard(scope, None, None)) for scope in scopes]
+        await asyncio.sleep(0)
+        release[0].set()
+        await running[0]
+        assert told == [("here", "ann", "10.0.0.9")] * 2
+        release[1].set()
+        await running[1]
+
+    asyncio.run(visit())
+    assert told[-1] == ("gone", "ann") and len(told) == 3
+
+
+def test_a_sweep_stops_when_its_client_has_left(demo, url, tiny_engine, monkeypatch):
+    data = "data:image/png;base64," + base64.b64encode(Path(tiny_engine.examples[0].path).read_bytes()).decode()
+    real, batches, two = tiny_engine.describer.describe, [], threading.Event()
+
+    def slowly(images):
+        time.sleep(0.3)
+        batches.append(len(images))
+        if len(batches) > 3:
+            two.set()
+        return real(images)
+
+    monkeypatch.setattr(tiny_engine.describer, "describe", slowly)
+    fields = {"image": data, "size": 0.1, "stride": 0.05}  # 741 windows: 93 batches, half a minute
+    name = httpx.post(f"{url}/gradio_api/call/v2/sweep", json=fields).json()["event_id"]
+    with httpx.stream("GET", f"{url}/gradio_api/call/v2/sweep/{name}", timeout=60):
+        assert two.wait(20)
+    for _ in range(60):
+        seen = len(batches)
+        time.sleep(1)
+        if len(batches) == seen:
+            break
+    assert len(batches) < 60, "it noticed within a few seconds and went no further"

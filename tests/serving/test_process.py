@@ -1,0 +1,135 @@
+"""The server as a process: it starts where others stumble, and leaves nothing of a visitor when it ends."""
+
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+import app
+from reid_demo.errors import ConfigError
+from reid_demo.serving import workplace
+
+PROJECT = Path(__file__).parents[2]
+
+
+def start(tiny_weights, tiny_gallery_folder, temporary: Path, *options: str, **variables: str):
+    """Start `python app.py` with a temporary folder of its own; give the process and its address."""
+    taken = socket.create_server(("127.0.0.1", 0))
+    port = taken.getsockname()[1]
+    taken.close()
+    environment = {**os.environ, "TMPDIR": str(temporary), "GRADIO_ANALYTICS_ENABLED": "False", "OMP_NUM_THREADS": "1"}
+    environment.pop("GRADIO_TEMP_DIR", None)
+    arguments = ["--weights", str(tiny_weights), "--gallery", str(tiny_gallery_folder), "--device", "cpu"]
+    running = subprocess.Popen(
+        [sys.executable, "app.py", *arguments, "--port", str(port), *options],
+        cwd=PROJECT,
+        env={**environment, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    said = []
+    for line in running.stdout:
+        said.append(line)
+        if found := re.search(r"http://\S+", line):
+            return running, found[0].rstrip("/")
+    raise AssertionError("".join(said))
+
+
+def left_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def ended(running: subprocess.Popen, number: int) -> int:
+    running.send_signal(number)
+    return running.wait(20)
+
+
+def test_nothing_of_a_visitor_outlives_the_server(tiny_weights, tiny_gallery_folder, tmp_path, probe_image):
+    where = tiny_weights, tiny_gallery_folder, tmp_path
+    running, url = start(*where, HTTP_PROXY="http://127.0.0.1:9", HTTPS_PROXY="http://127.0.0.1:9")
+    assert httpx.get(url, trust_env=False).status_code == 200, "a proxy in the environment stops nothing"
+    files = {"files": ("me.png", b"a picture", "image/png")}
+    kept = httpx.post(f"{url}/gradio_api/upload", files=files, trust_env=False).json()
+    uploaded = Path(kept[0])
+    assert uploaded.read_bytes() == b"a picture" and uploaded.is_relative_to(tmp_path)
+    assert stat.S_IMODE(uploaded.stat().st_mode) & 0o077 == 0
+    own = next(tmp_path.glob(f"{workplace.PREFIX}*"))
+    assert stat.S_IMODE(own.stat().st_mode) == 0o700
+    assert ended(running, signal.SIGKILL) and uploaded.exists(), "nobody can clean up after SIGKILL"
+
+    running, url = start(*where, "--host", "::1") if socket.has_ipv6 and _ipv6() else start(*where)
+    assert not uploaded.exists(), "the next start does"
+    assert httpx.get(f"{url}/config", trust_env=False).status_code == 200
+    httpx.post(f"{url}/gradio_api/upload", files=files, trust_env=False)
+    assert left_in(tmp_path)
+    begun = time.monotonic()
+    assert ended(running, signal.SIGTERM) == 143 and time.monotonic() - begun < 15
+    assert left_in(tmp_path) == []
+
+
+def _ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+def said(tmp_path: Path, *options: str, **variables: str) -> str:
+    """Run an app that cannot start; give what it says."""
+    done = subprocess.run(
+        [sys.executable, "app.py", *options],
+        cwd=PROJECT,
+        env={**os.environ, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1", **variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    return done.stderr.strip().splitlines()[-1]
+
+
+def test_a_taken_port_is_a_sentence_that_names_the_option(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        sentence = f"error: Port {port} is in use. Choose another: --port {port + 1}."
+        assert said(tmp_path, "--port", str(port)) == sentence
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid"])
+def test_an_address_of_another_machine_is_a_sentence(host):
+    with pytest.raises(ConfigError, match="no address of this machine.*--host"):
+        app._check_free(app.Place(host))
+
+
+def test_a_temporary_folder_that_cannot_be_written_is_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be written.*TMPDIR"):
+        workplace.Workplace(tmp_path / "file" / "inside")
+
+
+def test_a_proxy_in_the_environment_is_not_asked_for_this_machine(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "example.org,localhost")
+    monkeypatch.setenv("no_proxy", "")
+    app._keep_loopback_off_the_proxy("10.1.2.3")
+    assert os.environ["NO_PROXY"] == "example.org,localhost,10.1.2.3,127.0.0.1,::1"
+    assert os.environ["no_proxy"] == "10.1.2.3,127.0.0.1,::1,localhost"
+
+
+def test_a_server_that_lives_keeps_its_folder(tmp_path):
+    first = workplace.Workplace(tmp_path)
+    second = workplace.Workplace(tmp_path)
+    assert first.folder.is_dir() and second.folder.is_dir() and first.folder != second.folder
+    first.close()
+    second.close()
+    second.close()
+    assert list(tmp_path.iterdir()) == []
