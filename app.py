@@ -150,6 +150,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     option("weights", "folder of weights, or the name of shipped ones")
     option("gallery", "gallery made by `python -m reid_demo index`, or a folder of pictures, which is described first")
     option("device", "cpu, cuda or cuda:N; the best one by default")
+    option("runtime", "on a CPU: torch, openvino or onnxruntime; the fastest one installed by default")
     option("host", "address to listen on; Gradio's own default otherwise")
     option("port", "port to listen on; Gradio's own default otherwise", type=_port)
     option("root_path", "public address behind a proxy, such as https://example.org/reid", metavar="ADDRESS")
@@ -208,8 +209,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         place = place_of(options)
         _check_free(place)
-        gallery = gallery_of_photos(options.gallery, options.weights, options.device)
-        engine = Engine.load(options.weights, gallery, options.device)
+        gallery = gallery_of_photos(options.gallery, options.weights, options.device, options.runtime)
+        engine = Engine.load(options.weights, gallery, options.device, options.runtime)
         os.umask(0o077)  # what visitors send is nobody else's to read
         serve(engine, place)
     except ReidError as error:

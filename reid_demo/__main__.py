@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 
 from reid_demo import __version__
-from reid_demo.cli import galleries, hub, measuring, reproducing, searching, synthetic, training
+from reid_demo.cli import exporting, galleries, hub, measuring, reproducing, searching, synthetic, training
 from reid_demo.errors import ReidError
 
-GROUPS = (galleries, searching, training, measuring, reproducing, synthetic, hub)
+GROUPS = (galleries, searching, training, measuring, reproducing, synthetic, exporting, hub)
 
 EPILOG = """\
 first steps, with the shipped weights:

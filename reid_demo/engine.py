@@ -12,7 +12,7 @@ from reid_demo.config import variant_name
 from reid_demo.data.files import read_json
 from reid_demo.errors import GalleryError, WeightsError
 from reid_demo.images import read_image
-from reid_demo.model import checkpoint
+from reid_demo.model import checkpoint, runtimes
 from reid_demo.model.describer import Describer
 from reid_demo.records import (
     WEIGHINGS,
@@ -108,7 +108,11 @@ class Engine:
 
     @classmethod
     def load(
-        cls, weights: str | Path | None = None, gallery: str | Path | None = None, device: str | None = None
+        cls,
+        weights: str | Path | None = None,
+        gallery: str | Path | None = None,
+        device: str | None = None,
+        runtime: str | None = None,
     ) -> "Engine":
         """Read weights and gallery, from folders or as `hf://` and `milvus://` name them; the shipped ones by default.
 
@@ -119,7 +123,8 @@ class Engine:
             HubError: they cannot be fetched.
         """
         named, weights = weights, shipped.weights_folder(weights)
-        describer = Describer(checkpoint.load_weights(weights), checkpoint.choose_device(device))
+        place = checkpoint.choose_device(device)
+        describer = Describer(checkpoint.load_weights(weights), place, runtime=runtimes.named(runtime, place))
         fingerprint = checkpoint.fingerprint(weights)
         folder = shipped.gallery_folder(gallery) if gallery else shipped.gallery_for(describer, fingerprint)
         return cls(

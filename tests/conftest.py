@@ -19,6 +19,14 @@ from reid_demo.records import ImageRecord
 from reid_demo.search import gallery
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Keep graphs, choices of a runtime and copied galleries of the tests out of the home folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REID_DEMO_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_config() -> ModelConfig:
     """Give a small but complete G+D configuration."""
@@ -52,7 +60,7 @@ def tiny_gallery_folder(tmp_path_factory, tiny_describer, tiny_weights):
             path = f"images/{pid:04d}_c{camid}s1_000001_00.png"
             Image.fromarray(draw_person(pid, camid)).save(folder / path)
             records.append(ImageRecord(path, pid, camid, 64, 128))
-    descriptors = list(tiny_describer.describe_paths(folder / r.path for r in records))
+    descriptors = list(tiny_describer.describe_stream(read_image(folder / r.path) for r in records))
     gallery.save(folder, records, descriptors, fingerprint=checkpoint.fingerprint(tiny_weights), name="tiny")
     return folder
 

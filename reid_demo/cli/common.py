@@ -33,6 +33,8 @@ def command(
         sub.add_argument("--weights", help="weights folder, name of shipped weights, or hf:// address")
     if device:
         sub.add_argument("--device", help="cpu, cuda or cuda:N; default: a GPU where there is one")
+        words = "on a CPU: torch, openvino or onnxruntime; default: the fastest one installed"
+        sub.add_argument("--runtime", help=words)
     if engine:
         sub.add_argument("--gallery", help="gallery folder, hf:// or milvus:// address; default: the shipped one")
     return sub
@@ -171,7 +173,7 @@ def load_engine(options: argparse.Namespace):
     """Give the engine over the named weights and gallery."""
     from reid_demo.engine import Engine
 
-    return Engine.load(options.weights, options.gallery, options.device)
+    return Engine.load(options.weights, options.gallery, options.device, options.runtime)
 
 
 def precision_flag(sub: argparse.ArgumentParser, default: str) -> None:
@@ -186,12 +188,15 @@ def describer(options: argparse.Namespace, bulk: bool = False):
         options: with `weights` and `device`, and `precision` where the command has that flag.
         bulk: many images are to come, so that speed counts more than the last decimal, unless `precision` says.
     """
-    from reid_demo.model import checkpoint
+    from reid_demo.model import checkpoint, runtimes
     from reid_demo.model.describer import Describer, bulk_precision
     from reid_demo.search import bundled as shipped
 
     weights = shipped.weights_folder(options.weights)
     device = checkpoint.choose_device(options.device)
-    precision = getattr(options, "precision", None) or (bulk_precision(device) if bulk else "float32")
-    describer = Describer(checkpoint.load_weights(weights), device, precision=precision)
+    runtime = getattr(options, "runtime", None)
+    precision = getattr(options, "precision", None) or (bulk_precision(device, runtime) if bulk else "float32")
+    describer = Describer(
+        checkpoint.load_weights(weights), device, precision=precision, runtime=runtimes.named(runtime, device)
+    )
     return describer, checkpoint.fingerprint(weights), shipped.weights_name(options.weights)

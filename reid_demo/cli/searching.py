@@ -172,6 +172,7 @@ def _info(options: argparse.Namespace) -> None:
         engine = common.load_engine(options)
         about = answers.gallery_info(engine)
         report |= {"gallery_images": about.pop("images"), "gallery_pids": about.pop("people"), **about}
+        report["runtime"] = engine.describer.runs_by
         if engine.examples:
             report["self_test"] = _self_test(engine)
     except ReidError as error:  # a bug report needs the versions all the more

@@ -58,9 +58,9 @@ def load_backbone_weights(backbone: nn.Module, path: str | Path, *, partial: boo
     """Load ImageNet weights by torchvision's names (for IBN and OSNet, by those of their published files).
 
     Args:
-        backbone: As `build_backbone` gives it.
-        path: A `.pt`/`.pth` state dict (read with `weights_only=True`) or `.safetensors`; of a `model.safetensors` of
-            this project the backbone is taken.
+        backbone: as `build_backbone` returns it.
+        path: A `.pt`/`.pth` state dict (read with `weights_only=True`) or `.safetensors`; from a `model.safetensors`
+            of this project, the backbone alone is read.
         partial: Accept a file that lacks some tensors; they keep their random start.
 
     Returns:

@@ -18,7 +18,7 @@ WEIGHTS_FOLDER = "weights"  # in the folder of a run
 
 
 def save_weights(model: DPTI, folder: str | Path, *, half: bool = True) -> str:
-    """Write `model.safetensors` and `config.json`; give the fingerprint.
+    """Write `model.safetensors` and `config.json`, and return the fingerprint.
 
     Args:
         model: any DPTI; its state is not changed.
@@ -40,7 +40,7 @@ def save_weights(model: DPTI, folder: str | Path, *, half: bool = True) -> str:
 
 
 def load_weights(folder: str | Path) -> DPTI:
-    """Give the network of a weights folder in evaluation mode, float32, on the CPU.
+    """Read the network of a weights folder: in evaluation mode, float32, on the CPU.
 
     Raises:
         WeightsError: the folder lacks a file, or tensors do not fit the configuration exactly.
@@ -65,7 +65,7 @@ def load_weights(folder: str | Path) -> DPTI:
 
 
 def fingerprint(folder: str | Path) -> str:
-    """Give 16 hex digits that change whenever the weights or their configuration do."""
+    """Return 16 hex digits that change whenever the weights or their configuration do."""
     folder = Path(folder)
     digest = hashlib.sha256()
     for name in (MODEL_FILE, CONFIG_FILE):
@@ -74,13 +74,13 @@ def fingerprint(folder: str | Path) -> str:
 
 
 def name_of(folder: str | Path) -> str:
-    """Give the name of weights: their folder's, or the run's that `train` left them in, as RUN/weights."""
+    """Return the name of weights: their folder's, or that of the run for RUN/weights, where `train` leaves them."""
     folder = Path(folder).resolve()
     return folder.parent.name or folder.name if folder.name == WEIGHTS_FOLDER else folder.name
 
 
 def choose_device(name: str | None = None) -> torch.device:
-    """Give the device to run on: the one named, else a GPU where there is one, else the CPU."""
+    """Return the device to run on: the one named, else a GPU where there is one, else the CPU."""
     if name in (None, "", "auto"):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,9 +10,10 @@ from torch import nn
 from torch.fx.experimental.optimization import fuse
 
 from reid_demo.errors import ConfigError
-from reid_demo.images import read_image, to_model_input
-from reid_demo.model import zerogpu
-from reid_demo.model.dpti import DPTI, DPTIOutput
+from reid_demo.images import to_model_input
+from reid_demo.model import runtimes, zerogpu
+from reid_demo.model.dpti import DPTI
+from reid_demo.model.export import DescribedBatch
 from reid_demo.records import Descriptor
 
 
@@ -21,7 +21,12 @@ class Describer:
     """A network on its device. Holds no request state; safe to share between threads."""
 
     def __init__(
-        self, model: DPTI, device: str | torch.device = "cpu", batch_size: int = 32, precision: str = "float32"
+        self,
+        model: DPTI,
+        device: str | torch.device = "cpu",
+        batch_size: int = 32,
+        precision: str = "float32",
+        runtime: str = runtimes.TORCH,
     ) -> None:
         """Copy `model` to `device` in its fastest equal form; `model` itself is not changed.
 
@@ -29,24 +34,34 @@ class Describer:
             model: the network.
             device: where it runs.
             batch_size: images at once.
-            precision: `float32`, or `bfloat16` for the backbone alone: about three decimals, for many images at once.
+            precision: `float32`, or `bfloat16` for the backbone (by OpenVINO for all): about three decimals, for
+                many images at once.
+            runtime: what runs it on a CPU, of `runtimes.RUNTIMES`; `auto` for the fastest one here.
+
+        Raises:
+            ConfigError: no such precision or runtime, or the runtime is not installed or lacks that precision.
         """
+        if precision not in ("float32", "bfloat16"):
+            raise ConfigError(f"The precision is float32 or bfloat16, not {precision!r}.")
         self.device = torch.device(device)
         self.model = for_inference(model).to(self.device)
-        if precision == "bfloat16":
-            self.model.backbone = _InBfloat16(self.model.backbone)
-        elif precision != "float32":
-            raise ConfigError(f"The precision is float32 or bfloat16, not {precision!r}.")
-        self.batch_size = batch_size
+        self.batch_size, self.precision = batch_size, precision
+        asked = runtimes.named(runtime, self.device)
+        self._network = self.model
+        if precision == "bfloat16" and asked in (runtimes.TORCH, runtimes.AUTO):
+            self._network = copy.deepcopy(self.model)
+            self._network.backbone = _InBfloat16(self._network.backbone)
+        self.runtime, self._run = runtimes.prepare(asked, self.model, self._run_by_torch, precision)
         self._batch = zerogpu.on_gpu(self._describe_batch)
+
+    @property
+    def runs_by(self) -> str:
+        """What runs the network, for people: runtime, version and precision."""
+        return f"{self.runtime} {runtimes.version(self.runtime)}, {self.precision}"
 
     def describe(self, images: Sequence[np.ndarray]) -> list[Descriptor]:
         """Describe `(H, W, 3)` uint8 images of any sizes, in order."""
         return list(self.describe_stream(images))
-
-    def describe_paths(self, paths: Iterable[str | Path]) -> Iterator[Descriptor]:
-        """Describe image files one batch at a time, in order."""
-        return self.describe_stream(read_image(path) for path in paths)
 
     def describe_stream(self, images: Iterable[np.ndarray]) -> Iterator[Descriptor]:
         """Describe a stream of images, holding one batch in memory."""
@@ -56,12 +71,11 @@ class Describer:
             yield from self._batch(pixels)
 
     def _describe_batch(self, pixels: torch.Tensor) -> list[Descriptor]:
-        return to_descriptors(self.forward(pixels))
+        return to_descriptors(self._run(pixels))
 
     @torch.inference_mode()
-    def forward(self, pixels: torch.Tensor) -> DPTIOutput:
-        """Run the network on `(B, 3, 256, 128)` float32 normalised pixels."""
-        return self.model(pixels.to(self.device, memory_format=torch.channels_last))
+    def _run_by_torch(self, pixels: torch.Tensor) -> DescribedBatch:
+        return DescribedBatch.of(self._network(pixels.to(self.device, memory_format=torch.channels_last)))
 
 
 def for_inference(model: DPTI) -> DPTI:
@@ -74,8 +88,15 @@ def for_inference(model: DPTI) -> DPTI:
     return copied.to(memory_format=torch.channels_last)
 
 
-def bulk_precision(device: torch.device) -> str:
-    """Name the precision that describes many images soonest: bfloat16 where a CPU has instructions for it."""
+def bulk_precision(device: torch.device, runtime: str | None = None) -> str:
+    """Return the precision for many images: bfloat16 where a CPU has instructions for it and the runtime uses them.
+
+    Args:
+        device: where the network runs.
+        runtime: as an option names it; None: `REID_DEMO_RUNTIME`, or the fastest.
+    """
+    if runtimes.named(runtime, device) == runtimes.ONNXRUNTIME:
+        return "float32"
     able = getattr(torch.cpu, "get_capabilities", dict)()
     native = device.type == "cpu" and (able.get("avx512_bf16") or able.get("amx_bf16"))
     return "bfloat16" if native else "float32"
@@ -92,11 +113,8 @@ class _InBfloat16(nn.Module):
         return tuple(features.float() for features in self.backbone(pixels.bfloat16()))
 
 
-def to_descriptors(output: DPTIOutput) -> list[Descriptor]:
-    """Split a batch into records, on the CPU in float32."""
-    parts = torch.cat([output.global_embedding[:, None], output.part_embeddings], dim=1)
-    arrays = [
-        tensor.float().cpu().numpy()
-        for tensor in (parts, output.presence, output.template_attention, output.part_attention)
-    ]
-    return [Descriptor(*(array[i].copy() for array in arrays)) for i in range(len(arrays[0]))]
+def to_descriptors(batch: DescribedBatch) -> list[Descriptor]:
+    """Split a batch of `B` images into `B` records that share no memory."""
+    parts = np.concatenate([batch.global_embedding[:, None], batch.part_embeddings], axis=1)
+    arrays = (parts, batch.presence, batch.template_attention, batch.part_attention)
+    return [Descriptor(*(array[i].copy() for array in arrays)) for i in range(len(parts))]

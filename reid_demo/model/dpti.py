@@ -61,7 +61,7 @@ class DPTI(nn.Module):
         if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] % 16 or images.shape[3] % 16:
             raise ShapeError(f"Expected images (B, 3, H, W), H and W multiples of 16, got {tuple(images.shape)}.")
         mid, final = self.backbone(images)
-        batch, (mid_h, mid_w), (h, w) = len(images), mid.shape[2:], final.shape[2:]
+        batch, (mid_h, mid_w), (h, w) = images.shape[0], mid.shape[2:], final.shape[2:]
         tokens = self.final_encoder(final)
         global_embedding = tokens.mean(dim=1)
         if not self.config.parts:

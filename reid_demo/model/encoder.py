@@ -21,9 +21,9 @@ def join_heads(heads: Tensor) -> Tensor:
 
 
 class Dropout(nn.Dropout):
-    """PyTorch's dropout, its chance rounded to 1/65536; on a CPU three times as quick, which is a tenth of a step.
+    """PyTorch's dropout with its chance rounded to 1/65536; three times as fast on a CPU, a tenth of a training step.
 
-    There PyTorch draws each number by itself, on one core; here four share one draw of 64 bits.
+    On a CPU, PyTorch draws each number by itself on one core; here one draw of 64 bits serves four values.
     """
 
     def forward(self, values: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ class SpatialEncoder(nn.Module):
 
 
 def sine_positions(dim: int, height: int, width: int, device: torch.device) -> Tensor:
-    """Give fixed 2-D sine positions `(D, h, w)`; not in the paper, off by default."""
+    """Return fixed 2-D sine positions `(D, h, w)`; not in the paper, off by default."""
     quarter = dim // 4
     rate = torch.exp(-math.log(10_000.0) * torch.arange(quarter, device=device) / quarter)
     rows = torch.arange(height, device=device)[:, None] * rate  # (h, D/4)

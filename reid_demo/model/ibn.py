@@ -1,4 +1,4 @@
-"""ResNet-50-IBN-a (Pan et al., 2018): instance norm for half of the channels, against changes of look and light."""
+"""ResNet-50-IBN-a (Pan et al., 2018): instance norm for half of the channels, against changes of light."""
 
 import torch
 import torchvision
@@ -21,7 +21,7 @@ class InstanceBatchNorm(nn.Module):
 
 
 def resnet50_ibn_a() -> nn.Module:
-    """Give a ResNet-50, random weights, whose blocks in layer1 to layer3 begin with an instance-batch norm.
+    """Build a ResNet-50 with random weights whose blocks in layer1 to layer3 begin with an instance-batch norm.
 
     Only the first norm of a block changes, and layer4 none: deep features keep what tells people apart.
     All other modules keep torchvision's names.

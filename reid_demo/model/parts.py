@@ -51,7 +51,7 @@ class StaticTemplates(nn.Module):
         self.templates = nn.Parameter(torch.randn(config.num_parts, config.dim))
 
     def forward(self, batch: int) -> Tensor:
-        """Give `(B, P, D)`."""
+        """Repeat the templates for each image: `(B, P, D)`."""
         return self.templates.expand(batch, -1, -1)
 
 
@@ -72,7 +72,7 @@ def grid_templates(tokens: Tensor, height: int, width: int) -> tuple[Tensor, Ten
     columns = torch.arange(width, device=tokens.device) * GRID_COLUMNS // width
     cell = (rows[:, None] * GRID_COLUMNS + columns).flatten()  # (h w,)
     member = torch.nn.functional.one_hot(cell, GRID_ROWS * GRID_COLUMNS).T.to(tokens.dtype)  # (8, h w)
-    weights = (member / member.sum(dim=1, keepdim=True)).expand(len(tokens), -1, -1)
+    weights = (member / member.sum(dim=1, keepdim=True)).expand(tokens.shape[0], -1, -1)
     return weights @ tokens, weights
 
 
@@ -93,7 +93,7 @@ class PartAttention(nn.Module):
 
 
 def presence_from_scores(scores: Tensor) -> Tensor:
-    """Give rho of Sec. 3.5: softmax over parts of the mean raw score.
+    """Return rho of Sec. 3.5: the softmax over parts of the mean raw score.
 
     The mean is taken before the softmax over positions; after it every mean is 1 / (h w) and rho is constant.
 

@@ -1,7 +1,7 @@
 """ZeroGPU of Hugging Face Spaces: the GPU is lent for one decorated call at a time. Elsewhere nothing changes.
 
 The `spaces` package must be imported before torch, and the network must be on `cuda` before the page starts; it then
-carries it to the GPU at each decorated call. The call runs in another process, so it must take and give CPU tensors.
+carries it to the GPU at each decorated call. The call runs in another process, so it must take and return CPU tensors.
 """
 
 import importlib.util
@@ -21,13 +21,13 @@ def prepare() -> bool:
 
 
 def is_here() -> bool:
-    """Say whether this process runs on ZeroGPU."""
+    """Tell whether this process runs on ZeroGPU."""
     asked = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true", "yes")
     return asked and importlib.util.find_spec("spaces") is not None
 
 
 def on_gpu(function: Callable) -> Callable:
-    """Give `function` decorated for ZeroGPU there, and itself anywhere else."""
+    """Decorate `function` where this runs on ZeroGPU; return it unchanged anywhere else."""
     if not is_here():
         return function
     import spaces

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import os
 import shutil
 import sys
 import time
@@ -14,7 +13,7 @@ from tqdm import tqdm
 
 from reid_demo import occlude
 from reid_demo.errors import GalleryError, WeightsError
-from reid_demo.model import checkpoint, hub
+from reid_demo.model import checkpoint, hub, runtimes
 from reid_demo.model.describer import Describer, bulk_precision
 from reid_demo.search import gallery as galleries
 from reid_demo.search import milvus
@@ -96,8 +95,7 @@ def gallery_for(describer: Describer, fingerprint: str) -> Path:
         return source  # missing or damaged: whoever loads it says so
     if made_by == fingerprint:
         return source
-    cache = Path(os.environ.get("REID_DEMO_CACHE") or Path.home() / ".cache" / "reid_demo")
-    copy = cache / f"{source.name}-{fingerprint}"
+    copy = runtimes.cache_folder() / f"{source.name}-{fingerprint}"
     if _is_current(copy) and all((copy / part).is_dir() for part in BESIDE if (source / part).is_dir()):
         return copy
     print(f"Other weights than the gallery's: describing its pictures into {copy} (once).", file=sys.stderr)
@@ -112,13 +110,16 @@ def gallery_for(describer: Describer, fingerprint: str) -> Path:
     return copy
 
 
-def gallery_of_photos(name: str | None, weights: str | None, device: str | None) -> str | None:
+def gallery_of_photos(
+    name: str | None, weights: str | None, device: str | None, runtime: str | None = None
+) -> str | None:
     """Return the gallery that a name means; describe a folder of photos first, into `NAME.gallery` beside it.
 
     Args:
         name: a gallery, an address, a folder of photos, or None.
         weights: as `weights_folder` takes them.
         device: as `checkpoint.choose_device` takes it.
+        runtime: as `runtimes.named` takes it.
 
     Raises:
         GalleryError: the folder holds no picture, or there is no place beside it.
@@ -133,7 +134,12 @@ def gallery_of_photos(name: str | None, weights: str | None, device: str | None)
     print(f"{name} is a folder of pictures: describing them into {out} (next time only what is new).", file=sys.stderr)
     start = time.monotonic()
     place, source = checkpoint.choose_device(device), weights_folder(weights)
-    describer = Describer(checkpoint.load_weights(source), place, precision=bulk_precision(place))
+    describer = Describer(
+        checkpoint.load_weights(source),
+        place,
+        precision=bulk_precision(place, runtime),
+        runtime=runtimes.named(runtime, place),
+    )
     with _progress() as progress:
         report = index_folder(
             folder,

@@ -138,7 +138,7 @@ def test_a_gallery_image_finds_itself(images, tmp_path, tiny_describer, tiny_wei
     run(images, tmp_path / "gallery", tiny_describer, tiny_weights)
     loaded = gallery.load(tmp_path / "gallery")
     for row in range(len(loaded)):
-        probe = next(iter(tiny_describer.describe_paths([loaded.image_path(row)])))
+        probe = next(iter(tiny_describer.describe_stream([read_image(loaded.image_path(row))])))
         best = loaded.search(probe, 1)[0]
         assert best.index == row and best.similarity > 0.98  # it was described in other views as well
 
@@ -146,7 +146,7 @@ def test_a_gallery_image_finds_itself(images, tmp_path, tiny_describer, tiny_wei
     assert (report.added, report.kept) == (4, 0) and "in other views (whole, mirror, " in report.rebuilt
     loaded = gallery.load(tmp_path / "gallery")
     for row in range(len(loaded)):
-        probe = next(iter(tiny_describer.describe_paths([loaded.image_path(row)])))
+        probe = next(iter(tiny_describer.describe_stream([read_image(loaded.image_path(row))])))
         best = loaded.search(probe, 1)[0]
         assert best.index == row and best.similarity == pytest.approx(1, abs=1e-3)
 

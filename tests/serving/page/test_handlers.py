@@ -14,6 +14,7 @@ from PIL import Image
 from reid_demo.drawing import overlays as render
 from reid_demo.engine import UNTRAINED, AboutWeights, Engine, Quality
 from reid_demo.errors import ConfigError, GalleryError, ImageError, OcclusionError
+from reid_demo.images import read_image
 from reid_demo.records import WEIGHINGS, Occlusion
 from reid_demo.search.gallery_views import VIEWS
 from reid_demo.serving.page import text, view
@@ -261,7 +262,7 @@ def test_a_model_without_parts_is_explained(tiny_gallery_folder, tmp_path):
     checkpoint.save_weights(build_model(ModelConfig(templates="none", dim=32, ffn_dim=64)), folder)
     describer = Describer(checkpoint.load_weights(folder), "cpu")
     records = gallery.load(tiny_gallery_folder).records[:3]
-    found = list(describer.describe_paths(tiny_gallery_folder / r.path for r in records))
+    found = list(describer.describe_stream(read_image(tiny_gallery_folder / r.path) for r in records))
     place = tmp_path / "gallery"
     gallery.save(place, records, found, fingerprint=checkpoint.fingerprint(folder), name="plain")
     loaded = gallery.load(place)
@@ -277,7 +278,7 @@ def test_a_gallery_without_identities_is_named_by_its_files(tiny_describer, tiny
 
     source = gallery.load(tiny_gallery_folder)
     records = [dataclasses.replace(record, pid=None, camid=None) for record in source.records[:3]]
-    found = list(tiny_describer.describe_paths(tiny_gallery_folder / r.path for r in records))
+    found = list(tiny_describer.describe_stream(read_image(tiny_gallery_folder / r.path) for r in records))
     gallery.save(tmp_path / "g", records, found, fingerprint="x", name="mine")
     loaded = gallery.load(tmp_path / "g")
     loaded.folder = tiny_gallery_folder

@@ -1,0 +1,272 @@
+"""Run the network on a CPU by whichever of PyTorch, OpenVINO and ONNX Runtime is fastest there. Knows no images.
+
+What was measured once for a machine and weights is kept in `REID_DEMO_CACHE`, beside the graph itself.
+"""
+
+import functools
+import hashlib
+import importlib.util
+import json
+import logging
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reid_demo.config import to_dict
+from reid_demo.errors import ConfigError
+from reid_demo.model.dpti import DPTI
+from reid_demo.model.export import INPUT, TOLERANCE, DescribedBatch, Shown, difference, sample, to_onnx
+
+AUTO = "auto"
+TORCH, OPENVINO, ONNXRUNTIME = "torch", "openvino", "onnxruntime"
+RUNTIMES = (TORCH, OPENVINO, ONNXRUNTIME)
+VARIABLE = "REID_DEMO_RUNTIME"
+NEEDS = {OPENVINO: ("openvino",), ONNXRUNTIME: ("onnxruntime", "onnx")}  # beside PyTorch
+EXTRAS = {OPENVINO: "fast", ONNXRUNTIME: "export"}
+ROUNDS = 5  # runs of each candidate when the fastest is sought
+BULK_BATCH = 8  # images a run, where many are to be described
+GAIN = 0.95  # another runtime than PyTorch must take less than this share of its time
+BFLOAT16_COSINE = 0.999  # of descriptors in bfloat16 with those in float32
+
+Run = Callable[[Tensor], DescribedBatch]  # from (B, 3, 256, 128) float32 normalised pixels
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which runtime a machine runs these weights by, and the figures that say why; one JSON file each."""
+
+    runtime: str
+    precision: str
+    images: int  # in a run that was timed
+    ms: dict[str, float]  # runtime -> median of a run
+    processor: str
+    versions: dict[str, str]
+
+
+def cache_folder() -> Path:
+    """Return the folder of what can be made anew: `REID_DEMO_CACHE`, by default `~/.cache/reid_demo`."""
+    return Path(os.environ.get("REID_DEMO_CACHE") or Path.home() / ".cache" / "reid_demo")
+
+
+def is_installed(name: str) -> bool:
+    """Tell whether all that a runtime needs can be imported."""
+    return all(importlib.util.find_spec(package) for package in NEEDS.get(name, ()))
+
+
+def named(name: str | None, device: torch.device) -> str:
+    """Return the runtime that an option, or else `REID_DEMO_RUNTIME`, asks for on a device: one of RUNTIMES, or auto.
+
+    Raises:
+        ConfigError: there is no such runtime, it is not installed, or it does not run on that device.
+    """
+    name = name or os.environ.get(VARIABLE) or AUTO
+    if name == AUTO:
+        return AUTO if device.type == "cpu" else TORCH
+    if name not in RUNTIMES:
+        raise ConfigError(f"Unknown runtime {name!r}; choose one of {', '.join((AUTO, *RUNTIMES))}.")
+    if name != TORCH and device.type != "cpu":
+        raise ConfigError(f"The runtime {name} runs on the CPU alone; use --device cpu, or --runtime torch.")
+    missing = [package for package in NEEDS.get(name, ()) if not importlib.util.find_spec(package)]
+    if missing:
+        lacks = " and ".join(missing)
+        raise ConfigError(f"The runtime {name} needs {lacks}, not installed here: pip install '.[{EXTRAS[name]}]'.")
+    return name
+
+
+def version(name: str) -> str:
+    """Return the installed version of a runtime."""
+    return metadata.version(name)
+
+
+def prepare(name: str, model: DPTI, own: Run, precision: str) -> tuple[str, Run]:
+    """Return the runtime to use, and what runs a batch by it.
+
+    Args:
+        name: as `named` returns it.
+        model: in evaluation mode on the CPU, float32.
+        own: runs the same network by PyTorch, in `precision`.
+        precision: float32 or bfloat16.
+
+    Raises:
+        ConfigError: the runtime has no such precision.
+    """
+    if name == ONNXRUNTIME and precision == "bfloat16":
+        raise ConfigError("ONNX Runtime has no bfloat16 on a CPU; use --precision float32, or --runtime openvino.")
+    if name == AUTO:
+        name = _settled(model, own, precision)
+    return name, own if name == TORCH else _open(name, model, precision)
+
+
+def _settled(model: DPTI, own: Run, precision: str) -> str:
+    """Return the runtime kept for this machine and these weights; seek and keep it the first time."""
+    able = [name for name in RUNTIMES if is_installed(name) and (name, precision) != (ONNXRUNTIME, "bfloat16")]
+    if able == [TORCH]:
+        return TORCH
+    versions = {name: version(name) for name in able}
+    situation = [_fingerprint(model), precision, _processor(), versions, torch.get_num_threads()]
+    key = hashlib.sha256(json.dumps(situation).encode()).hexdigest()[:16]
+    path = cache_folder() / "runtimes" / f"{key}.json"
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))["runtime"]
+        if kept in able:
+            return kept
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not measured yet, or the file is damaged: it is written anew
+    print(f"Measuring which of {', '.join(able)} describes images fastest here (once).", file=sys.stderr)
+    images = 1 if precision == "float32" else BULK_BATCH
+    ms = _measure(_candidates(able, model, own, precision), sample(images))
+    best = min(ms, key=ms.get)
+    chosen = best if ms[best] < GAIN * ms[TORCH] else TORCH
+    _keep(path, Choice(chosen, precision, images, ms, _processor(), versions))
+    return chosen
+
+
+def _candidates(names: list[str], model: DPTI, own: Run, precision: str) -> dict[str, Run]:
+    """Open each runtime, and leave out those that fail here or answer otherwise than PyTorch."""
+    pixels = sample(3)
+    wanted, found = own(pixels), {TORCH: own}
+    for name in names:
+        if name == TORCH:
+            continue
+        try:
+            run = _open(name, model, precision)
+            answer = run(pixels)
+        except Exception as error:  # of whatever kind a broken or too old installation raises
+            log.warning("%s cannot run this network (%s); it is left out.", name, str(error).splitlines()[0])
+            continue
+        if not _agrees(wanted, answer, precision):
+            log.warning("%s answers otherwise than PyTorch; it is left out.", name)
+            continue
+        found[name] = run
+    return found
+
+
+def _agrees(wanted: DescribedBatch, found: DescribedBatch, precision: str) -> bool:
+    if precision == "float32":
+        return difference(wanted, found) <= TOLERANCE
+    one, other = (np.hstack([b.global_embedding, *b.part_embeddings.swapaxes(0, 1)]) for b in (wanted, found))
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    return bool(((one * other).sum(axis=1) >= BFLOAT16_COSINE * lengths).all())
+
+
+def _measure(candidates: dict[str, Run], pixels: Tensor) -> dict[str, float]:
+    """Return the median milliseconds of a run by each candidate, which take turns so that other work hits all alike."""
+    took: dict[str, list[float]] = {name: [] for name in candidates}
+    for round_ in range(ROUNDS + 1):
+        for name, run in candidates.items():
+            start = time.perf_counter()
+            run(pixels)
+            if round_:  # the first one warms up
+                took[name].append(1000 * (time.perf_counter() - start))
+    return {name: round(statistics.median(values), 2) for name, values in took.items()}
+
+
+def _keep(path: Path, choice: Choice) -> None:
+    try:
+        _write(path, lambda temporary: temporary.write_text(json.dumps(asdict(choice), indent=2) + "\n", "utf-8"))
+    except OSError as error:
+        log.warning("The choice of a runtime cannot be kept (%s); the next start measures again.", error.strerror)
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file, or a file with another beside it, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        write(Path(folder) / path.name)
+        for made in sorted(Path(folder).iterdir()):  # .bin before .xml, which names it
+            made.replace(path.parent / made.name)
+
+
+def _open(name: str, model: DPTI, precision: str) -> Run:
+    """Open a network by OpenVINO or ONNX Runtime; its graph is made once and kept where the cache can be written."""
+    suffix, make = (".xml", _to_openvino) if name == OPENVINO else (".onnx", to_onnx)
+    made_by = "-".join((_fingerprint(model), torch.__version__.partition("+")[0], version(NEEDS[name][-1])))
+    path = cache_folder() / "graphs" / f"{made_by}{suffix}"
+    with tempfile.TemporaryDirectory() as spare:
+        if not path.exists():
+            try:
+                _write(path, functools.partial(make, model))
+            except OSError as error:
+                log.warning("The graph cannot be kept (%s); the next start makes it again.", error.strerror)
+                path = Path(spare) / path.name
+                make(model, path)
+        return open_onnx(name, path, precision)
+
+
+def open_onnx(name: str, path: Path, precision: str = "float32") -> Run:
+    """Open a graph file by OpenVINO (ONNX, or its own format) or ONNX Runtime, on as many threads as PyTorch has."""
+    return (_by_openvino if name == OPENVINO else _by_onnxruntime)(path, precision)
+
+
+def _by_onnxruntime(path: Path, _precision: str) -> Run:
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = torch.get_num_threads()
+    settings.log_severity_level = 3  # errors
+    session = onnxruntime.InferenceSession(path.read_bytes(), settings, providers=["CPUExecutionProvider"])
+    return lambda pixels: DescribedBatch(*session.run(None, {INPUT: pixels.numpy()}))
+
+
+def _by_openvino(path: Path, precision: str) -> Run:
+    import openvino
+
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "ENABLE_CPU_PINNING": False,  # other programs share the cores
+    }
+    core = openvino.Core()
+    weights = path.with_suffix(".bin")  # read into memory: a mapped file must not change under a running program
+    graph = core.read_model(path.read_bytes(), weights.read_bytes() if path.suffix == ".xml" else b"")
+    request = core.compile_model(graph, "CPU", settings).create_infer_request()
+    one_at_a_time = threading.Lock()  # a request holds the outputs of its last run
+
+    def run(pixels: Tensor) -> DescribedBatch:
+        with one_at_a_time:
+            found = request.infer([pixels.numpy()])
+            return DescribedBatch(*(np.array(found[i], np.float32) for i in range(len(found))))
+
+    return run
+
+
+def _to_openvino(model: DPTI, path: Path) -> None:
+    import openvino
+
+    shown = Shown(model).eval()
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # the tracer warns of the shape check
+        graph = openvino.convert_model(shown, example_input=sample(2))
+    openvino.save_model(graph, path, compress_to_fp16=False)
+
+
+def _fingerprint(model: DPTI) -> str:
+    """Return 16 hex digits of a network's tensors and configuration, as they are in memory."""
+    digest = hashlib.sha256(json.dumps(to_dict(model.config), sort_keys=True).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return f"{model or platform.processor() or platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"

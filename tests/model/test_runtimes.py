@@ -1,0 +1,175 @@
+"""Every runtime gives the answers of PyTorch, and the fastest is sought once."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from figures import draw_person
+
+from reid_demo.__main__ import main
+from reid_demo.config import variant
+from reid_demo.errors import ConfigError, WeightsError
+from reid_demo.model import export, runtimes
+from reid_demo.model.checkpoint import load_weights
+from reid_demo.model.describer import Describer, bulk_precision
+from reid_demo.model.dpti import build_model
+from reid_demo.search.bundled import DEFAULT_WEIGHTS
+from reid_demo.search.similarity import unit_vectors
+
+CPU = torch.device("cpu")
+GRAPHS = [
+    pytest.param(name, marks=pytest.mark.skipif(not runtimes.is_installed(name), reason=f"{name} is not installed"))
+    for name in ("openvino", "onnxruntime")
+]
+EVERY = [
+    pytest.param(name, marks=pytest.mark.skipif(not runtimes.is_installed(name), reason=f"{name} is not installed"))
+    for name in runtimes.RUNTIMES
+]
+needs_export = pytest.mark.skipif(not runtimes.is_installed("onnxruntime"), reason="onnxruntime or onnx is missing")
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load_weights(DEFAULT_WEIGHTS)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return [draw_person(pid, 1) for pid in range(3)]
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_runtime_answers_as_pytorch(name, shipped, images):
+    wanted, found = (Describer(shipped, runtime=runtime).describe(images) for runtime in ("torch", name))
+    for a, b in zip(wanted, found, strict=True):
+        one, other = (unit_vectors(d.parts[None], d.presence[None])[0] for d in (a, b))
+        assert one @ other == pytest.approx(1, abs=1e-5)
+        for field in ("parts", "presence", "template_attention", "part_attention"):
+            mine, theirs = getattr(a, field), getattr(b, field)
+            assert theirs.shape == mine.shape and theirs.dtype == np.float32
+            np.testing.assert_allclose(theirs, mine, atol=1e-4)
+        assert b.presence.sum() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_alone_or_in_a_batch_an_image_has_one_answer(name, shipped, images):
+    describer = Describer(shipped, runtime=name)
+    together = describer.describe(images)
+    for image, described in zip(images, together, strict=True):
+        alone = describer.describe([image])[0]
+        one, other = (unit_vectors(d.parts[None], d.presence[None])[0] for d in (alone, described))
+        assert one @ other == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("row", ["G", "G+P", "G+T", "G+D+W"])
+@pytest.mark.parametrize("name", GRAPHS)
+def test_every_variant_runs_as_a_graph(name, row):
+    torch.manual_seed(0)
+    model = build_model(variant(row, dim=32, ffn_dim=64)).eval()
+    wanted, found = (Describer(model, runtime=runtime)._run(export.sample(3)) for runtime in ("torch", name))
+    assert export.difference(wanted, found) <= export.TOLERANCE
+    parts = model.config.parts
+    assert found.global_embedding.shape == (3, 32) and found.part_embeddings.shape == (3, parts, 32)
+    assert found.presence.shape == (3, parts)
+    assert found.template_attention.shape == found.part_attention.shape == (3, parts, 16, 8)
+
+
+@pytest.mark.skipif(not runtimes.is_installed("openvino"), reason="openvino is not installed")
+def test_openvino_in_bfloat16_stays_close(shipped, images):
+    exact = Describer(shipped).describe(images)
+    rough = Describer(shipped, precision="bfloat16", runtime="openvino").describe(images)
+    for a, b in zip(exact, rough, strict=True):
+        one, other = (unit_vectors(d.parts[None], d.presence[None])[0] for d in (a, b))
+        assert one @ other > 0.999 and b.parts.dtype == np.float32
+
+
+def test_the_fastest_is_sought_once_and_kept(tiny_weights, tmp_path, monkeypatch, capsys):
+    if not any(runtimes.is_installed(name) for name in runtimes.NEEDS):
+        pytest.skip("neither openvino nor onnxruntime is installed: there is no choice")
+    monkeypatch.setenv("REID_DEMO_CACHE", str(tmp_path))
+    model = load_weights(tiny_weights)
+    first = Describer(model, runtime="auto")
+    assert "Measuring which" in capsys.readouterr().err
+    (kept,) = (tmp_path / "runtimes").glob("*.json")
+    said = json.loads(kept.read_text(encoding="utf-8"))
+    assert said["runtime"] == first.runtime in said["ms"] and said["ms"].keys() >= {"torch"}
+    assert first.runtime == "torch" or said["ms"][first.runtime] == min(said["ms"].values())
+    said["runtime"] = "torch"  # what is kept decides, not another measurement
+    kept.write_text(json.dumps(said), encoding="utf-8")
+    assert Describer(model, runtime="auto").runtime == "torch" and capsys.readouterr().err == ""
+    kept.write_text("oops", encoding="utf-8")
+    Describer(model, runtime="auto")
+    assert json.loads(kept.read_text(encoding="utf-8"))["runtime"] in runtimes.RUNTIMES
+    torch.manual_seed(5)
+    Describer(build_model(model.config), runtime="auto")
+    assert len(list((tmp_path / "runtimes").glob("*.json"))) == 2  # other weights are another choice
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_cache_that_cannot_be_written_is_done_without(name, tiny_weights, tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    monkeypatch.setenv("REID_DEMO_CACHE", str(tmp_path / "file"))
+    assert Describer(load_weights(tiny_weights), runtime=name).runtime == name
+    assert "cannot be kept" in caplog.text
+
+
+def test_a_runtime_is_named_by_option_or_environment(monkeypatch):
+    assert runtimes.named(None, CPU) == "auto"
+    monkeypatch.setenv("REID_DEMO_RUNTIME", "torch")
+    assert runtimes.named(None, CPU) == "torch" and runtimes.named("auto", CPU) == "auto"
+    with pytest.raises(ConfigError, match="Unknown runtime 'tensorrt'; choose one of auto, torch"):
+        runtimes.named("tensorrt", CPU)
+
+
+def test_a_gpu_is_left_to_pytorch():
+    gpu = torch.device("cuda")
+    assert runtimes.named(None, gpu) == runtimes.named("torch", gpu) == "torch"
+    with pytest.raises(ConfigError, match="openvino runs on the CPU alone; use --device cpu"):
+        runtimes.named("openvino", gpu)
+
+
+@pytest.mark.parametrize(("name", "extra"), [("openvino", "fast"), ("onnxruntime", "export")])
+def test_a_missing_runtime_says_what_to_install(name, extra, monkeypatch):
+    monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda package: None)
+    assert not runtimes.is_installed(name)
+    with pytest.raises(ConfigError, match=rf"{name} needs {name}.*pip install '\.\[{extra}\]'"):
+        runtimes.named(name, CPU)
+
+
+@needs_export
+def test_onnx_runtime_has_no_bfloat16(tiny_weights, monkeypatch):
+    with pytest.raises(ConfigError, match="no bfloat16 on a CPU"):
+        Describer(load_weights(tiny_weights), precision="bfloat16", runtime="onnxruntime")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    assert bulk_precision(CPU, "onnxruntime") == "float32" and bulk_precision(CPU, "torch") == "bfloat16"
+
+
+@needs_export
+def test_an_exported_file_takes_any_batch(tiny_weights, tmp_path, capsys):
+    import onnxruntime
+
+    path = tmp_path / "deep" / "net.onnx"
+    assert main(["export", "--onnx", str(path), "--weights", str(tiny_weights), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["largest_difference"] <= 1e-4 and told["checked_by"] == "onnxruntime"
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    assert [output.name for output in session.get_outputs()] == told["outputs"] == list(export.OUTPUTS)
+    model = load_weights(tiny_weights)
+    for batch in (1, 5):
+        pixels = export.sample(batch, seed=9)
+        with torch.inference_mode():
+            wanted = model(pixels)
+        for name, found in zip(export.OUTPUTS, session.run(None, {"images": pixels.numpy()}), strict=True):
+            np.testing.assert_allclose(found, getattr(wanted, name).numpy(), atol=1e-4)
+    assert [file.name for file in path.parent.iterdir()] == ["net.onnx"]
+
+
+@needs_export
+def test_an_export_that_differs_is_not_left_behind(tiny_weights, tmp_path, monkeypatch):
+    other = build_model(load_weights(tiny_weights).config).eval()
+    write = export.to_onnx
+    monkeypatch.setattr(export, "to_onnx", lambda model, path: write(other, path))
+    with pytest.raises(WeightsError, match="differs from PyTorch by .*nothing was written"):
+        export.export(load_weights(tiny_weights), tmp_path / "net.onnx")
+    assert list(tmp_path.iterdir()) == []
