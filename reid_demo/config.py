@@ -34,7 +34,7 @@ TEMPLATES = ("none", "grid", "static", "dynamic")
 class ModelConfig:
     """The network. Fields marked 'not in the paper' are left open by its equations; each default says why."""
 
-    backbone: str = "resnet18"
+    backbone: str = "resnet50"  # Sec. 4.2
     mid_stage: int = 3  # l of Sec. 3.3
     templates: str = "dynamic"  # one of TEMPLATES
     adaptive_weighting: bool = False  # Sec. 3.5; needs dynamic templates
@@ -48,7 +48,7 @@ class ModelConfig:
     # the parts start alike (mean squared cosine 1.00, with it 0.76) and the diversity loss has no gradient there
     reduction_norm: bool = True
     # not in the paper: batch norm over the templates before Eq. 7 takes away what all templates of all images share.
-    # Without it W_q sees mostly that share: measured, the maps of eight parts were one (overlap 0.97 of 1)
+    # Without it W_q sees mostly that share, and the attention maps of all eight parts are one (measured overlap 0.97)
     template_norm: bool = False
     layer_norm: bool = False  # not in the paper: Eq. 4 has none, so it is off
     position_encoding: bool = False  # not in the paper: Eq. 1 has none, so it is off
@@ -72,7 +72,7 @@ class ModelConfig:
 
     @property
     def parts(self) -> int:
-        """Number of part descriptors the model gives: 0 for the variant G."""
+        """Number of part descriptors; 0 for the variant G."""
         return 0 if self.templates == "none" else self.num_parts
 
     @property
@@ -101,6 +101,9 @@ class TrainConfig:
     height: int = IMAGE_HEIGHT
     width: int = IMAGE_WIDTH
     epochs: int = 180
+    # not in the paper: what an epoch is to the schedule. "images": as many batches as hold all images once over;
+    # "groups": as many as the sampler fills with images that have not been seen
+    epoch: str = "images"
     optimizer: str = "adam"  # "adamw" is ours
     learning_rate: float = 3.5e-4
     new_layers_learning_rate: float | None = None  # not in the paper; None: the same rate everywhere
@@ -115,8 +118,16 @@ class TrainConfig:
     accumulate: int = 1  # not in the paper
     flip: float = 0.5
     pad: int = 10  # model px, then a random crop back
-    random_erasing: float = 0.5
+    random_erasing: float = 0.5  # chance
+    erasing_area: tuple[float, ...] = (0.02, 0.33)  # not in the paper: least and largest share of the picture
+    erasing_aspect: float = 0.3  # not in the paper: height to width from this to its inverse, in pixels
+    erasing_fill: str = "mean_grey"  # not in the paper; one of `occlude.FILLS`
     augmix: bool = True
+    augmix_chance: float = 0.5  # not in the paper
+    augmix_width: int = 3  # not in the paper: chains of operations to mix
+    augmix_depth: int = 1  # not in the paper: operations a chain; 0 draws 1 to 3
+    augmix_severity: float = 1.0  # not in the paper: 0.1 to 10
+    augmix_concentration: float = 0.1  # not in the paper: of the Dirichlet and Beta weights; low ones pick one chain
     random_crop: float = 0.0  # chance of a random piece; 0.5 for occluded and partial targets
     occlusion: float = 0.0  # not in the paper: chance of an occlusion from `occlude`
     pasted: float = 0.0  # not in the paper: share of these occlusions that are cut-out people and things
@@ -146,14 +157,14 @@ class TrainConfig:
 
 
 def variant(name: str, **changes: Any) -> ModelConfig:
-    """Give the model configuration of a row of Table 4, with further fields changed by name."""
+    """Return the model configuration of a row of Table 4, with further fields changed by name."""
     if name not in VARIANTS:
         raise ConfigError(f"Unknown variant {name!r}; choose one of {', '.join(VARIANTS)}.")
     return from_dict(ModelConfig, {**VARIANTS[name], **changes})
 
 
 def variant_name(config: ModelConfig) -> str:
-    """Give the Table 4 name of a model configuration."""
+    """Return the Table 4 name of a model configuration."""
     return next(
         name
         for name, fields in VARIANTS.items()
@@ -162,9 +173,9 @@ def variant_name(config: ModelConfig) -> str:
 
 
 def from_dict(cls: type, values: dict[str, Any]):
-    """Build a configuration from plain JSON values; an unknown key or a value of another type is never swallowed.
+    """Build a configuration from plain JSON values; refuse unknown keys and values of another type.
 
-    A whole number stands for a number with a fraction, a list for a tuple; nothing else is converted.
+    An integer is accepted for a float and a list for a tuple; nothing else is converted.
 
     Raises:
         ConfigError: names the option and what it must be.
@@ -177,7 +188,7 @@ def from_dict(cls: type, values: dict[str, Any]):
 
 
 def _typed(name: str, wanted: Any, value: Any) -> Any:
-    """Give `value` if it is of the annotated type `wanted`."""
+    """Return `value` as the annotated type `wanted`, or refuse it."""
     if isinstance(wanted, types.UnionType):  # the only unions here are `TYPE | None`
         return None if value is None else _typed(name, get_args(wanted)[0], value)
     if dataclasses.is_dataclass(wanted):
@@ -199,7 +210,7 @@ def _typed(name: str, wanted: Any, value: Any) -> Any:
 
 
 def read_train_config(path: str | Path | None, variant: str | None = None, changes: Sequence[str] = ()) -> TrainConfig:
-    """Give a recipe: the paper's, changed by a JSON file, then by a variant's name, then by `KEY=VALUE` pairs.
+    """Return a recipe: the paper's, changed by a JSON file, then by a variant's name, then by `KEY=VALUE` pairs.
 
     Args:
         path: JSON with some of the fields of `TrainConfig`, `model` and `loss` nested.
@@ -241,5 +252,5 @@ def read_train_config(path: str | Path | None, variant: str | None = None, chang
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Give a configuration as plain JSON values."""
+    """Return a configuration as plain JSON values."""
     return dataclasses.asdict(config)

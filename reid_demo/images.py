@@ -9,6 +9,7 @@ import io
 import struct
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, UnidentifiedImageError
@@ -293,3 +294,15 @@ def normalised(pixels: Tensor) -> Tensor:
     """
     mean, std = (torch.tensor(values, device=pixels.device) for values in (PIXEL_MEAN, PIXEL_STD))
     return ((pixels.float() / 255 - mean) / std).permute(0, 3, 1, 2)
+
+
+def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
+    """Return an `(H, W, 3)` uint8 RGB image as a JPEG file of this quality, 1 to 100."""
+    bgr = np.ascontiguousarray(image[..., ::-1])  # OpenCV's order: the other way round, chroma is lost in the wrong one
+    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    """Return an `(H, W, 3)` uint8 RGB image as a JPEG file of this quality gives it back."""
+    stored = np.frombuffer(encode_jpeg(image, quality), np.uint8)
+    return np.ascontiguousarray(cv2.imdecode(stored, cv2.IMREAD_COLOR)[..., ::-1])

@@ -1,5 +1,8 @@
 """Training augmentation on uint8 pictures; occlusions are those of `occlude`, as on the page."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
 import cv2
 import numpy as np
 from PIL import Image, ImageOps
@@ -7,83 +10,114 @@ from PIL import Image, ImageOps
 from reid_demo import occlude
 from reid_demo.config import MEAN_GREY, TrainConfig
 from reid_demo.data.body import Body
-from reid_demo.images import resized
+from reid_demo.images import resized, through_jpeg
 from reid_demo.records import Occlusion
 
 HALVES = ("lower_half", "upper_half", "left_half", "right_half", "centre", "lower_third", "upper_third")
+ERASING_TRIES = 10  # a rectangle that does not fit is drawn again, as often as torchvision does
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A training picture and, where its ground truth is known, its body parts."""
+
+    image: np.ndarray  # (H, W, 3) uint8 RGB
+    body: Body | None = None  # labels at any scale of the picture
+
+    def resized(self, height: int, width: int) -> "Sample":
+        """Return picture and body parts at `(height, width)` model px."""
+        return Sample(resized(self.image, height, width), self.body and self.body.resized(height, width))
+
+    def flipped(self) -> "Sample":
+        """Return the mirror image; a left arm becomes a right arm."""
+        return Sample(np.ascontiguousarray(self.image[:, ::-1]), self.body and self.body.flipped())
 
 
 def augment(
-    image: np.ndarray,
+    sample: Sample,
     config: TrainConfig,
     rng: np.random.Generator,
     size: tuple[int, int],
     cutouts: occlude.Cutouts | None = None,
-) -> np.ndarray:
-    """Give a training picture made from one clean picture; `images.normalised` makes it an input.
+) -> Sample:
+    """Make a training picture from a clean one; `images.normalised` turns it into an input.
+
+    AugMix blends moved copies of the picture, so body parts cannot follow it; `train` refuses the combination.
 
     Args:
-        image: `(H, W, 3)` uint8 RGB, not changed.
+        sample: the clean picture; not changed.
         config: which augmentations, and how often.
         rng: the only source of chance.
         size: `(h, w)` model px.
         cutouts: people and things that `pasted` puts in front.
 
     Returns:
-        `(h, w, 3)` uint8 RGB.
+        The picture `(h, w, 3)` and its body parts, both at `size`.
     """
-    return augment_with_body(image, None, config, rng, size, cutouts)[0]
+    sample = _moved(sample.resized(*size), config, rng)
+    sample = replace(sample, image=_recaptured(sample.image, config, rng))
+    return _hidden(sample, config, rng, cutouts)
 
 
-def augment_with_body(
-    image: np.ndarray,
-    body: Body | None,
-    config: TrainConfig,
-    rng: np.random.Generator,
-    size: tuple[int, int],
-    cutouts: occlude.Cutouts | None = None,
-) -> tuple[np.ndarray, Body | None]:
-    """Do as `augment`, and carry the picture's body parts, where they are known, through the same changes.
-
-    AugMix moves copies of the picture that it then mixes; `train` refuses it beside body parts.
-    """
-    height, width = size
-    out = resized(image, height, width)
-    body = body and body.resized(height, width)
+def _moved(sample: Sample, config: TrainConfig, rng: np.random.Generator) -> Sample:
+    """Flip, shift and crop."""
+    height, width = sample.image.shape[:2]
     if rng.random() < config.flip:
-        out = np.ascontiguousarray(out[:, ::-1])
-        body = body and body.flipped()
+        sample = sample.flipped()
     if config.pad:
         pad = max(1, round(config.pad * height / config.height))
         top, left = rng.integers(0, 2 * pad + 1, 2)
-        out = _shifted(out, pad, top, left, MEAN_GREY)
-        body = body and body.kept(_shifted(body.labels, pad, top, left, 0))
+        body = sample.body and sample.body.kept(_shifted(sample.body.labels, pad, top, left, 0))
+        sample = Sample(_shifted(sample.image, pad, top, left, MEAN_GREY), body)
     if rng.random() < config.random_crop:
         window = _random_window(height, width, rng)
-        out = resized(out[window], height, width)
-        body = body and body.kept(body.labels[window]).resized(height, width)
+        body = sample.body and sample.body.kept(sample.body.labels[window])
+        sample = Sample(sample.image[window], body).resized(height, width)
+    return sample
+
+
+def _recaptured(image: np.ndarray, config: TrainConfig, rng: np.random.Generator) -> np.ndarray:
+    """Change the picture as another camera would, then mix it with changed copies."""
     if rng.random() < config.recolour:
-        out = _recolour(out, rng)
+        image = _recolour(image, rng)
     if config.degrade and rng.random() < config.degrade:  # drawn only then: older recipes keep their pictures
-        out = _degrade(out, rng)
-    if config.augmix:
-        out = _augmix(out, rng)
-    out = np.ascontiguousarray(out)
+        image = _degrade(image, rng)
+    if config.augmix and (config.augmix_chance == 1 or rng.random() < config.augmix_chance):
+        image = _augmix(image, config, rng)
+    return np.ascontiguousarray(image)
+
+
+def _hidden(sample: Sample, config: TrainConfig, rng: np.random.Generator, cutouts: occlude.Cutouts | None) -> Sample:
+    """Hide parts of the picture."""
     if rng.random() < config.occlusion:
-        out, body = _occluded(out, body, random_occlusion(rng, config.pasted), cutouts)
+        sample = _occluded(sample, random_occlusion(rng, config.pasted), cutouts)
     if rng.random() < config.random_erasing:
-        erased = Occlusion("random_block", "noise", coverage=rng.uniform(0.02, 0.3), seed=_seed(rng))
-        out, body = _occluded(out, body, erased)
-    return np.ascontiguousarray(out), body
+        erased = _random_erasing(config, rng, sample.image.shape[:2])
+        sample = _occluded(sample, erased) if erased else sample
+    return replace(sample, image=np.ascontiguousarray(sample.image))
 
 
-def _occluded(
-    image: np.ndarray, body: Body | None, occlusion: Occlusion, cutouts: occlude.Cutouts | None = None
-) -> tuple[np.ndarray, Body | None]:
-    out = occlude.apply(image, [occlusion], cutouts)
-    if body is None:
-        return out, None
-    return out, body.kept(np.where(occlude.hidden_by(occlusion, image, out), 0, body.labels).astype(np.uint8))
+def _occluded(sample: Sample, occlusion: Occlusion, cutouts: occlude.Cutouts | None = None) -> Sample:
+    out = occlude.apply(sample.image, [occlusion], cutouts)
+    if sample.body is None:
+        return Sample(out)
+    hidden = occlude.hidden_by(occlusion, sample.image, out)
+    return Sample(out, sample.body.kept(np.where(hidden, 0, sample.body.labels).astype(np.uint8)))
+
+
+def _random_erasing(config: TrainConfig, rng: np.random.Generator, size: tuple[int, int]) -> Occlusion | None:
+    """Draw the rectangle of random erasing, or nothing where none of ten fits (as in torchvision, hence FastReID)."""
+    height, width = size
+    slimmest = np.log(config.erasing_aspect)
+    for _ in range(ERASING_TRIES):
+        area = height * width * rng.uniform(*config.erasing_area)
+        aspect = np.exp(rng.uniform(slimmest, -slimmest))  # height to width, in model px
+        tall, wide = round(np.sqrt(area * aspect)), round(np.sqrt(area / aspect))
+        if 0 < tall < height and 0 < wide < width:
+            top, left = rng.integers(0, height - tall + 1), rng.integers(0, width - wide + 1)
+            box = (left / width, top / height, (left + wide) / width, (top + tall) / height)
+            return Occlusion("box", config.erasing_fill, box=box, seed=_seed(rng))
+    return None
 
 
 def random_occlusion(rng: np.random.Generator, pasted: float = 0.0) -> Occlusion:
@@ -105,14 +139,14 @@ def _seed(rng: np.random.Generator) -> int:
 
 
 def _shifted(picture: np.ndarray, pad: int, top: int, left: int, border: int | tuple[int, ...]) -> np.ndarray:
-    """Pad a picture or a map of labels by `pad` on every side, and cut its size out again from (top, left)."""
+    """Pad a picture or a map of labels by `pad` on every side, then cut its own size out again at (top, left)."""
     height, width = picture.shape[:2]
     padded = cv2.copyMakeBorder(picture, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=border)
     return padded[top : top + height, left : left + width]
 
 
 def _random_window(height: int, width: int, rng: np.random.Generator) -> tuple[slice, slice]:
-    """Draw a part of 40 to 100 percent of the height, 60 to 100 of the width, as a partial detection would be."""
+    """Draw 40 to 100 percent of the height and 60 to 100 of the width, as a partial detection would."""
     h, w = round(height * rng.uniform(0.4, 1)), round(width * rng.uniform(0.6, 1))
     top, left = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
     return slice(top, top + h), slice(left, left + w)
@@ -135,37 +169,39 @@ def _degrade(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     out = cv2.resize(np.ascontiguousarray(image), small, interpolation=cv2.INTER_AREA)
     noise = rng.normal(0, rng.uniform(0, 8), out.shape)
     out = np.clip(np.round(out + noise), 0, 255).astype(np.uint8)
-    out = cv2.imdecode(
-        cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 96))])[1], cv2.IMREAD_COLOR
-    )
+    out = through_jpeg(out, quality=int(rng.integers(30, 96)))
     return cv2.resize(out, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def _augmix(image: np.ndarray, rng: np.random.Generator, chains: int = 3, severity: float = 0.3) -> np.ndarray:
-    """Mix the image with chains of random mild operations (AugMix, Sec. 4.2), by Dirichlet and Beta weights."""
-    weights = rng.dirichlet([1.0] * chains)
+def _augmix(image: np.ndarray, config: TrainConfig, rng: np.random.Generator) -> np.ndarray:
+    """Blend the picture with chains of mild random operations (AugMix, Sec. 4.2), by Dirichlet and Beta weights."""
+    weights = rng.dirichlet([config.augmix_concentration] * config.augmix_width)
     mixed = np.zeros(image.shape, np.float32)
     for weight in weights:
         piece = Image.fromarray(np.ascontiguousarray(image))
-        for _ in range(int(rng.integers(1, 4))):
-            piece = _operate(piece, int(rng.integers(7)), rng.uniform(0.1, 1) * severity, rng.choice([-1, 1]))
+        for _ in range(config.augmix_depth or int(rng.integers(1, 4))):
+            operation = OPERATIONS[int(rng.integers(len(OPERATIONS)))]
+            strength = rng.uniform(0.1, max(0.1, config.augmix_severity)) / 10
+            piece = operation(piece, strength * rng.choice([-1, 1]))
         mixed += weight * np.asarray(piece, np.float32)
-    keep = rng.beta(1.0, 1.0)
+    keep = rng.beta(config.augmix_concentration, config.augmix_concentration)
     return np.clip(np.round(keep * image + (1 - keep) * mixed), 0, 255).astype(np.uint8)
 
 
-def _operate(image: Image.Image, kind: int, strength: float, sign: int) -> Image.Image:
-    """Apply one operation of AugMix with a strength in 0..1."""
-    if kind == 0:
-        return ImageOps.autocontrast(image)
-    if kind == 1:
-        return ImageOps.equalize(image)
-    if kind == 2:
-        return ImageOps.posterize(image, 8 - round(4 * strength))
-    if kind == 3:
-        return ImageOps.solarize(image, round(255 * (1 - strength)))
-    if kind == 4:
-        return image.rotate(sign * 30 * strength, Image.Resampling.BILINEAR, fillcolor=MEAN_GREY)
-    shear, shift = (sign * 0.3 * strength, 0.0) if kind == 5 else (0.0, sign * strength * image.width / 3)
-    matrix = (1, shear, shift - shear * image.height / 2, 0, 1, 0)
+def _affine(image: Image.Image, matrix: tuple[float, ...]) -> Image.Image:
+    """Fetch pixel (x, y) from (a x + b y + c, d x + e y + f) of matrix (a, ..., f); outside is mean grey."""
     return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=MEAN_GREY)
+
+
+# AugMix's nine operations at AugMix's scales: picture and strength in -1..1; only the last five mind the sign.
+OPERATIONS: tuple[Callable[[Image.Image, float], Image.Image], ...] = (
+    lambda image, strength: ImageOps.autocontrast(image),
+    lambda image, strength: ImageOps.equalize(image),
+    lambda image, strength: ImageOps.posterize(image, max(1, 4 - int(4 * abs(strength)))),
+    lambda image, strength: ImageOps.solarize(image, 256 - int(256 * abs(strength))),
+    lambda image, strength: image.rotate(int(30 * strength), Image.Resampling.BILINEAR, fillcolor=MEAN_GREY),
+    lambda image, strength: _affine(image, (1, 0.3 * strength, 0, 0, 1, 0)),
+    lambda image, strength: _affine(image, (1, 0, 0, 0.3 * strength, 1, 0)),
+    lambda image, strength: _affine(image, (1, 0, int(strength * image.width / 3), 0, 1, 0)),
+    lambda image, strength: _affine(image, (1, 0, 0, 0, 1, int(strength * image.height / 3))),
+)

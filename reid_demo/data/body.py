@@ -28,27 +28,27 @@ class Body:
     visible: np.ndarray  # (8,) float32 in 0..1: how much of each part of the person is seen; 0 where there is none
 
     def resized(self, height: int, width: int) -> "Body":
-        """Give it for the picture at another size."""
+        """Return the body parts at another size of the picture."""
         return Body(cv2.resize(self.labels, (width, height), interpolation=cv2.INTER_NEAREST), self.visible)
 
     def flipped(self) -> "Body":
-        """Give it for the mirrored picture, where a left arm is a right one."""
+        """Return the body parts of the mirrored picture, where a left arm is a right one."""
         return Body(_MIRROR_LABELS[self.labels[:, ::-1]], self.visible[_MIRROR])
 
     def kept(self, labels: np.ndarray) -> "Body":
-        """Give it after a crop or an occlusion left `labels` of the same scale: each part lost what is gone."""
+        """Return what a crop or an occlusion leaves: `labels` at the same scale, and shares reduced by what is gone."""
         share = _areas(labels) / np.maximum(_areas(self.labels), 1)
         return Body(labels, (self.visible * np.minimum(share, 1)).astype(np.float32))
 
 
 def _areas(labels: np.ndarray) -> np.ndarray:
-    """Give how many cells each part has, `(8,)` float32."""
+    """Count the cells of each part, `(8,)` float32."""
     counts = cv2.calcHist([np.ascontiguousarray(labels)], [0], None, [len(PARTS) + 1], [0, len(PARTS) + 1])
     return counts.ravel()[1:]
 
 
 def body_of(truth: Truth) -> Body:
-    """Give the body parts of a rendered image, at the grid of its masks."""
+    """Return the body parts of a rendered image, on the grid of its masks."""
     labels = np.zeros(next(iter(truth.masks.values())).shape if truth.masks else (1, 1), np.uint8)
     for number, part in enumerate(PARTS, 1):
         if part in truth.masks:
@@ -57,7 +57,7 @@ def body_of(truth: Truth) -> Body:
 
 
 def read_bodies(root: Path) -> dict[str, Body]:
-    """Read the body parts of a synthetic data set as image path to `Body`; empty where a root has no ground truth.
+    """Map each image path of a synthetic data set to its `Body`; empty where the root has no ground truth.
 
     Raises:
         SyntheticError: the ground truth is damaged.

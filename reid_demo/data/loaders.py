@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from reid_demo import occlude
 from reid_demo.config import TrainConfig
-from reid_demo.data.augmentation import augment_with_body
+from reid_demo.data.augmentation import Sample, augment
 from reid_demo.data.body import TRUTH_FILE, Body, read_bodies
 from reid_demo.data.ground_truth import PARTS
 from reid_demo.data.layouts import load_train
@@ -21,9 +21,19 @@ from reid_demo.errors import DatasetError, ImageError, ReidError, TrainingError
 from reid_demo.images import normalised, read_image
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """One training batch on its device, as `distributed.WholeBatch` takes it."""
+
+    pixels: Tensor  # (B, 3, H, W) float32, normalised
+    labels: Tensor  # (B,) int64
+    teacher: Tensor | None = None  # (B, T) float32
+    body: tuple[Tensor, Tensor] | None = None  # as `Batch` has it
+
+
+@dataclass(frozen=True, eq=False)
 class Batch:
-    """One training batch on the CPU; bytes until it is on its device, a quarter of the way's cost."""
+    """One training batch on the CPU; pictures stay bytes until they are on the device, a quarter of the transfer."""
 
     images: Tensor  # (B, H, W, 3) uint8 RGB
     labels: Tensor  # (B,) int64
@@ -31,16 +41,16 @@ class Batch:
     body: tuple[Tensor, Tensor] | None = None  # labels (B, H/4, W/4) uint8, as `Body`; visible (B, 8), NaN if unknown
 
     def pin_memory(self) -> "Batch":
-        """Give it in memory that a GPU reads beside the processor's work (`DataLoader` asks for this)."""
+        """Return a copy in pinned memory, from which a GPU reads asynchronously (`DataLoader` calls this)."""
         pinned = (t if t is None else t.pin_memory() for t in (self.images, self.labels, self.teacher))
         return Batch(*pinned, self.body and tuple(tensor.pin_memory() for tensor in self.body))
 
-    def on(self, place: torch.device) -> tuple[Tensor, Tensor, Tensor | None, tuple[Tensor, Tensor] | None]:
-        """Give what `parallel.WholeBatch` takes, on a device: images `(B, 3, H, W)` float32, normalised."""
+    def on(self, place: torch.device) -> Inputs:
+        """Move the batch to a device and normalise its pictures there."""
         teacher = None if self.teacher is None else self.teacher.to(place, non_blocking=True)
         body = self.body and tuple(tensor.to(place, non_blocking=True) for tensor in self.body)
         pixels = normalised(self.images.to(place, non_blocking=True))
-        return pixels, self.labels.to(place, non_blocking=True), teacher, body
+        return Inputs(pixels, self.labels.to(place, non_blocking=True), teacher, body)
 
 
 class TrainingSet:
@@ -99,12 +109,12 @@ class TrainingSet:
             self.teacher = drawn_together(vectors, np.array(self.labels), toward_person)
 
     def __len__(self) -> int:
-        """Give the number of images."""
+        """Return the number of images."""
         return len(self.paths)
 
 
 def drawn_together(vectors: np.ndarray, labels: np.ndarray, share: float) -> np.ndarray:
-    """Move unit vectors `(M, T)` toward the mean of those of their label `(M,)`, by a share in 0..1; unit again."""
+    """Move unit vectors `(M, T)` toward the mean of their label `(M,)` by a share in 0..1, and normalise again."""
     if not share:
         return vectors
     means = np.zeros((labels.max() + 1, vectors.shape[1]))
@@ -149,12 +159,14 @@ class BatchLoader:
         self.sampler = IdentitySampler(data.labels, config.ids_per_batch, config.imgs_per_id, config.seed)
 
     def __len__(self) -> int:
-        """Give the number of batches of an epoch."""
-        return len(self.sampler)
+        """Return the number of batches of an epoch, as the option `epoch` counts it."""
+        if self.config.epoch == "groups":
+            return len(self.sampler)
+        return max(1, len(self.data) // (self.config.ids_per_batch * self.config.imgs_per_id))
 
     def rows(self, start: int) -> Iterator[list[int]]:
         """Yield rows of the training set for batch `start`, `start + 1`, ... without end."""
-        epoch, offset = divmod(start, len(self))
+        epoch, offset = divmod(start, len(self.sampler))
         while True:
             yield from self.sampler.epoch(epoch, offset)
             epoch, offset = epoch + 1, 0
@@ -171,9 +183,9 @@ class BatchLoader:
                 image = read_image(self.data.paths[row])
             except ImageError as error:
                 raise DatasetError(f"The image {self.data.paths[row]} cannot be used: {error}") from error
-            picture, body = augment_with_body(image, known, self.config, rng, size, self.cutouts)
-            pictures.append(picture)
-            bodies.append(body and body.resized(height // 4, width // 4))
+            sample = augment(Sample(image, known), self.config, rng, size, self.cutouts)
+            pictures.append(sample.image)
+            bodies.append(sample.body and sample.body.resized(height // 4, width // 4))
         teacher = None if self.data.teacher is None else torch.from_numpy(self.data.teacher[rows])
         labels = torch.tensor([self.data.labels[row] for row in rows])
         together = None if self.data.bodies is None else _stack(bodies, (height // 4, width // 4))
@@ -194,7 +206,7 @@ class BatchLoader:
             num_workers=self.config.num_workers,
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=_start_worker,
-            generator=torch.Generator(),  # its own: a resumed run must find the common one as it was left
+            generator=torch.Generator(),  # its own: a resumed run needs the global one as it was left
         )
         for batch in loaded:
             if isinstance(batch, ReidError):
@@ -211,7 +223,7 @@ class _Jobs(Dataset):
     def __getitem__(self, job: tuple[int, list[int], tuple[int, int]]) -> Batch | ReidError:
         try:
             return self.loader.load(*job)
-        except ReidError as error:  # given, not raised: another process's would reach the user as its traceback
+        except ReidError as error:  # returned: raised in a worker, it would reach the user as a traceback
             return error
 
 

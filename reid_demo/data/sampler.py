@@ -11,8 +11,8 @@ class IdentitySampler:
     """Deterministic batches of `ids_per_batch` identities by `imgs_per_id` images.
 
     The batches of an epoch depend on the seed and the epoch alone, so training resumes at any batch without a stored
-    random state. An identity comes as often as its images fill whole groups, at least once; one with too few images
-    repeats them.
+    random state. An identity appears once for each whole group of its images, at least once; one with too few images
+    repeats them. On Market-1501 (12,936 images) that is 185 batches of 64, 91.5 % of the images.
     """
 
     def __init__(self, labels: Sequence[int], ids_per_batch: int, imgs_per_id: int, seed: int = 0) -> None:
@@ -27,7 +27,7 @@ class IdentitySampler:
         self.ids_per_batch, self.imgs_per_id, self.seed = ids_per_batch, imgs_per_id, seed
 
     def __len__(self) -> int:
-        """Give the least number of batches of an epoch: enough to see about every image once."""
+        """Return the number of batches that the sampler fills before an image has to come again."""
         return max(1, sum(max(1, len(g) // self.imgs_per_id) for g in self.groups) // self.ids_per_batch)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[list[int]]:
@@ -41,7 +41,7 @@ class IdentitySampler:
                 rows = np.concatenate([rows, rng.choice(group, self.imgs_per_id - len(rows))])
             chunks.append(list(rows[: count * self.imgs_per_id].reshape(count, self.imgs_per_id)))
         for number in range(len(self)):
-            # The identities with most groups left go first, ties at random, so that none is left over at the end.
+            # Identities with the most groups left go first, ties at random, so that none is left over at the end.
             left = np.array([len(c) for c in chunks])
             order = np.lexsort((rng.random(len(left)), -left)) if number % 2 else self._weighted(rng, left)
             picked = [i for i in order if chunks[i]][: self.ids_per_batch]

@@ -160,7 +160,8 @@ def bench_training(config: TrainConfig, *, device: str | None = None, repeats: i
     def bare_step() -> float:
         adam.zero_grad(set_to_none=True)
         for _ in range(config.accumulate):
-            pixels, labels, *_ = batch.on(place)
+            inputs = batch.on(place)
+            pixels, labels = inputs.pixels, inputs.labels
             with torch.autocast(place.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
                 scores = head(backbone(pixels)[1].mean(dim=(2, 3)))
             loss = functional.cross_entropy(scores.float(), labels) / config.accumulate

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from reid_demo.data.ground_truth import GRID
+from reid_demo.images import through_jpeg
 from reid_demo.synthetic.body import PART, PARTS, Body
 from reid_demo.synthetic.people import GROUP, Person, identity
 from reid_demo.synthetic.renderer import Actor, Grade, Renderer, Scenery, View, look_at
@@ -226,9 +227,7 @@ def sense(rgb: np.ndarray, camera: Camera, rows: int, rng: np.random.Generator) 
     noisy = image + grain * np.float32(camera.noise * 255 * rng.uniform(0.7, 1.3))
     image = np.clip(noisy, 0, 255).astype(np.uint8)
     quality = int(np.clip(camera.quality + rng.integers(-6, 7), 40, 96))
-    stored = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    image = cv2.imdecode(stored, cv2.IMREAD_COLOR)
-    return cv2.resize(image, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR)[..., ::-1]
+    return cv2.resize(through_jpeg(image, quality), (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR)
 
 
 def part_masks(ids: np.ndarray) -> dict[str, np.ndarray]:

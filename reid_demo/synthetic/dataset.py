@@ -15,6 +15,7 @@ import numpy as np
 from reid_demo.data.ground_truth import Truth, to_line, write_truth
 from reid_demo.data.people_file import PEOPLE, write_people
 from reid_demo.errors import SyntheticError
+from reid_demo.images import encode_jpeg
 from reid_demo.synthetic.assets import load_assets
 from reid_demo.synthetic.body import ANCESTRIES, Body
 from reid_demo.synthetic.capture import CROPS, Order, Studio
@@ -263,7 +264,7 @@ def render_identity(studio: Studio, out: Path, plan: Plan, index: int) -> None:
         shot = studio.shoot(person, order, np.random.default_rng([plan.seed, 5, index, number]))
         frame += int(rng.integers(25, 400))
         name = f"{split}/{pid}_c{order.camid}s1_{frame:06d}_00.jpg"
-        cv2.imwrite(str(out / name), shot.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, plan.jpeg_quality])
+        (out / name).write_bytes(encode_jpeg(shot.image, plan.jpeg_quality))
         known = {key: value for key, value in vars(shot).items() if key != "image"}
         lines.append(to_line(Truth(image=name, pid=pid, camid=order.camid, sequence=1, frame=frame, **known)))
     done = out / WORK / f"{index}.jsonl"

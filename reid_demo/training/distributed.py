@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_gather
 from torch.nn.parallel import DistributedDataParallel
 
+from reid_demo.data.loaders import Inputs
 from reid_demo.errors import TrainingError
 from reid_demo.model.checkpoint import choose_device
 from reid_demo.model.describer import Describer
@@ -148,21 +149,12 @@ class WholeBatch(nn.Module):
 
     def forward(
         self,
-        images: Tensor,
-        labels: Tensor,
-        teacher: Tensor | None,
-        body: tuple[Tensor, Tensor] | None = None,
+        inputs: Inputs,
     ) -> dict[str, Tensor]:
-        """Give the objective's terms.
-
-        Args:
-            images: `(B, 3, H, W)`, this process's share.
-            labels: `(B,)`.
-            teacher: `(B, T)`.
-            body: as `loaders.Batch` has it.
-        """
+        """Return the objective's terms for this process's share of a batch."""
+        labels, teacher, body = inputs.labels, inputs.teacher, inputs.body
         with torch.autocast(self.crew.device.type, torch.bfloat16, enabled=self.bfloat16):
-            output: DPTIOutput = self.model(images)
+            output: DPTIOutput = self.model(inputs.pixels)
         if self.crew.size > 1:
             output = DPTIOutput(*(self._gathered(getattr(output, f.name)) for f in dataclasses.fields(output)))
             labels = self.crew.gather(labels)

@@ -38,6 +38,7 @@ STEM = ("conv1", "bn1")
 SHARES = (
     "flip",
     "random_erasing",
+    "augmix_chance",
     "random_crop",
     "occlusion",
     "recolour",
@@ -286,6 +287,9 @@ def _check(
     for name in SHARES:
         if not 0 <= getattr(config, name) <= 1:
             raise TrainingError(f"The option {name} is a share: between 0 and 1, not {getattr(config, name)}.")
+    if config.epoch not in ("images", "groups"):
+        raise TrainingError(f"Unknown epoch {config.epoch!r}; choose images or groups.")
+    _check_augmentation(config)
     if config.epochs < 1 or config.learning_rate < 0 or config.pad < 0 or config.num_workers < 0:
         raise TrainingError("epochs must be at least 1; learning_rate, pad and num_workers not below 0.")
     if config.accumulate < 1 or save_every < 1 or (max_steps is not None and max_steps < 1):
@@ -299,6 +303,18 @@ def _check(
             raise TrainingError(f"body_attention and body_presence need {len(BODY_PARTS)} dynamic part templates.")
         if config.augmix:
             raise TrainingError("body_attention and body_presence cannot follow AugMix; set augmix=false.")
+
+
+def _check_augmentation(config: TrainConfig) -> None:
+    least, most = config.erasing_area if len(config.erasing_area) == 2 else (1.0, 0.0)
+    if not 0 < least <= most < 1 or not 0 < config.erasing_aspect <= 1:
+        raise TrainingError("erasing_area is two shares, the smaller first; erasing_aspect is above 0 and at most 1.")
+    if config.erasing_fill not in occlude.FILLS:
+        raise TrainingError(f"Unknown erasing_fill {config.erasing_fill!r}; choose of {', '.join(occlude.FILLS)}.")
+    if config.augmix_width < 1 or config.augmix_depth < 0 or config.augmix_concentration <= 0:
+        raise TrainingError("augmix_width is at least 1, augmix_depth not below 0, augmix_concentration above 0.")
+    if not 0.1 <= config.augmix_severity <= 10:
+        raise TrainingError("augmix_severity is from 0.1 to 10.")
 
 
 def _initial_model(config: TrainConfig, init: Path | None, partial: bool) -> tuple[DPTI, dict[str, list[str]]]:
@@ -370,9 +386,9 @@ def train_step(
     sums: dict[str, float] = {}
     images, size = 0, (0, 0)
     for left in reversed(range(config.accumulate)):
-        pixels, *targets = next(batches).on(place)
+        inputs = next(batches).on(place)
         with module.no_sync() if left and module is not whole else nullcontext():  # gradients meet once a step
-            terms = module(pixels, *targets)
+            terms = module(inputs)
             values = torch.stack([value.detach() for value in terms.values()]).tolist()  # one wait for the device
             for name, value in zip(terms, values, strict=True):
                 sums[name] = sums.get(name, 0.0) + value / config.accumulate
@@ -382,7 +398,7 @@ def train_step(
                         "clip_norm; the last checkpoint is sound."
                     )
             (terms["total"] / config.accumulate).backward()
-        images, size = images + len(pixels), tuple(pixels.shape[2:])
+        images, size = images + len(inputs.pixels), tuple(inputs.pixels.shape[2:])
     if config.clip_norm:
         nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], config.clip_norm)
     optimizer.step()

@@ -1,23 +1,29 @@
 """Augmentation: right shape, one source of chance, the input untouched, each switch does something."""
 
 import dataclasses
+import io
 
 import numpy as np
 import pytest
 from figures import draw_person
+from PIL import Image
 
-from reid_demo.config import TrainConfig
-from reid_demo.data.augmentation import augment, random_occlusion
-from reid_demo.images import resized
+from reid_demo.config import MEAN_GREY, TrainConfig
+from reid_demo.data.augmentation import Sample, augment, random_occlusion
+from reid_demo.images import resized, through_jpeg
 from reid_demo.occlude import check
 
 OFF = TrainConfig(flip=0, pad=0, random_erasing=0, augmix=False)
 SIZE = (64, 32)
 
 
+def picture_of(image, config, rng, size=SIZE, cutouts=None):
+    return augment(Sample(image), config, rng, size, cutouts).image
+
+
 def test_everything_off_is_the_evaluation_picture():
     image = draw_person(1, 1)
-    got = augment(image, OFF, np.random.default_rng(0), SIZE)
+    got = picture_of(image, OFF, np.random.default_rng(0), SIZE)
     assert np.array_equal(got, resized(image, *SIZE))
 
 
@@ -27,7 +33,7 @@ def test_everything_off_is_the_evaluation_picture():
         {"flip": 1.0},
         {"pad": 10},
         {"random_erasing": 1.0},
-        {"augmix": True},
+        {"augmix": True, "augmix_chance": 1.0, "augmix_severity": 5.0, "augmix_concentration": 10.0},
         {"occlusion": 1.0},
         {"recolour": 1.0},
         {"degrade": 1.0},
@@ -37,7 +43,7 @@ def test_each_switch_changes_the_image_and_follows_the_seed(change):
     image = draw_person(1, 1)
     before = image.copy()
     config = dataclasses.replace(OFF, **change)
-    one, same, other = (augment(image, config, np.random.default_rng(seed), SIZE) for seed in (3, 3, 4))
+    one, same, other = (picture_of(image, config, np.random.default_rng(seed), SIZE) for seed in (3, 3, 4))
     assert one.shape == (*SIZE, 3) and one.dtype == np.uint8
     assert np.array_equal(one, same)
     assert not np.array_equal(one, resized(image, *SIZE))
@@ -47,14 +53,14 @@ def test_each_switch_changes_the_image_and_follows_the_seed(change):
 
 def test_a_flip_mirrors_the_input():
     image = draw_person(1, 1, *SIZE)
-    flipped = augment(image, dataclasses.replace(OFF, flip=1.0), np.random.default_rng(0), SIZE)
+    flipped = picture_of(image, dataclasses.replace(OFF, flip=1.0), np.random.default_rng(0), SIZE)
     assert np.array_equal(flipped, image[:, ::-1])
 
 
 def test_a_random_crop_keeps_the_size():
     config = dataclasses.replace(OFF, random_crop=1.0)
     image = draw_person(1, 1)
-    results = [augment(image, config, np.random.default_rng(seed), SIZE) for seed in range(8)]
+    results = [picture_of(image, config, np.random.default_rng(seed), SIZE) for seed in range(8)]
     assert {r.shape for r in results} == {(*SIZE, 3)}
     assert any(not np.array_equal(r, results[0]) for r in results)
 
@@ -68,7 +74,7 @@ def test_cut_outs_are_put_in_front_when_asked_for():
     white = {kind: [np.full((30, 12, 4), 255, np.uint8)] for kind in ("person", "pole", "suitcase", "car")}
     config = dataclasses.replace(OFF, occlusion=1.0, pasted=1.0)
     image = np.zeros((*SIZE, 3), np.uint8)
-    pictures = [augment(image, config, np.random.default_rng(seed), SIZE, white) for seed in range(5)]
+    pictures = [picture_of(image, config, np.random.default_rng(seed), SIZE, white) for seed in range(5)]
     assert all((picture == 255).all(2).any() for picture in pictures)
 
 
@@ -80,3 +86,99 @@ def test_drawn_occlusions_are_valid_recipes():
         check(occlusion)
         kinds.add(occlusion.kind)
     assert {"lower_half", "upper_half", "random_block", "object"} <= kinds
+
+
+def test_jpeg_loses_what_a_jpeg_of_the_rgb_picture_loses():
+    image = np.zeros((32, 32, 3), np.uint8)
+    image[:, ::2] = (255, 0, 0)
+    stored = io.BytesIO()
+    Image.fromarray(image).save(stored, "JPEG", quality=40, subsampling="4:2:0")
+    wanted = np.asarray(Image.open(stored)).astype(int)
+    got = through_jpeg(image, 40).astype(int)
+    swapped = through_jpeg(image[..., ::-1], 40)[..., ::-1].astype(int)  # the fault: red taken for blue
+    assert np.abs(got - wanted).mean() < 0.25 * np.abs(swapped - wanted).mean()
+
+
+def share_changed(change, chance, trials=400):
+    image = np.arange(SIZE[0] * SIZE[1] * 3, dtype=np.uint32).reshape(*SIZE, 3).astype(np.uint8)
+    config = dataclasses.replace(OFF, **change)
+    changed = [not np.array_equal(picture_of(image, config, np.random.default_rng(s)), image) for s in range(trials)]
+    assert np.mean(changed) == pytest.approx(chance, abs=4 * (0.25 / trials) ** 0.5)
+
+
+@pytest.mark.parametrize("chance", [0.2, 0.8])
+def test_chances_are_kept(chance):
+    share_changed({"flip": chance}, chance)
+    share_changed({"random_erasing": chance}, chance)
+
+
+def erased_boxes(**changes):
+    """Erase black pictures; return the rectangles as (height, width)."""
+    config = dataclasses.replace(OFF, random_erasing=1.0, **changes)
+    black = np.zeros((128, 64, 3), np.uint8)
+    found = []
+    for seed in range(200):
+        hidden = (picture_of(black, config, np.random.default_rng(seed), (128, 64)) != 0).any(2)
+        rows, columns = np.flatnonzero(hidden.any(1)), np.flatnonzero(hidden.any(0))
+        if len(rows):
+            box = (int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1)
+            assert hidden.sum() == box[0] * box[1]
+            found.append(box)
+    return np.array(found)
+
+
+def test_erasing_keeps_to_its_area_and_aspect():
+    for low, high in ((0.02, 0.33), (0.1, 0.12)):
+        boxes = erased_boxes(erasing_area=(low, high))
+        areas, aspects = boxes.prod(1) / (128 * 64), boxes[:, 0] / boxes[:, 1]
+        assert low * 0.9 < areas.min() < low + 0.1 * (high - low) + 0.01 and high * 0.85 < areas.max() < high * 1.1
+        assert 0.25 < aspects.min() < 0.5 and 2 < aspects.max() < 3.9
+    aspects = np.divide(*erased_boxes(erasing_aspect=0.9).T)
+    assert 0.75 < aspects.min() and aspects.max() < 1.3
+
+
+def test_erasing_fills_with_the_mean_as_the_option_says():
+    config = dataclasses.replace(OFF, random_erasing=1.0)
+    black = np.zeros((*SIZE, 3), np.uint8)
+    erased = picture_of(black, config, np.random.default_rng(1))
+    assert set(map(tuple, erased.reshape(-1, 3).tolist())) == {(0, 0, 0), MEAN_GREY}
+    noisy = picture_of(black, dataclasses.replace(config, erasing_fill="noise"), np.random.default_rng(1))
+    assert len(set(map(tuple, noisy.reshape(-1, 3).tolist()))) > 20
+
+
+def test_random_crops_begin_at_any_height_and_at_any_side():
+    image = np.zeros((*SIZE, 3), np.uint8)
+    image[..., 0], image[..., 1] = np.arange(64)[:, None] * 4, np.arange(32) * 8
+    config = dataclasses.replace(OFF, random_crop=1.0)
+    corners = np.array([picture_of(image, config, np.random.default_rng(seed))[0, 0, :2] for seed in range(100)])
+    assert corners.min() < 8 and (corners.max(0) > (100, 60)).all()
+
+
+def centre_of_augmix(seed, **changes):
+    """Mix a picture of a white block on black; return a pixel that only posterising and solarising change."""
+    image = np.zeros((96, 96, 3), np.uint8)
+    image[24:72, 24:72] = 255
+    config = dataclasses.replace(OFF, augmix=True, augmix_chance=1.0, **changes)
+    return int(picture_of(image, config, np.random.default_rng(seed), (96, 96))[48, 48, 0])
+
+
+def test_augmix_keeps_a_share_of_the_original():
+    seen = {centre_of_augmix(s, augmix_width=1, augmix_concentration=1e7, augmix_severity=3.0) for s in range(80)}
+    # half the original, half of one chain: untouched, posterised to 4 or 3 bits, solarised
+    assert seen <= {255, 247, 248, 239, 240, 127, 128} and seen & {247, 248} and seen & {127, 128}
+
+
+def test_augmix_weighs_its_chains():
+    seen = [centre_of_augmix(s, augmix_concentration=1e-3, augmix_severity=3.0) for s in range(150)]
+    alone = {255, 240, 224, 0}  # a low concentration leaves one chain, or the original, alone
+    assert sum(min(abs(value - one) for one in alone) <= 1 for value in seen) > 145 and {240, 0} <= set(seen)
+    level = [centre_of_augmix(s, augmix_concentration=1e7, augmix_severity=3.0) for s in range(150)]
+    assert len({value for value in level if all(abs(value - one) > 3 for one in alone)}) > 2  # three chains, blended
+
+
+def test_augmix_is_as_rare_as_its_chance():
+    for chance in (0.2, 0.7):
+        image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+        config = dataclasses.replace(OFF, augmix=True, augmix_chance=chance, augmix_concentration=10.0)
+        changed = [not np.array_equal(picture_of(image, config, np.random.default_rng(s)), image) for s in range(300)]
+        assert chance - 0.15 < np.mean(changed) < chance + 0.1

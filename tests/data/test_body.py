@@ -9,7 +9,7 @@ from PIL import Image
 
 from reid_demo.config import MEAN_GREY, TrainConfig
 from reid_demo.data import augmentation as transforms
-from reid_demo.data.augmentation import augment, augment_with_body
+from reid_demo.data.augmentation import Sample, augment
 from reid_demo.data.body import Body, body_of, read_bodies
 from reid_demo.data.ground_truth import GRID, PARTS, Truth, to_line, write_truth
 from reid_demo.data.loaders import BatchLoader, TrainingSet
@@ -65,17 +65,18 @@ def test_what_is_cut_away_is_no_longer_seen():
 def test_the_picture_is_the_same_with_and_without_its_body():
     image, body = painted_body()
     for seed in range(12):
-        alone = augment(image, EVERYTHING, np.random.default_rng(seed), SIZE)
-        beside, moved = augment_with_body(image, body, EVERYTHING, np.random.default_rng(seed), SIZE)
-        assert np.array_equal(alone, beside) and moved.labels.shape == SIZE
-        assert (moved.visible <= body.visible.max() + 1e-6).all()
+        alone = augment(Sample(image), EVERYTHING, np.random.default_rng(seed), SIZE)
+        beside = augment(Sample(image, body), EVERYTHING, np.random.default_rng(seed), SIZE)
+        assert np.array_equal(alone.image, beside.image) and beside.body.labels.shape == SIZE
+        assert alone.body is None and (beside.body.visible <= body.visible.max() + 1e-6).all()
 
 
 def test_labels_move_as_the_picture_does():
     image, body = painted_body()
     config = dataclasses.replace(EVERYTHING, recolour=0, random_erasing=0, occlusion=0)
     for seed in range(20):
-        picture, moved = augment_with_body(image, body, config, np.random.default_rng(seed), SIZE)
+        sample = augment(Sample(image, body), config, np.random.default_rng(seed), SIZE)
+        picture, moved = sample.image, sample.body
         colours = np.stack([[28 * i] * 3 for i in range(9)] + [list(MEAN_GREY)])  # the padding is background
         nearest = np.abs(picture[None].astype(int) - colours[:, None, None]).sum(3).argmin(0) % 9
         same = max((moved.labels == each).mean() for each in (nearest, _sides_swapped(nearest)))
@@ -92,9 +93,9 @@ def test_a_hidden_part_is_no_longer_labelled(kind, monkeypatch):
     monkeypatch.setattr(
         transforms, "random_occlusion", lambda rng, pasted: transforms.Occlusion(kind, coverage=0.5, seed=3)
     )
-    picture, moved = augment_with_body(
-        image, body, dataclasses.replace(OFF, occlusion=1.0), np.random.default_rng(0), SIZE
-    )
+    config = dataclasses.replace(OFF, occlusion=1.0)
+    sample = augment(Sample(image, body), config, np.random.default_rng(0), SIZE)
+    picture, moved = sample.image, sample.body
     hidden = (picture != resized(image, *SIZE)).any(2)
     assert hidden.any() and not moved.labels[hidden].any()
     assert np.array_equal(moved.labels[~hidden], body.labels[~hidden])

@@ -15,7 +15,7 @@ from reid_demo.paper.ablate import Condition, ablate, markdown, recipe_rows, row
 from reid_demo.records import Occlusion
 
 TINY = TrainConfig(
-    model=ModelConfig(dim=16, ffn_dim=16, num_heads=2),
+    model=ModelConfig(backbone="resnet18", dim=16, ffn_dim=16, num_heads=2),
     height=64,
     width=32,
     small_height=64,

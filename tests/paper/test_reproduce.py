@@ -96,6 +96,7 @@ def test_the_table_of_open_points_has_the_real_defaults_and_all_that_are_on():
             names = re.findall(r"`([\w.]+)`", names)
             values = json.loads(f"[{values}]")
             listed |= dict(zip(names, values if len(values) > 1 else values * len(names), strict=True))
+    listed = {name: tuple(value) if isinstance(value, list) else value for name, value in listed.items()}
     default = to_dict(TrainConfig())
     for name, value in listed.items():
         group, _, key = name.rpartition(".")

@@ -11,7 +11,7 @@ from reid_demo.config import ModelConfig, TrainConfig
 from reid_demo.serving import bench
 
 TINY = TrainConfig(
-    model=ModelConfig(dim=16, ffn_dim=16, num_parts=2, num_heads=2),
+    model=ModelConfig(backbone="resnet18", dim=16, ffn_dim=16, num_parts=2, num_heads=2),
     height=32,
     width=16,
     ids_per_batch=2,

@@ -22,7 +22,9 @@ from reid_demo.training.run import build_optimizer, learning_rate_factor
 
 STEPS = 2
 CONFIG = TrainConfig(
-    model=ModelConfig(dim=16, ffn_dim=16, num_parts=2, num_heads=2, ffn_dropout=0.0, attention_dropout=0.0),
+    model=ModelConfig(
+        backbone="resnet18", dim=16, ffn_dim=16, num_parts=2, num_heads=2, ffn_dropout=0.0, attention_dropout=0.0
+    ),
     height=32,
     width=16,
     small_height=32,
@@ -114,7 +116,8 @@ def reference(root, config):
         totals.append(0.0)
         for _ in range(config.accumulate):
             batch = next(batches)
-            pixels, labels, *_ = batch.on(torch.device("cpu"))
+            inputs = batch.on(torch.device("cpu"))
+            pixels, labels = inputs.pixels, inputs.labels
             halves = [model(half) for half in pixels.chunk(2)]
             fields = [field.name for field in dataclasses.fields(halves[0])]
             output = DPTIOutput(*(torch.cat([getattr(half, name) for half in halves]) for name in fields))

@@ -25,7 +25,7 @@ from reid_demo.training.losses import Objective
 from reid_demo.training.run import build_optimizer, learning_rate_factor, train
 
 TINY = TrainConfig(
-    model=ModelConfig(dim=16, ffn_dim=16, num_parts=2, num_heads=2),
+    model=ModelConfig(backbone="resnet18", dim=16, ffn_dim=16, num_parts=2, num_heads=2),
     height=32,
     width=16,
     small_height=32,
@@ -198,7 +198,11 @@ def test_the_teacher_is_used_and_required(root, tmp_path):
 def test_attention_and_presence_learn_the_body_parts_of_rendered_pictures(root, tmp_path):
     """As if the upper eighth were a head, the rest a torso seen by half, and nothing else there."""
     config = dataclasses.replace(
-        TINY, model=ModelConfig(dim=16, ffn_dim=16, num_heads=2), body_attention=1.0, body_presence=1.0, clip_norm=1.0
+        TINY,
+        model=ModelConfig(backbone="resnet18", dim=16, ffn_dim=16, num_heads=2),
+        body_attention=1.0,
+        body_presence=1.0,
+        clip_norm=1.0,
     )
     rendered = tmp_path / "rendered"
     shutil.copytree(root, rendered)
@@ -310,8 +314,12 @@ def test_backbone_and_new_layers_have_their_own_rates():
         {"accumulate": 0},
         {"flip": 2.0},
         {"epochs": 0},
+        {"epoch": "steps"},
+        {"erasing_area": (0.3, 0.02)},
+        {"erasing_fill": "lace"},
+        {"augmix_severity": 11.0},
         {"body_presence": 1.0},  # of two parts
-        {"body_attention": 1.0, "model": ModelConfig(dim=16, num_heads=2), "augmix": True},
+        {"body_attention": 1.0, "model": ModelConfig(backbone="resnet18", dim=16, num_heads=2), "augmix": True},
     ],
 )
 def test_recipes_that_do_not_exist_are_refused(change, root, tmp_path):

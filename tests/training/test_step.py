@@ -14,7 +14,7 @@ from reid_demo.training.distributed import Team, WholeBatch
 from reid_demo.training.losses import Objective, batch_hard_triplet, diversity
 from reid_demo.training.run import build_optimizer, train_step
 
-CONFIG = TrainConfig(model=ModelConfig(dim=16, ffn_dim=16, num_heads=2), accumulate=2)
+CONFIG = TrainConfig(model=ModelConfig(backbone="resnet18", dim=16, ffn_dim=16, num_heads=2), accumulate=2)
 LABELS = torch.tensor([0, 0, 1, 1])
 
 
@@ -45,7 +45,9 @@ def test_a_loss_that_is_not_finite_names_the_step_and_moves_no_parameter(broken)
 
 @pytest.mark.parametrize("name", ["G", "G+D", "G+D+W"])
 def test_the_terms_are_of_the_concatenated_descriptor_weighted_only_in_w(name):
-    config = dataclasses.replace(CONFIG, model=variant(name, dim=16, ffn_dim=16, num_heads=2), accumulate=1)
+    config = dataclasses.replace(
+        CONFIG, model=variant(name, backbone="resnet18", dim=16, ffn_dim=16, num_heads=2), accumulate=1
+    )
     model, objective, _ = parts_of(config)
     output = model.eval()(torch.randn(4, 3, 64, 32))
     terms = objective.eval()(output, LABELS)
@@ -66,7 +68,7 @@ def test_a_step_of_two_batches_moves_by_their_mean_gradient():
     gradients = []
     for batch in batches:
         module.train().zero_grad()
-        module(*batch.on(torch.device("cpu")))["total"].backward()
+        module(batch.on(torch.device("cpu")))["total"].backward()
         gradients.append({name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None})
     terms, images, size = train_step(config, module, optimizer, itertools.cycle(batches), 0)
     assert (images, size) == (8, (32, 16)) and terms["total"] > 0

@@ -259,7 +259,7 @@ def test_a_model_without_parts_is_explained(tiny_gallery_folder, tmp_path):
     from reid_demo.search import gallery
 
     folder = tmp_path / "weights"
-    checkpoint.save_weights(build_model(ModelConfig(templates="none", dim=32, ffn_dim=64)), folder)
+    checkpoint.save_weights(build_model(ModelConfig(backbone="resnet18", templates="none", dim=32, ffn_dim=64)), folder)
     describer = Describer(checkpoint.load_weights(folder), "cpu")
     records = gallery.load(tiny_gallery_folder).records[:3]
     found = list(describer.describe_stream(read_image(tiny_gallery_folder / r.path) for r in records))
