@@ -132,6 +132,20 @@ def read_text(path: str | Path) -> str:
 
 
 @contextmanager
+def resumable(out: Path) -> Iterator[None]:
+    """Say on Ctrl-C what the same command will do with the runs in `out`."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(
+            f"\nRun the same command again to resume: it keeps what {out} holds. A run without a checkpoint (one is "
+            "written every 100 steps) begins again.",
+            file=sys.stderr,
+        )
+        raise
+
+
+@contextmanager
 def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar on stderr from the first step on; give what moves it to (done, in all). A log gets few lines."""
     from tqdm import tqdm

@@ -19,7 +19,7 @@ def add(commands) -> None:
     sub.add_argument("--data", required=True, metavar="DIR", help="holds market1501/, occluded_reid/ and so on")
     sub.add_argument("--init", required=True, metavar="PATH", help="ImageNet weights of the row's backbone")
     sub.add_argument(
-        "--out", required=True, metavar="DIR", help="gets the runs and tableN_ROW.json; go on: say it again"
+        "--out", required=True, metavar="DIR", help="gets the runs and tableN_ROW.json; run it again to resume"
     )
     common.set_flag(sub, "change the paper's recipe")
     sub.add_argument("--seed", type=int, default=0, metavar="N")
@@ -36,17 +36,11 @@ def _reproduce(options: argparse.Namespace) -> None:
     except ConfigError as error:
         options.refuse(str(error))
     out = Path(options.out)
-    record = reproduce.reproduce(
-        row,
-        data=Path(options.data),
-        out=out,
-        init=Path(options.init),
-        changes=options.set,
-        seed=options.seed,
-        max_steps=options.max_steps,
-        device=options.device,
-        say=lambda words: print(words, file=sys.stderr),
+    attempt = reproduce.Attempt(
+        Path(options.data), out, Path(options.init), options.set, options.seed, options.max_steps, options.device
     )
+    with common.resumable(out):
+        record = reproduce.reproduce(row, attempt, say=lambda words: print(words, file=sys.stderr))
     record["command"] = common.command_line()
     text = json.dumps(record, indent=2)
     (out / f"table{row.table}_{row.name}.json").write_text(text + "\n", encoding="utf-8")

@@ -12,6 +12,12 @@ from reid_demo.cli import common
 
 def add(commands) -> None:
     """Add these commands to the parser."""
+    _add_train(commands)
+    _add_ablate(commands)
+    _add_teach(commands)
+
+
+def _add_train(commands) -> None:
     sub = common.command(commands, "train", _train, "train a variant on a data set, resumable", weights=False)
     sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
     sub.add_argument("--root", required=True, nargs="+", metavar="DIR", help="one folder, or several")
@@ -34,6 +40,8 @@ def add(commands) -> None:
     sub.add_argument("--evaluate", nargs=2, metavar=("DATASET", "DIR"), help="measure the finished weights")
     common.json_flag(sub, always=True)
 
+
+def _add_ablate(commands) -> None:
     sub = common.command(
         commands,
         "ablate",
@@ -65,6 +73,8 @@ def add(commands) -> None:
     sub.add_argument("--teacher", metavar="NPZ", help="a teacher's vectors, from the command teach")
     common.json_flag(sub)
 
+
+def _add_teach(commands) -> None:
     sub = common.command(
         commands,
         "teach",
@@ -89,32 +99,25 @@ def _partial_init_flag(sub: argparse.ArgumentParser) -> None:
 def _train(options: argparse.Namespace) -> None:
     from reid_demo.config import read_train_config
     from reid_demo.search import bundled as shipped
-    from reid_demo.training.run import STATE_FILE, WEIGHTS_FOLDER, train
+    from reid_demo.training.run import WEIGHTS_FOLDER, Limits, Sources, train
+    from reid_demo.training.state import Start
 
     config = read_train_config(options.config, options.variant, options.set)
     occluders = options.occluders or (shipped.DEFAULT_GALLERY / shipped.OCCLUDERS if config.pasted else None)
     out = Path(options.out)
+    sources = Sources(
+        options.dataset,
+        [Path(root) for root in options.root],
+        teacher=Path(options.teacher) if options.teacher else None,
+        occluders=Path(occluders) if occluders else None,
+        evaluate_on=(options.evaluate[0], Path(options.evaluate[1])) if options.evaluate else None,
+    )
+    start = Start(Path(options.init) if options.init else None, options.partial_init, options.resume)
+    limits = Limits(options.max_steps, options.time_limit, options.save_every)
     try:
-        result = train(
-            config,
-            dataset=options.dataset,
-            root=[Path(root) for root in options.root],
-            out=out,
-            init=Path(options.init) if options.init else None,
-            partial_init=options.partial_init,
-            teacher=Path(options.teacher) if options.teacher else None,
-            occluders=Path(occluders) if occluders else None,
-            resume=options.resume,
-            max_steps=options.max_steps,
-            time_limit_s=options.time_limit,
-            save_every=options.save_every,
-            device=options.device,
-            evaluate_on=(options.evaluate[0], Path(options.evaluate[1])) if options.evaluate else None,
-        )
+        result = train(config, sources, out, start=start, limits=limits, device=options.device)
     except KeyboardInterrupt:
-        saved = (out / STATE_FILE).is_file()
-        hint = "The same command with --resume goes on from the last checkpoint." if saved else "No checkpoint yet."
-        print(f"\n{hint}", file=sys.stderr)
+        print(f"\n{_how_to_resume(out, options.save_every)}", file=sys.stderr)
         raise
     if "fingerprint" in result:  # of several processes, the one that writes
         print(json.dumps(result, indent=2))
@@ -122,9 +125,17 @@ def _train(options: argparse.Namespace) -> None:
         print(f"Measure: python -m reid_demo evaluate --dataset NAME --root DIR --weights {weights}", file=sys.stderr)
 
 
+def _how_to_resume(out: Path, save_every: int) -> str:
+    from reid_demo.training.state import STATE_FILE
+
+    if (out / STATE_FILE).is_file():
+        return "The same command with --resume goes on from the last checkpoint."
+    return f"No checkpoint yet. The first comes after {save_every} steps; the same command begins again."
+
+
 def _ablate(options: argparse.Namespace) -> None:
     from reid_demo.config import read_train_config
-    from reid_demo.paper.ablate import Condition, ablate, markdown, recipe_rows, rows_of
+    from reid_demo.paper.ablate import Condition, Trial, ablate, markdown, recipe_rows, rows_of
     from reid_demo.records import Occlusion
 
     if options.dataset == "folder" and not options.evaluate:
@@ -145,21 +156,19 @@ def _ablate(options: argparse.Namespace) -> None:
     variants = options.variants or ([] if options.backbones or options.rows else ["G", "G+P", "G+T", "G+D", "G+D+W"])
     rows = rows_of(config, variants, options.backbones)
     rows += recipe_rows(Path(options.rows), options.config, options.set) if options.rows else []
-    summary = ablate(
-        config,
-        rows,
-        dataset=options.dataset,
-        roots=[Path(root) for root in options.root],
-        out=Path(options.out),
-        conditions=conditions,
-        seeds=options.seeds,
+    trial = Trial(
+        options.dataset,
+        [Path(root) for root in options.root],
+        conditions,
         max_steps=options.max_steps,
         init={name: Path(path) for name, _, path in starts},
         partial_init=options.partial_init,
         teacher=Path(options.teacher) if options.teacher else None,
         device=options.device,
-        say=lambda words: print(words, file=sys.stderr),
     )
+    out = Path(options.out)
+    with common.resumable(out):
+        summary = ablate(config, rows, trial, out, options.seeds, say=lambda words: print(words, file=sys.stderr))
     print(json.dumps(summary, indent=2) if options.json else markdown(summary, config))
 
 

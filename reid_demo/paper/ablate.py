@@ -1,15 +1,17 @@
 """Ablations under equal budgets: the paper's Table 4 (variants) and Table 5 (backbones), and rows of one's own.
 
 Every run has the same recipe, data, steps and seeds; only the row's own options differ. Runs live in folders of their
-own and are taken up where they stopped; a run and a measurement that exist are never made again.
+own and resume where they stopped; a run or a measurement that exists is never repeated.
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,15 @@ import numpy as np
 
 from reid_demo import occlude
 from reid_demo.config import BACKBONES, VARIANTS, TrainConfig, from_dict, read_train_config, to_dict, variant_name
-from reid_demo.data.layouts import PROBES, load_benchmark
-from reid_demo.errors import ConfigError
+from reid_demo.data.layouts import PROBES, load_benchmark, load_train
+from reid_demo.errors import ConfigError, WeightsError
 from reid_demo.measuring.evaluate import Plan, evaluate
 from reid_demo.model import checkpoint
 from reid_demo.model.describer import Describer
 from reid_demo.records import Occlusion, Scoring
 from reid_demo.search.similarity import paper_scoring
-from reid_demo.training.run import STATE_FILE, WEIGHTS_FOLDER, train
+from reid_demo.training.run import WEIGHTS_FOLDER, Limits, Sources, train
+from reid_demo.training.state import STATE_FILE, Start
 
 NUMBERS = {"rank1": "R-1", "rank3": "R-3", "rank5": "R-5", "rank10": "R-10", "mAP": "mAP", "mINP": "mINP"}
 COLUMNS = {
@@ -32,6 +35,7 @@ COLUMNS = {
     "backbone": ("rank1", "rank5", "rank10", "mAP", "mINP"),
     "recipe": ("rank1", "rank5", "mAP", "mINP"),
 }
+BUDGET_FILE, MEASURES_FILE = "budget.json", "measures.json"
 TITLES = {"variant": "Variation", "backbone": "Backbone", "recipe": "Recipe"}
 
 
@@ -47,7 +51,7 @@ class Condition:
 
     @property
     def name(self) -> str:
-        """Give its name in tables, unique among the conditions of one ablation."""
+        """Return its name in tables, unique among the conditions of one ablation."""
         hidden = f", {self.occlusion.kind} in {self.occlusion.fill}" if self.occlusion else ""
         scored = ", part-aware" if self.part_aware else ""
         return f"{self.dataset} {self.probes or PROBES.get(self.dataset, ('',))[0]}{hidden}{scored}"
@@ -63,14 +67,14 @@ class Row:
     num_roots: int | None = None  # how many of the roots it trains on, from the first; None: all
 
     def folder(self, seed: int) -> str:
-        """Give the run's folder; a variant and a backbone of the same model share their runs."""
+        """Return the run's folder; a variant and a backbone of the same model share their runs."""
         if self.kind == "recipe":
             return f"{re.sub('[^a-z0-9]+', '-', self.name.lower()).strip('-')}_seed{seed}"
         return f"{self.config.model.backbone}_{variant_name(self.config.model)}_seed{seed}"
 
 
 def rows_of(config: TrainConfig, variants: Sequence[str], backbones: Sequence[str]) -> list[Row]:
-    """Give the rows of both tables: every variant on the recipe's backbone, every backbone with the recipe's variant.
+    """Return the rows of both tables: every variant on the recipe's backbone, every backbone with the recipe's variant.
 
     Raises:
         ConfigError: an unknown variant or backbone, or one named twice.
@@ -117,37 +121,44 @@ def recipe_rows(path: Path, shared: Path | str | None = None, changes: Sequence[
     return rows
 
 
+@dataclass(frozen=True)
+class Trial:
+    """What all runs of a comparison share: the data, the length, the start, and what is measured."""
+
+    dataset: str  # layout of the roots to train on
+    roots: Sequence[Path]  # a row may take fewer, from the first on
+    conditions: Sequence[Condition]  # what to measure; one that is added later is measured without training again
+    max_steps: int | None = None  # optimiser steps of every run; None: the recipe's epochs
+    init: Mapping[str, Path] = field(default_factory=dict)  # backbone to the file of its ImageNet weights
+    partial_init: bool = False  # as `train`
+    teacher: Path | None = None  # as `train`; a row whose recipe distils nothing does without
+    device: str | None = None  # as `train`
+
+    def init_of(self, row: Row) -> Path | None:
+        """Return the initial weights of a row's backbone."""
+        return self.init.get(row.config.model.backbone)
+
+    def roots_of(self, row: Row) -> list[Path]:
+        """Return the roots that a row trains on."""
+        return list(self.roots[: row.num_roots])
+
+
 def ablate(
     config: TrainConfig,
     rows: Sequence[Row],
-    *,
-    dataset: str,
-    roots: Sequence[Path],
+    trial: Trial,
     out: Path,
-    conditions: Sequence[Condition],
     seeds: Sequence[int],
-    max_steps: int,
-    init: Mapping[str, Path] | None = None,
-    partial_init: bool = False,
-    teacher: Path | None = None,
-    device: str | None = None,
     say: Callable[[str], None] = lambda words: None,
 ) -> dict:
     """Train and measure every row with every seed; write `ablation.json` and `ablation.md` after each run.
 
     Args:
         config: the recipe that all share.
-        rows: as `rows_of` and `recipe_rows` give them.
-        dataset: layout of the roots to train on.
-        roots: folders to train on.
+        rows: as `rows_of` and `recipe_rows` return them.
+        trial: what all runs share, with `max_steps`.
         out: gets a folder a run, and the tables.
-        conditions: what to measure; one that is added later is measured without training again.
         seeds: one run of every row each.
-        max_steps: optimiser steps of every run.
-        init: backbone to the file of its ImageNet weights.
-        partial_init: as `train`.
-        teacher: as `train`; rows whose recipe distils nothing do without.
-        device: as `train`.
         say: hears about progress.
 
     Returns:
@@ -155,70 +166,70 @@ def ablate(
         `mean` and `spread` (condition to fractions; the spread is the standard deviation, absent for one seed).
 
     Raises:
-        ConfigError: nothing to compare, or `out` holds runs of another budget.
+        ConfigError: nothing to compare, or `out` holds runs of another budget or measurements of other data.
         DatasetError: a root is not as its layout says.
     """
-    out, init = Path(out), dict(init or {})
-    if not rows:
-        raise ConfigError("Name at least one variant, backbone or recipe to compare.")
-    if too_many := [row.name for row in rows if (row.num_roots or 0) > len(roots)]:
-        raise ConfigError(f"The row {too_many[0]!r} trains on more roots than are given.")
-    if not seeds or len(set(seeds)) < len(seeds) or max_steps < 1:
-        raise ConfigError("An ablation needs different seeds and at least 1 step.")
-    if wrong := [name for name in init if name not in BACKBONES]:
-        raise ConfigError(f"Initial weights for the unknown backbone {wrong[0]!r}; choose of {', '.join(BACKBONES)}.")
-    if not conditions or len({condition.name for condition in conditions}) < len(conditions):
-        raise ConfigError("An ablation needs something to measure, and each only once.")
-    for condition in conditions:  # all faults before the first hour of training
-        if condition.occlusion is not None:
-            occlude.check(condition.occlusion)
-        load_benchmark(condition.dataset, condition.root, condition.probes)
-    for row in rows:
+    out = Path(out)
+    _check_trial(rows, trial, seeds)
+    for row in rows:  # all faults before the first hour of training
         for seed in seeds:
-            _check_budget(
-                out / row.folder(seed), _budget(row, seed, dataset, max_steps, init.get(row.config.model.backbone))
-            )
+            check_run(row, seed, out, trial)
     for row in rows:
         for seed in seeds:
             say(f"{row.name}, seed {seed}")
-            options = {"dataset": dataset, "max_steps": max_steps, "init": init.get(row.config.model.backbone)}
-            options["partial_init"] = partial_init
-            run_row(row, seed, out, roots=roots, conditions=conditions, teacher=teacher, device=device, **options)
-            summary = summarise(rows, seeds, conditions, out)
-            summary = {"dataset": dataset, "max_steps": max_steps, **summary}
+            run_row(row, seed, out, trial)
+            summary = summarise(rows, seeds, trial.conditions, out)
+            summary = {"dataset": trial.dataset, "max_steps": trial.max_steps, **summary}
             (out / "ablation.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
             (out / "ablation.md").write_text(markdown(summary, config), encoding="utf-8")
     return summary
 
 
-def run_row(
-    row: Row,
-    seed: int,
-    out: Path,
-    *,
-    dataset: str,
-    roots: Sequence[Path],
-    conditions: Sequence[Condition],
-    max_steps: int | None = None,
-    init: Path | None = None,
-    partial_init: bool = False,
-    teacher: Path | None = None,
-    device: str | None = None,
-) -> dict[str, dict]:
+def _check_trial(rows: Sequence[Row], trial: Trial, seeds: Sequence[int]) -> None:
+    if not rows:
+        raise ConfigError("Name at least one variant, backbone or recipe to compare.")
+    if too_many := [row.name for row in rows if (row.num_roots or 0) > len(trial.roots)]:
+        raise ConfigError(f"The row {too_many[0]!r} trains on more roots than are given.")
+    if not seeds or len(set(seeds)) < len(seeds) or (trial.max_steps or 0) < 1:
+        raise ConfigError("An ablation needs different seeds and at least 1 step.")
+    if wrong := [name for name in trial.init if name not in BACKBONES]:
+        raise ConfigError(f"Initial weights for the unknown backbone {wrong[0]!r}; choose of {', '.join(BACKBONES)}.")
+    names = {condition.name for condition in trial.conditions}
+    if not names or len(names) < len(trial.conditions):
+        raise ConfigError("An ablation needs something to measure, and each only once.")
+    for condition in trial.conditions:
+        if condition.occlusion is not None:
+            occlude.check(condition.occlusion)
+        load_benchmark(condition.dataset, condition.root, condition.probes)
+
+
+def check_run(row: Row, seed: int, out: Path, trial: Trial) -> None:
+    """Refuse a run folder that was trained under another budget, or measured on other data.
+
+    Raises:
+        ConfigError: names what the folder holds and what is asked for.
+    """
+    folder = out / row.folder(seed)
+    _check_budget(folder, _budget(row, seed, trial))
+    measures = _read(folder / MEASURES_FILE)
+    for condition in trial.conditions:
+        held = measures.get(condition.name, {}).get("data")
+        wanted = measured_data(condition)
+        if held is not None and held["files"] != wanted["files"]:
+            raise ConfigError(
+                f"{condition.name!r} of the run {folder} was measured on {held['root']}, not on {wanted['root']}, "
+                "whose images are others; use another --out."
+            )
+
+
+def run_row(row: Row, seed: int, out: Path, trial: Trial) -> dict[str, dict]:
     """Train and measure one row with one seed in `out / row.folder(seed)`; what is there already is not made again.
 
     Args:
         row: what to train.
         seed: replaces the recipe's.
         out: holds the run's folder.
-        dataset: layout of the roots.
-        roots: folders to train on; the row may take fewer.
-        conditions: what to measure.
-        max_steps: optimiser steps; default: the recipe's epochs.
-        init: file of the backbone's ImageNet weights.
-        partial_init: as `train`.
-        teacher: as `train`; a row whose recipe distils nothing does without.
-        device: as `train`.
+        trial: what all runs share.
 
     Returns:
         Condition name to the record of `evaluate`, for everything measured so far.
@@ -228,34 +239,30 @@ def run_row(
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("Only the command train runs under torchrun; train there first, see docs/REPRODUCE.md.")
-    folder, budget = out / row.folder(seed), _budget(row, seed, dataset, max_steps, init)
-    _check_budget(folder, budget)
+    check_run(row, seed, out, trial)
+    folder = out / row.folder(seed)
     if not (folder / "result.json").is_file():
-        _write(folder / "budget.json", budget)
+        _write(folder / BUDGET_FILE, _budget(row, seed, trial))
         distils = any((row.config.distill_direct, row.config.distill_similarity, row.config.distill_presence))
         result = train(
             dataclasses.replace(row.config, seed=seed),
-            dataset=dataset,
-            root=roots[: row.num_roots],
-            out=folder,
-            init=init,
-            partial_init=partial_init,
-            teacher=teacher if distils else None,
-            resume=(folder / STATE_FILE).is_file(),
-            max_steps=max_steps,
-            device=device,
+            Sources(trial.dataset, trial.roots_of(row), trial.teacher if distils else None),
+            folder,
+            start=Start(trial.init_of(row), trial.partial_init, resume=(folder / STATE_FILE).is_file()),
+            limits=Limits(max_steps=trial.max_steps),
+            device=trial.device,
         )
         _write(folder / "result.json", {key: value for key, value in result.items() if key != "loaded"})
-    _measure(folder, conditions, device)
-    return _read(folder / "measures.json")
+    _measure(folder, trial.conditions, trial.device)
+    return _read(folder / MEASURES_FILE)
 
 
 def summarise(rows: Sequence[Row], seeds: Sequence[int], conditions: Sequence[Condition], out: Path) -> dict:
-    """Gather what is measured so far; arguments and result as `ablate`."""
+    """Gather what is measured so far; arguments and result are those of `ablate`."""
     names = [condition.name for condition in conditions]
     table = []
     for row in rows:
-        runs = {seed: _read(out / row.folder(seed) / "measures.json") for seed in seeds}
+        runs = {seed: _read(out / row.folder(seed) / MEASURES_FILE) for seed in seeds}
         runs = {seed: {n: found[n] for n in names} for seed, found in runs.items() if set(names) <= set(found)}
         mean: dict[str, dict[str, float]] = {}
         spread: dict[str, dict[str, float]] = {}
@@ -269,10 +276,10 @@ def summarise(rows: Sequence[Row], seeds: Sequence[int], conditions: Sequence[Co
 
 
 def markdown(summary: dict, config: TrainConfig) -> str:
-    """Give the tables in the paper's form, in percent: mean, and `±` the standard deviation over seeds.
+    """Return the tables in the paper's form, in percent: mean, and `±` the standard deviation over seeds.
 
     Args:
-        summary: as `ablate` gives it.
+        summary: as `ablate` returns it.
         config: the recipe, for the words below the tables.
     """
     pieces = []
@@ -302,32 +309,104 @@ def _cell(mean: Mapping | None, spread: Mapping | None, key: str) -> str:
     return f"{100 * mean[key]:.1f}" + (f" ± {100 * spread[key]:.1f}" if spread else "")
 
 
-def _budget(row: Row, seed: int, dataset: str, max_steps: int | None, init: Path | None) -> dict:
-    recipe = to_dict(dataclasses.replace(row.config, seed=seed))
-    start_name = Path(init).name if init else None
-    budget = {"recipe": recipe, "dataset": dataset, "max_steps": max_steps, "init": start_name}
+def measured_data(condition: Condition) -> dict:
+    """Identify what a condition is measured on: its root, and a digest of its images' names and sizes."""
+    split = load_benchmark(condition.dataset, condition.root, condition.probes)
+    return _data_key(condition.root, [record.path for record in (*split.queries, *split.gallery)])
+
+
+def _trained_data(dataset: str, root: Path) -> dict:
+    return _data_key(root, [record.path for record in load_train(dataset, root)])
+
+
+def _data_key(root: Path, paths: Sequence[str]) -> dict:
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(f"{path} {(Path(root) / path).stat().st_size}\n".encode())
+    return {"root": str(Path(root).resolve()), "files": digest.hexdigest()[:16]}
+
+
+def _init_key(init: Path) -> dict:
+    """Identify initial weights by name and content: of a file, a weights folder or a run."""
+    init = Path(init)
+    held = next((file for name in (STATE_FILE, checkpoint.MODEL_FILE) if (file := init / name).is_file()), init)
+    try:
+        with open(held, "rb") as file:
+            content = (
+                hashlib.file_digest(file, "sha256") if sys.version_info >= (3, 11) else hashlib.sha256(file.read())
+            )
+    except OSError as error:
+        raise WeightsError(f"The initial weights {init} cannot be read: {error.strerror or error}.") from error
+    return {"name": init.name, "sha256": content.hexdigest()}
+
+
+def _budget(row: Row, seed: int, trial: Trial) -> dict:
+    init = trial.init_of(row)
+    budget = {
+        "recipe": to_dict(dataclasses.replace(row.config, seed=seed)),
+        "dataset": trial.dataset,
+        "max_steps": trial.max_steps,
+        "init": _init_key(init) if init else None,
+        "data": [_trained_data(trial.dataset, root) for root in trial.roots_of(row)],
+    }
     if row.num_roots:
         budget["roots"] = row.num_roots
     return json.loads(json.dumps(budget))
 
 
 def _check_budget(folder: Path, budget: dict) -> None:
-    held = _read(folder / "budget.json")
-    try:  # a run of an earlier release lacks options that are new
-        same = not held or {**held, "recipe": to_dict(from_dict(TrainConfig, held["recipe"]))} == {
-            **budget,
-            "recipe": to_dict(from_dict(TrainConfig, budget["recipe"])),
-        }
+    held = _read(folder / BUDGET_FILE)
+    if not held:
+        return
+    _check_data(folder, held.get("data"), budget["data"])
+    _check_init(folder, held["init"], budget["init"])
+    free = ("data", "init", "recipe")  # checked above, or below: a run of an earlier release lacks options that are new
+    try:
+        same = from_dict(TrainConfig, held["recipe"]) == from_dict(TrainConfig, budget["recipe"])
     except ConfigError:
         same = False
-    if not same:
+    if not same or _without(held, free) != _without(budget, free):
         raise ConfigError(f"The run {folder} was made under another recipe, data set or budget; use another --out.")
 
 
+def _without(budget: dict, keys: Sequence[str]) -> dict:
+    return {key: value for key, value in budget.items() if key not in keys}
+
+
+def _check_data(folder: Path, held: list[dict] | None, wanted: list[dict]) -> None:
+    """Refuse other training images; a run of an earlier release does not say which it saw."""
+    if held is None or [data["files"] for data in held] == [data["files"] for data in wanted]:
+        return
+    before, now = (", ".join(data["root"] for data in each) for each in (held, wanted))
+    raise ConfigError(
+        f"The run {folder} was trained on {before}, not on {now}, whose images are others (another "
+        "recipe, data set or budget); use another --out."
+    )
+
+
+def _check_init(folder: Path, held: dict | str | None, wanted: dict | None) -> None:
+    """Refuse other initial weights; an earlier release kept their name alone."""
+    if isinstance(held, str):
+        same = wanted is not None and held == wanted["name"]
+        held = {"name": held, "sha256": "unknown"}
+    else:
+        same = (held and held["sha256"]) == (wanted and wanted["sha256"])
+    if same:
+        return
+    before, now = (
+        f"{each['name']} (sha256 {each['sha256'][:12]})" if each else "random weights" for each in (held, wanted)
+    )
+    raise ConfigError(
+        f"The run {folder} started from {before}, not from {now} (another recipe, data set or budget); "
+        "use another --out."
+    )
+
+
 def _measure(folder: Path, conditions: Sequence[Condition], device: str | None) -> None:
-    path = folder / "measures.json"
+    """Measure what is missing; a measurement of an earlier release does not say of which data, and is made again."""
+    path = folder / MEASURES_FILE
     measures = _read(path)
-    missing = [condition for condition in conditions if condition.name not in measures]
+    missing = [condition for condition in conditions if "data" not in measures.get(condition.name, {})]
     if not missing:
         return
     model = checkpoint.load_weights(folder / WEIGHTS_FOLDER)
@@ -337,7 +416,8 @@ def _measure(folder: Path, conditions: Sequence[Condition], device: str | None) 
     for condition in missing:
         scoring = part_aware if condition.part_aware else own
         plan = Plan(condition.dataset, condition.root, condition.probes, scoring, condition.occlusion)
-        measures[condition.name] = evaluate(describer, plan, memory=memory)
+        record = evaluate(describer, plan, memory=memory)
+        measures[condition.name] = {**record, "data": measured_data(condition)}
         _write(path, measures)
 
 

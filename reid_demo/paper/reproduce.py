@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reid_demo.config import TrainConfig, read_train_config
+from reid_demo.config import TrainConfig, read_train_config, variant_name
 from reid_demo.data.layouts import load_benchmark, load_train
 from reid_demo.errors import ConfigError, WeightsError
 from reid_demo.model import checkpoint
 from reid_demo.model.backbones import build_backbone, load_backbone_weights
-from reid_demo.paper.ablate import NUMBERS, Condition, Row, run_row
-from reid_demo.training.run import WEIGHTS_FOLDER
+from reid_demo.model.checkpoint import WEIGHTS_FOLDER
+from reid_demo.paper.ablate import NUMBERS, Condition, Row, Trial, check_run, run_row
 
 TRAINED_ON = "market1501"
 RECIPES = {"holistic": (), "occluded": ("random_crop=0.5",)}  # changes to the default recipe, by kind of target
@@ -31,7 +31,7 @@ class PaperRow:
     reported: Mapping[str, Mapping[str, float]]  # data set to number (as `NUMBERS`) to percent
 
     def runs(self, changes: Sequence[str] = ()) -> dict[str, tuple[TrainConfig, list[str]]]:
-        """Give what must be trained: name of the recipe to the recipe itself and the data sets measured with it.
+        """Return what must be trained: name of the recipe to the recipe itself and the data sets measured with it.
 
         Args:
             changes: `KEY=VALUE` pairs, as `read_train_config` takes them, after the row's own.
@@ -79,7 +79,7 @@ ROWS = (
 
 
 def find_row(table: int, name: str | None = None) -> PaperRow:
-    """Give a row of the paper; a table with one own row needs no name.
+    """Return a row of the paper; a table with one row of its own needs no name.
 
     Raises:
         ConfigError: there is no such row; the message lists the table's.
@@ -92,87 +92,104 @@ def find_row(table: int, name: str | None = None) -> PaperRow:
     return found[0]
 
 
-def reproduce(
-    row: PaperRow,
-    *,
-    data: Path,
-    out: Path,
-    init: Path,
-    changes: Sequence[str] = (),
-    seed: int = 0,
-    max_steps: int | None = None,
-    device: str | None = None,
-    say: Callable[[str], None] = lambda words: None,
-) -> dict:
+@dataclass(frozen=True)
+class Attempt:
+    """Where and how a row is reproduced."""
+
+    data: Path  # holds one folder a data set, named as `evaluate` names it: `market1501`, `occluded_reid`, ...
+    out: Path  # gets the runs, `RECIPE/BACKBONE_VARIANT_seedN`; a run that was stopped goes on
+    init: Path  # the backbone's ImageNet weights; all tensors must be there
+    changes: Sequence[str] = ()  # `KEY=VALUE` pairs that change the recipe; the record names them
+    seed: int = 0  # of the runs
+    max_steps: int | None = None  # optimiser steps, for a rehearsal; None: the paper's 180 epochs
+    device: str | None = None  # as `train`
+
+    def trial(self, datasets: Sequence[str], backbone: str) -> Trial:
+        """Return what the run that is measured on these data sets shares with the others."""
+        return Trial(
+            TRAINED_ON,
+            [self.data / TRAINED_ON],
+            [Condition(dataset, self.data / dataset) for dataset in datasets],
+            max_steps=self.max_steps,
+            init={backbone: self.init},
+            device=self.device,
+        )
+
+
+def reproduce(row: PaperRow, attempt: Attempt, say: Callable[[str], None] = lambda words: None) -> dict:
     """Train what a row of the paper needs and measure it. What was trained or measured before is not done again.
 
     Args:
         row: of `ROWS`.
-        data: holds one folder a data set, named as `evaluate` names it: `market1501`, `occluded_reid`, ...
-        out: gets the runs, `RECIPE/BACKBONE_VARIANT_seedN`; a run that was stopped goes on.
-        init: the backbone's ImageNet weights; all of them must be there.
-        changes: `KEY=VALUE` pairs that change the recipe; the record names them.
-        seed: of the runs.
-        max_steps: optimiser steps, for a rehearsal; default: the paper's 180 epochs.
-        device: as `train`.
+        attempt: data, weights and changes.
         say: hears about progress.
 
     Returns:
-        `table, row, variant, backbone, seed, changes, max_steps, results`; a result is `evaluate`'s record with
-        `reported` (the paper's numbers as fractions), `weights` (folder) and `fingerprint`.
+        `table, row, variant, backbone, seed, changes, max_steps, missing, results`. Variant and backbone are those that
+        were trained, `changes` applied; `missing` lists data sets of the row that `data` lacks. A result is
+        `evaluate`'s record with `reported` (the paper's numbers as fractions), `weights` (folder) and `fingerprint`.
 
     Raises:
-        ConfigError: a wrong change, or `out` holds a run of another recipe.
+        ConfigError: a wrong change, or `out` holds a run of another recipe or of other data or initial weights.
         WeightsError: the ImageNet weights are not those of the backbone, or not complete.
-        DatasetError: a data set is missing or not as its layout says; all are looked at before training starts.
+        DatasetError: the training set or all of the row's data sets are missing, or one is not as its layout says;
+            all are looked at before training starts.
     """
-    data, out, runs = Path(data), Path(out), row.runs(changes)
-    load_train(TRAINED_ON, data / TRAINED_ON)
-    for dataset in row.reported:
-        load_benchmark(dataset, data / dataset)
-    for config, _ in runs.values():
-        missing = load_backbone_weights(build_backbone(config.model), init, partial=True)["missing"]
-        if missing:  # `train` would accept it
-            raise WeightsError(
-                f"{Path(init).name!r} lacks {len(missing)} tensors of {config.model.backbone} (first: {missing[0]}); "
-                "a row of the paper starts from complete ImageNet weights."
-            )
+    load_train(TRAINED_ON, attempt.data / TRAINED_ON)
+    present = [dataset for dataset in row.reported if (attempt.data / dataset).is_dir()]
+    for dataset in present or row.reported:  # with none there, the first names itself
+        load_benchmark(dataset, attempt.data / dataset)
+    missing = [dataset for dataset in row.reported if dataset not in present]
+    runs = []
+    for recipe, (config, datasets) in row.runs(attempt.changes).items():
+        if kept := [dataset for dataset in datasets if dataset in present]:
+            trial = attempt.trial(kept, config.model.backbone)
+            runs.append((attempt.out / recipe, Row("variant", row.variant, config), trial))
+    for out, trained, trial in runs:
+        _check_init(attempt.init, trained)
+        check_run(trained, attempt.seed, out, trial)
+    for dataset in missing:
+        say(f"{attempt.data / dataset} is missing: its column stays empty. Add it and run the same command again.")
     results = []
-    for recipe, (config, datasets) in runs.items():
-        kind = Row("variant", row.variant, config)
-        folder = out / recipe / kind.folder(seed)
-        say(f"Table {row.table}, {row.name}: {folder}")
-        conditions = [Condition(dataset, data / dataset) for dataset in datasets]
-        measures = run_row(
-            kind,
-            seed,
-            out / recipe,
-            dataset=TRAINED_ON,
-            roots=[data / TRAINED_ON],
-            conditions=conditions,
-            max_steps=max_steps,
-            init=init,
-            device=device,
-        )
-        weights = folder / WEIGHTS_FOLDER
-        for condition in conditions:
-            reported = {number: round(value / 100, 4) for number, value in row.reported[condition.dataset].items()}
-            place = {"weights": str(weights), "fingerprint": checkpoint.fingerprint(weights)}
-            results.append({**measures[condition.name], "reported": reported, **place})
+    for out, trained, trial in runs:
+        say(f"Table {row.table}, {row.name}: {out / trained.folder(attempt.seed)}")
+        results += _results(row, run_row(trained, attempt.seed, out, trial), out / trained.folder(attempt.seed), trial)
+    model = runs[0][1].config.model
     return {
         "table": row.table,
         "row": row.name,
-        "variant": row.variant,
-        "backbone": row.backbone,
-        "seed": seed,
-        "changes": list(changes),
-        "max_steps": max_steps,
+        "variant": variant_name(model),
+        "backbone": model.backbone,
+        "seed": attempt.seed,
+        "changes": list(attempt.changes),
+        "max_steps": attempt.max_steps,
+        "missing": missing,
         "results": results,
     }
 
 
+def _check_init(init: Path, trained: Row) -> None:
+    """Refuse ImageNet weights that lack a tensor, which `train` would accept."""
+    model = trained.config.model
+    if missing := load_backbone_weights(build_backbone(model), init, partial=True)["missing"]:
+        raise WeightsError(
+            f"{Path(init).name!r} lacks {len(missing)} tensors of {model.backbone} (first: {missing[0]}); "
+            "a row of the paper starts from complete ImageNet weights."
+        )
+
+
+def _results(row: PaperRow, measures: Mapping[str, dict], folder: Path, trial: Trial) -> list[dict]:
+    weights = folder / WEIGHTS_FOLDER
+    place = {"weights": str(weights), "fingerprint": checkpoint.fingerprint(weights)}
+    found = []
+    for condition in trial.conditions:
+        reported = {number: round(value / 100, 4) for number, value in row.reported[condition.dataset].items()}
+        found.append({**measures[condition.name], "reported": reported, **place})
+    return found
+
+
 def markdown(record: dict) -> str:
-    """Give what `reproduce` found beside what the paper reports, in percent."""
+    """Return what `reproduce` found beside what the paper reports, in percent."""
     lines = [f"**Table {record['table']}, {record['row']}**, seed {record['seed']}", ""]
     for result in record["results"]:
         numbers = result["reported"]
@@ -183,6 +200,8 @@ def markdown(record: dict) -> str:
             f"| here | {' | '.join(f'{100 * result[number]:.1f}' for number in numbers)} |",
             "",
         ]
+    if record["missing"]:
+        lines += [f"Not measured, because their folders are missing: {', '.join(record['missing'])}.", ""]
     if record["changes"] or record["max_steps"]:
         steps = [f"{record['max_steps']} steps"] if record["max_steps"] else []
         lines += [f"Changes to the paper's recipe: {', '.join([*record['changes'], *steps])}.", ""]

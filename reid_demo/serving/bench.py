@@ -29,7 +29,7 @@ from reid_demo.search.build import index_folder
 from reid_demo.search.gallery_views import ONE_VIEW
 from reid_demo.training.distributed import Team, WholeBatch
 from reid_demo.training.losses import Objective
-from reid_demo.training.run import build_optimizer, train_step
+from reid_demo.training.step import build_optimizer, train_step
 
 CLASSES = 751  # people of Market-1501's training split
 FOLDER = 96  # files of the folder's row

@@ -147,10 +147,7 @@ class WholeBatch(nn.Module):
         self.model, self.objective = model, objective
         self.bfloat16, self.crew = precision == "bfloat16", crew
 
-    def forward(
-        self,
-        inputs: Inputs,
-    ) -> dict[str, Tensor]:
+    def forward(self, inputs: Inputs) -> dict[str, Tensor]:
         """Return the objective's terms for this process's share of a batch."""
         labels, teacher, body = inputs.labels, inputs.teacher, inputs.body
         with torch.autocast(self.crew.device.type, torch.bfloat16, enabled=self.bfloat16):

@@ -11,7 +11,7 @@ from reid_demo.__main__ import main
 from reid_demo.config import ModelConfig, TrainConfig, to_dict
 from reid_demo.errors import ConfigError, DatasetError, OcclusionError
 from reid_demo.paper import ablate as module
-from reid_demo.paper.ablate import Condition, ablate, markdown, recipe_rows, rows_of
+from reid_demo.paper.ablate import Condition, Trial, ablate, markdown, recipe_rows, rows_of
 from reid_demo.records import Occlusion
 
 TINY = TrainConfig(
@@ -46,11 +46,12 @@ def faked(monkeypatch):
     """Replace training and measuring by a list of what was asked for."""
     asked = []
 
-    def train(config, *, out, max_steps, resume, root, teacher, **options):
+    def train(config, sources, out, *, start, limits, device):
         if config.recolour:  # the mark of the tests' own recipes
-            asked.append(("recipe", config.recolour, len(root), teacher and teacher.name))
-        asked.append(("train", config.model.templates, config.model.backbone, config.seed, max_steps, resume))
-        return {"steps": max_steps, "loaded": {}}
+            asked.append(("recipe", config.recolour, len(sources.roots), sources.teacher and sources.teacher.name))
+        steps = limits.max_steps
+        asked.append(("train", config.model.templates, config.model.backbone, config.seed, steps, start.resume))
+        return {"steps": steps, "loaded": {}}
 
     def evaluate(describer, dataset, root, *, occlusion, probes, **options):
         asked.append(("evaluate", dataset, occlusion.kind if occlusion else None))
@@ -65,9 +66,9 @@ def faked(monkeypatch):
 
 
 def go(root, out, rows, conditions=None, **changes):
-    options = {"dataset": "market1501", "roots": [root], "seeds": [0, 1], "max_steps": 5, "device": "cpu", **changes}
-    conditions = conditions or [Condition("market1501", root)]
-    return ablate(TINY, rows, out=out, conditions=conditions, **options)
+    options = {"dataset": "market1501", "roots": [root], "max_steps": 5, "device": "cpu", **changes}
+    seeds = options.pop("seeds", [0, 1])
+    return ablate(TINY, rows, Trial(conditions=conditions or [Condition("market1501", root)], **options), out, seeds)
 
 
 def test_every_row_has_the_same_budget_and_a_mean_with_its_spread(root, tmp_path, faked):
@@ -102,6 +103,7 @@ def test_nothing_is_made_twice(root, tmp_path, faked):
     del held["recipe"]["recolour"], held["recipe"]["model"]["bn_neck"]  # as an earlier release wrote it
     path.write_text(json.dumps(held))
     go(root, out, rows)
+    (tmp_path / "r18.pt").write_bytes(b"weights")
     for changes in ({"max_steps": 6}, {"dataset": "synthetic"}, {"init": {"resnet18": tmp_path / "r18.pt"}}):
         with pytest.raises(ConfigError, match="another recipe, data set or budget"):
             go(root, out, rows, **changes)

@@ -15,7 +15,8 @@ from reid_demo.config import LossConfig, ModelConfig, TrainConfig, read_train_co
 from reid_demo.data.layouts import PROBES
 from reid_demo.model.backbones import build_backbone
 from reid_demo.paper import ablate, reproduce
-from reid_demo.training.run import train
+from reid_demo.training.run import Limits, Sources, train
+from reid_demo.training.state import Start
 
 TEXT = (Path(__file__).parents[2] / "docs" / "REPRODUCE.md").read_text(encoding="utf-8")
 SMALL = ["model.dim=16", "model.ffn_dim=16", "model.num_heads=2", "height=32", "width=16"]
@@ -138,7 +139,7 @@ def filled_in(words, data, out):
 
 def test_commands_of_the_document_are_carried_out_and_share_their_runs(data, tmp_path, capsys, monkeypatch):
     steps = []
-    monkeypatch.setattr(ablate, "train", lambda config, **options: steps.append(config) or train(config, **options))
+    monkeypatch.setattr(ablate, "train", lambda config, *a, **more: steps.append(config) or train(config, *a, **more))
     of = {(o.table, o.row): words for o, words in zip(parsed("reproduce"), commands(), strict=False)}
     assert main(filled_in(of[4, "G+D"], data, tmp_path)) == 0
     shown = capsys.readouterr().out
@@ -163,10 +164,11 @@ def test_a_training_made_by_other_means_is_found_and_only_measured(data, tmp_pat
     out = tmp_path / options.out.removeprefix("RUNS/").replace("resnet50", "resnet18")
     init = data / "r18.pth"
     root = data / "market1501"
-    made = train(config, dataset="market1501", root=root, out=out, init=init, max_steps=1, device="cpu")
+    sources = Sources("market1501", [root])
+    made = train(config, sources, out, start=Start(init), limits=Limits(max_steps=1), device="cpu")
     log = (out / "log.jsonl").read_text()
-    small = {"changes": SMALL, "max_steps": 1, "device": "cpu"}
-    found = reproduce.reproduce(reproduce.find_row(2), data=data, out=tmp_path, init=init, **small)
+    attempt = reproduce.Attempt(data, tmp_path, init, changes=SMALL, max_steps=1, device="cpu")
+    found = reproduce.reproduce(reproduce.find_row(2), attempt)
     assert found["results"][0]["fingerprint"] == made["fingerprint"] and (out / "log.jsonl").read_text() == log
 
 
@@ -177,11 +179,10 @@ def test_what_is_missing_is_said_before_training(data, tmp_path, capsys, monkeyp
         assert code == 1 and not (tmp_path / "out").exists()
         return capsys.readouterr().err
 
-    for path in ("market1501", "partial_ilids"):
+    for path in ("market1501", "partial_reid"):  # to train on, then all that could be measured
         (tmp_path / "some").mkdir(exist_ok=True)
         assert f"some/{path} does not exist" in run("--table", "3", root=tmp_path / "some")
-        for name in ("market1501", "partial_reid"):
-            (tmp_path / "some" / name).is_symlink() or (tmp_path / "some" / name).symlink_to(data / name)
+        (tmp_path / "some" / path).symlink_to(data / path)
     state = torch.load(data / "r18.pth", weights_only=True)
     torch.save({n: t for n, t in state.items() if not n.startswith("layer4")}, tmp_path / "part.pth")
     assert "'part.pth' lacks 25 tensors" in run("--table", "1", init=tmp_path / "part.pth")

@@ -18,7 +18,7 @@ from reid_demo.errors import TrainingError
 from reid_demo.model.dpti import DPTIOutput, build_model
 from reid_demo.training.distributed import team
 from reid_demo.training.losses import Objective
-from reid_demo.training.run import build_optimizer, learning_rate_factor
+from reid_demo.training.step import build_optimizer, learning_rate_factor
 
 STEPS = 2
 CONFIG = TrainConfig(

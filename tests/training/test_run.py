@@ -22,7 +22,9 @@ from reid_demo.model import checkpoint
 from reid_demo.model.dpti import build_model
 from reid_demo.training import teacher as distill
 from reid_demo.training.losses import Objective
-from reid_demo.training.run import build_optimizer, learning_rate_factor, train
+from reid_demo.training.run import Limits, Sources, train
+from reid_demo.training.state import Start
+from reid_demo.training.step import build_optimizer, learning_rate_factor
 
 TINY = TrainConfig(
     model=ModelConfig(backbone="resnet18", dim=16, ffn_dim=16, num_parts=2, num_heads=2),
@@ -51,7 +53,15 @@ def root(tmp_path_factory):
 
 
 def run(config, root, out, **options):
-    return train(config, dataset="market1501", root=root, out=out, device="cpu", **options)
+    """Train on the CPU; each option goes to the record that has it."""
+
+    def of(record):
+        return {name: value for name, value in options.items() if name in record.__dataclass_fields__}
+
+    roots = root if isinstance(root, list) else [root]
+    assert {*of(Sources), *of(Start), *of(Limits)} == set(options)
+    sources, start, limits = Sources("market1501", roots, **of(Sources)), Start(**of(Start)), Limits(**of(Limits))
+    return train(config, sources, out, start=start, limits=limits, device="cpu")
 
 
 def rows(out):

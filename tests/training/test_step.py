@@ -12,7 +12,7 @@ from reid_demo.errors import TrainingError
 from reid_demo.model.dpti import build_model
 from reid_demo.training.distributed import Team, WholeBatch
 from reid_demo.training.losses import Objective, batch_hard_triplet, diversity
-from reid_demo.training.run import build_optimizer, train_step
+from reid_demo.training.step import build_optimizer, train_step
 
 CONFIG = TrainConfig(model=ModelConfig(backbone="resnet18", dim=16, ffn_dim=16, num_heads=2), accumulate=2)
 LABELS = torch.tensor([0, 0, 1, 1])
@@ -70,8 +70,8 @@ def test_a_step_of_two_batches_moves_by_their_mean_gradient():
         module.train().zero_grad()
         module(batch.on(torch.device("cpu")))["total"].backward()
         gradients.append({name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None})
-    terms, images, size = train_step(config, module, optimizer, itertools.cycle(batches), 0)
-    assert (images, size) == (8, (32, 16)) and terms["total"] > 0
+    result = train_step(config, module, optimizer, itertools.cycle(batches), 0)
+    assert (result.num_images, result.size) == (8, (32, 16)) and result.terms["total"] > 0
     for name, parameter in module.named_parameters():
         if name in gradients[0]:
             mean = (gradients[0][name] + gradients[1][name]) / 2
