@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from reid_demo.records import ImageRecord
-from reid_demo.search.gallery import UNKNOWN, Gallery
+from reid_demo.records import UNKNOWN, ImageRecord
+from reid_demo.search.gallery import Gallery
 
 
 def gallery_of(marks) -> Gallery:
