@@ -302,3 +302,12 @@ def test_what_was_described_is_remembered_and_measures_the_same(market, tiny_des
     again = [evaluate(tiny_describer, "market1501", market, scoring=s, occlusion=o, memory=memory) for s, o in asked]
     assert again == alone
     assert counts == [3, 4, 3]  # queries, gallery, hidden queries
+
+
+def test_ranks_are_counted_from_one(tmp_path):
+    """Ten people in ten greys: the right answer of query k is its k-th candidate."""
+    for k in range(10):
+        paint(tmp_path / "query" / f"{k + 1:04d}_c1s1_000001_00.jpg", (100, 100, 100))
+        paint(tmp_path / "bounding_box_test" / f"{k + 1:04d}_c2s1_000001_00.jpg", (100, 100 + 3 * k, 100))
+    result = evaluate(ByColour(), "market1501", tmp_path)
+    assert [result[f"rank{k}"] for k in (1, 3, 5, 10)] == [0.1, 0.3, 0.5, 1.0]

@@ -2,17 +2,23 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
+import torch
 from figures import draw_person
 from PIL import Image
 
 from reid_demo.__main__ import main
 from reid_demo.config import ModelConfig, TrainConfig, to_dict
 from reid_demo.errors import ConfigError, DatasetError, OcclusionError
+from reid_demo.measuring.evaluate import Plan
+from reid_demo.measuring.evaluate import evaluate as measure
+from reid_demo.model import checkpoint
+from reid_demo.model.describer import Describer
 from reid_demo.paper import ablate as module
 from reid_demo.paper.ablate import Condition, Trial, ablate, markdown, recipe_rows, rows_of
-from reid_demo.records import Occlusion
+from reid_demo.records import Occlusion, Scoring
 
 TINY = TrainConfig(
     model=ModelConfig(backbone="resnet18", dim=16, ffn_dim=16, num_heads=2),
@@ -53,8 +59,8 @@ def faked(monkeypatch):
         asked.append(("train", config.model.templates, config.model.backbone, config.seed, steps, start.resume))
         return {"steps": steps, "loaded": {}}
 
-    def evaluate(describer, dataset, root, *, occlusion, probes, **options):
-        asked.append(("evaluate", dataset, occlusion.kind if occlusion else None))
+    def evaluate(describer, plan, *, memory):
+        asked.append(("evaluate", plan.dataset, plan.occlusion.kind if plan.occlusion else None))
         value = len([row for row in asked if row[0] == "train"]) / 10
         return dict.fromkeys(module.NUMBERS, value)
 
@@ -109,6 +115,65 @@ def test_nothing_is_made_twice(root, tmp_path, faked):
             go(root, out, rows, **changes)
     with pytest.raises(ConfigError, match="another recipe"):
         go(root, out, rows_of(dataclasses.replace(TINY, learning_rate=1.0), ["G+D"], []))
+
+
+def test_other_data_or_other_initial_weights_are_refused_by_name(root, tmp_path, faked):
+    rows, out, other = rows_of(TINY, ["G"], []), tmp_path / "out", tmp_path / "other"
+    for name in ("r18.pt", "new/r18.pt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    kept = {"init": {"resnet18": tmp_path / "r18.pt"}, "seeds": [0]}
+    go(root, out, rows, **kept)
+    shutil.copytree(root, other)
+    go(other, out, rows, [Condition("market1501", other)], **kept)  # the same images elsewhere
+    for split in ("query", "bounding_box_train"):
+        extra = other / split / "0003_c1s1_000009_00.jpg"
+        shutil.copy(next((other / split).glob("0003*.jpg")), extra)
+        roots = {"query": (root, other), "bounding_box_train": (other, other)}[split]
+        with pytest.raises(ConfigError, match=rf"on {root}, not on {other}"):
+            go(roots[0], out, rows, [Condition("market1501", roots[1])], **kept)
+        extra.unlink()
+    with pytest.raises(ConfigError, match=r"started from r18.pt \(sha256 \w{12}\), not from r18.pt \(sha256 \w{12}\)"):
+        go(root, out, rows, init={"resnet18": tmp_path / "new" / "r18.pt"}, seeds=[0])
+    assert len([row for row in faked if row[0] == "train"]) == 1
+
+
+def test_runs_of_an_earlier_release_are_kept_and_measured_again(root, tmp_path, faked):
+    rows, out = rows_of(TINY, ["G"], []), tmp_path / "out"
+    (tmp_path / "r18.pt").write_bytes(b"weights")
+    kept = {"init": {"resnet18": tmp_path / "r18.pt"}, "seeds": [0]}
+    go(root, out, rows, **kept)
+    folder = out / "resnet18_G_seed0"
+    held, measures = (json.loads((folder / name).read_text()) for name in ("budget.json", "measures.json"))
+    (folder / "budget.json").write_text(json.dumps({**held, "init": "r18.pt", "data": None}))
+    del measures["market1501 whole"]["data"]  # of which images it was, nobody can say
+    (folder / "measures.json").write_text(json.dumps(measures))
+    faked.clear()
+    go(root, out, rows, **kept)
+    assert faked == [("evaluate", "market1501", None)]
+    (folder / "budget.json").write_text(json.dumps({**held, "init": "r50.pt"}))
+    with pytest.raises(ConfigError, match="started from r50.pt"):
+        go(root, out, rows, **kept)
+
+
+@pytest.mark.parametrize(("variant", "weighing"), [("G+D", "cosine"), ("G+D+W", "adaptive")])
+def test_a_variant_is_measured_with_its_own_weights(variant, weighing, root, tmp_path):
+    out = tmp_path / "out"
+    summary = go(root, out, rows_of(TINY, [variant], []), seeds=[0], max_steps=1)
+    record = dict(summary["rows"][0]["runs"][0]["market1501 whole"])
+    weights = checkpoint.load_weights(out / f"resnet18_{variant}_seed0" / "weights")
+    with torch.no_grad():  # one part alone is present, so that weights change every similarity
+        weights.templates.queries.mul_(0)
+        weights.templates.queries[0] += 3
+    checkpoint.save_weights(weights, out / f"resnet18_{variant}_seed0" / "weights")
+    (out / f"resnet18_{variant}_seed0" / "measures.json").unlink()
+    summary = go(root, out, rows_of(TINY, [variant], []), seeds=[0], max_steps=1)
+    again = dict(summary["rows"][0]["runs"][0]["market1501 whole"])
+    describer = Describer(weights, "cpu")
+    wanted = {w: measure(describer, Plan("market1501", root, scoring=Scoring(w))) for w in ("cosine", "adaptive")}
+    again.pop("data")
+    assert again == wanted[weighing] != wanted[{"cosine": "adaptive", "adaptive": "cosine"}[weighing]]
+    assert record["protocol"] == again["protocol"]
 
 
 def test_a_run_that_was_cut_off_is_taken_up(root, tmp_path, faked):

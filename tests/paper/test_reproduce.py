@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,54 @@ def test_a_training_made_by_other_means_is_found_and_only_measured(data, tmp_pat
     attempt = reproduce.Attempt(data, tmp_path, init, changes=SMALL, max_steps=1, device="cpu")
     found = reproduce.reproduce(reproduce.find_row(2), attempt)
     assert found["results"][0]["fingerprint"] == made["fingerprint"] and (out / "log.jsonl").read_text() == log
+
+
+def test_a_row_measures_what_is_there_names_the_rest_and_takes_it_up_later(data, tmp_path, capsys):
+    some = tmp_path / "some"
+    some.mkdir()
+    for name in ("market1501", "partial_ilids"):
+        (some / name).symlink_to(data / name)
+    words = ["reproduce", "--table", "3", "--data", str(some), "--init", str(data / "r18.pth"), "--max-steps", "1"]
+    words += ["--out", str(tmp_path / "out"), "--device", "cpu", "--set", *SMALL]
+    assert main(words) == 0
+    shown = capsys.readouterr()
+    assert "some/partial_reid is missing" in shown.err and "folders are missing: partial_reid." in shown.out
+    record = json.loads((tmp_path / "out" / "table3_ours.json").read_text())
+    assert (record["backbone"], record["variant"]) == ("resnet18", "G+D")  # what was trained, not the row's ResNet-50
+    assert record["missing"] == ["partial_reid"] and [r["dataset"] for r in record["results"]] == ["partial_ilids"]
+    log = next((tmp_path / "out").rglob("log.jsonl")).read_text()
+    (some / "partial_reid").symlink_to(data / "partial_reid")
+    assert main([*words, "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert not record["missing"] and [r["dataset"] for r in record["results"]] == ["partial_reid", "partial_ilids"]
+    assert next((tmp_path / "out").rglob("log.jsonl")).read_text() == log  # not trained again
+
+
+def test_another_root_is_not_given_the_numbers_of_the_first(data, tmp_path, capsys):
+    other = tmp_path / "other"
+    shutil.copytree(data / "market1501", other / "market1501")
+    extra = other / "market1501" / "query" / "0001_c3s1_000009_00.jpg"
+    shutil.copy(other / "market1501" / "query" / "0001_c1s1_000002_00.jpg", extra)
+
+    def run(root):
+        words = ["reproduce", "--table", "1", "--data", str(root), "--init", str(data / "r18.pth"), "--max-steps", "1"]
+        return main([*words, "--out", str(tmp_path / "out"), "--device", "cpu", "--set", *SMALL])
+
+    assert run(data) == 0
+    capsys.readouterr()
+    assert run(other) == 1
+    shown = capsys.readouterr()
+    assert not shown.out and str(data / "market1501") in shown.err and str(other / "market1501") in shown.err
+
+
+def test_ctrl_c_says_how_to_resume(data, tmp_path, capsys, monkeypatch):
+    def stopped(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ablate, "train", stopped)
+    words = ["reproduce", "--table", "1", "--data", str(data), "--init", str(data / "r18.pth"), "--set", *SMALL]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 130
+    assert "Run the same command again to resume" in capsys.readouterr().err
 
 
 def test_what_is_missing_is_said_before_training(data, tmp_path, capsys, monkeypatch):

@@ -131,7 +131,7 @@ def test_presence_similarities_are_those_of_matching_and_teach_presence():
         np.testing.assert_allclose(similarity.detach().numpy(), wanted, atol=1e-6)
         (gradient,) = torch.autograd.grad(similarity[0, 1:].sum(), output.presence, retain_graph=True)
         felt = gradient[0].abs() > 1e-6  # a part that is seen more than its share counts fully
-        assert (felt == (scoring.adaptive or presence[0] < 1 / 3)).all() and felt.any()
+        assert (felt == (scoring.weighing == "adaptive" or presence[0] < 1 / 3)).all() and felt.any()
 
 
 def test_the_total_is_the_weighted_sum_and_the_identity_term_a_cross_entropy():

@@ -306,6 +306,28 @@ def test_the_paper_schedule():
     assert learning_rate_factor(cosine, 1) == pytest.approx(0.01)
 
 
+def test_the_rate_falls_at_the_epoch_and_not_after_it():
+    config = TrainConfig()
+    for epoch, before, after in ((40, 1, 0.1), (90, 0.1, 0.01), (150, 0.01, 0.001)):
+        assert learning_rate_factor(config, (epoch - 1e-6) / 180) == pytest.approx(before)
+        assert learning_rate_factor(config, epoch / 180) == pytest.approx(after)
+
+
+def test_the_schedule_sets_the_rate_that_the_step_takes(root, tmp_path):
+    """Adam's first step moves a parameter by the learning rate, so that the weights tell which one it was."""
+    config = dataclasses.replace(TINY, learning_rate=1e-2, warmup_start=1e-5, weight_decay=0.0)
+    run(config, root, tmp_path / "out", max_steps=40, stop_after=1)
+    after = torch.load(tmp_path / "out" / "training.pt", weights_only=True)["model"]
+    torch.manual_seed(config.seed)
+    before = build_model(config.model).state_dict()
+    name = "backbone.layer1.0.conv1.weight"
+    assert (after[name] - before[name]).abs().max() == pytest.approx(1e-5, rel=0.05)
+    run(config, root, tmp_path / "out", max_steps=40, resume=True)
+    rates = {row["step"]: row["learning_rate"] for row in rows(tmp_path / "out")}  # 4 epochs: 10 steps each
+    assert rates[1] == pytest.approx(1e-5) and rates[6] == pytest.approx((1e-5 + 1e-2) / 2)
+    assert rates[30] == pytest.approx(1e-2) and rates[31] == pytest.approx(1e-3)
+
+
 def test_backbone_and_new_layers_have_their_own_rates():
     config = dataclasses.replace(TINY, learning_rate=1.0, new_layers_learning_rate=2.0)
     model = build_model(config.model)

@@ -76,3 +76,29 @@ def test_a_step_of_two_batches_moves_by_their_mean_gradient():
         if name in gradients[0]:
             mean = (gradients[0][name] + gradients[1][name]) / 2
             assert (parameter.grad - mean).norm() <= 1e-3 * mean.norm() + 1e-4, name
+
+
+def one_step(config):
+    """Run one step on fixed pictures; return every parameter's movement by name."""
+    model, objective, optimizer = parts_of(config)
+    module = WholeBatch(model, objective, "float32", Team(torch.device("cpu")))
+    before = {name: p.detach().clone() for name, p in module.named_parameters()}
+    train_step(config, module, optimizer, itertools.repeat(Batch(pictures(4), LABELS, None)), 0)
+    return {name: (p.detach() - before[name]) for name, p in module.named_parameters()}, before
+
+
+def test_the_bias_of_the_neck_does_not_learn():
+    moved, before = one_step(CONFIG)
+    assert not moved["objective.neck.bias"].any() and not before["objective.neck.bias"].any()
+    assert moved["objective.neck.weight"].any() and moved["objective.classifier.weight"].any()
+
+
+def test_weight_decay_reaches_every_group():
+    config = dataclasses.replace(CONFIG, optimizer="adamw", weight_decay=0.5, learning_rate=1e-2)
+    decayed, before = one_step(config)
+    plain, _ = one_step(dataclasses.replace(config, weight_decay=0.0))
+    for name in ("model.backbone.conv1.weight", "objective.classifier.weight"):  # one of each group
+        pulled = decayed[name] - plain[name]
+        assert torch.allclose(pulled, -config.learning_rate * 0.5 * before[name], atol=1e-5), name
+    groups = parts_of(dataclasses.replace(config, optimizer="adam"))[2].param_groups
+    assert [group["weight_decay"] for group in groups] == [0.5, 0.5]
