@@ -116,9 +116,7 @@ def _decode_mask(mask_png: str, height: int, width: int) -> np.ndarray:
     try:
         image = load_picture(base64.b64decode(mask_png, validate=True))
         if image.width * image.height > MOST_PAINTED:
-            raise OcclusionError(
-                f"mask_png: the mask has more than {MOST_PAINTED // 10**6} megapixels. Paint a smaller one."
-            )
+            raise OcclusionError(f"mask_png: the mask has more than {MOST_PAINTED // 10**6} megapixels.")
         image = image.convert("L")
     except (binascii.Error, TypeError, ValueError) as error:
         raise OcclusionError("The painted mask of this occlusion is damaged.") from error
@@ -320,7 +318,8 @@ def from_dict(values: Mapping) -> Occlusion:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         field = ".".join(str(step) for step in first["loc"])
-        raise OcclusionError(f"{field}: {first['msg']}.") from error
+        known = f" An occlusion has keys {', '.join(_Change.model_fields)}." if len(first["loc"]) == 1 else ""
+        raise OcclusionError(f"{field}: {first['msg']}.{known}") from error
     check(occlusion)
     return occlusion
 

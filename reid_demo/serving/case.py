@@ -5,23 +5,27 @@ A case file holds the probe's own pixels, so that it opens anywhere with the sam
 
 import base64
 import csv
-import html
 import io
 import json
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Any, Literal
 
+import jinja2
 import numpy as np
 from PIL import Image
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from reid_demo import images, occlude
+from reid_demo.data.files import wrong_field
 from reid_demo.drawing import overlays as render
 from reid_demo.engine import Engine
-from reid_demo.errors import CaseError, ReidError
+from reid_demo.errors import CaseError, ConfigError
 from reid_demo.records import WEIGHINGS, Match, Occlusion, Scoring
 
 FORMAT = "reid_demo case 1"
-DECISIONS = ("confirmed", "rejected", "open")
+SAVE_AGAIN = "Save it again from the page that made it."
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 COLUMNS = ("rank", "similarity", "pid", "camid", "path", "decision", "ranks_gained")
 
 
@@ -40,11 +44,11 @@ class Case:
     same_camera: bool  # whether the probe's own person under its own camera was left out
     matches: tuple[Match, ...]
     moves: dict[int, int]  # gallery row -> ranks gained against the untouched probe
-    decisions: dict[int, str]  # gallery row -> one of DECISIONS
+    decisions: dict[int, str]  # gallery row -> confirmed, rejected or open
 
 
 def rows(case: Case) -> list[dict]:
-    """Give the candidates as plain values, best first, under the names of `COLUMNS`."""
+    """Return the candidates as plain values, best first, under the names of `COLUMNS`."""
     return [
         {
             "rank": m.rank,
@@ -60,18 +64,22 @@ def rows(case: Case) -> list[dict]:
 
 
 def write_csv(case: Case) -> str:
-    """Give the candidates as CSV text; a cell never starts with a sign that a spreadsheet would run."""
+    """Return the candidates as CSV text; no text cell starts with a sign that a spreadsheet would run."""
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for row in rows(case):
-        path = row["path"]
-        writer.writerow({**row, "path": "'" + path if path[:1] in "=+-@\t" else path})
+        writer.writerow({name: guarded(cell) for name, cell in row.items()})
     return out.getvalue()
 
 
+def guarded(cell):
+    """Return a cell with an apostrophe before text that a spreadsheet would run as a formula; numbers stay."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
+
+
 def write_json(case: Case, engine: Engine) -> str:
-    """Give the whole case as JSON text."""
+    """Return the whole case as JSON text."""
     buffer = io.BytesIO()
     Image.fromarray(case.image).save(buffer, "PNG", optimize=True)
     values = {
@@ -118,58 +126,105 @@ class Opened:
     decisions: dict[str, str]  # path -> confirmed or rejected
 
 
+class _Probe(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    title: str
+    pid: int | None
+    camid: int | None
+    source: str
+    png: str
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow")  # how it was ranked, in the words of any release
+
+    top_k: int
+    same_camera: bool
+
+
+class _Candidate(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    path: str
+    decision: Literal["confirmed", "rejected", "open"]
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    format: Literal["reid_demo case 1"]
+    fingerprint: str
+    gallery: str
+    probe: _Probe
+    recipe: list[dict[str, Any]]
+    settings: _Settings
+    candidates: list[_Candidate]
+
+
 def read_json(source: str | bytes, engine: Engine) -> Opened:
     """Read what `write_json` wrote.
 
     Raises:
-        CaseError: no case file, or one made by other weights or of another gallery.
+        CaseError: no case file, a field that is wrong, or one made by other weights or of another gallery.
+        ImageError: the probe's picture cannot be read.
+        OcclusionError: its recipe holds no such occlusion.
     """
-    try:
-        values = json.loads(source)
-        if not isinstance(values, dict) or values.get("format") != FORMAT:
-            raise CaseError("This is no case file. Choose the JSON file that this page saved.")
-        probe, settings, candidates = values["probe"], values["settings"], values["candidates"]
-        made_by, gallery = values["fingerprint"], values["gallery"]
-        png = base64.b64decode(probe["png"], validate=True)
-        scoring = Scoring.read(settings)
-        paths = tuple(str(row["path"]) for row in candidates)
-        decisions = {str(r["path"]): r["decision"] for r in candidates if r["decision"] in DECISIONS[:2]}
-        top_k = int(settings["top_k"])
-        recipe = tuple(occlude.read_recipe(json.dumps(values["recipe"])))
-        pid, camid = (None if probe[key] is None else int(probe[key]) for key in ("pid", "camid"))
-    except ReidError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CaseError("The case file is damaged. Save it again from the page that made it.") from error
-    if made_by != engine.gallery.fingerprint or gallery != engine.gallery.name:
+    values = _parse(source)
+    if values.fingerprint != engine.gallery.fingerprint or values.gallery != engine.gallery.name:
         raise CaseError(
-            f"This case was made with the weights {made_by} and the gallery {gallery!r}; here are "
+            f"This case was made with the weights {values.fingerprint} and the gallery {values.gallery!r}; here are "
             f"{engine.gallery.fingerprint} and {engine.gallery.name!r}. Open it with those."
         )
-    if not 1 <= top_k <= len(engine.gallery) or len(scoring.parts or engine.term_names) != len(engine.term_names):
+    try:
+        scoring = Scoring.read(values.settings.model_dump())
+        png = base64.b64decode(values.probe.png, validate=True)
+    except ConfigError as error:
+        raise CaseError(f"The case file is damaged (settings: {error}). {SAVE_AGAIN}") from error
+    except ValueError as error:
+        raise CaseError(f"The case file is damaged (probe.png: not base64). {SAVE_AGAIN}") from error
+    top_k, terms = values.settings.top_k, engine.term_names
+    if not 1 <= top_k <= len(engine.gallery) or len(scoring.parts or terms) != len(terms):
         raise CaseError("The settings of this case do not fit this gallery or these weights.")
     return Opened(
         images.read_image(png),
-        str(probe["title"])[:200],
-        pid,
-        camid,
-        str(probe["source"])[:200],
-        recipe,
+        values.probe.title[:200],
+        values.probe.pid,
+        values.probe.camid,
+        values.probe.source[:200],
+        tuple(occlude.from_rows(values.recipe)),
         scoring,
         top_k,
-        bool(settings["same_camera"]),
-        paths,
-        decisions,
+        values.settings.same_camera,
+        tuple(row.path for row in values.candidates),
+        {row.path: row.decision for row in values.candidates if row.decision != "open"},
     )
+
+
+def _parse(source: str | bytes) -> _File:
+    try:
+        return _File.model_validate_json(source)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        if not first["loc"] or first["loc"] == ("format",):
+            raise CaseError("This is no case file. Choose the JSON file that this page saved.") from error
+        raise CaseError(f"The case file is damaged ({wrong_field(error)}). {SAVE_AGAIN}") from error
 
 
 def write_html(case: Case, engine: Engine) -> str:
-    """Give the case as one page with its pictures inside; it asks nothing of a network."""
+    """Return the case as one page with its pictures inside; it asks nothing of a network."""
     current = engine.occlude(case.image, case.recipe)
-    pictures = "".join(
-        f"<figure>{render.img_tag(render.thumbnail(shown, 320, 160), words)}<figcaption>{words}</figcaption></figure>"
-        for shown, words in ((case.image, "untouched probe"), (current, "probe as searched"))
+    shown = ((case.image, "untouched probe"), (current, "probe as searched"))
+    listed = zip(rows(case), case.matches, strict=True)
+    return _TEMPLATES.get_template("case.html").render(
+        pictures=[(data_url(render.thumbnail(picture, 320, 160)), words) for picture, words in shown],
+        facts=_facts(case, engine),
+        rows=[(row, data_url(_candidate(match, engine))) for row, match in listed],
     )
+
+
+def _facts(case: Case, engine: Engine) -> dict[str, str]:
+    """Return what a reader needs to judge the list by, in the order it is read."""
     steps = ", ".join(f"{o.kind.replace('_', ' ')} ({o.fill.replace('_', ' ')})" for o in case.recipe) or "none"
     parts = case.scoring.parts
     on = "all" if parts is None else ", ".join(n for n, p in zip(engine.term_names, parts, strict=True) if p)
@@ -183,33 +238,20 @@ def write_html(case: Case, engine: Engine) -> str:
         "gallery": f"{engine.gallery.name}, {len(engine.gallery)} images",
         "written": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     }
-    if engine.warning:
-        facts["warning"] = engine.warning
-    listed = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(str(v))}</dd>" for k, v in facts.items())
-    body = "".join(_html_row(row, match, engine) for row, match in zip(rows(case), case.matches, strict=True))
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width"><title>Case report</title><style>'
-        "body{font:15px/1.45 system-ui,sans-serif;max-width:880px;margin:1.5rem auto;padding:0 1rem;color:#1f2937}"
-        "figure{display:inline-block;margin:0 1rem 0 0}figcaption{font-size:.8rem;color:#55636f}"
-        ".head{display:flex;flex-wrap:wrap;gap:1rem}dl{display:grid;grid-template-columns:auto 1fr;gap:.2rem 1rem;"
-        "margin:0;align-content:start;flex:1}dt{color:#55636f}dd{margin:0}table{border-collapse:collapse;width:100%;"
-        "margin-top:1rem}td,th{border-bottom:1px solid #dce2e8;padding:.3rem .6rem .3rem 0;text-align:left}"
-        "td img{height:96px;display:block}.confirmed{font-weight:700}.rejected{text-decoration:line-through}"
-        "</style></head><body><h1>Case report</h1>"
-        "<p><strong>A ranking is a list of candidates for a human to verify, never an identification.</strong></p>"
-        f'<div class="head"><div>{pictures}</div><dl>{listed}</dl></div>'
-        "<table><thead><tr><th>rank</th><th>picture</th><th>similarity</th><th>id</th><th>camera</th><th>moved</th>"
-        f"<th>decision</th></tr></thead><tbody>{body}</tbody></table></body></html>"
-    )
+    return facts | ({"warning": engine.warning} if engine.warning else {})
 
 
-def _html_row(row: dict, match: Match, engine: Engine) -> str:
-    shown = render.thumbnail(images.read_image(engine.gallery.image_path(match.index)), 192, 96)
-    pid, camid = ("not known" if row[key] is None else row[key] for key in ("pid", "camid"))
-    rank, similarity, moved, decision = (row[key] for key in ("rank", "similarity", "ranks_gained", "decision"))
-    picture = render.img_tag(shown, f"candidate {rank}")
-    return (
-        f"<tr><td>{rank}</td><td>{picture}</td><td>{similarity:.4f}</td><td>{pid}</td><td>{camid}</td>"
-        f'<td>{moved:+d}</td><td class="{decision}">{decision}</td></tr>'
-    )
+def _candidate(match: Match, engine: Engine) -> np.ndarray:
+    return render.thumbnail(images.read_image(engine.gallery.image_path(match.index)), 192, 96)
+
+
+def data_url(picture: np.ndarray) -> str:
+    """Return a picture `(H, W, 3)` uint8 as an address that holds it, JPEG."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=90)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("reid_demo.serving"), autoescape=True, undefined=jinja2.StrictUndefined
+)

@@ -262,3 +262,103 @@ def test_the_endpoints_are_mcp_tools(url, probe):
     tools, told = asyncio.run(visit())
     assert set(tools) == {name.strip("/") for name in ENDPOINTS}
     assert told.isError and "top_k must be" in told.content[0].text
+
+
+# Each row is one bad input and what its sentence must say: add a row for every one that is found.
+BAD_INPUTS = [
+    ("search", {"top_k": 10**400}, "top_k must be a whole number from 1 to 1000"),
+    ("search", {"top_k": [[[[1]]]]}, "top_k must be"),
+    ("search", {"weighing": ["cosine"]}, "weighing must be one of"),
+    ("search", {"weighing": "adaptive,part_aware"}, "weighing must be one of"),
+    ("search", {"parts": ["7" * 5000]}, "parts: there is no part '7777"),
+    ("search", {"parts": {"global": True}}, "parts must be a list"),
+    ("search", {"parts": [["global"]]}, "parts: there is no part"),
+    ("explain", {"rank": 1e308}, "rank must be"),
+    ("sweep", {"size": 1e308}, "size must be a number"),
+    ("sweep", {"fill": {"a": 1}}, "fill must be one of"),
+    ("what_if", {"recipe": {"kind": "centre"}}, "recipe must be a list"),
+    *(
+        ("what_if", {"recipe": [{"kind": "random_block", "seed": seed}]}, "recipe: seed")
+        for seed in (-1, "x", 1.5, [1], None, 10**400)
+    ),
+    *(
+        ("what_if", {"recipe": [{"kind": "random_block", "coverage": share}]}, "recipe: ")
+        for share in (True, "1", None, 0, 2)
+    ),
+    *(
+        ("what_if", {"recipe": [{"kind": "box", "box": box}]}, "recipe: ")
+        for box in ("0011", [0, 0, 1], [0, 0, 1, True], [0, 0, "1", 1], {"x": 1}, [1, 1, 0, 0])
+    ),
+    *(("what_if", {"recipe": [{"kind": "brush", "mask_png": mask}]}, "recipe: mask_png") for mask in (5, [1], {})),
+    ("what_if", {"recipe": [{"kind": "brush", "mask_png": "%%"}]}, "The painted mask"),
+    ("what_if", {"recipe": [{"kind": "centre", "colour": 1}]}, "recipe: colour"),
+    ("what_if", {"recipe": [{}]}, "recipe: kind"),
+    ("what_if", {"recipe": [{"kind": "centre"}, {"kind": "centre", "seed": -1}]}, "recipe: change 2: seed"),
+]
+
+
+@pytest.mark.parametrize(("name", "fields", "words"), BAD_INPUTS, ids=range(len(BAD_INPUTS)))
+def test_no_bad_input_is_without_its_sentence(url, probe, name, fields, words):
+    event, told = call(url, name, **{"image": data_url(probe), **fields})
+    assert event == "error" and words in told["error"] and "\n" not in told["error"] and len(told["error"]) < 400
+
+
+@pytest.mark.parametrize(("name", "field"), [("search", "top_k"), ("explain", "rank"), ("sweep", "size")])
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_numbers_that_are_none_are_sentences(url, probe, name, field, number):
+    body = json.dumps({"image": data_url(probe), field: 12345}).replace("12345}", f"{number}}}")
+    answer = httpx.post(f"{url}/gradio_api/call/v2/{name}", content=body, headers={"content-type": "application/json"})
+    if answer.status_code == 200:
+        said = httpx.get(f"{url}/gradio_api/call/v2/{name}/{answer.json()['event_id']}", timeout=60).text
+        assert f"{field} must be a" in said and "event: error" in said
+    else:
+        assert answer.status_code in (400, 422) and answer.json()["detail"]
+
+
+def test_a_mask_that_unpacks_to_gigabytes_is_refused(url, probe):
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    for side in (5_000, 60_000):
+        head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
+        png = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+        change = {"kind": "brush", "mask_png": base64.b64encode(png).decode()}
+        event, told = call(url, "what_if", image=data_url(probe), recipe=[change])
+        assert event == "error" and "mask_png: the mask has more than 16 megapixels" in told["error"]
+
+
+def test_deep_json_is_a_sentence(url, probe):
+    body = '{"image": "x", "recipe": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    headers = {"content-type": "application/json"}
+    answer = httpx.post(f"{url}/gradio_api/call/v2/what_if", content=body, headers=headers)
+    assert 400 <= answer.status_code < 500 and answer.json()["detail"]
+
+
+def test_a_failure_of_ours_is_a_sentence_too(url, probe, tiny_engine, monkeypatch):
+    def broken(images):
+        raise ZeroDivisionError("inside")
+
+    monkeypatch.setattr(tiny_engine.describer, "describe", broken)
+    event, told = call(url, "search", image=data_url(probe))
+    assert event == "error" and "Something went wrong on the server" in told["error"] and "inside" not in told["error"]
+
+
+def test_a_picture_of_thousands_of_windows_is_refused_before_the_work(url, tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (60, 1200)).save(tmp_path / "long.png")
+    event, told = call(url, "sweep", image=data_url(tmp_path / "long.png"), size=0.1, stride=0.05)
+    assert event == "error" and told["error"].startswith("stride: ") and "at most 1000" in told["error"]
+
+
+def test_a_sweep_past_its_time_answers_with_what_it_has(url, probe, monkeypatch):
+    _, (whole,) = call(url, "sweep", image=data_url(probe), stride=0.2)
+    monkeypatch.setattr(handlers, "BUDGET_S", 0)
+    event, (cut,) = call(url, "sweep", image=data_url(probe), stride=0.2)
+    assert event == "complete" and len(cut["boxes"]) == 8 < len(whole["boxes"])
+    assert cut["boxes"] == whole["boxes"][:8]
+    assert cut["similarity_change"] == pytest.approx(whole["similarity_change"][:8], abs=1e-6)
+    assert cut["rank_change"] == whole["rank_change"][:8]

@@ -1,6 +1,7 @@
 """A case as files: what is saved opens to the same ranking, and what does not belong is refused."""
 
 import csv
+import dataclasses
 import io
 import json
 
@@ -58,6 +59,17 @@ def test_csv_has_a_row_a_candidate_and_runs_nothing(made):
     bad = Match(ImageRecord("=1+1.png", 1, 1), 0, 1, 0.5, np.zeros(9))
     risky = case.Case(made.image, "", None, None, "", (), Scoring(), 1, False, (bad,), {}, {})
     assert "'=1+1.png" in case.write_csv(risky)
+    for sign in "=+-@\t\r":
+        assert case.guarded(f"{sign}1+1") == f"'{sign}1+1"
+    assert [case.guarded(cell) for cell in (-3, 0.5, None, "a=b")] == [-3, 0.5, None, "a=b"]
+
+
+def test_script_in_records_does_not_run_in_the_report(tiny_engine, made):
+    script = "<img src=x onerror=alert(1)>"
+    evil = dataclasses.replace(made.matches[0].record, pid=script, camid=script)
+    match = dataclasses.replace(made.matches[0], record=evil)
+    page = case.write_html(dataclasses.replace(made, title=script, matches=(match,)), tiny_engine)
+    assert script not in page and page.count("&lt;img src=x onerror=alert(1)&gt;") == 3
 
 
 def test_html_stands_alone(tiny_engine, made):
@@ -90,3 +102,35 @@ def test_what_is_no_case_of_ours_is_refused(tiny_engine, made, change):
         case.read_json(json.dumps(values), tiny_engine)
     with pytest.raises(CaseError):
         case.read_json(b"\xff", tiny_engine)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (lambda v: v["settings"].update(top_k="5"), "settings.top_k"),
+        (lambda v: v["settings"].update(same_camera=1), "settings.same_camera"),
+        (lambda v: v["settings"].update(weighing="heavy"), "settings: weighing"),
+        (lambda v: v["settings"].update(terms="111"), "settings: parts"),
+        (lambda v: v["probe"].update(pid="2"), "probe.pid"),
+        (lambda v: v["candidates"][1].update(decision="maybe"), "candidates.1.decision"),
+        (lambda v: v["candidates"][0].pop("path"), "candidates.0.path"),
+        (lambda v: v["recipe"][0].update(seed=None), "seed"),
+        (lambda v: v["recipe"][0].update(coverage=True), "coverage"),
+        (lambda v: v["recipe"][0].update(box="0011"), "box"),
+    ],
+)
+def test_the_field_that_is_wrong_is_named(tiny_engine, made, change, field):
+    values = json.loads(case.write_json(made, tiny_engine))
+    change(values)
+    with pytest.raises(ReidError, match=field):
+        case.read_json(json.dumps(values), tiny_engine)
+
+
+def test_a_case_of_two_weighings_at_once_is_refused(tiny_engine, made):
+    values = json.loads(case.write_json(made, tiny_engine))
+    del values["settings"]["weighing"]
+    values["settings"].update(adaptive=False, part_aware=True)
+    assert case.read_json(json.dumps(values), tiny_engine).scoring == made.scoring
+    values["settings"]["adaptive"] = True
+    with pytest.raises(CaseError, match="exclude each other"):
+        case.read_json(json.dumps(values), tiny_engine)
