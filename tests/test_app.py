@@ -9,24 +9,13 @@ from reid_demo.engine import Engine
 from reid_demo.errors import ConfigError
 from reid_demo.serving.gradio_patches import without_type_stubs
 
-OPTIONS = ("weights", "gallery", "device", "host", "port", "root_path", "auth", "address_header")
+OPTIONS = ("weights", "gallery", "device", "host", "port", "runtime", "root_path", "auth", "address_header")
 
 
 @pytest.fixture(autouse=True)
 def no_variables(monkeypatch):
-    for name in (
-        "WEIGHTS",
-        "GALLERY",
-        "DEVICE",
-        "HOST",
-        "PORT",
-        "SHARE",
-        "ROOT_PATH",
-        "AUTH",
-        "LOGIN",
-        "ADDRESS_HEADER",
-    ):
-        monkeypatch.delenv(f"REID_DEMO_{name}", raising=False)
+    for name in (*OPTIONS, "share", "login"):
+        monkeypatch.delenv(f"REID_DEMO_{name.upper()}", raising=False)
 
 
 def test_nothing_is_set_by_default():
@@ -44,6 +33,7 @@ def test_flags_override_variables(monkeypatch):
         "device": "cpu",
         "host": "127.0.0.1",
         "port": 80,
+        "runtime": None,
         "root_path": None,
         "auth": None,
         "address_header": None,
