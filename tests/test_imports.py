@@ -33,7 +33,6 @@ INNER_ROWS = {
         {"api"},
         {"page"},
         {"bench"},
-        {"bench_large", "bench_page"},
     ],
     "serving.page": [{"text", "text_browse", "text_own"}, {"handlers"}, {"theme", "wiring"}, {"panels"}, {"view"}],
 }

@@ -139,8 +139,7 @@ def _attention_sheet(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
-    from reid_demo.config import read_train_config
-    from reid_demo.serving.bench import bench, bench_training, machine
+    from reid_demo.serving.bench.rows import table
 
     if options.set and not options.train:
         options.refuse("--set changes the recipe of --train")
@@ -148,25 +147,27 @@ def _bench(options: argparse.Namespace) -> None:
         options.refuse("--train and --large make up no gallery of --gallery-size")
     if options.train and (options.weights or options.gallery):
         options.refuse("--train measures a recipe, not --weights or --gallery")
+    rows = _measured(options)
+    print(json.dumps([row.as_dict() for row in rows], indent=2) if options.json else table(rows))
+
+
+def _measured(options: argparse.Namespace) -> list:
+    """Return the rows of the table that the options name."""
     size = options.gallery_size or 20_000
     if options.train:
-        rows = bench_training(read_train_config(None, None, options.set), device=options.device)
-    elif options.page:
-        from reid_demo.serving.bench_page import bench_page
+        from reid_demo.config import read_train_config
+        from reid_demo.serving.bench.training import bench_training
 
-        rows = bench_page(common.load_engine(options), gallery_size=size)
-    elif options.large is not None:
-        from reid_demo.serving.bench_large import bench_large
+        return bench_training(read_train_config(None, None, options.set), device=options.device)
+    engine = common.load_engine(options)
+    if options.page:
+        from reid_demo.serving.bench.page import bench_page
 
-        rows = bench_large(
-            common.load_engine(options).gallery, options.large, say=lambda line: print(line, file=sys.stderr)
-        )
-    else:
-        rows = bench(common.load_engine(options), gallery_size=size)
-    if options.json:
-        print(json.dumps(rows, indent=2))
-        return
-    print(", ".join(f"{key} {value}" for key, value in machine().items()))
-    print(f"{'what':58} {'value':>10} {'reference':>10} {'ratio':>6}")
-    for row in rows:
-        print(f"{row['what']:58} {row['value']:>7} {row['unit']:<3} {row['reference']:>9} {row['ratio']:>6}")
+        return bench_page(engine, gallery_size=size)
+    if options.large is not None:
+        from reid_demo.serving.bench.large import bench_large
+
+        return bench_large(engine.gallery, options.large, say=lambda line: print(line, file=sys.stderr))
+    from reid_demo.serving.bench.engine import bench
+
+    return bench(engine, gallery_size=size)

@@ -165,7 +165,7 @@ def _what_if(options: argparse.Namespace) -> None:
 
 def _info(options: argparse.Namespace) -> None:
     from reid_demo.serving import answers
-    from reid_demo.serving.bench import machine
+    from reid_demo.serving.bench.rows import machine
 
     report = {"reid_demo": __version__, **machine(), **_libraries()}
     try:

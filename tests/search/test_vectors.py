@@ -7,7 +7,7 @@ from reid_demo.errors import GalleryError
 from reid_demo.records import Descriptor, ImageRecord, Scoring
 from reid_demo.search import gallery, vectors
 from reid_demo.search import similarity as matching
-from reid_demo.serving.bench_large import bench_large
+from reid_demo.serving.bench.large import bench_large
 
 RNG = np.random.default_rng(0)
 TERMS, DIM, COUNT = 5, 24, 6000

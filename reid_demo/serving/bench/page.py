@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import json
-import shutil
 import sys
 import tempfile
 import threading
@@ -11,22 +10,18 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import numpy as np
-import torch
 
-from reid_demo import occlude
 from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError
-from reid_demo.images import read_image, to_model_input
-from reid_demo.model.dpti import build_model
+from reid_demo.images import read_image
 from reid_demo.records import Occlusion
-from reid_demo.search import gallery as galleries
-from reid_demo.search import similarity as matching
-from reid_demo.serving.bench import median_s, row
+from reid_demo.serving.bench.engine import made_up
+from reid_demo.serving.bench.plain import Plain
+from reid_demo.serving.bench.rows import Row, in_ms, of, timed, timed_cold
 from reid_demo.serving.page.handlers import probe, ranking
 from reid_demo.serving.page.handlers.session import Session, default_settings
 from reid_demo.serving.page.view import build_ui, launch_options
@@ -36,10 +31,10 @@ VISITORS = 10
 STEP = 1 / 8  # a window of this side and stride has 128 positions on a picture twice as high as wide
 KINDS = ("lower_half", "upper_half", "left_half", "right_half", "upper_third", "middle_third", "lower_third", "centre")
 WAIT_S = 120
-BLOCK = 2000  # made-up images at a time
+LIMIT = 6.0  # the slowest of all visitors may take so many times a lone one
 
 
-def bench_page(engine: Engine, *, gallery_size: int = 20_000, step: float = STEP, repeats: int = 9) -> list[dict]:
+def bench_page(engine: Engine, *, gallery_size: int = 20_000, step: float = STEP, repeats: int = 9) -> list[Row]:
     """Measure what a visitor waits for, each beside a plain way of doing the same in the same run.
 
     Args:
@@ -49,7 +44,7 @@ def bench_page(engine: Engine, *, gallery_size: int = 20_000, step: float = STEP
         repeats: of short measurements; the median counts.
 
     Returns:
-        Rows as `bench`.
+        Rows; those of the sweep's end, of all visitors and of stopping are single runs.
 
     Raises:
         GalleryError: the gallery ships no examples to visit with.
@@ -59,7 +54,8 @@ def bench_page(engine: Engine, *, gallery_size: int = 20_000, step: float = STEP
     with tempfile.TemporaryDirectory(prefix="reid_demo-bench-") as folder:
         large = copy.copy(engine)
         large.hold(made_up(engine, Path(folder) / "gallery", gallery_size))
-        rows = [_change(large, repeats), *_sweep(large, step)]
+        plain = Plain(large.describer, large.gallery)
+        rows = [_change(large, plain, repeats), *_sweep(large, plain, step)]
         demo = build_ui(large)
         # The server speaks of itself; the table alone goes to the standard output.
         said = contextlib.redirect_stdout(sys.stderr)
@@ -73,76 +69,37 @@ def bench_page(engine: Engine, *, gallery_size: int = 20_000, step: float = STEP
     return rows
 
 
-def made_up(engine: Engine, folder: Path, size: int) -> galleries.Gallery:
-    """Write and read a gallery of `size` images: those of the engine again and again, their descriptors with noise."""
-    own, rng = engine.gallery, np.random.default_rng(0)
-    pick = np.arange(size) % len(own)
-    for number, record in enumerate(own.records[:size]):
-        target = folder / record.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(own.image_path(number), target)
-
-    def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for start in range(0, size, BLOCK):
-            parts, presence = own.rows(pick[start : start + BLOCK])
-            exact = parts.astype(np.float32)
-            noise = rng.standard_normal(parts.shape, np.float32) * 0.3 * exact.std()
-            yield (exact + noise).astype(np.float16), presence
-
-    records = [replace(own.records[i]) for i in pick]
-    settings = {"fingerprint": own.fingerprint, "scoring": own.scoring, "name": own.name}
-    galleries.write(folder, records, blocks(), **settings)
-    return galleries.load(folder)
-
-
-def _change(engine: Engine, repeats: int) -> dict:
+def _change(engine: Engine, plain: Plain, repeats: int) -> Row:
     """Time one click on an occluder to its ranked list, beside a plain model and a full sort."""
-    settings, scoring = default_settings(engine), engine.default_scoring
+    settings = default_settings(engine)
     opened = probe.open_example(engine, Session(), settings, 0)
-    ours = median_s(lambda: probe.hide(engine, opened, settings, "lower_half", "mean_grey"), repeats)
-
-    model = build_model(engine.describer.model.config).eval().requires_grad_(False).to(engine.describer.device)
-    gallery = engine.gallery
-    vectors = matching.gallery_vectors(gallery.parts.astype(np.float32), gallery.presence, scoring)
-
-    def plainly() -> np.ndarray:
-        changed = occlude.apply(opened.image, [Occlusion("lower_half")])
-        found = _describe_plainly(model, changed, engine.describer.device)
-        return np.argsort(-(vectors @ matching.probe_vectors(*found, scoring)))
-
-    plain = median_s(plainly, repeats)
-    return row(f"a change to its list, {len(gallery):,} images", "ms", ours * 1e3, plain * 1e3, plain / ours)
+    ours = timed(lambda: probe.hide(engine, opened, settings, "lower_half", "mean_grey"), repeats)
+    theirs = timed(lambda: plain.change(opened.image, Occlusion("lower_half")), repeats)
+    return in_ms(f"a change to its list, {len(engine.gallery):,} images", ours, theirs, engine.describer.precision)
 
 
-def _describe_plainly(model: torch.nn.Module, image: np.ndarray, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
-    with torch.no_grad():
-        out = model(torch.from_numpy(to_model_input(image))[None].to(device))
-    parts = torch.cat([out.global_embedding[:, None], out.part_embeddings], dim=1)[0]
-    return parts.cpu().numpy(), out.presence[0].cpu().numpy()
-
-
-def _sweep(engine: Engine, step: float) -> list[dict]:
+def _sweep(engine: Engine, plain: Plain, step: float, repeats: int = 3) -> list[Row]:
     """Time a sweep and its first map, beside the same windows one after another with a plain model."""
     image = read_image(engine.examples[0].path)
-    scoring = engine.default_scoring
     watched = engine.search(engine.describe(image))[0].index
-    start = time.perf_counter()
-    first = 0.0
-    for now in engine.sweep(image, [[watched]], Window(step, step)):
-        first, boxes = first or time.perf_counter() - start, now.boxes
-    ours = time.perf_counter() - start
+    boxes, batch = np.zeros((0, 4)), 0
 
-    model = build_model(engine.describer.model.config).eval().requires_grad_(False).to(engine.describer.device)
-    vectors = matching.gallery_vectors(engine.gallery.parts.astype(np.float32), engine.gallery.presence, scoring)
-    start = time.perf_counter()
-    for box in boxes:
-        changed = occlude.apply(image, [Occlusion("box", "mean_grey", tuple(map(float, box)))])
-        values = vectors @ matching.probe_vectors(*_describe_plainly(model, changed, engine.describer.device), scoring)
-        np.argsort(-values)
-    plain = time.perf_counter() - start
+    def first() -> None:
+        nonlocal boxes, batch
+        now = next(iter(engine.sweep(image, [[watched]], Window(step, step))))
+        boxes, batch = now.boxes, now.done
+
+    def whole() -> None:
+        for _ in engine.sweep(image, [[watched]], Window(step, step)):
+            pass
+
+    until_first, until_end = timed(first, repeats), timed_cold(whole, repeats)
+    plain_end = timed_cold(lambda: plain.sweep(image, boxes, watched))
+    plain_first = timed_cold(lambda: plain.sweep(image, boxes[:batch], watched))
+    precision = engine.describer.precision
     return [
-        row(f"sweep of {len(boxes)} windows", "ms", ours * 1e3, plain * 1e3, plain / ours),
-        row("sweep, to its first map", "ms", first * 1e3, plain * 1e3, plain / first),
+        in_ms(f"sweep of {len(boxes)} windows", until_end, plain_end, precision),
+        in_ms(f"sweep, to its first map of {batch} windows", until_first, plain_first, precision),
     ]
 
 
@@ -217,11 +174,12 @@ def _hiding(engine: Engine) -> list:
     return [None, "mean_grey", canvas, 25, 1, *_settings(engine)]
 
 
-def _visitors(engine: Engine, demo, url: str, repeats: int) -> list[dict]:
+def _visitors(engine: Engine, demo, url: str, repeats: int) -> list[Row]:
     """Time ten changes at once, beside one visitor making them one after another; compare every answer."""
     plan = [(i % len(engine.examples), KINDS[i % len(KINDS)]) for i in range(VISITORS)]
     visitors = [_open(engine, demo, url, example) for example, _ in plan]
-    lone = median_s(lambda: _hide(engine, visitors[0], KINDS[0]), repeats)
+    alone = timed(lambda: _hide(engine, visitors[0], KINDS[0]), repeats)
+    lone = alone.median_s
     visitors[0] = _open(engine, demo, url, plan[0][0])  # back to an untouched probe
     begin = threading.Barrier(VISITORS)
 
@@ -241,15 +199,16 @@ def _visitors(engine: Engine, demo, url: str, repeats: int) -> list[dict]:
     settings = default_settings(engine)
     crossed = 0
     for (example, kind), (_, answer) in zip(plan, answers, strict=True):
-        alone = probe.open_example(engine, Session(), settings, example)
-        alone = probe.hide(engine, alone, settings, kind, "mean_grey")
-        wanted = (probe.probe_line(alone), [ranking.caption(alone, match) for match in alone.matches])
+        one = probe.open_example(engine, Session(), settings, example)
+        one = probe.hide(engine, one, settings, kind, "mean_grey")
+        wanted = (probe.probe_line(one), [ranking.caption(one, match) for match in one.matches])
         crossed += answer is not None and _shown(answer) != wanted
-    name, in_turn = f"{VISITORS} visitors at once", VISITORS * lone
+    name, in_turn, precision = f"{VISITORS} visitors at once", VISITORS * lone, engine.describer.precision
+    gain, within = in_turn / slowest, LIMIT * lone / slowest
     return [
-        row(f"{name}, the slowest; beside all in turn", "ms", slowest * 1e3, in_turn * 1e3, in_turn / slowest),
-        row(f"{name}, times a lone request; beside the limit", "x", slowest / lone, 12, 12 * lone / slowest),
-        row(f"{name}, answers lost or crossed over", "", lost + crossed, 0, 1),
+        of(f"{name}, the slowest; beside all in turn", "ms", slowest * 1e3, in_turn * 1e3, precision, gain),
+        of(f"{name}, times a lone request; beside the limit", "x", slowest / lone, LIMIT, precision, within),
+        of(f"{name}, answers lost or crossed over", "", float(lost + crossed), 0.0, precision),
     ]
 
 
@@ -260,7 +219,7 @@ def _shown(answer: list) -> tuple[str, list[str]]:
     return line, [item["caption"] for item in items]
 
 
-def _stop(engine: Engine, demo, url: str) -> dict:
+def _stop(engine: Engine, demo, url: str) -> Row:
     """Time from stopping a sweep until another visitor's click is worked on, beside waiting for the sweep's end."""
     visitor, other = _open(engine, demo, url, 0), _open(engine, demo, url, 0)
     number = visitor.listener("sweep-run", "click")
@@ -281,4 +240,5 @@ def _stop(engine: Engine, demo, url: str) -> dict:
         if message.get("event_id") == event and message["msg"] in ("process_starts", "process_completed"):
             break
     stopped = time.perf_counter() - start
-    return row("stop a sweep, until the next click starts", "ms", stopped * 1e3, whole * 1e3, whole / stopped)
+    what = "stop a sweep, until the next click starts; beside its end"
+    return of(what, "ms", stopped * 1e3, whole * 1e3, engine.describer.precision, whole / stopped)

@@ -9,7 +9,9 @@ import pytest
 from reid_demo.__main__ import main
 from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError
-from reid_demo.serving import bench_page
+from reid_demo.serving.bench import page as bench_page
+from reid_demo.serving.bench.engine import made_up
+from reid_demo.serving.bench.rows import Row
 
 
 def test_the_command_measures_every_wait(tiny_engine, monkeypatch, capsys):
@@ -18,7 +20,7 @@ def test_the_command_measures_every_wait(tiny_engine, monkeypatch, capsys):
     monkeypatch.setattr(bench_page, "bench_page", quickly)
     assert main(["bench", "--page", "--gallery-size", "40", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [set(row) for row in rows] == [{"what", "unit", "value", "reference", "ratio"}] * 7
+    assert [set(row) for row in rows] == [set(Row.__dataclass_fields__)] * 7
     by_name = {row["what"]: row for row in rows}
     assert "sweep of 8 windows" in by_name
     assert by_name["10 visitors at once, answers lost or crossed over"]["value"] == 0
@@ -34,11 +36,11 @@ def test_an_answer_of_another_visitor_is_noticed(tiny_engine, monkeypatch):
 
     monkeypatch.setattr(bench_page, "_hide", mixed_up)
     rows = bench_page.bench_page(tiny_engine, gallery_size=20, step=0.5, repeats=1)
-    assert next(row["value"] for row in rows if "crossed over" in row["what"]) > 0
+    assert next(row.value for row in rows if "crossed over" in row.what) > 0
 
 
 def test_the_made_up_gallery_is_like_the_real_one(tiny_engine, tmp_path):
-    made = bench_page.made_up(tiny_engine, tmp_path / "made", 40)
+    made = made_up(tiny_engine, tmp_path / "made", 40)
     assert len(made) == 40 and made.image_path(39).is_file()
     own = tiny_engine.gallery
     assert [r.pid for r in made.records[:36]] == [r.pid for r in own.records] * 2

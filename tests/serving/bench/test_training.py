@@ -8,7 +8,8 @@ import torch
 
 from reid_demo.__main__ import main
 from reid_demo.config import ModelConfig, TrainConfig
-from reid_demo.serving import bench
+from reid_demo.serving.bench import training as bench
+from reid_demo.serving.bench.rows import Row
 
 TINY = TrainConfig(
     model=ModelConfig(backbone="resnet18", dim=16, ffn_dim=16, num_parts=2, num_heads=2),
@@ -43,11 +44,9 @@ def test_both_steps_see_the_same_pictures(monkeypatch):
     wanted = (type(build(TINY.model)), 4, 3, 32, 16, True, True)
     assert seen["build_model"] == [wanted] * 4  # two accumulated batches, one warm-up and one timed step
     step, load = rows
-    assert step["what"] == "train G+D resnet18, 4 x 32x16 bfloat16"
-    assert step["ratio"] == pytest.approx(step["value"] / step["reference"], rel=0.05)
-    assert load["reference"] == step["value"] and load["ratio"] == pytest.approx(
-        load["value"] / load["reference"], rel=0.05
-    )
+    assert step.what == "train G+D resnet18, 4 x 32x16 bfloat16"
+    assert step.ratio == pytest.approx(step.value / step.reference, rel=0.05)
+    assert load.reference == step.value and load.ratio == pytest.approx(load.value / load.reference, rel=0.05)
 
 
 def test_images_are_read_as_training_reads_them():
@@ -58,4 +57,4 @@ def test_the_command_prints_the_training_rows(capsys):
     options = ["model.dim=16", "model.num_heads=2", "height=32", "width=16", "ids_per_batch=2", "imgs_per_id=2"]
     assert main(["bench", "--train", "--device", "cpu", "--json", "--set", *options]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [set(row) for row in rows] == [{"what", "unit", "value", "reference", "ratio"}] * 2
+    assert [set(row) for row in rows] == [set(Row.__dataclass_fields__)] * 2

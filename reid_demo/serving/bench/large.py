@@ -4,6 +4,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,31 @@ from reid_demo.records import Descriptor, ImageRecord, Scoring
 from reid_demo.search import gallery as galleries
 from reid_demo.search import similarity as matching
 from reid_demo.search.gallery import Gallery
+from reid_demo.serving.bench.rows import Row, Timing, in_ms, of
 
 JITTER = 0.1  # length of the noise added to a descriptor of length 1
 PROBES = 100
 TIMED = 50
 
 
+@dataclass(frozen=True)
+class Found:
+    """What building and searching one large gallery took."""
+
+    searches: Timing
+    exact_s: float  # one product with every float32 vector; reading them from the disk is not counted
+    recall: float  # share of the exact ten that were found
+    built_s: float
+    peak_gb: float
+    loaded_s: float
+    index_gb: float
+    parts_gb: float
+    exact: bool
+
+
 def bench_large(
     real: Gallery, count: int, *, folder: Path | None = None, say: Callable[[str], None] = lambda line: None
-) -> list[dict]:
+) -> list[Row]:
     """Build a gallery of `count` descriptors and search it with probes that are not in it.
 
     Args:
@@ -30,62 +47,62 @@ def bench_large(
         folder: where to build; a temporary folder otherwise.
         say: gets lines of progress.
 
-    Returns:
-        Rows `{what, unit, value, reference, ratio}`; the reference is an exact product with every float32 vector, read
-        from the disk, and `ratio` is how many times better the value is.
+    Raises:
+        GalleryError: `count` is below 100.
     """
     if count < 100:
         raise GalleryError(f"--large needs at least 100 descriptors, not {count}.")
     with tempfile.TemporaryDirectory(dir=folder, prefix="reid_demo-large-") as temporary:
-        place = Path(temporary)
+        found = _build_and_search(real, count, Path(temporary), say)
+    name = f"{count:,} descriptors, {'exact' if found.exact else 'approximate'}"
+    exact, half, whole = Timing.of([found.exact_s]), "float16", 2 * found.parts_gb
+    searches, slowest = found.searches, Timing.of([found.searches.high_s])
+    return [
+        in_ms(f"{name}: search, median", searches, exact),
+        in_ms(f"{name}: search, slowest of {TIMED}", slowest, exact),
+        of(f"{name}: recall@10 of {PROBES} other probes", "", found.recall, 1.0, ratio=found.recall),
+        of(f"{name}: index in memory", "GB", found.index_gb, whole, half, whole / found.index_gb),
+        of(f"{name}: half-precision file on disk", "GB", found.parts_gb, whole, half, 2.0),
+        of(f"{name}: most memory while building", "GB", found.peak_gb, whole, half, whole / found.peak_gb),
+        of(f"{name}: time to build", "s", found.built_s),
+        of(f"{name}: time to open", "s", found.loaded_s),
+    ]
+
+
+def _build_and_search(real: Gallery, count: int, place: Path, say: Callable[[str], None]) -> Found:
+    start = time.perf_counter()
+    galleries.write(
+        place,
+        [ImageRecord(f"images/{i:08d}.jpg") for i in range(count)],
+        _blocks(real, count, np.random.default_rng(0), say),
+        fingerprint=real.fingerprint,
+        scoring=real.scoring,
+        name=f"{count:,} mixed descriptors",
+        say=say,
+    )
+    built_s, peak = time.perf_counter() - start, _peak_gb()
+    start = time.perf_counter()
+    large = galleries.load(place)
+    loaded_s = time.perf_counter() - start
+    parts, presence = _mix(real, PROBES, np.random.default_rng(1))
+    maps = np.zeros((presence.shape[1], 0, 0), np.float32)
+    probes = [Descriptor(p, r, maps, maps) for p, r in zip(parts, presence, strict=True)]
+    truth, exact_s = _exact(large, parts, presence, real.scoring, say)
+    for probe in probes:  # warm: the pages of the candidates are read once
+        large.search(probe, 10, real.scoring)
+    times, hits = [], 0
+    for probe, right in zip(probes, truth, strict=True):
         start = time.perf_counter()
-        galleries.write(
-            place,
-            [ImageRecord(f"images/{i:08d}.jpg") for i in range(count)],
-            _blocks(real, count, np.random.default_rng(0), say),
-            fingerprint=real.fingerprint,
-            scoring=real.scoring,
-            name=f"{count:,} mixed descriptors",
-            say=say,
-        )
-        built_s, peak = time.perf_counter() - start, _peak_gb()
-        start = time.perf_counter()
-        large = galleries.load(place)
-        loaded_s = time.perf_counter() - start
-        parts, presence = _mix(real, PROBES, np.random.default_rng(1))
-        maps = np.zeros((presence.shape[1], 0, 0), np.float32)
-        probes = [Descriptor(p, r, maps, maps) for p, r in zip(parts, presence, strict=True)]
-        scoring = real.scoring
-        truth, exact_s = _exact(large, parts, presence, scoring, say)
-        for probe in probes:  # warm: the pages of the candidates are read once
-            large.search(probe, 10, scoring)
-        times, hits = [], 0
-        for i, probe in enumerate(probes):
-            start = time.perf_counter()
-            found = large.search(probe, 10, scoring)
-            times.append(time.perf_counter() - start)
-            hits += len({match.index for match in found} & set(truth[i].tolist()))
-        times = times[:TIMED]
-        search_s, recall = float(np.median(times)), hits / truth.size
-        index_gb = (place / galleries.VECTORS).stat().st_size / 1e9
-        parts_gb = (place / galleries.PARTS).stat().st_size / 1e9
-        name = f"{count:,} descriptors, {'exact' if large.exact else 'approximate'}"
-        return [
-            _row(f"{name}: search, median", "ms", search_s * 1e3, exact_s * 1e3, exact_s / search_s),
-            _row(
-                f"{name}: search, slowest of {len(times)}", "ms", max(times) * 1e3, exact_s * 1e3, exact_s / max(times)
-            ),
-            _row(f"{name}: recall@10 of {PROBES} other probes", "", recall, 1.0, recall),
-            _row(f"{name}: index in memory", "GB", index_gb, 2 * parts_gb, 2 * parts_gb / index_gb),
-            _row(f"{name}: half-precision file on disk", "GB", parts_gb, 2 * parts_gb, 2.0),
-            _row(f"{name}: most memory while building", "GB", peak, 2 * parts_gb, 2 * parts_gb / peak),
-            _row(f"{name}: time to build", "s", built_s, built_s, 1.0),
-            _row(f"{name}: time to open", "s", loaded_s, loaded_s, 1.0),
-        ]
+        found = large.search(probe, 10, real.scoring)
+        times.append(time.perf_counter() - start)
+        hits += len({match.index for match in found} & set(right.tolist()))
+    searches, recall = Timing.of(times[:TIMED]), hits / truth.size
+    index_gb, parts_gb = ((place / name).stat().st_size / 1e9 for name in (galleries.VECTORS, galleries.PARTS))
+    return Found(searches, exact_s, recall, built_s, peak, loaded_s, index_gb, parts_gb, large.exact)
 
 
 def _mix(real: Gallery, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Give `(n, P+1, D)` float32 and `(n, P)` float32: each a random blend of two real descriptors, with noise."""
+    """Return `(n, P+1, D)` float32 and `(n, P)` float32: each a random blend of two real descriptors, with noise."""
     first, second = rng.integers(0, len(real), (2, count))
     share = rng.random((count, 1, 1), np.float32)
     parts = share * real.parts[first].astype(np.float32) + (1 - share) * real.parts[second].astype(np.float32)
@@ -109,7 +126,7 @@ def _blocks(real: Gallery, count: int, rng: np.random.Generator, say: Callable[[
 def _exact(
     large: Gallery, parts: np.ndarray, presence: np.ndarray, scoring: Scoring, say: Callable[[str], None]
 ) -> tuple[np.ndarray, float]:
-    """Give the ten nearest of each probe, `(Q, 10)` rows, by float32 similarity; and the seconds that one takes."""
+    """Return the ten nearest of each probe, `(Q, 10)` rows, by float32 similarity; and the seconds that one takes."""
     vectors = matching.probe_vectors(parts, presence, scoring)
     best: list[tuple[np.ndarray, np.ndarray]] = []
     one_s, last = 0.0, time.monotonic()
@@ -135,18 +152,8 @@ def _exact(
 
 
 def _peak_gb() -> float:
-    """Give the most memory that this process has held so far, in GB."""
+    """Return the most memory that this process has held so far, in GB."""
     import resource  # not on Windows
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e9 if sys.platform == "darwin" else peak * 1024 / 1e9
-
-
-def _row(what: str, unit: str, value: float, reference: float, ratio: float) -> dict:
-    return {
-        "what": what,
-        "unit": unit,
-        "value": round(value, 4),
-        "reference": round(reference, 4),
-        "ratio": round(ratio, 2),
-    }

@@ -1,0 +1,93 @@
+"""Each reference returns what the product returns: a ratio compares the same work on the same inputs."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reid_demo.__main__ import main
+from reid_demo.records import Occlusion
+from reid_demo.search import gallery as galleries
+from reid_demo.search.build import index_folder
+from reid_demo.search.gallery_views import ONE_VIEW
+from reid_demo.serving.bench import engine as bench
+from reid_demo.serving.bench.plain import Plain
+from reid_demo.serving.bench.rows import Row, Timing, in_ms, per_second, table
+from reid_demo.whatif.sweep import Window
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_engine):
+    return Plain(tiny_engine.describer, tiny_engine.gallery)
+
+
+def test_describing(tiny_engine, plain, probe_image):
+    images = [probe_image, probe_image[:, ::-1].copy()]
+    parts, presence = plain.describe(images)
+    ours = tiny_engine.describer.describe(images)
+    assert np.allclose(parts, [d.parts for d in ours], atol=1e-4)
+    assert np.allclose(presence, [d.presence for d in ours], atol=1e-5)
+
+
+def test_searching_and_a_change(tiny_engine, plain, probe_image):
+    probe = tiny_engine.describe(probe_image)
+    rows, values = plain.search(probe.parts, probe.presence)
+    found = tiny_engine.search(probe, 10)
+    assert [match.index for match in found] == rows.tolist()
+    assert np.allclose(values, [match.similarity for match in found], atol=1e-5)
+    change = Occlusion("lower_half")
+    rows, values = plain.change(probe_image, change)
+    found = tiny_engine.search(tiny_engine.describe(tiny_engine.occlude(probe_image, [change])))
+    assert np.allclose(values, [match.similarity for match in found], atol=1e-4)
+
+
+def test_a_sweep(tiny_engine, plain, probe_image):
+    watched = tiny_engine.search(tiny_engine.describe(probe_image))[0].index
+    *_, last = tiny_engine.sweep(probe_image, [[watched]], Window(0.5, 0.5))
+    ours = last.similarity_change[0] + last.base[0, 0], last.rank_change[0] + last.base[0, 1]
+    theirs = plain.sweep(probe_image, last.boxes, watched)
+    assert np.allclose(theirs[:, 0], ours[0], atol=1e-4) and np.abs(theirs[:, 1] - ours[1]).max() <= 1
+
+
+def test_a_folder(tiny_engine, plain, tmp_path):
+    (tmp_path / "in").mkdir()
+    files = [Path(shutil.copy(tiny_engine.gallery.image_path(i), tmp_path / "in")) for i in range(4)]
+    plain.index(files, tmp_path / "plain")
+    index_folder(tmp_path / "in", tmp_path / "ours", tiny_engine.describer, "bench", views=ONE_VIEW)
+    ours = galleries.load(tmp_path / "ours")
+    names = [
+        Path(json.loads(line)["path"]).name for line in (tmp_path / "plain/records.jsonl").read_text().splitlines()
+    ]
+    parts = dict(zip(names, np.load(tmp_path / "plain/parts.npy"), strict=True))
+    for i, record in enumerate(ours.records):
+        name = next(name for name in names if Path(record.path).name.startswith(Path(name).stem))
+        assert np.allclose(np.float32(parts[name]), np.float32(ours.parts[i]), atol=2e-2)
+
+
+def test_a_row_says_spread_threads_processor_and_precision():
+    row = in_ms("x", Timing(0.002, 0.001, 0.004), Timing(0.006, 0.006, 0.006), "bfloat16")
+    assert (row.value, row.low, row.high, row.reference, row.ratio) == pytest.approx((2, 1, 4, 6, 3))
+    row = per_second("y", 10, Timing(2, 1, 5), Timing(4, 4, 4))
+    assert (row.value, row.low, row.high, row.reference, row.ratio) == (5, 2, 10, 2.5, 2)
+    shown = table([row])
+    assert row.processor in shown and f"{row.threads} threads" in shown and "2.00 to 10.00" in shown
+
+
+def test_the_command_searches_a_gallery_of_the_size_that_it_says(tiny_engine, monkeypatch, capsys):
+    monkeypatch.setattr("reid_demo.cli.common.load_engine", lambda options: tiny_engine)
+    searched = []
+    real = galleries.Gallery.search
+
+    def search(self, *values, **named):
+        searched.append(len(self))
+        return real(self, *values, **named)
+
+    monkeypatch.setattr(galleries.Gallery, "search", search)
+    assert main(["bench", "--gallery-size", "40", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [set(row) for row in rows] == [set(Row.__dataclass_fields__)] * 5
+    assert rows[3]["what"] == "exact search of 40 images" and 40 in searched and 18 in searched
+    assert all(row["low"] <= row["value"] <= row["high"] for row in rows)
+    assert bench.CHANGE.kind == "lower_half"
