@@ -34,7 +34,8 @@ INNER_ROWS = {
         {"page"},
         {"bench"},
     ],
-    "serving.page": [{"text", "text_browse", "text_own"}, {"handlers"}, {"theme", "wiring"}, {"panels"}, {"view"}],
+    "serving.page": [{"text"}, {"markup"}, {"handlers"}, {"theme", "wiring"}, {"panels"}, {"view"}],
+    "drawing": [{"markup", "overlays"}, {"charts", "figures", "report"}],
 }
 ROOT_MODULES = 8
 GRADIO = {"serving.api", "serving.gradio_patches"} | {
@@ -126,7 +127,9 @@ def test_imports_point_up_the_table(path):
         ("serving.page.handlers.why", "import gradio"),
         ("serving.page.handlers.why", "from reid_demo.serving.page.panels import results"),
         ("serving.page.text", "from reid_demo.serving.page.handlers import why"),
+        ("serving.page.markup", "from reid_demo.serving.page.handlers import why"),
         ("serving.page.wiring", "from reid_demo.serving.page import theme"),
+        ("drawing.overlays", "from reid_demo.drawing import figures"),
         ("serving.answers", "from reid_demo.serving.page import text"),
         ("measuring.sets", "from reid_demo.serving.page import text"),
         ("model.dpti", "from .parts import PartAttention"),
@@ -139,7 +142,9 @@ def test_imports_point_up_the_table(path):
         "toolkit in a handler",
         "upward in the page",
         "words that know clicks",
+        "templates that know clicks",
         "sideways in the page",
+        "pictures that know markup",
         "answers that know the page",
         "page from below",
         "relative",

@@ -1,10 +1,5 @@
-"""Numbers to pictures and bars: heat overlays on one fixed scale, framed thumbnails, accessible HTML charts.
+"""Numbers to pictures: heat overlays on one fixed scale, framed thumbnails. Knows arrays, and no page and no model."""
 
-Knows records' arrays and nothing of the model, the page or its words: every word arrives as an argument.
-"""
-
-import base64
-import html
 from collections.abc import Sequence
 
 import cv2
@@ -17,12 +12,12 @@ _COLOURS = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORM
 
 
 def relative_attention(attention: np.ndarray) -> np.ndarray:
-    """Give attention as a multiple of uniform: `(h, w)` that sums to 1 in, 1.0 where it is `1 / (h w)` out."""
+    """Return attention as a multiple of uniform: `(h, w)` that sums to 1 in, 1.0 where it is `1 / (h w)` out."""
     return attention * attention.size
 
 
 def colours(values: np.ndarray) -> np.ndarray:
-    """Give the viridis colour, `(..., 3)` uint8 RGB, of values in 0 to `FULL_SCALE`; beyond it the last colour."""
+    """Return the viridis colour, `(..., 3)` uint8 RGB, of values in 0 to `FULL_SCALE`; beyond it the last colour."""
     steps = np.clip(np.asarray(values, np.float32) / FULL_SCALE, 0, 1)
     return _COLOURS[np.round(steps * 255).astype(np.uint8)]
 
@@ -78,17 +73,6 @@ def mark_box(image: np.ndarray, box: Sequence[float]) -> np.ndarray:
     return out
 
 
-def signed_legend(low: str, middle: str, high: str, *, power: float = 0.5) -> str:
-    """Give the colour scale of `signed_overlay` on a middle grey as HTML, with words at its ends and its middle."""
-    shown = signed_overlay(np.full((4, 64, 3), 128, np.uint8), np.linspace(-1, 1, 21)[None], 1, 21, power=power)[0]
-    stops = ", ".join("rgb({},{},{})".format(*colour) for colour in shown)
-    return (
-        f'<div class="legend signed"><div class="legend-bar" style="background:linear-gradient(90deg,{stops})">'
-        f'<i style="left:50%"></i></div><div class="legend-words"><span>{html.escape(low)}</span>'
-        f"<span>{html.escape(middle)}</span><span>{html.escape(high)}</span></div></div>"
-    )
-
-
 def enlarge(image: np.ndarray, aim: int = 480, most: int = 1024) -> np.ndarray:
     """Copy an image for a canvas: enlarged by a whole number towards `aim` px, or shrunk to at most `most` px."""
     longest = max(image.shape[:2])
@@ -132,116 +116,3 @@ def thumbnail(
     framed = np.full((height + 2 * edge, width + 2 * edge, 3), frame, np.uint8)
     framed[edge:-edge, edge:-edge] = out
     return framed
-
-
-def img_tag(image: np.ndarray, alt: str, *, lossless: bool = False) -> str:
-    """Give an `<img>` that carries its own pixels, so that no file of a visitor is written."""
-    options = [] if lossless else [cv2.IMWRITE_WEBP_QUALITY, 90]
-    data = cv2.imencode(".png" if lossless else ".webp", np.ascontiguousarray(image[:, :, ::-1]), options)[1]
-    kind = "png" if lossless else "webp"
-    uri = base64.b64encode(data.tobytes()).decode()
-    return f'<img src="data:image/{kind};base64,{uri}" alt="{html.escape(alt, quote=True)}">'
-
-
-def download_link(data: bytes, file_name: str, kind: str, words: str) -> str:
-    """Give a link that carries a file in itself, so that no file of a visitor is written on the server."""
-    uri = f"data:{kind};base64,{base64.b64encode(data).decode()}"
-    return f'<a class="download" href="{uri}" download="{html.escape(file_name, quote=True)}">{html.escape(words)}</a>'
-
-
-def legend(low: str, middle: str, high: str) -> str:
-    """Give the colour scale of `heat_overlay` as HTML, with its two ends and the place of 'uniform' in words."""
-    stops = ", ".join("rgb({},{},{})".format(*_COLOURS[i]) for i in range(0, 256, 15))
-    uniform = 100 / FULL_SCALE
-    return (
-        f'<div class="legend"><div class="legend-bar" style="background:linear-gradient(90deg,{stops})">'
-        f'<i style="left:{uniform:.1f}%"></i></div><div class="legend-words"><span>{html.escape(low)}</span>'
-        f"<span>{html.escape(middle)}</span><span>{html.escape(high)}</span></div></div>"
-    )
-
-
-def signed_bars(
-    names: Sequence[str],
-    values: np.ndarray,
-    caption: str,
-    total: str,
-    *,
-    rows_of: str = "",
-    notes: Sequence[str] = (),
-    lit: int | None = None,
-) -> str:
-    """Give signed bars around a common zero, with their numbers, as an HTML table.
-
-    Args:
-        names: one a bar.
-        values: `(T,)` float.
-        caption: of the table.
-        total: words of the last row; their number is the sum of `values`.
-        rows_of: if given, rows can be focused and carry the class `NAME NAME-i`, `i` from 0, for a style sheet.
-        notes: of each name, in smaller words under it; none by default.
-        lit: number of the row that also carries the class `lit`.
-    """
-    values = np.asarray(values, np.float64)
-    most = max(float(np.abs(values).max(initial=0)), 1e-6)
-    zero = 100 * most / (2 * most) if (values < 0).any() else 0
-    room = 100 - zero
-    hook = f' class="{rows_of} {rows_of}-{{i}}{{lit}}" tabindex="0"' if rows_of else ""
-    notes = notes or [""] * len(names)
-    rows = []
-    for i, (name, value) in enumerate(zip(names, values, strict=True)):
-        long = abs(value) / most * room
-        left = zero if value >= 0 else zero - long
-        sign = "plus" if value >= 0 else "minus"
-        rows.append(
-            f'<tr{hook.format(i=i, lit=" lit" if i == lit else "")}><th scope="row">{named(name, notes[i])}</th>'
-            f'<td class="track">'
-            f'<span class="axis" style="left:{zero:.1f}%">'
-            f'</span><span class="bar {sign}" style="left:{left:.2f}%;width:{long:.2f}%"></span></td>'
-            f'<td class="number">{value:+.4f}</td></tr>'
-        )
-    return (
-        f'<table class="bars"><caption>{html.escape(caption)}</caption><tbody>{"".join(rows)}</tbody>'
-        f'<tfoot><tr><th scope="row" colspan="2">{html.escape(total)}</th>'
-        f'<td class="number">{values.sum():.4f}</td></tr></tfoot></table>'
-    )
-
-
-def named(name: str, note: str) -> str:
-    """Give a name as HTML, and a note in smaller words under it, if there is one."""
-    return html.escape(name) + (f'<span class="meaning">{html.escape(note)}</span>' if note else "")
-
-
-def paired_bars(
-    names: Sequence[str],
-    first: np.ndarray,
-    second: np.ndarray,
-    labels: tuple[str, str],
-    caption: str,
-    notes: Sequence[str] = (),
-) -> str:
-    """Give two bars a name, from zero, on one scale, with their numbers, as an HTML table.
-
-    Args:
-        names: `P` names.
-        first: `(P,)` not negative.
-        second: `(P,)` not negative.
-        labels: what the two are.
-        caption: of the table.
-        notes: of each name, in smaller words under it; none by default.
-    """
-    most = max(float(np.max([first, second], initial=0)), 1e-6)
-    notes = notes or [""] * len(names)
-    rows = []
-    for name, note, a, b in zip(names, notes, first, second, strict=True):
-        rows.append(
-            f'<tr><th scope="row">{named(name, note)}</th><td class="track two">'
-            f'<span class="bar one" style="width:{a / most * 100:.2f}%"></span>'
-            f'<span class="bar other" style="width:{b / most * 100:.2f}%"></span></td>'
-            f'<td class="number">{a:.3f}</td><td class="number">{b:.3f}</td></tr>'
-        )
-    one, other = (html.escape(label) for label in labels)
-    return (
-        f'<table class="bars"><caption>{html.escape(caption)}</caption><thead><tr><td></td><td></td>'
-        f'<th scope="col"><i class="key one"></i>{one}</th><th scope="col"><i class="key other"></i>{other}</th></tr>'
-        f"</thead><tbody>{''.join(rows)}</tbody></table>"
-    )

@@ -204,10 +204,10 @@ def curve(results: Sequence[TrialResult]) -> str:
     """Draw R-1 and mAP against the hidden share as an SVG picture: random blocks as lines, others as hollow points."""
     on_line = [r for r in results if r.name == UNTOUCHED or r.name.startswith(BLOCK)]
     ordered = sorted(on_line, key=lambda r: r.coverage)
-    marks = [(r.name, (r.coverage, r.rank1, r.mAP)) for r in results if r not in on_line]
+    marks = [charts.Lone(r.name, r.coverage, (r.rank1, r.mAP)) for r in results if r not in on_line]
     series = [
-        ("R-1", [(r.coverage, r.rank1) for r in ordered]),
-        ("mAP", [(r.coverage, r.mAP) for r in ordered]),
+        charts.Curve("R-1", [(r.coverage, r.rank1) for r in ordered]),
+        charts.Curve("mAP", [(r.coverage, r.mAP) for r in ordered]),
     ]
     title = f"R-1 and mAP against the hidden share, {results[0].num_probes} probes"
     return charts.curves(series, title, "hidden share of the probe", [r.name for r in ordered], marks)

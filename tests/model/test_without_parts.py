@@ -66,7 +66,7 @@ def test_every_click_on_the_page(made, pictures):
     parts, (_, weights, _, device, _, folder) = made
     engine, settings = Engine.load(weights, folder, device), Settings()
     opened = probes.open_picture(engine, Session(), settings, read_image(pictures / "0002_c1s1_000001_00.png"))
-    hidden = probes.hide(engine, opened, settings, "lower_half", "black")
+    hidden = probes.hide(engine, opened, settings, probes.Hiding("lower_half", "black"))
     assert not np.array_equal(hidden.current, opened.current)
     shown = why(engine, hidden)
     assert shown.count("<article ") == parts and (text.WHY_NO_PARTS in shown) == (not parts)

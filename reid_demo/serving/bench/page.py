@@ -73,7 +73,7 @@ def _change(engine: Engine, plain: Plain, repeats: int) -> Row:
     """Time one click on an occluder to its ranked list, beside a plain model and a full sort."""
     settings = default_settings(engine)
     opened = probe.open_example(engine, Session(), settings, 0)
-    ours = timed(lambda: probe.hide(engine, opened, settings, "lower_half", "mean_grey"), repeats)
+    ours = timed(lambda: probe.hide(engine, opened, settings, probe.Hiding("lower_half", "mean_grey")), repeats)
     theirs = timed(lambda: plain.change(opened.image, Occlusion("lower_half")), repeats)
     return in_ms(f"a change to its list, {len(engine.gallery):,} images", ours, theirs, engine.describer.precision)
 

@@ -61,7 +61,6 @@ CROP_FIELDS = ("x", "y", "width", "height")
 CROP = "Crop"
 CROP_NEEDS = "Fill in x, y, width and height of the crop, in pixels of the probe as it is now."
 CROP_OUTSIDE = "The crop {x}, {y}, {w} x {h} leaves the probe, which is {width} x {height} pixels."
-DECISIONS = {"confirmed": "confirmed", "rejected": "rejected"}
 DECISION_MARKS = {"confirmed": "confirmed", "rejected": "rejected"}
 KIND_WORDS = {"brush": "painted", "crop": "crop", "box": "box"}
 
@@ -260,7 +259,6 @@ CASE_MAKE = "Make the case file"
 CASE_LOAD = "Open a case file"
 CASE_NOTE = "The case file holds the probe's picture. Nothing of it is kept on the server."
 CASE_SAVE = {"json": "Save the case (JSON)", "csv": "Save the list (CSV)", "html": "Save the report (HTML)"}
-CASE_OPENED = "Case: {title}"
 
 # Link
 LINK_HEADING = "A link to this view"
@@ -269,3 +267,79 @@ LINK_NONE = "A link is for shipped examples and gallery images. Your own picture
 LINK_LONG = "The painted strokes are too long for a link; save the recipe or the case instead."
 LINK_BAD = "That link names nothing that is here, so the page opened with its first example."
 CASE_DIFFERS = "This case ranks differently here than when it was saved, so its decisions were not taken over."
+
+# Gallery
+STEP_BROWSE = "Gallery"
+BROWSE_INTRO = "Every picture that is searched. Click one to search with it."
+BROWSE_GRID = "Pictures of the gallery. Click one to search with it"
+BROWSE_PERSON, BROWSE_CAMERA = "Person (id)", "Camera"
+BROWSE_ALL_PEOPLE, BROWSE_ALL_CAMERAS = "all people", "all cameras"
+BROWSE_NAMES = {-1: "junk", 0: "none: distractors"}  # of numbers that name no person
+BROWSE_UNKNOWN = "not known"
+BROWSE_MANY = "Too many to list all {count:,}: type one."
+BROWSE_PAGE = "Page, of {pages:,}"
+BROWSE_BACK, BROWSE_ON = "Previous page", "Next page"
+BROWSE_ALL = "{total:,} pictures"
+BROWSE_ONE = "1 picture"
+BROWSE_SOME = "{found:,} of {total:,} pictures"
+BROWSE_SHOWN = ", {first:,} to {last:,} shown"
+BROWSE_NO_NUMBER = "Type a whole number, such as {example}, or choose from the list."
+BROWSE_NO_PERSON = "No picture here shows the person {pid}."
+BROWSE_NO_CAMERA = "No picture here comes from the camera {camid}."
+BROWSE_ELSEWHERE = "None under this camera, but under {cameras}."
+BROWSE_NEITHER = "The pictures of this gallery carry no ids and no cameras, so there is nothing to filter them by."
+BROWSE_NO_IDS = "The pictures of this gallery carry no ids."
+BROWSE_NO_CAMERAS = "The pictures of this gallery carry no cameras."
+BROWSE_UNREADABLE = "cannot be read"
+BROWSE_STALE = "That picture belongs to a gallery that is not searched any more. Open the tab anew."
+BROWSE_CAPTION = ("id {pid}", "cam {camid}")
+
+# Your pictures
+STEP_OWN = "Your pictures"
+OWN_HEADING = "A gallery of your own"
+OWN_INTRO = (
+    "Send pictures, or a zip of them, and search them instead of the shipped gallery. Only you see them. They are "
+    "deleted when you close or reload this page and after an hour without use; previews within 70 minutes. At most "
+    "{count} pictures and {total} MB; {file} MB a picture, {zip} MB a zip."
+)
+OWN_CONSENT = "Send no pictures of people who have not agreed."
+OWN_FILES = "Pictures or a zip"
+OWN_FRAMES = "These are whole frames: cut out each person found"
+OWN_MAKE = "Make my gallery"
+OWN_NONE = "Choose pictures or a zip first."
+OWN_PROGRESS = "Describing pictures"
+OWN_MADE = "Your gallery holds {total} pictures. The list on this page now ranks them."
+OWN_PARTS = {"duplicates": "second copies left out", "skipped": "files not used", "empty": "frames without a person"}
+OWN_SKIPPED = "Files that could not be used"
+OWN_LOOK = "Look through it"
+OWN_SAVE = "Save it as a file"
+OWN_FETCH = "Download my_gallery.zip"
+OWN_SAVED = (
+    "Unpack it and open it with: python app.py --gallery my_gallery. The file is on the server for 70 minutes at most."
+)
+OWN_DELETE = "Delete it and go back"
+OWN_DELETED = "Your gallery is deleted."
+OWN_NOT_YET = "You have no gallery of your own yet."
+OWN_BADGE = "Searching your own gallery of {count} pictures, which only you see."
+OWN_TITLE = "your pictures"
+
+FRAME_HEADING = "A person in a whole frame"
+FRAME_INTRO = (
+    "The network was made for one upright person, cut out closely. Cut one out here: let the finder look, click two "
+    "opposite corners, or type the box."
+)
+FRAME_UPLOAD = "Open a frame"
+FRAME_FIND = "Find people"
+FRAME_PICTURE = "The frame. Click two opposite corners of a box"
+FRAME_FOUND = "People found: click one to search"
+FRAME_FIELDS = ("x", "y", "width", "height")
+FRAME_SEARCH = "Search this box"
+FRAME_SIZE = "The frame is {width} x {height} pixels."
+FRAME_NUMBER = "{count} found. A miss is common: draw a box where the finder saw nobody."
+FRAME_NOBODY = "The finder saw nobody. It knows upright, whole people of about 100 pixels or more; draw a box instead."
+FRAME_CORNER = "One corner is set; click the opposite one."
+FRAME_NONE = "Open a frame first."
+FRAME_NO_BOX = "Choose a person, click two corners, or fill in x, y, width and height."
+FRAME_OUTSIDE = "The box {x}, {y}, {w} x {h} leaves the frame, which is {width} x {height} pixels."
+FRAME_PERSON = "Person {number} of your frame"
+FRAME_BOX = "A box of your frame"

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import gradio as gr
+from markupsafe import Markup
 
 from reid_demo.serving.page import text
+from reid_demo.serving.page.markup import render
 
 
 def launch_options() -> dict:
-    """Give the arguments of `launch()` that belong to the look of the page."""
+    """Return the arguments of `launch()` that belong to the look of the page."""
     fonts = ["Inter", "ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
     mono = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
     theme = gr.themes.Base(
@@ -44,5 +46,5 @@ def launch_options() -> dict:
     )
     css = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
     script = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
-    head = f'<meta name="description" content="{text.DESCRIPTION}"><script>{script}</script>'
-    return {"theme": theme, "css": css, "head": head}
+    head = render("head.html.jinja", description=text.DESCRIPTION, script=Markup(script))
+    return {"theme": theme, "css": css, "head": str(head)}

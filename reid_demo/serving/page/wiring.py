@@ -2,12 +2,15 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import gradio as gr
 
 from reid_demo.engine import Engine
 from reid_demo.errors import ReidError
 from reid_demo.serving.page import text
+from reid_demo.serving.page.handlers import probe as probes
+from reid_demo.serving.page.handlers import ranking
 from reid_demo.serving.page.handlers.session import Session, Settings
 from reid_demo.serving.visitors import PrivateGalleries
 
@@ -15,100 +18,135 @@ QUEUE = {"concurrency_id": "model", "concurrency_limit": 1, "api_visibility": "p
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Detail:
+    """A component that is drawn anew after every search."""
+
+    component: gr.components.Component
+    show: Callable[[Engine, Session], object]  # its new value; the engine is over the gallery that the visit searches
+    on_choice: bool = True  # drawn after the choice of a match as well
+    late: bool = False  # drawn in a step of its own after all others, as it asks the network for long
+
+
+@dataclass(frozen=True)
+class Places:
+    """The components that every search reads or draws."""
+
+    session: gr.State
+    settings: tuple[gr.components.Component, ...]  # inputs of `read_settings`, in its order
+    line: gr.HTML
+    status: gr.HTML
+    strip: gr.Gallery
+    canvas: gr.ImageEditor
+    link: gr.Textbox  # the browser puts its own address before the link
+    details: tuple[Detail, ...]
+
+
+@dataclass(frozen=True)
 class Wiring:
     """What every panel of a page needs to react to clicks."""
 
-    def __init__(self, engine: Engine, session: gr.State, galleries: PrivateGalleries) -> None:
-        """Start with no panels; `view` sets `settings`, `ranking`, `everything` and their `show_` functions."""
-        self.engine = engine
-        self.session = session
-        self.galleries = galleries
-        self.settings: list = []  # inputs that make a `Settings`
-        self.ranking: list = []  # outputs that a new ranking draws
-        self.everything: list = []  # outputs that a new probe or change draws
-        self.show_ranking: Callable[[Session], list] = lambda now: []
-        self.show_everything: Callable[[Session], list] = lambda now: []
-        self.show_settings: Callable[[Session], list] = lambda now: []
-        self.link = None  # the field that shows a link; the browser puts its own address before it
-        self._details: list[tuple] = []
-        self._late: list[tuple] = []
-        self.busy: list = []  # components that carry the progress of a search
+    engine: Engine
+    galleries: PrivateGalleries
+    places: Places
+
+    @property
+    def session(self) -> gr.State:
+        """The state of a visit."""
+        return self.places.session
+
+    @property
+    def ranking(self) -> list:
+        """Outputs that a new ranking draws."""
+        return [self.places.session, self.places.line, self.places.status, self.places.strip]
+
+    @property
+    def everything(self) -> list:
+        """Outputs that a new probe or change draws."""
+        return [*self.ranking, self.places.canvas]
 
     def engine_of(self, now: Session) -> Engine:
-        """Give the engine over the gallery that a visit searches: the page's, or the visitor's own."""
+        """Return the engine over the gallery that a visit searches: the page's, or the visitor's own."""
         return self.galleries.engine_of(now.own)
 
-    def detail(
-        self, component, show: Callable[[Session], object], *, on_choice: bool = True, late: bool = False
-    ) -> None:
-        """Draw a component anew after every search, and after the choice of a match unless told otherwise.
+    def show_strip(self, now: Session) -> gr.Gallery:
+        """Draw the ranked list."""
+        return gr.Gallery(value=ranking.strip(self.engine_of(now), now), selected_index=None)
 
-        What asks the network for long is drawn late, in a step of its own after all others.
-        """
-        (self._late if late else self._details).append((component, show, on_choice))
+    def show_ranking(self, now: Session) -> list:
+        """Draw what a new ranking changes; one value for each of `ranking`."""
+        return [now, probes.probe_line(now), ranking.status(self.engine_of(now), now), self.show_strip(now)]
 
-    def search(
-        self,
-        listen: Callable,
-        verb: Callable,
-        inputs: Sequence = (),
-        *,
-        everything: bool = True,
-        settings_too: bool = False,
-    ) -> None:
-        """Wire a click that ranks anew: `verb(engine, session, settings, *inputs) -> Session`.
+    def show_everything(self, now: Session) -> list:
+        """Draw what a new probe changes; one value for each of `everything`."""
+        return [*self.show_ranking(now), {"background": probes.canvas_image(now), "layers": [], "composite": None}]
+
+    def show_settings(self, now: Session) -> list:
+        """Draw the settings as a visit has them."""
+        wanted = now.settings
+        terms = list(self.engine.term_names) if wanted.terms is None else list(wanted.terms)
+        return [wanted.top_k, wanted.weighing, wanted.same_camera, terms, wanted.keep_recipe]
+
+    def search(self, listen: Callable, verb: Callable, inputs: Sequence = ()) -> None:
+        """Wire a click that ranks anew and draws everything: `verb(engine, session, settings, *inputs) -> Session`.
 
         Args:
             listen: of a component, such as `button.click`.
             verb: what the click does.
             inputs: components whose values the verb takes.
-            everything: draw the canvas too, not the list alone.
-            settings_too: the verb chooses settings, which are drawn as well.
         """
+        self.follow(self._listen(listen, verb, inputs, self.show_everything, self.everything), everything=True)
+
+    def search_with_settings(self, listen: Callable, verb: Callable, inputs: Sequence) -> None:
+        """Wire a click as `search` does, whose verb chooses settings as well."""
+        outputs = [*self.everything, *self.places.settings]
+        step = self._listen(listen, verb, inputs, self.show_everything_and_settings, outputs)
+        self.follow(step, everything=True)
+
+    def rank(self, listen: Callable, verb: Callable) -> None:
+        """Wire a click that ranks the same probe anew; the canvas stays as it is."""
+        self.follow(self._listen(listen, verb, (), self.show_ranking, self.ranking))
+
+    def show_everything_and_settings(self, now: Session) -> list:
+        """Draw what a new probe with settings of its own changes."""
+        return [*self.show_everything(now), *self.show_settings(now)]
+
+    def _listen(self, listen: Callable, verb: Callable, inputs: Sequence, show: Callable, outputs: list):
         count = len(inputs)
 
         def act(now: Session, *values) -> Session:
             return verb(self.engine_of(now), now, read_settings(*values[count:]), *values[:count])
 
-        outputs, show = (self.everything, self.show_everything) if everything else (self.ranking, self.show_ranking)
-        if settings_too:
-            outputs, show = [*outputs, *self.settings], _both(show, self.show_settings)
-        step = listen(
+        return listen(
             guard(act, show, len(outputs)),
-            [self.session, *inputs, *self.settings],
+            [self.session, *inputs, *self.places.settings],
             outputs,
-            show_progress_on=self.busy,
+            show_progress_on=[self.places.strip],
             **QUEUE,
         )
-        self.follow(step, everything=everything)
 
     def follow(self, step, *, everything: bool = False, choice: bool = False) -> None:
         """Draw all details once a step has ended well; fit the canvas where it was drawn."""
         if everything:
             step.then(None, js="() => window.fitProbe()", api_visibility="private")
-        drawn = self._draw(step, self._details, choice)
-        if self.link is not None:
-            drawn.then(None, self.link, self.link, js="(query) => window.fullLink(query)", api_visibility="private")
-        if self._late:
-            self._draw(drawn, self._late, choice)
+        wanted = [detail for detail in self.places.details if detail.on_choice or not choice]
+        drawn = self._draw(step, [detail for detail in wanted if not detail.late])
+        link = self.places.link
+        drawn.then(None, link, link, js="(query) => window.fullLink(query)", api_visibility="private")
+        self._draw(drawn, [detail for detail in wanted if detail.late])
 
-    def _draw(self, step, details: list[tuple], choice: bool):
-        wanted = [(component, draw) for component, draw, on_choice in details if on_choice or not choice]
-
+    def _draw(self, step, details: Sequence[Detail]):
         def show(now: Session) -> list:
-            return [draw(now) for _, draw in wanted]
+            engine = self.engine_of(now)
+            return [detail.show(engine, now) for detail in details]
 
         return step.success(
-            guard(lambda now: now, show, len(wanted)),
+            guard(lambda now: now, show, len(details)),
             [self.session],
-            [component for component, _ in wanted],
+            [detail.component for detail in details],
             show_progress="hidden",
             **QUEUE,
         )
-
-
-def _both(first: Callable[[Session], list], second: Callable[[Session], list]) -> Callable[[Session], list]:
-    return lambda now: [*first(now), *second(now)]
 
 
 def read_settings(top_k: float, weighing: str, same_camera: bool, terms: list[str], keep: bool) -> Settings:

@@ -2,7 +2,6 @@
 
 import base64
 import csv
-import html
 import io
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
@@ -10,6 +9,7 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
+from markupsafe import escape
 
 from reid_demo import occlude
 from reid_demo.errors import CaseError, ImageError, OcclusionError, ReidError
@@ -30,7 +30,7 @@ def opened(tiny_engine) -> Session:
 
 @pytest.fixture
 def hidden(tiny_engine, opened) -> Session:
-    return probe.hide(tiny_engine, opened, Settings(), "lower_half", "black")
+    return probe.hide(tiny_engine, opened, Settings(), probe.Hiding("lower_half", "black"))
 
 
 def places(session: Session) -> list[int]:
@@ -38,14 +38,14 @@ def places(session: Session) -> list[int]:
 
 
 def test_an_untouched_probe_has_nothing_to_compare(tiny_engine, opened):
-    assert html.escape(text.CHANGED_EMPTY) in changed.changed(tiny_engine, opened)
+    assert escape(text.CHANGED_EMPTY) in changed.changed(tiny_engine, opened)
 
 
 def test_what_changed_states_the_numbers_of_the_comparison(tiny_engine, hidden):
     found = tiny_engine.compare((hidden.untouched, hidden.probe), pid=2, top_k=10)
     shown = changed.changed(tiny_engine, hidden)
     said = changed.sentence(tiny_engine, hidden, found)
-    assert html.escape(said) in shown and said.startswith("Hiding the lower half")
+    assert escape(said) in shown and said.startswith("Hiding the lower half")
     assert f"rank {found.rank[1]}" in said or f"to {found.rank[1]}" in said
     for name in (tiny_engine.term_names[i] for i in found.lost_most() if i):
         assert name in said
@@ -78,8 +78,8 @@ def test_what_changed_shows_each_heatmap_before_after_and_their_difference(tiny_
     for card, one, other in zip(cards, before, after, strict=True):
         moved = sum(max(0.0, float(b - a)) for a, b in zip(one.ravel(), other.ravel(), strict=True))
         assert card.count("<img") == 3 and f">{moved:.0%} moved<" in card
-    cropped = changed.changed(tiny_engine, probe.crop(tiny_engine, opened, Settings(), 0, 0, 32, 64))
-    assert cropped.count("<article") == len(before) and html.escape(text.CHANGED_HEAT_CROPPED) in cropped
+    cropped = changed.changed(tiny_engine, probe.crop(tiny_engine, opened, Settings(), probe.PixelBox(0, 0, 32, 64)))
+    assert cropped.count("<article") == len(before) and escape(text.CHANGED_HEAT_CROPPED) in cropped
     assert all(card.count("<img") == 2 for card in cropped.split("<article")[1:])
 
 
@@ -94,14 +94,14 @@ def test_what_changed_shows_each_heatmap_before_after_and_their_difference(tiny_
 def test_the_sentence_names_the_change(tiny_engine, opened, kinds, words):
     now = opened
     for kind in kinds:
-        now = probe.hide(tiny_engine, now, Settings(), kind, "black")
+        now = probe.hide(tiny_engine, now, Settings(), probe.Hiding(kind, "black"))
     assert f'changed-sentence">{words}' in changed.changed(tiny_engine, now)
 
 
 def test_a_picture_of_nobody_known_is_compared_by_its_first_match(tiny_engine):
     picture = np.random.default_rng(0).integers(0, 256, (90, 40, 3), np.uint8)
     now = probe.open_picture(tiny_engine, Session(), Settings(top_k=4), picture)
-    now = probe.hide(tiny_engine, now, Settings(top_k=4), "centre", "black")
+    now = probe.hide(tiny_engine, now, Settings(top_k=4), probe.Hiding("centre", "black"))
     assert text.CHANGED_FIRST in changed.changed(tiny_engine, now)
 
 
@@ -109,7 +109,7 @@ def test_a_sweep_shows_maps_of_match_and_right_person(tiny_engine, opened):
     shown = list(sweep.sweep(tiny_engine, ranking.choose(opened, 2), 80, 50, "mean_grey"))
     assert all("<img" in s for s in shown) and text.SWEEP_DONE.split("{")[0] in shown[-1]
     assert shown[-1].count("<article>") == 2 and shown[-1].count("<img") == 4
-    assert "Match #3" in shown[-1] and html.escape(text.SWEEP_OF_RIGHT) in shown[-1]
+    assert "Match #3" in shown[-1] and escape(text.SWEEP_OF_RIGHT) in shown[-1]
     unknown = probe.open_picture(tiny_engine, Session(), Settings(), opened.image)
     assert list(sweep.sweep(tiny_engine, unknown, 80, 50, "blur"))[-1].count("<article>") == 1
     with pytest.raises(ImageError):
@@ -173,7 +173,7 @@ def test_decisions_go_from_candidate_to_candidate(tiny_engine, opened):
     assert places(again)[0] not in again.decisions
     last = verify.decide(ranking.choose(now, 9), "rejected")
     assert last.chosen == 9
-    changed_probe = probe.hide(tiny_engine, now, Settings(), "centre", "black")
+    changed_probe = probe.hide(tiny_engine, now, Settings(), probe.Hiding("centre", "black"))
     assert changed_probe.decisions == now.decisions  # they belong to the probe, not to one ranking
     assert probe.open_example(tiny_engine, now, Settings(), 1).decisions == {}
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from reid_demo.errors import GalleryError, ImageError, OcclusionError
 from reid_demo.search.detector import Found
-from reid_demo.serving.page.handlers import browse, link, own
-from reid_demo.serving.page.handlers.probe import hide, open_example, open_picture
+from reid_demo.serving.page.handlers import browse, link, own, ranking
+from reid_demo.serving.page.handlers.probe import Hiding, PixelBox, hide, open_example, open_picture
 from reid_demo.serving.page.handlers.ranking import caption
 from reid_demo.serving.page.handlers.session import Session, default_settings
 from reid_demo.serving.visitors import PrivateGalleries
@@ -45,15 +45,16 @@ def uploads(tmp_path):
 
 def test_a_visit_searches_its_own_gallery_with_every_verb(tiny_engine, galleries, settings, uploads, tmp_path):
     shipped = open_example(tiny_engine, Session(), settings, 0)
-    now, report = own.make(galleries, shipped, settings, "me", uploads)
+    now, report = own.make(galleries, shipped, settings, own.Upload("me", uploads))
     engine = galleries.engine_of(now.own)
     assert len(now.matches) == 4 and now.matches[0].similarity > 0.999, "its first picture is the probe and found"
     assert not list(tmp_path.glob("*.zip")) and not list(tmp_path.glob("*.png")), "uploads are gone"
     assert "4 pictures" in own.told(report) and "&lt;b" not in own.told(report) and "broken.png" in own.told(report)
     assert "1 files not used." in own.told(report) and "frames without" not in own.told(report)  # only what there is
-    assert "4 pictures" in own.badge(engine, now) and own.badge(tiny_engine, shipped) == ""
+    assert "4 pictures, which only you see" in ranking.status(engine, now)
+    assert "own-badge" not in ranking.status(tiny_engine, shipped)
     assert caption(now, now.matches[0]).endswith("IMG_2")
-    hidden = hide(engine, now, settings, "lower_half", "black")
+    hidden = hide(engine, now, settings, Hiding("lower_half", "black"))
     assert hidden.own == now.own and len(hidden.matches) == 4 and hidden.matches[0].similarity < 0.999
     example = open_example(engine, now, settings, 0)
     assert example.own == now.own and example.pid is None and example.first_right is None
@@ -63,12 +64,12 @@ def test_a_visit_searches_its_own_gallery_with_every_verb(tiny_engine, galleries
 
 def test_the_visitors_own_probe_stays(tiny_engine, galleries, settings, uploads):
     mine = open_picture(tiny_engine, Session(), settings, draw_person(3, 2))
-    now, _ = own.make(galleries, mine, settings, "me", uploads)
+    now, _ = own.make(galleries, mine, settings, own.Upload("me", uploads))
     assert now.image is mine.image and {m.index for m in now.matches} == {0, 1, 2, 3} and now.decisions == {}
 
 
 def test_leaving_deletes_and_goes_back(tiny_engine, galleries, settings, uploads):
-    now, _ = own.make(galleries, Session(), settings, "me", uploads)
+    now, _ = own.make(galleries, Session(), settings, own.Upload("me", uploads))
     back = own.leave(galleries, now, settings)
     assert back.own == "" and len(back.matches) == settings.top_k and back.source == "gallery:0"
     with pytest.raises(GalleryError, match="no longer here"):
@@ -82,7 +83,7 @@ def test_leaving_deletes_and_goes_back(tiny_engine, galleries, settings, uploads
 
 def test_a_visit_looks_through_its_own_gallery(tiny_engine, galleries, settings, uploads):
     shipped = browse.look(tiny_engine, Session())
-    now, _ = own.make(galleries, Session(), settings, "me", uploads)
+    now, _ = own.make(galleries, Session(), settings, own.Upload("me", uploads))
     engine = galleries.engine_of(now.own)
     view = browse.look(engine, now)
     assert [words for _, words in browse.pictures(engine, view)] == ["IMG_2", "IMG_3", "IMG_4", "IMG_5"]
@@ -95,7 +96,7 @@ def test_a_visit_looks_through_its_own_gallery(tiny_engine, galleries, settings,
 def test_no_upload_is_a_sentence(galleries, settings):
     for nothing in (None, []):
         with pytest.raises(ImageError, match="Choose pictures or a zip"):
-            own.make(galleries, Session(), settings, "me", nothing)
+            own.make(galleries, Session(), settings, own.Upload("me", nothing))
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ def test_a_person_who_was_found_becomes_the_probe(tiny_engine, settings, frame):
     found = own.choose(own.find(frame, OnePerson()), 0)
     assert own.fields(found) == [600, 100, 128, 256] and "1 found" in own.frame_line(found)
     assert [words for _, words in own.cuts(found)] == ["1"]
-    now = own.search_box(tiny_engine, Session(), settings, found, *own.fields(found))
+    now = own.search_box(tiny_engine, Session(), settings, found, PixelBox(*own.fields(found)))
     assert now.title == "Person 1 of your frame" and now.image.shape == (256, 128, 3) and now.source == ""
     alone = open_picture(
         tiny_engine, Session(), settings, np.asarray(Image.fromarray(draw_person(2, 1)).resize((128, 256)))
@@ -137,7 +138,7 @@ def test_two_clicks_make_a_box_in_the_pixels_of_the_frame(tiny_engine, settings,
     both = own.click(first, 600 / 1.5, 100 / 1.5)
     assert both.box == (600, 100, 728, 356) and both.corner is None
     assert (own.draw(both) != shown).any() and (own.draw(first) != shown).any()
-    now = own.search_box(tiny_engine, Session(), settings, both, *own.fields(both))
+    now = own.search_box(tiny_engine, Session(), settings, both, PixelBox(*own.fields(both)))
     assert now.title == "A box of your frame"
     outside = own.click(own.click(frame, -5, -5), 5000, 5000)
     assert outside.box == (0, 0, 1536, 512)
@@ -155,12 +156,12 @@ def test_two_clicks_make_a_box_in_the_pixels_of_the_frame(tiny_engine, settings,
 )
 def test_a_wrong_box_is_a_sentence(tiny_engine, settings, frame, box, words):
     with pytest.raises(OcclusionError, match=words):
-        own.search_box(tiny_engine, Session(), settings, frame, *box)
+        own.search_box(tiny_engine, Session(), settings, frame, PixelBox(*box))
 
 
 def test_what_is_no_frame_or_no_person_is_a_sentence(tiny_engine, settings, frame, tmp_path):
     with pytest.raises(ImageError, match="at least 16"):
-        own.search_box(tiny_engine, Session(), settings, frame, 0, 0, 8, 100)
+        own.search_box(tiny_engine, Session(), settings, frame, PixelBox(0, 0, 8, 100))
     with pytest.raises(ImageError, match="Open a frame first"):
         own.find(own.Frame(), OnePerson())
     with pytest.raises(ImageError, match="Open a frame first"):

@@ -1,19 +1,19 @@
 """Look through the gallery that is searched, page by page, all of it or one person and camera."""
 
-import html
 from dataclasses import dataclass
 
 import numpy as np
 
 from reid_demo import images
-from reid_demo.drawing import overlays as render
+from reid_demo.drawing import overlays
 from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError, ImageError
 from reid_demo.records import UNKNOWN, ImageRecord
 from reid_demo.search.gallery import Gallery
-from reid_demo.serving.page import text_browse as text
+from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.probe import open_gallery_image
 from reid_demo.serving.page.handlers.session import Session, Settings, file_name, name_of
+from reid_demo.serving.page.markup import render
 
 PAGE = 40  # pictures shown at a time
 LISTED = 1000  # people and cameras offered by name; of more, any number may be typed
@@ -78,12 +78,12 @@ def _number(chosen: str | int | None, known: np.ndarray) -> int | None:
 
 
 def people(gallery: Gallery) -> list[tuple[str, str]]:
-    """Give (words, value) of each person who may be chosen; nothing where the gallery has no ids."""
+    """Return (words, value) of each person who may be chosen; nothing where the gallery has no ids."""
     return _choices(gallery.people, text.BROWSE_ALL_PEOPLE, text.BROWSE_NAMES)
 
 
 def cameras(gallery: Gallery) -> list[tuple[str, str]]:
-    """Give (words, value) of each camera that may be chosen; nothing where the gallery has no cameras."""
+    """Return (words, value) of each camera that may be chosen; nothing where the gallery has no cameras."""
     return _choices(gallery.cameras, text.BROWSE_ALL_CAMERAS, {})
 
 
@@ -100,7 +100,7 @@ def info(numbers: np.ndarray) -> str:
 
 
 def count_line(engine: Engine, view: View) -> str:
-    """Say in words how many pictures there are and which of them are here, and what cannot be filtered by, as HTML."""
+    """Say in words how many pictures there are and which of them are here, and what cannot be filtered by."""
     gallery, found = engine.gallery, view.found
     total = len(gallery)
     words = text.BROWSE_ONE if total == 1 else text.BROWSE_ALL.format(total=total)
@@ -110,9 +110,8 @@ def count_line(engine: Engine, view: View) -> str:
     if view.pages > 1:
         first = (view.page - 1) * PAGE + 1
         shown = text.BROWSE_SHOWN.format(first=first, last=first + len(view.rows) - 1)
-    notes = [_why_none(gallery, view), _missing(gallery)]
-    said = "".join(f" <span>{html.escape(note)}</span>" for note in notes if note)
-    return f'<p role="status"><strong>{html.escape(words)}</strong>{shown}.{said}</p>'
+    notes = [note for note in (_why_none(gallery, view), _missing(gallery)) if note]
+    return render("count_line.html.jinja", words=words, shown=shown, notes=notes)
 
 
 def _why_none(gallery: Gallery, view: View) -> str:
@@ -137,20 +136,20 @@ def _missing(gallery: Gallery) -> str:
 
 
 def pictures(engine: Engine, view: View) -> list[tuple[np.ndarray, str]]:
-    """Give a page as thumbnails with captions; of an image that cannot be read, a grey one that says so."""
+    """Return a page as thumbnails with captions; of an image that cannot be read, a grey one that says so."""
     gallery, shown = engine.gallery, []
     for row in view.rows:
         words = caption(gallery.records[row])
         try:
-            picture = render.thumbnail(images.read_image(gallery.image_path(row)))
+            picture = overlays.thumbnail(images.read_image(gallery.image_path(row)))
         except (ImageError, OSError):  # the others are still worth a look
-            picture, words = render.thumbnail(np.full((2, 1, 3), render.PAD, np.uint8)), text.BROWSE_UNREADABLE
+            picture, words = overlays.thumbnail(np.full((2, 1, 3), overlays.PAD, np.uint8)), text.BROWSE_UNREADABLE
         shown.append((picture, words))
     return shown
 
 
 def caption(record: ImageRecord) -> str:
-    """Give the words under a picture: person and camera where they are known, else its name."""
+    """Return the words under a picture: person and camera where they are known, else its name."""
     person, camera = text.BROWSE_CAPTION
     words = [] if record.pid is None else [person.format(pid=name_of(record.pid))]
     words += [] if record.camid is None else [camera.format(camid=record.camid)]

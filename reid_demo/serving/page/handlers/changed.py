@@ -1,28 +1,98 @@
 """What a change of the probe did, as HTML: one sentence, both lists, a slope chart and the numbers."""
 
-import html
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from markupsafe import Markup
 
 from reid_demo import images
-from reid_demo.drawing import charts
-from reid_demo.drawing import overlays as render
+from reid_demo.drawing import charts, figures, overlays
 from reid_demo.engine import Engine
 from reid_demo.records import Match
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.ranking import framed
 from reid_demo.serving.page.handlers.session import Session, left_out, name_of, shows_person
-from reid_demo.whatif.compare import Comparison
+from reid_demo.serving.page.markup import render
+from reid_demo.whatif.compare import Comparison, Move
 
 LEAST_TERM, LEAST_PRESENCE = 0.01, 0.02  # differences that fill a whole bar at least
+LISTED = 10  # pictures of each list
 KINDS = {True: charts.RIGHT, False: charts.WRONG, None: charts.UNKNOWN}
+MARKS = {charts.RIGHT: text.RIGHT, charts.WRONG: text.WRONG, charts.UNKNOWN: ""}
+
+
+@dataclass(frozen=True)
+class ListShown:
+    """One ranked list with the probe that made it."""
+
+    words: str
+    probe: Markup
+    matches: list[tuple[int, float, Markup]]  # rank, similarity, picture
+
+
+@dataclass(frozen=True)
+class Number:
+    """One row of the table of numbers: before, after and their difference, as words."""
+
+    name: str
+    cells: tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One row of a table of pairs; `share`, -1 to 1, is the length of its bar."""
+
+    name: str
+    note: str
+    before: float
+    after: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Differences:
+    """A table of pairs with a signed bar for each difference."""
+
+    caption: str
+    form: str  # of a value
+    rows: list[Difference]
+
+
+@dataclass(frozen=True)
+class HeatCard:
+    """One part's heatmaps before and after, and their difference unless the frame moved."""
+
+    name: str
+    meaning: str
+    moved: str
+    pictures: list[tuple[str, Markup]]
+
+
+@dataclass(frozen=True)
+class Heat:
+    """The heatmaps of all parts, with the scales they share."""
+
+    note: str
+    legends: list[Markup]
+    cards: list[HeatCard]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One row of the table of all candidates."""
+
+    name: str
+    mark: str
+    rank: tuple[int, int]
+    what: str
+    similarity: tuple[float, float]
 
 
 def changed(engine: Engine, session: Session) -> str:
     """Compare the untouched and the changed probe; a hint where nothing was changed."""
     if not session.recipe or not session.matches:
-        return f'<section class="why"><p class="note">{html.escape(text.CHANGED_EMPTY)}</p></section>'
+        return render("unchanged.html.jinja", words=text.CHANGED_EMPTY)
     leave_out = left_out(session, session.settings)
     found = engine.compare(
         (session.untouched, session.probe),
@@ -32,14 +102,18 @@ def changed(engine: Engine, session: Session) -> str:
         exclude_same_camera=leave_out,
     )
     before = engine.search(session.untouched, len(session.matches), session.scoring, leave_out)
-    summary = text.CHANGED_SUMMARY.format(entered=len(found.entered), left=len(found.left), top_k=found.top_k)
-    return (
-        f'<section class="why"><h3 id="changed-sentence">{html.escape(sentence(engine, session, found))}</h3>'
-        f'<p class="note">{html.escape(summary)}</p>{_lists(engine, session, before)}'
-        f'<div class="two"><div><h4>{html.escape(text.CHANGED_CHART)}</h4>{_chart(engine, session, found)}'
-        f'<p class="note">{html.escape(text.CHANGED_KEY)}</p>{_presence(engine, found)}</div>'
-        f"<div>{_numbers(found)}{_terms(engine, found)}</div></div>{_heatmaps(engine, session)}"
-        f"{_table(engine, session, found)}</section>"
+    return render(
+        "changed.html.jinja",
+        sentence=sentence(engine, session, found),
+        summary=text.CHANGED_SUMMARY.format(entered=len(found.entered), left=len(found.left), top_k=found.top_k),
+        lists=_lists(engine, session, before),
+        columns=text.CHANGED_COLUMNS,
+        chart=_chart(engine, session, found),
+        presence=_presence(engine, found),
+        numbers=_numbers(found),
+        terms=_terms(engine, found),
+        heat=_heat(engine, session),
+        candidates=[_candidate(engine, session, found, move) for move in found.moves],
     )
 
 
@@ -63,26 +137,22 @@ def _who(found: Comparison) -> str:
     return text.CHANGED_RIGHT if found.watched_is_right else text.CHANGED_FIRST
 
 
-def _lists(engine: Engine, session: Session, before: list[Match]) -> str:
+def _lists(engine: Engine, session: Session, before: Sequence[Match]) -> list[ListShown]:
     sides = zip(text.CHANGED_LISTS, (session.image, session.current), (before, session.matches), strict=True)
-    shown = ""
-    for words, probe, matches in sides:
-        pictures = "".join(
-            f"<figure>{_picture(engine, session, m)}<figcaption>#{m.rank}<br>{m.similarity:.3f}</figcaption></figure>"
-            for m in matches[:10]
+    return [
+        ListShown(
+            words,
+            figures.picture(overlays.thumbnail(probe, 192, 96, overlays.UNKNOWN, 5), f"{words} {text.WHY_PROBE}"),
+            [(m.rank, m.similarity, _picture(engine, session, m)) for m in matches[:LISTED]],
         )
-        own = render.img_tag(render.thumbnail(probe, 192, 96, render.UNKNOWN, 5), f"{words} {text.WHY_PROBE}")
-        shown += (
-            f'<div class="list"><figure class="own">{own}<figcaption>{html.escape(words)}</figcaption></figure>'
-            f"{pictures}</div>"
-        )
-    return f'<div class="lists">{shown}</div>'
+        for words, probe, matches in sides
+    ]
 
 
-def _picture(engine: Engine, session: Session, match: Match) -> str:
+def _picture(engine: Engine, session: Session, match: Match) -> Markup:
     small = framed(session, match, images.read_image(engine.gallery.image_path(match.index)))
     words = text.WHY_MATCH_OF.format(pid=name_of(match.record.pid), camid=name_of(match.record.camid))
-    return render.img_tag(render.thumbnail(small, 180, 95), words)
+    return figures.picture(overlays.thumbnail(small, 180, 95), words)
 
 
 def _kind(session: Session, pid: int | None) -> str:
@@ -103,131 +173,88 @@ def _chart(engine: Engine, session: Session, found: Comparison) -> str:
     return charts.slopes(rows, found.top_k, text.CHANGED_CHART, text.CHANGED_CHART_ENDS, beyond)
 
 
-def _numbers(found: Comparison) -> str:
-    rows = [(text.CHANGED_RANK.format(who=_who(found)), *found.rank, "{:d}", "{:+d}")]
-    rows.append((text.CHANGED_SIMILARITY, *found.similarity, "{:.4f}", "{:+.4f}"))
+def _numbers(found: Comparison) -> list[Number]:
+    rows = [(text.CHANGED_RANK.format(who=_who(found)), found.rank, "{:d}", "{:+d}")]
+    rows.append((text.CHANGED_SIMILARITY, found.similarity, "{:.4f}", "{:+.4f}"))
     if found.average_precision:
-        rows.append((text.CHANGED_AP, *found.average_precision, "{:.3f}", "{:+.3f}"))
-    body = "".join(
-        f'<tr><th scope="row">{html.escape(name)}</th><td class="number">{plain.format(first)}</td>'
-        f'<td class="number">{plain.format(last)}</td><td class="number">{signed.format(last - first)}</td></tr>'
-        for name, first, last, plain, signed in rows
-    )
-    return _plain_table(text.CHANGED_NUMBERS, text.CHANGED_COLUMNS, body, "bars")
+        rows.append((text.CHANGED_AP, found.average_precision, "{:.3f}", "{:+.3f}"))
+    return [
+        Number(name, (plain.format(first), plain.format(last), signed.format(last - first)))
+        for name, (first, last), plain, signed in rows
+    ]
 
 
-def _terms(engine: Engine, found: Comparison) -> str:
-    caption = text.CHANGED_TERMS.format(who=_who(found))
-    notes = ("", *engine.part_meanings)
-    return _changes(caption, engine.term_names, notes, found.terms, "{:+.4f}", LEAST_TERM)
+def _terms(engine: Engine, found: Comparison) -> Differences:
+    rows = _differences(engine.term_names, ("", *engine.part_meanings), found.terms, LEAST_TERM)
+    return Differences(text.CHANGED_TERMS.format(who=_who(found)), "{:+.4f}", rows)
 
 
-def _presence(engine: Engine, found: Comparison) -> str:
+def _presence(engine: Engine, found: Comparison) -> Differences | None:
     if not len(found.presence):
-        return ""
-    caption, names, notes = text.CHANGED_PRESENCE, engine.part_names, engine.part_meanings
-    shown = _changes(caption, names, notes, found.presence, "{:.3f}", LEAST_PRESENCE)
-    return f'{shown}<p class="note">{html.escape(text.WHY_PRESENCE_NOTE)}</p>'
+        return None
+    rows = _differences(engine.part_names, engine.part_meanings, found.presence, LEAST_PRESENCE)
+    return Differences(text.CHANGED_PRESENCE, "{:.3f}", rows)
 
 
-def _heatmaps(engine: Engine, session: Session) -> str:
-    """Give each part's heatmap before and after with their difference, which a crop leaves out: it moves the frame."""
+def _differences(names: Sequence[str], notes: Sequence[str], values: np.ndarray, least: float) -> list[Difference]:
+    """Return a row for each of `values`, `(R, 2)` before and after; smaller differences than `least` stay small."""
+    most = max(float(np.abs(values[:, 1] - values[:, 0]).max()), least)
+    return [
+        Difference(name, note, float(first), float(last), float(last - first) / most)
+        for name, note, (first, last) in zip(names, notes, values, strict=True)
+    ]
+
+
+def _heat(engine: Engine, session: Session) -> Heat | None:
+    """Return each part's heatmap before and after with their difference; a crop has none: it moves the frame."""
     maps = (session.untouched.template_attention, session.probe.template_attention)
     if not len(maps[0]):
-        return ""
+        return None
     cropped = any(step.kind == "crop" for step in session.recipe)
-    cards = "".join(
-        _heatmap(session, name, meaning, before, after, cropped)
-        for name, meaning, before, after in zip(engine.part_names, engine.part_meanings, *maps, strict=True)
-    )
-    legends = render.legend(*text.LEGEND)
+    legends = [figures.legend(*text.LEGEND)]
     if not cropped:
-        words = (w.format(most=render.FULL_SCALE) for w in text.CHANGED_HEAT_LEGEND)
-        legends += render.signed_legend(*words, power=1)
-    note = text.CHANGED_HEAT_CROPPED if cropped else text.CHANGED_HEAT_NOTE
-    return (
-        f'<div class="why-heat"><div><h4>{html.escape(text.CHANGED_HEAT)}</h4>'
-        f'<p class="note">{html.escape(note)}</p></div><div>{legends}</div></div>'
-        f'<div class="heat-grid threes">{cards}</div>'
+        words = (w.format(most=overlays.FULL_SCALE) for w in text.CHANGED_HEAT_LEGEND)
+        legends.append(figures.signed_legend(*words, power=1))
+    rows = zip(engine.part_names, engine.part_meanings, *maps, strict=True)
+    return Heat(
+        text.CHANGED_HEAT_CROPPED if cropped else text.CHANGED_HEAT_NOTE,
+        legends,
+        [
+            HeatCard(name, meaning, "", _heat_pair(session, name, before, after))
+            if cropped
+            else HeatCard(name, meaning, _moved(before, after), _heat_triple(session, name, before, after))
+            for name, meaning, before, after in rows
+        ],
     )
 
 
-def _heatmap(session: Session, name: str, meaning: str, before: np.ndarray, after: np.ndarray, cropped: bool) -> str:
-    """Give one part's card; blue gained attention, as a blue bar gained presence."""
-    shown = [
-        (text.CHANGED_LISTS[0].lower(), render.heat_overlay(session.image, before)),
-        (text.CHANGED_LISTS[1].lower(), render.heat_overlay(session.current, after)),
+def _moved(before: np.ndarray, after: np.ndarray) -> str:
+    return text.CHANGED_HEAT_MOVED.format(share=float(np.abs(after - before).sum()) / 2)
+
+
+def _heat_pair(session: Session, name: str, before: np.ndarray, after: np.ndarray) -> list[tuple[str, Markup]]:
+    first, last = (words.lower() for words in text.CHANGED_LISTS)
+    return [
+        _heat_picture(name, first, overlays.heat_overlay(session.image, before)),
+        _heat_picture(name, last, overlays.heat_overlay(session.current, after)),
     ]
-    moved = ""
-    if not cropped:
-        change = render.relative_attention(before - after) / render.FULL_SCALE
-        shown.append((text.CHANGED_COLUMNS[3], render.signed_overlay(session.current, change, 192, 96, power=1)))
-        moved = text.CHANGED_HEAT_MOVED.format(share=float(np.abs(after - before).sum()) / 2)
-    figures = "".join(
-        f"<figure>{render.img_tag(picture, text.CHANGED_HEAT_ALT.format(name=name, which=which))}"
-        f"<figcaption>{html.escape(which)}</figcaption></figure>"
-        for which, picture in shown
-    )
-    measured = f'<span class="meaning">{html.escape(meaning)}</span>' if meaning else ""
-    return (
-        f'<article><h5>{html.escape(name)} {measured}<span class="number">{html.escape(moved)}</span></h5>'
-        f'<div class="two-pictures">{figures}</div></article>'
-    )
 
 
-def _changes(
-    caption: str, names: Sequence[str], notes: Sequence[str], values: np.ndarray, form: str, least: float
-) -> str:
-    """Give a table of pairs with a signed bar for each difference.
-
-    Args:
-        caption: of the table.
-        names: one a row.
-        notes: what each was measured to look at, or nothing.
-        values: `(R, 2)`, before and after.
-        form: of a value.
-        least: difference that may fill a whole bar; smaller ones stay small.
-    """
-    most = max(float(np.abs(values[:, 1] - values[:, 0]).max()), least)
-    body = "".join(
-        f'<tr><th scope="row">{render.named(name, note)}</th><td class="number">{form.format(first)}</td>'
-        f'<td class="number">{form.format(last)}</td><td class="track">{_delta((last - first) / most)}</td>'
-        f'<td class="number">{last - first:+.4f}</td></tr>'
-        for name, note, (first, last) in zip(names, notes, values, strict=True)
-    )
-    return _plain_table(caption, (*text.CHANGED_COLUMNS[:3], "", text.CHANGED_COLUMNS[3]), body, "bars")
+def _heat_triple(session: Session, name: str, before: np.ndarray, after: np.ndarray) -> list[tuple[str, Markup]]:
+    """Add the difference to a pair; blue gained attention, as a blue bar gained presence."""
+    change = overlays.relative_attention(before - after) / overlays.FULL_SCALE
+    shown = overlays.signed_overlay(session.current, change, 192, 96, power=1)
+    return [*_heat_pair(session, name, before, after), _heat_picture(name, text.CHANGED_COLUMNS[3], shown)]
 
 
-def _delta(share: float) -> str:
-    """Give a bar for a signed share, -1 to 1, around the middle."""
-    long = abs(share) * 50
-    left = 50 - long if share < 0 else 50
-    sign = "minus" if share < 0 else "plus"
-    bar = f'<span class="bar {sign}" style="left:{left:.1f}%;width:{long:.1f}%"></span>'
-    return f'<span class="axis" style="left:50%"></span>{bar}'
+def _heat_picture(name: str, which: str, picture: np.ndarray) -> tuple[str, Markup]:
+    return which, figures.picture(picture, text.CHANGED_HEAT_ALT.format(name=name, which=which))
 
 
-def _table(engine: Engine, session: Session, found: Comparison) -> str:
-    body = ""
-    for move in found.moves:
-        first, last = move.rank
-        entered, left = first > found.top_k, last > found.top_k
-        words = text.STAYED if first == last else (text.ROSE if last < first else text.FELL)
-        words = text.ENTERED if entered else text.LEFT if left else words.format(by=abs(first - last))
-        kind = _kind(session, engine.gallery.records[move.index].pid)
-        mark = {charts.RIGHT: text.RIGHT, charts.WRONG: text.WRONG, charts.UNKNOWN: ""}[kind]
-        body += (
-            f'<tr><th scope="row">{html.escape(_label(engine, move.index))} {mark}</th>'
-            f'<td class="number">{first}</td><td class="number">{last}</td><td>{words}</td>'
-            f'<td class="number">{move.similarity[0]:.4f}</td><td class="number">{move.similarity[1]:.4f}</td></tr>'
-        )
-    table = _plain_table(text.CHANGED_TABLE, text.CHANGED_TABLE_COLUMNS, body, "bars")
-    return f'<details><summary>{html.escape(text.CHANGED_TABLE)}</summary><div class="scroll">{table}</div></details>'
-
-
-def _plain_table(caption: str, columns: tuple[str, ...], body: str, kind: str) -> str:
-    head = "".join(f'<th scope="col">{html.escape(word)}</th>' for word in columns)
-    return (
-        f'<table class="{kind} lines"><caption>{html.escape(caption)}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    )
+def _candidate(engine: Engine, session: Session, found: Comparison, move: Move) -> Candidate:
+    first, last = move.rank
+    words = text.STAYED if first == last else (text.ROSE if last < first else text.FELL)
+    words = words.format(by=abs(first - last))
+    words = text.ENTERED if first > found.top_k else text.LEFT if last > found.top_k else words
+    mark = MARKS[_kind(session, engine.gallery.records[move.index].pid)]
+    return Candidate(_label(engine, move.index), mark, move.rank, words, move.similarity)

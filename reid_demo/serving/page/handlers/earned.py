@@ -1,15 +1,15 @@
 """Which places of the probe earned the chosen match: one picture, by hiding coarse places one at a time."""
 
 import functools
-import html
 
 import numpy as np
 
-from reid_demo.drawing import overlays as render
+from reid_demo.drawing import figures, overlays
 from reid_demo.engine import Engine
 from reid_demo.model.describer import Describer
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.session import Session, chosen_match
+from reid_demo.serving.page.markup import render
 from reid_demo.whatif import explain
 from reid_demo.whatif.sweep import sweep_map
 
@@ -21,7 +21,7 @@ def waiting(session: Session) -> str:
     """Show the probe plain, while its places are being hidden."""
     if not session.matches:
         return ""
-    picture = render.img_tag(_grey(session), text.EARNED_ALT_WAIT)
+    picture = figures.picture(_grey(session), text.EARNED_ALT_WAIT)
     return _card(session, picture, text.EARNED_WAIT)
 
 
@@ -34,27 +34,28 @@ def earned(engine: Engine, session: Session) -> str:
     changes = engine.place_changes(session.probe, places, match.index, session.scoring)
     # A few large cells, so that the colour runs smoothly from window to window.
     spread = sweep_map(places.boxes, changes, 20, 10)
-    picture = render.signed_overlay(session.current, spread / SCALE, *SIZE, power=1)
+    picture = overlays.signed_overlay(session.current, spread / SCALE, *SIZE, power=1)
     worst = int(changes.argmin())
     if changes[worst] >= 0:
-        return _card(session, render.img_tag(picture, text.EARNED_ALT_WAIT), text.EARNED_NOTHING)
+        return _card(session, figures.picture(picture, text.EARNED_ALT_WAIT), text.EARNED_NOTHING)
     box = places.boxes[worst]
     alt = text.EARNED_ALT.format(place=_place(box), change=changes[worst])
     said = text.EARNED_HELPS.format(before=match.similarity, after=match.similarity + changes[worst])
-    return _card(session, render.img_tag(render.mark_box(picture, box), alt), said)
+    return _card(session, figures.picture(overlays.mark_box(picture, box), alt), said)
 
 
 def _grey(session: Session) -> np.ndarray:
-    return render.signed_overlay(session.current, np.zeros((1, 1)), *SIZE)
+    return overlays.signed_overlay(session.current, np.zeros((1, 1)), *SIZE)
 
 
 def _card(session: Session, picture: str, said: str) -> str:
-    heading = html.escape(text.EARNED_HEADING.format(rank=chosen_match(session).rank))
-    legend = render.signed_legend(*text.EARNED_LEGEND, power=1)
-    scale = html.escape(text.EARNED_SCALE.format(most=SCALE))
-    return (
-        f'<section class="why earned"><h3>{heading}</h3><figure>{picture}</figure>{legend}'
-        f'<p class="said">{html.escape(said)}</p><p class="note">{scale}</p></section>'
+    return render(
+        "earned.html.jinja",
+        heading=text.EARNED_HEADING.format(rank=chosen_match(session).rank),
+        picture=picture,
+        legend=figures.signed_legend(*text.EARNED_LEGEND, power=1),
+        said=said,
+        scale=text.EARNED_SCALE.format(most=SCALE),
     )
 
 

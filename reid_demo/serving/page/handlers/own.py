@@ -1,6 +1,5 @@
 """The visitor's own gallery, and a person cut out of a whole frame."""
 
-import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,46 +8,47 @@ import cv2
 import numpy as np
 
 from reid_demo import images
-from reid_demo.drawing import overlays as render
+from reid_demo.drawing import overlays
 from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError, ImageError, OcclusionError
 from reid_demo.search import detector as finders
 from reid_demo.search.build import IndexReport
-from reid_demo.serving.page import text_own as text
-from reid_demo.serving.page.handlers.probe import open_gallery_image
-from reid_demo.serving.page.handlers.session import Session, Settings, ranked, start
+from reid_demo.serving.page import text
+from reid_demo.serving.page.handlers.probe import PixelBox, open_gallery_image
+from reid_demo.serving.page.handlers.session import Picture, Session, Settings, ranked, start
+from reid_demo.serving.page.markup import render
 from reid_demo.serving.visitors import PrivateGalleries
 
 PREVIEW_SIDE = 1024  # px of the larger side of a frame as it is shown
 ORANGE, BLUE = (230, 120, 20), (20, 110, 220)
 
 
+@dataclass(frozen=True)
+class Upload:
+    """What a visitor sent to make a gallery of."""
+
+    owner: str  # what the visit is called, to delete its galleries when it ends
+    files: Sequence[str | Path] | None  # that Gradio keeps; deleted from there once they are read
+    frames: bool = False  # cut out each person found
+
+
 def make(
     galleries: PrivateGalleries,
     session: Session,
     settings: Settings,
-    owner: str,
-    uploads: Sequence[str | Path] | None,
-    frames: bool = False,
+    upload: Upload,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Session, IndexReport]:
     """Make a private gallery of uploads and rank it: for the visitor's own probe, else for its first picture.
 
-    Args:
-        galleries: of the page.
-        session: the visit.
-        settings: of the ranking.
-        owner: what the visit is called, to delete its galleries when it ends.
-        uploads: files that Gradio keeps; deleted from there once they are read.
-        frames: cut out each person found.
-        progress: gets (files done, files in all).
+    `progress` gets (files done, files in all).
     """
-    paths = [Path(path) for path in uploads or ()]
+    paths = [Path(path) for path in upload.files or ()]
     if not paths:
         raise ImageError(text.OWN_NONE)
-    finder = finders.open_finder("hog") if frames else None
+    finder = finders.open_finder("hog") if upload.frames else None
     try:
-        token, report = galleries.build(owner, paths, finder=finder, name=text.OWN_TITLE, progress=progress)
+        token, report = galleries.build(upload.owner, paths, finder=finder, name=text.OWN_TITLE, progress=progress)
     finally:
         for path in paths:  # nobody else shall fetch them from the upload cache
             path.unlink(missing_ok=True)
@@ -80,25 +80,21 @@ def save(galleries: PrivateGalleries, session: Session) -> Path:
     return galleries.save(session.own)
 
 
-def badge(engine: Engine, session: Session) -> str:
-    """Say above the list that it is the visitor's own gallery; empty for the shipped one."""
-    if not session.own:
-        return ""
-    return f'<p class="note own-badge">{html.escape(text.OWN_BADGE.format(count=len(engine.gallery)))}</p>'
-
-
 def told(report: IndexReport) -> str:
-    """Say what was taken in and what was not, as HTML."""
+    """Say what was taken in and what was not."""
     counts = {"duplicates": report.duplicates, "skipped": len(report.skipped), "empty": report.empty}
     words = ", ".join(f"{count} {text.OWN_PARTS[name]}" for name, count in counts.items() if count)
-    rows = "".join(f"<li>{html.escape(name)}: {html.escape(reason)}</li>" for name, reason in report.skipped)
-    listed = (
-        f"<details open><summary>{html.escape(text.OWN_SKIPPED)}</summary><ul>{rows}</ul></details>" if rows else ""
+    return render(
+        "told.html.jinja",
+        made=text.OWN_MADE.format(total=report.total),
+        parts=f"{words}." if words else "",
+        skipped=report.skipped,
     )
-    return (
-        f'<p id="own-told"><strong>{html.escape(text.OWN_MADE.format(total=report.total))}</strong> '
-        f"{html.escape(words + '.' if words else '')}</p>{listed}"
-    )
+
+
+def told_plainly(words: str) -> str:
+    """Say one sentence where `told` stands."""
+    return render("plain.html.jinja", words=words)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,24 +139,23 @@ def choose(frame: Frame, number: int) -> Frame:
     return replace(frame, corner=None, box=frame.people[number].box)
 
 
-def search_box(engine: Engine, session: Session, settings: Settings, frame: Frame, x, y, w, h) -> Session:
-    """Start over with a box of the frame, given as x, y, width and height in image px, as the probe."""
+def search_box(engine: Engine, session: Session, settings: Settings, frame: Frame, box: PixelBox) -> Session:
+    """Start over with a box of the frame as the probe."""
     image = _pixels(frame)
-    if any(value is None for value in (x, y, w, h)) or (w, h) == (0, 0):
+    if not box.complete or (box.w, box.h) == (0, 0):
         raise OcclusionError(text.FRAME_NO_BOX)
-    if x < 0 or y < 0 or w <= 0 or h <= 0 or x + w > frame.width or y + h > frame.height:
-        numbers = {name: f"{value:g}" for name, value in zip("xywh", (x, y, w, h), strict=True)}
-        raise OcclusionError(text.FRAME_OUTSIDE.format(**numbers, width=frame.width, height=frame.height))
-    x0, y0, x1, y1 = round(x), round(y), round(x + w), round(y + h)
+    if not box.fits(frame.width, frame.height):
+        raise OcclusionError(text.FRAME_OUTSIDE.format(**box.words(frame.width, frame.height)))
+    x0, y0, x1, y1 = round(box.x), round(box.y), round(box.x + box.w), round(box.y + box.h)
     numbers = [i for i, found in enumerate(frame.people or (), start=1) if found.box == (x0, y0, x1, y1)]
     title = text.FRAME_PERSON.format(number=numbers[0]) if numbers else text.FRAME_BOX
     cut = np.ascontiguousarray(image[y0:y1, x0:x1])
     images.check_size(cut.shape[1], cut.shape[0])
-    return start(engine, session, settings, cut, title)
+    return start(engine, session, settings, Picture(cut, title))
 
 
 def fields(frame: Frame) -> list[int | None]:
-    """Give the box as x, y, width and height."""
+    """Return the box as x, y, width and height; `None` four times where there is none."""
     if frame.box is None:
         return [None] * 4
     x0, y0, x1, y1 = frame.box
@@ -168,7 +163,7 @@ def fields(frame: Frame) -> list[int | None]:
 
 
 def draw(frame: Frame) -> np.ndarray | None:
-    """Give the frame as it is shown, with numbered people and the box."""
+    """Return the frame as it is shown, with numbered people and the box."""
     if not frame.data:
         return None
     height, width = _shown_size(frame)
@@ -188,13 +183,13 @@ def draw(frame: Frame) -> np.ndarray | None:
 
 
 def cuts(frame: Frame) -> list[tuple[np.ndarray, str]]:
-    """Give the people found as numbered thumbnails."""
+    """Return the people found as numbered thumbnails."""
     if not frame.people:
         return []
     image = _pixels(frame)
     boxes = [found.box for found in frame.people]
     return [
-        (render.thumbnail(np.ascontiguousarray(image[y0:y1, x0:x1])), str(i))
+        (overlays.thumbnail(np.ascontiguousarray(image[y0:y1, x0:x1])), str(i))
         for i, (x0, y0, x1, y1) in enumerate(boxes, start=1)
     ]
 
@@ -208,7 +203,7 @@ def frame_line(frame: Frame) -> str:
         words.append(text.FRAME_NUMBER.format(count=len(frame.people)) if frame.people else text.FRAME_NOBODY)
     if frame.corner:
         words.append(text.FRAME_CORNER)
-    return f'<p class="note">{html.escape(" ".join(words))}</p>'
+    return render("note.html.jinja", words=" ".join(words))
 
 
 def _pixels(frame: Frame) -> np.ndarray:
@@ -218,6 +213,6 @@ def _pixels(frame: Frame) -> np.ndarray:
 
 
 def _shown_size(frame: Frame) -> tuple[int, int]:
-    """Give (height, width) of the shown frame; never larger than it is."""
+    """Return (height, width) of the shown frame; never larger than it is."""
     scale = min(1.0, PREVIEW_SIDE / max(frame.height, frame.width))
     return max(1, round(frame.height * scale)), max(1, round(frame.width * scale))

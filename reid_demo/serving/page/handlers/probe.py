@@ -1,17 +1,18 @@
 """Bring a probe, hide a part of it, crop it, take a change back."""
 
-import html
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from reid_demo import images, occlude
-from reid_demo.drawing import overlays as render
+from reid_demo.drawing import figures, overlays
 from reid_demo.engine import Engine
 from reid_demo.errors import ImageError, OcclusionError
 from reid_demo.records import Occlusion
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.session import (
+    Picture,
     Session,
     Settings,
     chosen_match,
@@ -22,8 +23,53 @@ from reid_demo.serving.page.handlers.session import (
     start,
     with_recipe,
 )
+from reid_demo.serving.page.markup import render
 
 OBJECT_SHARE = 0.4  # of the picture, that a thing in front hides
+BLOCK_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Hiding:
+    """What one click hides."""
+
+    kind: str  # of `occlude.KINDS`
+    fill: str = "mean_grey"  # of `occlude.FILLS`
+    coverage: float | None = None  # of a random block, percent of the area; None: a quarter
+    seed: float | None = None  # of what is random; None: another one at each click
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """What the browser sent of the canvas, and the fill of its strokes."""
+
+    canvas: Mapping | None = None  # `background` (h, w, 4) uint8 or None, and `layers`, a list of the same
+    fill: str = "mean_grey"
+
+
+@dataclass(frozen=True)
+class PixelBox:
+    """A box as a visitor typed it, image px; fields may be empty."""
+
+    x: float | None
+    y: float | None
+    w: float | None
+    h: float | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every field is filled in."""
+        return None not in (self.x, self.y, self.w, self.h)
+
+    def fits(self, width: int, height: int) -> bool:
+        """Tell whether the box has an area and lies inside a picture."""
+        inside = self.x >= 0 and self.y >= 0 and self.x + self.w <= width and self.y + self.h <= height
+        return inside and self.w > 0 and self.h > 0
+
+    def words(self, width: int, height: int) -> dict[str, str | int]:
+        """Return the fields as words for a message about a picture of this size."""
+        fields = {name: f"{getattr(self, name):g}" for name in ("x", "y", "w", "h")}
+        return {**fields, "width": width, "height": height}
 
 
 def open_example(engine: Engine, session: Session, settings: Settings, index: int) -> Session:
@@ -32,15 +78,16 @@ def open_example(engine: Engine, session: Session, settings: Settings, index: in
         raise ImageError(text.NO_SUCH_EXAMPLE)
     example = engine.examples[index]
     title = text.EXAMPLE_TITLE.format(title=example.title)
-    image = images.read_image(example.path)
-    return start(engine, session, settings, image, title, example.pid, example.camid, f"example:{example.path.stem}")
+    source = f"example:{example.path.stem}"
+    picture = Picture(images.read_image(example.path), title, example.pid, example.camid, source)
+    return start(engine, session, settings, picture)
 
 
 def open_picture(engine: Engine, session: Session, settings: Settings, source) -> Session:
     """Start over with a visitor's picture: a path or an array."""
     if source is None:
         raise ImageError(text.NO_PROBE)
-    return start(engine, session, settings, images.read_probe(source), text.UPLOADED)
+    return start(engine, session, settings, Picture(images.read_probe(source), text.UPLOADED))
 
 
 def open_gallery_image(engine: Engine, session: Session, settings: Settings, index: int) -> Session:
@@ -50,8 +97,8 @@ def open_gallery_image(engine: Engine, session: Session, settings: Settings, ind
     title = text.FROM_GALLERY.format(pid=name_of(record.pid))
     if record.pid is None:
         title = text.FROM_GALLERY_NAMED.format(name=file_name(record.path))
-    image = images.read_probe(path)
-    return start(engine, session, settings, image, title, record.pid, record.camid, f"gallery:{index}")
+    picture = Picture(images.read_probe(path), title, record.pid, record.camid, f"gallery:{index}")
+    return start(engine, session, settings, picture)
 
 
 def open_match(engine: Engine, session: Session, settings: Settings) -> Session:
@@ -60,87 +107,60 @@ def open_match(engine: Engine, session: Session, settings: Settings) -> Session:
 
 
 def hide(
-    engine: Engine,
-    session: Session,
-    settings: Settings,
-    kind: str,
-    fill: str,
-    canvas: dict | None = None,
-    coverage: float | None = None,
-    seed: float | None = None,
+    engine: Engine, session: Session, settings: Settings, hiding: Hiding, canvas: Mapping | None = None
 ) -> Session:
-    """Hide a part by one click, after the strokes that wait on the canvas, and search again.
-
-    Args:
-        engine: the verbs.
-        session: the visit.
-        settings: of the ranking.
-        kind: of `occlude.KINDS`.
-        fill: of `occlude.FILLS`, for this and the strokes.
-        canvas: as `search_canvas`.
-        coverage: of a random block, percent of the area; None: a quarter. An object has more.
-        seed: of what is random; None: another one at each click.
-    """
-    session, strokes = _take_canvas(engine, session, settings, canvas, fill)
+    """Hide a part by one click, after the strokes that wait on the canvas, and search again."""
+    session, strokes = _take_canvas(engine, session, settings, Drawn(canvas, hiding.fill))
     need_probe(session)
-    number = session.seed + 1 if seed is None else int(seed)
-    share = OBJECT_SHARE if kind == "object" else 0.25
-    share = coverage / 100 if coverage is not None and kind == "random_block" else share
-    recipe = (*session.recipe, *strokes, Occlusion(kind, fill, coverage=share, seed=number))
-    return replace(with_recipe(engine, session, settings, recipe), seed=session.seed + 1)
+    number = session.seed + 1 if hiding.seed is None else int(hiding.seed)
+    share = OBJECT_SHARE if hiding.kind == "object" else BLOCK_SHARE
+    share = hiding.coverage / 100 if hiding.coverage is not None and hiding.kind == "random_block" else share
+    step = Occlusion(hiding.kind, hiding.fill, coverage=share, seed=number)
+    return replace(with_recipe(engine, session, settings, (*session.recipe, *strokes, step)), seed=session.seed + 1)
 
 
-def crop(engine: Engine, session: Session, settings: Settings, x, y, w, h, canvas=None, fill="mean_grey") -> Session:
+def crop(engine: Engine, session: Session, settings: Settings, box: PixelBox, drawn: Drawn = Drawn()) -> Session:
     """Crop to exact pixels of the probe as it is now, after waiting strokes, and search again."""
-    session, strokes = _take_canvas(engine, session, settings, canvas, fill)
+    session, strokes = _take_canvas(engine, session, settings, drawn)
     height, width = need_probe(session).shape[:2]
-    if any(value is None for value in (x, y, w, h)):
+    if not box.complete:
         raise OcclusionError(text.CROP_NEEDS)
-    if x < 0 or y < 0 or w <= 0 or h <= 0 or x + w > width or y + h > height:
-        raise OcclusionError(
-            text.CROP_OUTSIDE.format(x=f"{x:g}", y=f"{y:g}", w=f"{w:g}", h=f"{h:g}", width=width, height=height)
-        )
-    box = (x / width, y / height, (x + w) / width, (y + h) / height)
-    return with_recipe(engine, session, settings, (*session.recipe, *strokes, Occlusion("crop", box=box)))
+    if not box.fits(width, height):
+        raise OcclusionError(text.CROP_OUTSIDE.format(**box.words(width, height)))
+    share = (box.x / width, box.y / height, (box.x + box.w) / width, (box.y + box.h) / height)
+    return with_recipe(engine, session, settings, (*session.recipe, *strokes, Occlusion("crop", box=share)))
 
 
-def search_canvas(engine: Engine, session: Session, settings: Settings, canvas: dict | None, fill: str) -> Session:
-    """Search with what is on the canvas: strokes and a crop become occlusions, another picture a new probe.
-
-    Args:
-        engine: the verbs.
-        session: the visit.
-        settings: of the ranking.
-        canvas: `background` `(h, w, 4)` uint8 or None, and `layers`, a list of the same; blank where untouched.
-        fill: of the strokes.
-    """
-    if (canvas or {}).get("background") is None:
+def search_canvas(engine: Engine, session: Session, settings: Settings, drawn: Drawn) -> Session:
+    """Search with what is on the canvas: strokes and a crop become occlusions, another picture a new probe."""
+    if (drawn.canvas or {}).get("background") is None:
         raise ImageError(text.NO_PROBE)
-    session, changes = _take_canvas(engine, session, settings, canvas, fill)
+    session, changes = _take_canvas(engine, session, settings, drawn)
     return with_recipe(engine, session, settings, (*session.recipe, *changes))
 
 
 def _take_canvas(
-    engine: Engine, session: Session, settings: Settings, canvas: dict | None, fill: str
+    engine: Engine, session: Session, settings: Settings, drawn: Drawn
 ) -> tuple[Session, tuple[Occlusion, ...]]:
     """Read what the visitor did on the canvas since the server drew it: a new picture, a crop, strokes."""
-    background = (canvas or {}).get("background")
+    canvas = drawn.canvas or {}
+    background = canvas.get("background")
     if background is None:
         return session, ()
     picture = images.read_image(background)
     painted = np.zeros(picture.shape[:2], bool)
-    for layer in (canvas or {}).get("layers") or []:
+    for layer in canvas.get("layers") or []:
         if layer is not None and layer.shape[:2] == painted.shape:
             painted |= layer[:, :, -1] > 127
-    strokes = (occlude.brush(painted, fill),) if painted.any() else ()
+    strokes = (occlude.brush(painted, drawn.fill),) if painted.any() else ()
     if session.current is None:
         return open_picture(engine, session, settings, background), strokes
-    shown = render.enlarge(session.current)
+    shown = overlays.enlarge(session.current)
     if picture.shape == shown.shape and np.abs(picture.astype(np.int16) - shown).mean() <= 2:
         return session, strokes
     if digest(picture) in session.canvases:  # drawn by an earlier answer: a click overtook the new drawing
         return session, strokes if picture.shape == shown.shape else ()
-    box = render.locate(picture, shown) if picture.shape != shown.shape else None
+    box = overlays.locate(picture, shown) if picture.shape != shown.shape else None
     if box is None:
         return open_picture(engine, session, settings, background), strokes
     return session, (Occlusion("crop", box=box), *strokes)
@@ -169,13 +189,13 @@ def replay(engine: Engine, session: Session, settings: Settings, recipe_json: st
 
 def canvas_image(session: Session) -> np.ndarray | None:
     """Give the probe as it is now, enlarged by a whole number so that a stroke is usable."""
-    return None if session.current is None else render.enlarge(session.current)
+    return None if session.current is None else overlays.enlarge(session.current)
 
 
 def examples(engine: Engine) -> list[tuple[np.ndarray, str]]:
-    """Give the shipped probes as thumbnails with captions."""
+    """Return the shipped probes as thumbnails with captions."""
     return [
-        (render.thumbnail(images.read_image(e.path), 192, 96), text.EXAMPLE_KINDS.get(e.kind, e.kind))
+        (overlays.thumbnail(images.read_image(e.path), 192, 96), text.EXAMPLE_KINDS.get(e.kind, e.kind))
         for e in engine.examples
     ]
 
@@ -183,18 +203,18 @@ def examples(engine: Engine) -> list[tuple[np.ndarray, str]]:
 def probe_line(session: Session) -> str:
     """Say in one line what the probe is and what was done to it."""
     if session.current is None:
-        return f"<p>{html.escape(text.NO_PROBE)}</p>"
+        return render("probe_line.html.jinja", line=text.NO_PROBE, recipe="")
     height, width = session.current.shape[:2]
     line = text.PROBE_LINE.format(title=session.title, width=width, height=height)
     if session.pid is not None:
         line += text.PROBE_KNOWN.format(pid=name_of(session.pid), camid=name_of(session.camid))
     steps = recipe_words(session.recipe)
     recipe = text.RECIPE.format(steps=steps) if steps else text.NO_RECIPE
-    return f"<p>{html.escape(line)}<br><span>{html.escape(recipe)}</span></p>"
+    return render("probe_line.html.jinja", line=line, recipe=recipe)
 
 
 def recipe_words(recipe: tuple[Occlusion, ...]) -> str:
-    """Give a recipe in a few words; empty where nothing was done."""
+    """Return a recipe in a few words; empty where nothing was done."""
     return " → ".join(_step(occlusion) for occlusion in recipe)
 
 
@@ -210,14 +230,14 @@ def _step(occlusion: Occlusion) -> str:
 
 
 def recipe_text(session: Session) -> str:
-    """Give the changes as JSON text."""
+    """Return the changes as JSON text."""
     return occlude.write_recipe(session.recipe)
 
 
 def recipe_link(session: Session) -> str:
-    """Give a link that saves the changes as a file, without a file on the server."""
+    """Return a link that saves the changes as a file."""
     data = occlude.write_recipe(session.recipe).encode()
-    return render.download_link(data, "recipe.json", "application/json", text.RECIPE_SAVE)
+    return figures.download_link(data, "recipe.json", "application/json", text.RECIPE_SAVE)
 
 
 def replay_file(engine: Engine, session: Session, settings: Settings, data: bytes | None) -> Session:

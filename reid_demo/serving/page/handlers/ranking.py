@@ -1,12 +1,11 @@
 """The ranked list: rank it again, choose from it, and say in words what it shows."""
 
-import html
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from reid_demo import images
-from reid_demo.drawing import overlays as render
+from reid_demo.drawing import overlays
 from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError
 from reid_demo.records import Match
@@ -21,6 +20,7 @@ from reid_demo.serving.page.handlers.session import (
     need_probe,
     ranked,
 )
+from reid_demo.serving.page.markup import render
 
 
 def rank_again(engine: Engine, session: Session, settings: Settings) -> Session:
@@ -37,7 +37,7 @@ def choose(session: Session, index: int) -> Session:
 
 
 def strip(engine: Engine, session: Session) -> list[tuple[np.ndarray, str]]:
-    """Give the ranked list as framed thumbnails with captions."""
+    """Return the ranked list as framed thumbnails with captions."""
     return [
         (framed(session, match, images.read_image(engine.gallery.image_path(match.index))), caption(session, match))
         for match in session.matches
@@ -45,13 +45,13 @@ def strip(engine: Engine, session: Session) -> list[tuple[np.ndarray, str]]:
 
 
 def framed(session: Session, match: Match, image: np.ndarray) -> np.ndarray:
-    """Give a match's thumbnail in the frame that says right, wrong or not known."""
-    frames = {True: render.RIGHT, False: render.WRONG, None: render.UNKNOWN}
-    return render.thumbnail(image, frame=frames[is_right(session, match)])
+    """Return a match's thumbnail in the frame that says right, wrong or not known."""
+    frames = {True: overlays.RIGHT, False: overlays.WRONG, None: overlays.UNKNOWN}
+    return overlays.thumbnail(image, frame=frames[is_right(session, match)])
 
 
 def caption(session: Session, match: Match) -> str:
-    """Give the words under a match."""
+    """Return the words under a match."""
     marks = {True: text.RIGHT, False: text.WRONG, None: ""}
     gained = session.moves.get(match.index, 0)
     move = text.STILL if session.recipe else ""
@@ -75,8 +75,17 @@ def caption(session: Session, match: Match) -> str:
 
 def status(engine: Engine, session: Session) -> str:
     """Say in plain words what the ranking shows, what the change did, and whether the first match is confident."""
-    if not session.matches:
-        return ""
+    own = text.OWN_BADGE.format(count=len(engine.gallery)) if session.own else ""
+    return render(
+        "status.html.jinja",
+        own=own,
+        lines=_lines(engine, session) if session.matches else (),
+        key="" if session.pid is None else text.STATUS_KEY,
+        verdict=_confidence(engine, session) if session.matches else None,
+    )
+
+
+def _lines(engine: Engine, session: Session) -> list[str]:
     lines = []
     if session.pid is None:
         lines.append(text.STATUS_UNKNOWN)
@@ -93,33 +102,37 @@ def status(engine: Engine, session: Session) -> str:
     if session.recipe:
         words = text.STATUS_CHANGED if session.entered else text.STATUS_SAME
         lines.append(words.format(count=session.entered, top_k=len(session.matches)))
-    first, *rest = [html.escape(line) for line in lines]
-    key = "" if session.pid is None else f"<span>{html.escape(text.STATUS_KEY)}</span>"
-    return f"<p><strong>{first}</strong> {' '.join(rest)} {key}</p>{_confidence(engine, session)}"
+    return lines
 
 
-def _confidence(engine: Engine, session: Session) -> str:
-    """Judge the first match in words, with the rates at which that judgement errs; nothing where not calibrated."""
+@dataclass(frozen=True)
+class Judged:
+    """Whether the first match is confident, in words, with the rates at which that judgement errs."""
+
+    confident: bool
+    said: str
+    rates: str
+
+
+def _confidence(engine: Engine, session: Session) -> Judged | None:
+    """Judge the first match; `None` where that was not calibrated."""
     if session.source.startswith("gallery:"):
-        return ""  # such a probe finds itself, which was not measured
+        return None  # such a probe finds itself, which was not measured
     verdict = engine.confidence(session.matches[0], session.scoring, occluded=is_hidden(engine, session))
     if verdict is None:
-        return ""
-    kind, words = ("sure", text.CONFIDENT) if verdict.confident else ("unsure", text.NOT_CONFIDENT)
-    said = words.format(similarity=verdict.similarity, threshold=verdict.threshold)
+        return None
+    words = text.CONFIDENT if verdict.confident else text.NOT_CONFIDENT
     rates = text.CONFIDENCE_RATES.format(
         probe=text.CONFIDENCE_PROBES[verdict.occluded], images=verdict.num_images, fpir=round(100 * verdict.fpir)
     )
     if verdict.fnir is not None:
         rates += text.CONFIDENCE_MISSES.format(fnir=round(100 * verdict.fnir))
-    return (
-        f'<p id="confidence" class="{kind}"><strong>{html.escape(said)}</strong> '
-        f"<span>{html.escape(rates + text.CONFIDENCE_END)}</span></p>"
-    )
+    said = words.format(similarity=verdict.similarity, threshold=verdict.threshold)
+    return Judged(verdict.confident, said, rates + text.CONFIDENCE_END)
 
 
 def header(engine: Engine) -> str:
-    """Give the head of the page: what this is, what it runs with, and what a ranking is not."""
+    """Return the head of the page: what this is, what it runs with, and what a ranking is not."""
     gallery = engine.gallery
     people = gallery.num_pids
     size = text.GALLERY_SIZE.format(name=gallery.name, images=len(gallery))
@@ -129,17 +142,12 @@ def header(engine: Engine) -> str:
         (text.CHIP_DEVICE, engine.device_name),
         (text.CHIP_GALLERY, size),
     )
-    spans = "".join(f"<li><span>{html.escape(k)}</span> {html.escape(v)}</li>" for k, v in chips)
-    return (
-        f'<header class="top"><h1>{html.escape(text.TITLE)}</h1><ul class="chips">{spans}</ul>'
-        f"<p>{html.escape(text.DESCRIPTION)}</p></header>"
-        f'<div class="told"><p class="honesty">{html.escape(text.HONESTY)}</p>{banner(engine)}</div>'
+    return render(
+        "header.html.jinja",
+        title=text.TITLE,
+        description=text.DESCRIPTION,
+        honesty=text.HONESTY,
+        chips=chips,
+        warning=engine.warning,
+        trained=engine.trained,
     )
-
-
-def banner(engine: Engine) -> str:
-    """Give the warning about the weights: loud where they are untrained, soft where they are weak, else nothing."""
-    if not engine.warning:
-        return ""
-    kind, role = ("weak", "note") if engine.trained else ("untrained", "alert")
-    return f'<p class="banner {kind}" role="{role}">{html.escape(engine.warning)}</p>'

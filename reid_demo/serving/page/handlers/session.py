@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from reid_demo.drawing import overlays as render
+from reid_demo.drawing import overlays
 from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError, ImageError
 from reid_demo.records import Descriptor, Match, Occlusion, Scoring, Weighing, same_person
@@ -24,6 +24,17 @@ class Settings:
     same_camera: bool = False  # leave out the probe's own person under its own camera
     terms: tuple[str, ...] | None = None  # names of the terms that count; None: all
     keep_recipe: bool = False  # another probe gets the changes of this one
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture that a visit can start with."""
+
+    image: np.ndarray  # (H, W, 3) uint8
+    title: str
+    pid: int | None = None
+    camid: int | None = None
+    source: str = ""  # "example:NAME" or "gallery:INDEX"; empty for a visitor's own picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,24 +58,22 @@ class Session:
     settings: Settings = Settings()  # of this ranking
     scoring: Scoring = Scoring()
     chosen: int | None = None  # place in `matches`
-    decisions: dict[int, str] = field(default_factory=dict)  # gallery index -> a key of `text.DECISIONS`
+    decisions: dict[int, str] = field(default_factory=dict)  # gallery index -> a key of `text.DECISION_MARKS`
     seed: int = 0  # grows with every random occluder, so that each click gives another
     own: str = ""  # token of the visitor's own gallery; empty for the page's
     canvases: tuple[str, ...] = ()  # digests of the last pictures drawn on the canvas, newest last
 
 
-def start(
-    engine: Engine, session: Session, settings: Settings, image: np.ndarray, title: str, pid=None, camid=None, source=""
-) -> Session:
+def start(engine: Engine, session: Session, settings: Settings, picture: Picture) -> Session:
     """Start over with another probe; the recipe stays where the settings say so."""
-    probe = engine.describe(image)
+    probe = engine.describe(picture.image)
     fresh = Session(
-        image,
-        title,
-        pid,
-        camid,
-        source,
-        current=image,
+        picture.image,
+        picture.title,
+        picture.pid,
+        picture.camid,
+        picture.source,
+        current=picture.image,
         untouched=probe,
         probe=probe,
         seed=session.seed,
@@ -75,11 +84,11 @@ def start(
 
 
 def with_recipe(engine: Engine, session: Session, settings: Settings, recipe: tuple[Occlusion, ...]) -> Session:
-    """Carry out a recipe on the untouched probe and rank what comes out."""
+    """Apply a recipe to the untouched probe and rank the result."""
     need_probe(session)
     current = engine.occlude(session.image, recipe)
     probe = engine.describe(current) if recipe else session.untouched
-    canvases = (*session.canvases, digest(render.enlarge(current)))[-CANVASES_KEPT:]
+    canvases = (*session.canvases, digest(overlays.enlarge(current)))[-CANVASES_KEPT:]
     changed = replace(session, recipe=tuple(recipe), current=current, probe=probe, canvases=canvases)
     return ranked(engine, changed, settings)
 
@@ -109,7 +118,7 @@ def ranked(engine: Engine, session: Session, settings: Settings) -> Session:
 
 
 def left_out(session: Session, settings: Settings) -> tuple[int, int] | None:
-    """Give the (pid, camid) that the visitor wants left out of the list, if the probe's are known."""
+    """Return the (pid, camid) to leave out of the list; `None` unless the visitor asked for it and both are known."""
     known = session.pid is not None and session.camid is not None
     return (session.pid, session.camid) if settings.same_camera and known else None
 
@@ -124,54 +133,58 @@ def scoring_of(engine: Engine, settings: Settings) -> Scoring:
 
 
 def default_settings(engine: Engine) -> Settings:
-    """Give the settings that a page opens with."""
+    """Return the settings that a page opens with."""
     return Settings(min(10, len(engine.gallery)), engine.default_scoring.weighing)
 
 
 def need_probe(session: Session) -> np.ndarray:
-    """Give the probe as it is now, `(H, W, 3)` uint8, or refuse."""
+    """Return the probe as it is now, `(H, W, 3)` uint8.
+
+    Raises:
+        ImageError: there is none yet.
+    """
     if session.current is None:
         raise ImageError(text.NO_PROBE)
     return session.current
 
 
 def chosen_match(session: Session) -> Match:
-    """Give the chosen match, or the first one where none is chosen."""
+    """Return the chosen match, or the first one where none is chosen."""
     if not session.matches:
         raise GalleryError(text.NO_MATCH)
     return session.matches[session.chosen or 0]
 
 
 def is_right(session: Session, match: Match) -> bool | None:
-    """Say whether a match shows the probe's person; `None` where that is not known."""
+    """Tell whether a match shows the probe's person; `None` where that is not known."""
     return shows_person(session, match.record.pid)
 
 
 def shows_person(session: Session, pid: int | None) -> bool | None:
-    """Say whether an image with this pid shows the probe's person; `None` where that is not known."""
+    """Tell whether an image with this pid shows the probe's person; `None` where that is not known."""
     if session.pid is None or session.pid <= 0 or pid is None:  # a junk or distractor probe is nobody in particular
         return None
     return same_person(session.pid, pid)
 
 
 def is_hidden(engine: Engine, session: Session) -> bool:
-    """Say whether part of the probe is known to be hidden: by a change, or in a shipped example."""
+    """Tell whether part of the probe is known to be hidden: by a change, or in a shipped example."""
     kinds = {f"example:{e.path.stem}": e.kind for e in engine.probes}
     return bool(session.recipe) or kinds.get(session.source) in ("occluded", "partial")
 
 
 def name_of(number: int | None) -> str:
-    """Give an identity or camera number for people."""
+    """Return an identity or camera number as people read it."""
     if number == 0:
         return text.DISTRACTOR
     return text.UNKNOWN if number is None else str(number)
 
 
 def file_name(path: str) -> str:
-    """Give a picture's own name: without folders, content hash and ending."""
+    """Return a picture's own name: without folders, content hash and ending."""
     return path.rpartition("/")[2].partition(".")[0]
 
 
 def digest(picture: np.ndarray) -> str:
-    """Give a short name of a picture's exact pixels."""
+    """Return a short name of a picture's exact pixels."""
     return hashlib.sha256(np.ascontiguousarray(picture).tobytes()).hexdigest()[:16] + str(picture.shape)

@@ -1,20 +1,20 @@
 """Sets of what-ifs over the gallery's own probes: a table, and R-1 and mAP against the hidden share."""
 
-import html
 from collections.abc import Iterator, Sequence
 
-from reid_demo.drawing import overlays as render
+from reid_demo.drawing import figures
 from reid_demo.engine import Engine
 from reid_demo.errors import OcclusionError
 from reid_demo.measuring import sets as whatif
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.session import Session
+from reid_demo.serving.page.markup import render
 
 CURVE, CURRENT = "curve", "current"
 
 
 def measure(engine: Engine, session: Session, chosen: Sequence[str], count: float, fill: str) -> Iterator[str]:
-    """Measure the chosen what-ifs over the gallery's own probes; give HTML after each of them.
+    """Measure the chosen what-ifs over the gallery's own probes; yield HTML after each of them.
 
     Args:
         engine: the verbs.
@@ -37,35 +37,22 @@ def measure(engine: Engine, session: Session, chosen: Sequence[str], count: floa
 
 
 def show(engine: Engine, step: whatif.SetProgress) -> str:
-    """Give a set so far as HTML."""
-    words = html.escape(text.SETS_PROGRESS.format(done=step.done, total=step.total))
-    head = (
-        f'<p id="sets-progress"><strong>{words}</strong></p>'
-        f'<div class="progress"><i style="width:{100 * step.done / step.total:.0f}%"></i></div>'
-    )
-    if not step.results:
-        return head
-    rows = "".join(
-        f'<tr><th scope="row">{html.escape(r.name)}</th><td class="number">{r.coverage:.1%}</td>'
-        f'<td class="number">{r.rank1:.1%}</td><td class="number">{r.mAP:.1%}</td>'
-        f'<td class="number">{r.mean_rank:.1f}</td><td class="number">{r.similarity:.4f}</td></tr>'
-        for r in step.results
-    )
-    columns = "".join(f'<th scope="col">{html.escape(word)}</th>' for word in text.SETS_COLUMNS)
-    caption = html.escape(text.SETS_TABLE.format(probes=step.results[0].num_probes))
-    table = (
-        f'<table class="bars lines"><caption>{caption}</caption><thead><tr>{columns}</tr></thead>'
-        f"<tbody>{rows}</tbody></table>"
-    )
-    curve = whatif.curve(step.results)
-    key = f'<p class="note">{html.escape(text.SETS_KEY)}</p>'
-    saves = ""
-    if step.done == step.total:
+    """Return a set so far as HTML: its table, its curve and, at the end, both as files."""
+    saves, curve, caption = [], "", ""
+    if step.results:
+        caption = text.SETS_TABLE.format(probes=step.results[0].num_probes)
+        curve = whatif.curve(step.results)
+    if step.results and step.done == step.total:
         numbers = whatif.to_json(step.results, engine).encode()
-        saves = (
-            '<p class="downloads">'
-            + render.download_link(numbers, "what-if.json", "application/json", text.SETS_SAVE_JSON)
-            + render.download_link(curve.encode(), "what-if.svg", "image/svg+xml", text.SETS_SAVE_SVG)
-            + "</p>"
-        )
-    return f'{head}<div class="scroll">{table}</div>{curve}{key}{saves}'
+        saves = [
+            figures.download_link(numbers, "what-if.json", "application/json", text.SETS_SAVE_JSON),
+            figures.download_link(curve.encode(), "what-if.svg", "image/svg+xml", text.SETS_SAVE_SVG),
+        ]
+    return render(
+        "sets.html.jinja",
+        words=text.SETS_PROGRESS.format(done=step.done, total=step.total),
+        step=step,
+        caption=caption,
+        curve=curve,
+        saves=saves,
+    )

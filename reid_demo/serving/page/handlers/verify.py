@@ -1,16 +1,24 @@
 """A person's decisions on the candidates, and the case as files."""
 
-import html
 from dataclasses import replace
 
 from reid_demo import images
-from reid_demo.drawing import overlays as render
+from reid_demo.drawing import figures, overlays
 from reid_demo.engine import Engine
 from reid_demo.errors import CaseError
 from reid_demo.serving import case as cases
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.ranking import framed
-from reid_demo.serving.page.handlers.session import Session, Settings, chosen_match, name_of, need_probe, start
+from reid_demo.serving.page.handlers.session import (
+    Picture,
+    Session,
+    Settings,
+    chosen_match,
+    name_of,
+    need_probe,
+    start,
+)
+from reid_demo.serving.page.markup import render
 
 
 def decide(session: Session, decision: str) -> Session:
@@ -26,7 +34,7 @@ def decide(session: Session, decision: str) -> Session:
 def candidate(engine: Engine, session: Session) -> str:
     """Show probe and chosen candidate side by side, large, with what was decided, as HTML."""
     if not session.matches:
-        return f'<p class="note">{html.escape(text.NO_MATCH)}</p>'
+        return render("note.html.jinja", words=text.NO_MATCH)
     match = chosen_match(session)
     picture = images.read_image(engine.gallery.image_path(match.index))
     decision = session.decisions.get(match.index, "open")
@@ -36,21 +44,20 @@ def candidate(engine: Engine, session: Session) -> str:
     made = [session.decisions.get(m.index, "open") for m in session.matches]
     count = text.VERIFY_COUNT.format(**{name: made.count(name) for name in text.DECISION_WORDS})
     of_match = text.WHY_MATCH_OF.format(pid=name_of(match.record.pid), camid=name_of(match.record.camid))
-    figures = "".join(
-        f"<figure>{render.img_tag(shown, says)}<figcaption>{html.escape(says)}</figcaption></figure>"
-        for shown, says in (
-            (render.thumbnail(session.image, 384, 192, render.UNKNOWN), text.WHY_PROBE),
-            (render.thumbnail(framed(session, match, picture), 398, 206), of_match),
-        )
+    shown = (
+        (text.WHY_PROBE, overlays.thumbnail(session.image, 384, 192, overlays.UNKNOWN)),
+        (of_match, overlays.thumbnail(framed(session, match, picture), 398, 206)),
     )
-    return (
-        f'<section class="why"><h3 id="verify-heading">{html.escape(words)}</h3>'
-        f'<p class="note" id="verify-count">{html.escape(count)}</p><div class="pair large">{figures}</div></section>'
+    return render(
+        "candidate.html.jinja",
+        heading=words,
+        count=count,
+        pictures=[(says, figures.picture(image, says)) for says, image in shown],
     )
 
 
 def case_of(session: Session) -> cases.Case:
-    """Give what this visit looked at and decided."""
+    """Return what this visit looked at and decided."""
     need_probe(session)
     return cases.Case(
         session.image,
@@ -69,17 +76,17 @@ def case_of(session: Session) -> cases.Case:
 
 
 def case_files(engine: Engine, session: Session) -> str:
-    """Give links that save the case as JSON, CSV and HTML; the files are in the links, not on the server."""
+    """Return links that save the case as JSON, CSV and HTML; the files are in the links, not on the server."""
     case = case_of(session)
     files = (
         ("json", cases.write_json(case, engine), "application/json"),
         ("csv", cases.write_csv(case), "text/csv"),
         ("html", cases.write_html(case, engine), "text/html"),
     )
-    links = (
-        render.download_link(data.encode(), f"case.{name}", kind, text.CASE_SAVE[name]) for name, data, kind in files
-    )
-    return f'<p class="downloads">{"".join(links)}</p>'
+    links = [
+        figures.download_link(data.encode(), f"case.{name}", kind, text.CASE_SAVE[name]) for name, data, kind in files
+    ]
+    return render("downloads.html.jinja", links=links)
 
 
 def open_case(engine: Engine, session: Session, settings: Settings, data: bytes | None) -> Session:
@@ -91,7 +98,8 @@ def open_case(engine: Engine, session: Session, settings: Settings, data: bytes 
         terms = tuple(name for name, on in zip(engine.term_names, scoring.parts, strict=True) if on)
     wanted = Settings(opened.top_k, scoring.weighing, opened.same_camera, terms, keep_recipe=True)
     before = replace(session, recipe=opened.recipe)
-    now = start(engine, before, wanted, opened.image, opened.title, opened.pid, opened.camid, opened.source)
+    picture = Picture(opened.image, opened.title, opened.pid, opened.camid, opened.source)
+    now = start(engine, before, wanted, picture)
     if tuple(m.record.path for m in now.matches) != opened.paths:
         raise CaseError(text.CASE_DIFFERS)
     decisions = {m.index: opened.decisions[m.record.path] for m in now.matches if m.record.path in opened.decisions}

@@ -1,8 +1,10 @@
 """The gallery that is searched, to look through and to search from: the shipped one or the visitor's own."""
 
+from dataclasses import dataclass
+
 import gradio as gr
 
-from reid_demo.serving.page import text_browse as text
+from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import browse
 from reid_demo.serving.page.handlers.session import Session
 from reid_demo.serving.page.wiring import Wiring, guard
@@ -12,32 +14,58 @@ BROWSE_TAB = "gallery"
 LOOK = {"concurrency_id": "browse", "concurrency_limit": 2, "api_visibility": "private", "trigger_mode": "always_last"}
 
 
-def build_browse() -> dict:
-    """Lay out filters, paging and the pictures; the rest is wired by `wire_browse`."""
-    parts: dict = {"view": gr.State(browse.View()), "place": gr.State(None)}
+@dataclass(frozen=True)
+class BrowsePanel:
+    """Filters, paging and the pictures."""
+
+    view: gr.State
+    place: gr.State  # in the page of pictures, of the one clicked last
+    person: gr.Dropdown
+    camera: gr.Dropdown
+    page: gr.Number
+    line: gr.HTML
+    back: gr.Button
+    on: gr.Button
+    grid: gr.Gallery
+
+    @property
+    def drawn(self) -> list:
+        """Outputs of `_Shelf.draw`."""
+        return [self.view, self.line, self.back, self.on, self.grid]
+
+    @property
+    def filters(self) -> list:
+        """Person and camera."""
+        return [self.person, self.camera]
+
+
+def build_browse() -> BrowsePanel:
+    """Lay out filters, paging and the pictures."""
+    with_all = {"person": text.BROWSE_ALL_PEOPLE, "camera": text.BROWSE_ALL_CAMERAS}
+    labels = {"person": text.BROWSE_PERSON, "camera": text.BROWSE_CAMERA}
+    view, place = gr.State(browse.View()), gr.State(None)
     gr.Markdown(text.BROWSE_INTRO, elem_classes="intro")
     with gr.Row(elem_classes="tight", elem_id="browse-filters"):
-        for name, words, everything in (
-            ("person", text.BROWSE_PERSON, text.BROWSE_ALL_PEOPLE),
-            ("camera", text.BROWSE_CAMERA, text.BROWSE_ALL_CAMERAS),
-        ):
-            parts[name] = gr.Dropdown(
-                [(everything, browse.ALL)],
+        person, camera = (
+            gr.Dropdown(
+                [(with_all[name], browse.ALL)],
                 value=browse.ALL,
-                label=words,
+                label=labels[name],
                 allow_custom_value=True,
                 interactive=True,
                 elem_id=f"browse-{name}",
                 min_width=140,
             )
-        parts["page"] = gr.Number(
+            for name in ("person", "camera")
+        )
+        page = gr.Number(
             1, label=text.BROWSE_PAGE.format(pages=1), precision=0, minimum=1, elem_id="browse-page", min_width=100
         )
     with gr.Row(elem_classes="tight", elem_id="browse-pages"):
-        parts["line"] = gr.HTML(elem_id="browse-line")
-        parts["back"] = gr.Button(text.BROWSE_BACK, size="sm", elem_id="browse-back", min_width=120)
-        parts["on"] = gr.Button(text.BROWSE_ON, size="sm", elem_id="browse-on", min_width=120)
-    parts["grid"] = gr.Gallery(
+        line = gr.HTML(elem_id="browse-line")
+        back = gr.Button(text.BROWSE_BACK, size="sm", elem_id="browse-back", min_width=120)
+        on = gr.Button(text.BROWSE_ON, size="sm", elem_id="browse-on", min_width=120)
+    grid = gr.Gallery(
         label=text.BROWSE_GRID,
         show_label=False,
         columns=10,
@@ -49,17 +77,21 @@ def build_browse() -> dict:
         format="jpeg",  # written ten times as fast as the default
         elem_id="browse-grid",
     )
-    return parts
+    return BrowsePanel(view, place, person, camera, page, line, back, on, grid)
 
 
-def wire_browse(tab: gr.Tab, parts: dict, wiring: Wiring) -> None:
-    """Connect filters, paging and pictures. Nothing is read before the tab is opened."""
-    session, view, page = wiring.session, parts["view"], parts["page"]
-    filters = [parts["person"], parts["camera"]]
-    drawn = [parts[name] for name in ("view", "line", "back", "on", "grid")]
+@dataclass(frozen=True)
+class _Shelf:
+    """What the clicks of the gallery browser do: look, and draw what is seen."""
 
-    def draw(now: Session, seen: browse.View) -> list:
-        engine = wiring.engine_of(now)
+    wiring: Wiring
+    panel: BrowsePanel
+
+    def look(self, now: Session, *wanted) -> browse.View:
+        return browse.look(self.wiring.engine_of(now), now, *wanted)
+
+    def draw(self, now: Session, seen: browse.View) -> list:
+        engine = self.wiring.engine_of(now)
         return [
             seen,
             browse.count_line(engine, seen),
@@ -68,60 +100,66 @@ def wire_browse(tab: gr.Tab, parts: dict, wiring: Wiring) -> None:
             gr.Gallery(value=browse.pictures(engine, seen), selected_index=None, visible=bool(seen.rows)),
         ]
 
-    def draw_page(seen: browse.View) -> gr.Number:
+    def draw_page(self, seen: browse.View) -> gr.Number:
         label = text.BROWSE_PAGE.format(pages=seen.pages)
         return gr.Number(value=seen.page, label=label, visible=seen.pages > 1)
 
-    def draw_filters(now: Session) -> list[gr.Dropdown]:
-        gallery = wiring.engine_of(now).gallery
+    def draw_filters(self, now: Session) -> list[gr.Dropdown]:
+        gallery = self.wiring.engine_of(now).gallery
         offered = ((browse.people(gallery), gallery.people), (browse.cameras(gallery), gallery.cameras))
         return [
             gr.Dropdown(choices=listed, value=browse.ALL, info=browse.info(numbers) or None, visible=bool(listed))
             for listed, numbers in offered
         ]
 
-    def look(now: Session, *wanted) -> browse.View:
-        return browse.look(wiring.engine_of(now), now, *wanted)
-
-    def opened(now: Session, seen: browse.View) -> list:
+    def opened(self, now: Session, seen: browse.View) -> list:
         """Draw all where this gallery was not looked at yet; else leave it as it was left."""
+        count = len(self.panel.drawn) + 1 + len(self.panel.filters)
         if seen.own == now.own:
-            return [gr.skip()] * (len(drawn) + 3)
-        act = guard(
-            lambda: look(now), lambda new: [*draw(now, new), draw_page(new), *draw_filters(now)], len(drawn) + 3
-        )
-        return act()
+            return [gr.skip()] * count
 
-    def filtered(now: Session, person, camera) -> list:
-        act = guard(lambda: look(now, person, camera), lambda new: [*draw(now, new), draw_page(new)], len(drawn) + 1)
-        return act()
+        def show(new: browse.View) -> list:
+            return [*self.draw(now, new), self.draw_page(new), *self.draw_filters(now)]
 
-    def typed(now: Session, seen: browse.View, number) -> list:
+        return guard(self.look, show, count)(now)
+
+    def filtered(self, now: Session, person: str, camera: str) -> list:
+        return self._seen(now, person, camera)
+
+    def typed(self, now: Session, seen: browse.View, number: float) -> list:
         """Show another page; its field is left alone while the visitor types."""
-        return guard(lambda: look(now, seen.pid, seen.camid, number), lambda new: draw(now, new), len(drawn))()
+        show = guard(self.look, lambda new: self.draw(now, new), len(self.panel.drawn))
+        return show(now, seen.pid, seen.camid, number)
 
-    def turn(step: int):
-        def turned(now: Session, seen: browse.View) -> list:
-            act = guard(
-                lambda: look(now, seen.pid, seen.camid, seen.page + step),
-                lambda new: [*draw(now, new), draw_page(new)],
-                len(drawn) + 1,
-            )
-            return act()
+    def turned_back(self, now: Session, seen: browse.View) -> list:
+        return self._seen(now, seen.pid, seen.camid, seen.page - 1)
 
-        return turned
+    def turned_on(self, now: Session, seen: browse.View) -> list:
+        return self._seen(now, seen.pid, seen.camid, seen.page + 1)
 
-    def pick(event: gr.SelectData) -> list:
-        return [event.index, gr.Gallery(selected_index=None)]  # so that a second click on it counts as well
+    def _seen(self, now: Session, *wanted) -> list:
+        def show(new: browse.View) -> list:
+            return [*self.draw(now, new), self.draw_page(new)]
 
-    shown = {"show_progress_on": [parts["grid"]], **LOOK}
-    tab.select(opened, [session, view], [*drawn, page, *filters], **shown)
-    for component in filters:
-        component.input(filtered, [session, *filters], [*drawn, page], **shown)
-    page.input(typed, [session, view, page], drawn, **shown)
-    page.blur(draw_page, [view], page, show_progress="hidden", **LOOK)
-    parts["back"].click(turn(-1), [session, view], [*drawn, page], **shown)
-    parts["on"].click(turn(+1), [session, view], [*drawn, page], **shown)
-    picked = parts["grid"].select(pick, None, [parts["place"], parts["grid"]], show_progress="hidden", **LOOK)
+        return guard(self.look, show, len(self.panel.drawn) + 1)(now, *wanted)
+
+
+def _pick(event: gr.SelectData) -> list:
+    return [event.index, gr.Gallery(selected_index=None)]  # so that a second click on it counts as well
+
+
+def wire_browse(tab: gr.Tab, panel: BrowsePanel, wiring: Wiring) -> None:
+    """Connect filters, paging and pictures. Nothing is read before the tab is opened."""
+    shelf = _Shelf(wiring, panel)
+    session, view, page, drawn = wiring.session, panel.view, panel.page, panel.drawn
+    shown = {"show_progress_on": [panel.grid], **LOOK}
+    tab.select(shelf.opened, [session, view], [*drawn, page, *panel.filters], **shown)
+    for component in panel.filters:
+        component.input(shelf.filtered, [session, *panel.filters], [*drawn, page], **shown)
+    page.input(shelf.typed, [session, view, page], drawn, **shown)
+    page.blur(shelf.draw_page, [view], page, show_progress="hidden", **LOOK)
+    panel.back.click(shelf.turned_back, [session, view], [*drawn, page], **shown)
+    panel.on.click(shelf.turned_on, [session, view], [*drawn, page], **shown)
+    picked = panel.grid.select(_pick, None, [panel.place, panel.grid], show_progress="hidden", **LOOK)
     picked.then(None, js="() => window.showRanking()", api_visibility="private")
-    wiring.search(picked.success, browse.search_from, [view, parts["place"]])
+    wiring.search(picked.success, browse.search_from, [view, panel.place])

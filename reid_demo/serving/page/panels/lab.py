@@ -1,5 +1,8 @@
 """The tabs under the list: what changed, the sweep, sets of what-ifs, verify and export, and the link."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import gradio as gr
 
 from reid_demo.engine import Engine
@@ -8,17 +11,43 @@ from reid_demo.measuring import sets as whatif
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import changed, link, sets, sweep, verify
 from reid_demo.serving.page.handlers.session import Session
-from reid_demo.serving.page.wiring import QUEUE, Wiring, guard, guard_steps
+from reid_demo.serving.page.wiring import QUEUE, Detail, Wiring, guard, guard_steps
 
 FILLS = [(words, name) for name, words in text.FILLS.items()]
 
 
-def build_changed(engine: Engine, wiring: Wiring) -> None:
+@dataclass(frozen=True)
+class RunPanel:
+    """A long run: its inputs, the buttons that start and stop it, and where its steps are shown."""
+
+    inputs: tuple
+    run: gr.Button
+    stop: gr.Button
+    shown: gr.HTML
+
+
+@dataclass(frozen=True)
+class VerifyPanel:
+    """Decisions on the candidates, and the case file."""
+
+    decide: dict[str, gr.Button]  # a key of `text.DECISION_WORDS` -> its button
+    candidate: gr.HTML
+    make: gr.Button
+    load: gr.UploadButton
+    files: gr.HTML
+
+    @property
+    def details(self) -> tuple[Detail, ...]:
+        """What is drawn after every search."""
+        return (Detail(self.candidate, verify.candidate), Detail(self.files, lambda engine, now: ""))
+
+
+def build_changed() -> tuple[Detail, ...]:
     """Lay out the comparison of the untouched and the changed probe."""
-    wiring.detail(gr.HTML(elem_id="changed"), lambda now: changed.changed(wiring.engine_of(now), now))
+    return (Detail(gr.HTML(elem_id="changed"), changed.changed),)
 
 
-def build_sweep(engine: Engine, wiring: Wiring) -> None:
+def build_sweep() -> RunPanel:
     """Lay out the sliding window with its controls."""
     gr.Markdown(text.SWEEP_INTRO, elem_classes="intro")
     with gr.Row(equal_height=True, elem_classes="tight"):
@@ -28,21 +57,15 @@ def build_sweep(engine: Engine, wiring: Wiring) -> None:
     with gr.Row(elem_classes="tight"):
         run = gr.Button(text.SWEEP_RUN, variant="primary", size="sm", elem_id="sweep-run", min_width=140)
         stop = gr.Button(text.SWEEP_STOP, size="sm", elem_id="sweep-stop", min_width=90)
-    shown = gr.HTML(elem_id="sweep")
-
-    def steps(now: Session, *values):
-        yield from sweep.sweep(wiring.engine_of(now), now, *values)
-
-    running = run.click(
-        guard_steps(steps), [wiring.session, size, stride, fill], shown, show_progress="minimal", **QUEUE
-    )
-    stop.click(
-        lambda: gr.Info(text.SWEEP_STOPPED), None, None, cancels=[running], queue=False, api_visibility="private"
-    )
-    wiring.detail(shown, lambda now: "", on_choice=False)
+    return RunPanel((size, stride, fill), run, stop, gr.HTML(elem_id="sweep"))
 
 
-def build_sets(engine: Engine, wiring: Wiring) -> None:
+def wire_sweep(panel: RunPanel, wiring: Wiring) -> None:
+    """Connect the sweep."""
+    _wire_run(panel, sweep.sweep, wiring)
+
+
+def build_sets(engine: Engine) -> RunPanel:
     """Lay out the choice of what-ifs and probes."""
     available = whatif.count_own(engine)
     gr.Markdown(text.SETS_INTRO if available else text.SETS_NONE, elem_classes="intro")
@@ -63,24 +86,31 @@ def build_sets(engine: Engine, wiring: Wiring) -> None:
     with gr.Row(elem_classes="tight"):
         run = gr.Button(text.SETS_RUN, variant="primary", size="sm", elem_id="sets-run", min_width=140)
         stop = gr.Button(text.SWEEP_STOP, size="sm", elem_id="sets-stop", min_width=90)
-    shown = gr.HTML(elem_id="sets")
+    return RunPanel((trials, count, fill), run, stop, gr.HTML(elem_id="sets"))
 
+
+def wire_sets(panel: RunPanel, wiring: Wiring) -> None:
+    """Connect the sets."""
+    _wire_run(panel, sets.measure, wiring)
+
+
+def _wire_run(panel: RunPanel, verb: Callable, wiring: Wiring) -> None:
     def steps(now: Session, *values):
-        yield from sets.measure(wiring.engine_of(now), now, *values)
+        yield from verb(wiring.engine_of(now), now, *values)
 
-    running = run.click(
-        guard_steps(steps), [wiring.session, trials, count, fill], shown, show_progress="minimal", **QUEUE
+    running = panel.run.click(
+        guard_steps(steps), [wiring.session, *panel.inputs], panel.shown, show_progress="minimal", **QUEUE
     )
-    stop.click(
+    panel.stop.click(
         lambda: gr.Info(text.SWEEP_STOPPED), None, None, cancels=[running], queue=False, api_visibility="private"
     )
 
 
-def build_verify(engine: Engine, wiring: Wiring) -> dict:
-    """Lay out the decisions and the case file; the rest is wired by `wire_verify`."""
+def build_verify() -> VerifyPanel:
+    """Lay out the decisions and the case file."""
     gr.Markdown(text.VERIFY_INTRO, elem_classes="intro")
     with gr.Row(elem_classes="tight"):
-        buttons = {
+        decide = {
             name: gr.Button(words, size="sm", elem_id=f"verify-{name}", min_width=90)
             for name, words in (
                 ("confirmed", text.VERIFY_CONFIRM),
@@ -88,38 +118,37 @@ def build_verify(engine: Engine, wiring: Wiring) -> dict:
                 ("open", text.VERIFY_LEAVE),
             )
         }
-    wiring.detail(gr.HTML(elem_id="verify"), lambda now: verify.candidate(wiring.engine_of(now), now))
+    candidate = gr.HTML(elem_id="verify")
     with gr.Row(elem_classes="tight"):
         make = gr.Button(text.CASE_MAKE, size="sm", elem_id="case-make", min_width=140)
         load = gr.UploadButton(text.CASE_LOAD, file_types=[".json"], type="binary", size="sm", elem_id="case-load")
     files = gr.HTML(elem_id="case-files")
     gr.Markdown(text.CASE_NOTE, elem_classes="intro")
-    make.click(
-        guard(lambda now: verify.case_files(wiring.engine_of(now), now), lambda shown: shown, 1),
-        [wiring.session],
-        files,
-        **QUEUE,
-    )
-    wiring.detail(files, lambda now: "")
-    return {**buttons, "load": load}
+    return VerifyPanel(decide, candidate, make, load, files)
 
 
-def wire_verify(parts: dict, strip: gr.Gallery, wiring: Wiring, show_captions) -> None:
+def wire_verify(panel: VerifyPanel, wiring: Wiring) -> None:
     """Connect the decisions: each marks the candidate in the strip and goes on to the next one."""
-    for name in ("confirmed", "rejected", "open"):
-        act = guard(_decider(name), lambda now: [now, show_captions(now)], 2)
-        wiring.follow(parts[name].click(act, [wiring.session], [wiring.session, strip], **QUEUE), choice=True)
-    wiring.search(parts["load"].upload, verify.open_case, [parts["load"]], settings_too=True)
+    outputs = [wiring.session, wiring.places.strip]
+    for name, button in panel.decide.items():
+        act = guard(_decider(name), lambda now: [now, wiring.show_strip(now)], len(outputs))
+        wiring.follow(button.click(act, [wiring.session], outputs, **QUEUE), choice=True)
+
+    def make(now: Session) -> str:
+        return verify.case_files(wiring.engine_of(now), now)
+
+    panel.make.click(guard(make, lambda shown: shown, 1), [wiring.session], panel.files, **QUEUE)
+    wiring.search_with_settings(panel.load.upload, verify.open_case, [panel.load])
 
 
-def _decider(name: str):
+def _decider(name: str) -> Callable[[Session], Session]:
     return lambda now: verify.decide(now, name)
 
 
-def build_link(engine: Engine, wiring: Wiring) -> None:
+def build_link() -> gr.Textbox:
     """Lay out the field with a link to what is shown."""
     with gr.Accordion(text.LINK_HEADING, open=False, elem_id="link-box"):
-        field = gr.Textbox(
+        return gr.Textbox(
             label=text.LINK_HEADING,
             info=text.LINK_INFO,
             show_label=False,
@@ -129,11 +158,10 @@ def build_link(engine: Engine, wiring: Wiring) -> None:
             elem_id="link",
         )
 
-    def show(now: Session) -> str:
-        try:
-            return "?" + link.query(wiring.engine_of(now), now)
-        except ReidError as error:
-            return str(error)
 
-    wiring.detail(field, show)
-    wiring.link = field
+def show_link(engine: Engine, now: Session) -> str:
+    """Return the part of the link that the server knows, or the reason why there is none."""
+    try:
+        return "?" + link.query(engine, now)
+    except ReidError as error:
+        return str(error)

@@ -1,12 +1,17 @@
 """The visitor's own pictures: a private gallery of them, and a person cut out of a whole frame."""
 
+from dataclasses import dataclass
+
 import gradio as gr
 
+from reid_demo.engine import Engine
 from reid_demo.images import MAX_BYTES
 from reid_demo.search import detector as finders
-from reid_demo.serving.page import text_own as text
+from reid_demo.search.build import IndexReport
+from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import own
-from reid_demo.serving.page.handlers.session import Session
+from reid_demo.serving.page.handlers.probe import PixelBox
+from reid_demo.serving.page.handlers.session import Session, Settings
 from reid_demo.serving.page.panels.browse import BROWSE_TAB
 from reid_demo.serving.page.wiring import QUEUE, Wiring, guard, read_settings
 from reid_demo.serving.visitors import MAX_IMAGES, MAX_TOTAL, MAX_UPLOAD
@@ -15,103 +20,133 @@ from reid_demo.serving.visitors import MAX_IMAGES, MAX_TOTAL, MAX_UPLOAD
 BUILD = {"concurrency_id": "own", "concurrency_limit": 1, "api_visibility": "private"}
 
 
-def build_own(wiring: Wiring) -> dict:
-    """Lay out the private gallery and the frame; the rest is wired by `wire_own`."""
-    parts: dict = {}
-    limits = {"count": MAX_IMAGES, "total": MAX_TOTAL >> 20, "file": MAX_BYTES >> 20, "zip": MAX_UPLOAD >> 20}
+@dataclass(frozen=True)
+class OwnPanel:
+    """The private gallery: what makes it, and what can be done with it."""
+
+    files: gr.File
+    frames: gr.Checkbox
+    make: gr.Button
+    told: gr.HTML
+    look: gr.Button
+    save: gr.Button
+    leave: gr.Button
+    fetch: gr.DownloadButton
+
+
+@dataclass(frozen=True)
+class FramePanel:
+    """A whole frame, the people found in it, and a box."""
+
+    frame: gr.State
+    open_frame: gr.UploadButton
+    find: gr.Button
+    line: gr.HTML
+    hint: gr.Markdown
+    picture: gr.Image
+    found: gr.Markdown
+    people: gr.Gallery
+    box: list[gr.Number]
+    search: gr.Button
+
+
+def build_own() -> tuple[OwnPanel, FramePanel]:
+    """Lay out the private gallery and the frame."""
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300):
-            gr.Markdown(f"### {text.OWN_HEADING}\n\n{text.OWN_INTRO.format(**limits)} **{text.OWN_CONSENT}**")
-            parts["files"] = gr.File(
-                label=text.OWN_FILES,
-                file_count="multiple",
-                file_types=["image", ".zip"],
-                type="filepath",
-                height=140,
-                elem_id="own-files",
-            )
-            parts["frames"] = gr.Checkbox(False, label=text.OWN_FRAMES, info=finders.CAVEAT, elem_id="own-frames")
-            parts["make"] = gr.Button(text.OWN_MAKE, variant="primary", size="sm", elem_id="own-make")
-            parts["told"] = gr.HTML(elem_id="own-report")
-            with gr.Row(elem_classes="tight"):
-                parts["look"] = gr.Button(text.OWN_LOOK, size="sm", elem_id="own-look", min_width=130, visible=False)
-                parts["save"] = gr.Button(text.OWN_SAVE, size="sm", elem_id="own-save", min_width=130, visible=False)
-                parts["leave"] = gr.Button(
-                    text.OWN_DELETE, size="sm", elem_id="own-leave", min_width=130, visible=False
-                )
-            parts["fetch"] = gr.DownloadButton(text.OWN_FETCH, size="sm", elem_id="own-fetch", visible=False)
+            mine = _build_gallery()
         with gr.Column(min_width=300):
-            gr.Markdown(f"### {text.FRAME_HEADING}\n\n{text.FRAME_INTRO} **{finders.CAVEAT}**")
-            parts["frame"] = gr.State(own.Frame())
-            with gr.Row(elem_classes="tight"):
-                parts["open"] = gr.UploadButton(
-                    text.FRAME_UPLOAD,
-                    file_types=["image"],
-                    type="filepath",
-                    size="sm",
-                    elem_id="frame-open",
-                    min_width=120,
-                )
-                parts["find"] = gr.Button(text.FRAME_FIND, size="sm", elem_id="frame-find", min_width=120)
-            parts["line"] = gr.HTML(elem_id="frame-line")
-            parts["hint"] = gr.Markdown(text.FRAME_PICTURE, elem_classes="intro", visible=False)
-            parts["picture"] = gr.Image(
-                label=text.FRAME_PICTURE,
-                show_label=False,
-                interactive=False,
-                type="numpy",
-                format="jpeg",
-                buttons=[],
-                visible=False,
-                elem_id="frame",
-            )
-            parts["found"] = gr.Markdown(text.FRAME_FOUND, elem_classes="intro", visible=False)
-            parts["people"] = gr.Gallery(
-                label=text.FRAME_FOUND,
-                show_label=False,
-                columns=6,
-                height="auto",
-                object_fit="contain",
-                allow_preview=False,
-                interactive=False,
-                buttons=[],
-                visible=False,
-                elem_id="frame-people",
-            )
-            with gr.Row(elem_classes="tight"):
-                parts["box"] = [
-                    gr.Number(label=name, precision=0, minimum=0, min_width=60, elem_id=f"frame-{name}")
-                    for name in text.FRAME_FIELDS
-                ]
-            parts["search"] = gr.Button(text.FRAME_SEARCH, size="sm", elem_id="frame-search")
-    return parts
+            frame = _build_frame()
+    return mine, frame
 
 
-def wire_own(demo: gr.Blocks, parts: dict, tabs: gr.Tabs, wiring: Wiring) -> None:
-    """Connect the private gallery and the frame, and delete a gallery when its visit ends."""
-    _wire_gallery(demo, parts, tabs, wiring)
-    _wire_frame(parts, wiring)
+def _build_gallery() -> OwnPanel:
+    limits = {"count": MAX_IMAGES, "total": MAX_TOTAL >> 20, "file": MAX_BYTES >> 20, "zip": MAX_UPLOAD >> 20}
+    gr.Markdown(f"### {text.OWN_HEADING}\n\n{text.OWN_INTRO.format(**limits)} **{text.OWN_CONSENT}**")
+    files = gr.File(
+        label=text.OWN_FILES,
+        file_count="multiple",
+        file_types=["image", ".zip"],
+        type="filepath",
+        height=140,
+        elem_id="own-files",
+    )
+    frames = gr.Checkbox(False, label=text.OWN_FRAMES, info=finders.CAVEAT, elem_id="own-frames")
+    make = gr.Button(text.OWN_MAKE, variant="primary", size="sm", elem_id="own-make")
+    told = gr.HTML(elem_id="own-report")
+    with gr.Row(elem_classes="tight"):
+        look = gr.Button(text.OWN_LOOK, size="sm", elem_id="own-look", min_width=130, visible=False)
+        save = gr.Button(text.OWN_SAVE, size="sm", elem_id="own-save", min_width=130, visible=False)
+        leave = gr.Button(text.OWN_DELETE, size="sm", elem_id="own-leave", min_width=130, visible=False)
+    fetch = gr.DownloadButton(text.OWN_FETCH, size="sm", elem_id="own-fetch", visible=False)
+    return OwnPanel(files, frames, make, told, look, save, leave, fetch)
 
 
-def _wire_gallery(demo: gr.Blocks, parts: dict, tabs: gr.Tabs, wiring: Wiring) -> None:
+def _build_frame() -> FramePanel:
+    gr.Markdown(f"### {text.FRAME_HEADING}\n\n{text.FRAME_INTRO} **{finders.CAVEAT}**")
+    frame = gr.State(own.Frame())
+    with gr.Row(elem_classes="tight"):
+        open_frame = gr.UploadButton(
+            text.FRAME_UPLOAD,
+            file_types=["image"],
+            type="filepath",
+            size="sm",
+            elem_id="frame-open",
+            min_width=120,
+        )
+        find = gr.Button(text.FRAME_FIND, size="sm", elem_id="frame-find", min_width=120)
+    line = gr.HTML(elem_id="frame-line")
+    hint = gr.Markdown(text.FRAME_PICTURE, elem_classes="intro", visible=False)
+    picture = gr.Image(
+        label=text.FRAME_PICTURE,
+        show_label=False,
+        interactive=False,
+        type="numpy",
+        format="jpeg",
+        buttons=[],
+        visible=False,
+        elem_id="frame",
+    )
+    found = gr.Markdown(text.FRAME_FOUND, elem_classes="intro", visible=False)
+    people = gr.Gallery(
+        label=text.FRAME_FOUND,
+        show_label=False,
+        columns=6,
+        height="auto",
+        object_fit="contain",
+        allow_preview=False,
+        interactive=False,
+        buttons=[],
+        visible=False,
+        elem_id="frame-people",
+    )
+    with gr.Row(elem_classes="tight"):
+        box = [
+            gr.Number(label=name, precision=0, minimum=0, min_width=60, elem_id=f"frame-{name}")
+            for name in text.FRAME_FIELDS
+        ]
+    search = gr.Button(text.FRAME_SEARCH, size="sm", elem_id="frame-search")
+    return FramePanel(frame, open_frame, find, line, hint, picture, found, people, box, search)
+
+
+def wire_own(demo: gr.Blocks, mine: OwnPanel, tabs: gr.Tabs, wiring: Wiring) -> None:
+    """Connect the private gallery, and delete it when its visit ends."""
     galleries = wiring.galleries
-    controls = [parts[name] for name in ("look", "save", "leave", "fetch")]
+    controls = [mine.look, mine.save, mine.leave, mine.fetch]
 
     def show_controls(now: Session) -> list:
-        mine = gr.Button(visible=bool(now.own))
-        return [mine, mine, mine, gr.DownloadButton(value=None, visible=False)]
+        kept = gr.Button(visible=bool(now.own))
+        return [kept, kept, kept, gr.DownloadButton(value=None, visible=False)]
 
-    def make(now: Session, files, frames, *rest) -> list:
-        # Gradio fills in the request and the bar; they stand last.
-        *settings, request, bar = rest
+    def make(request: gr.Request, bar: gr.Progress = gr.Progress(), *values) -> list:
+        now, files, frames, *settings = values
+        upload = own.Upload(request.session_hash or "", files, frames)
 
-        def action():
+        def action() -> tuple[Session, IndexReport]:
             def progress(done: int, total: int) -> None:
                 bar((done, total), desc=text.OWN_PROGRESS, unit="")
 
-            return own.make(
-                galleries, now, read_settings(*settings), request.session_hash or "", files, frames, progress
-            )
+            return own.make(galleries, now, read_settings(*settings), upload, progress)
 
         def show(made) -> list:
             session, report = made
@@ -119,35 +154,31 @@ def _wire_gallery(demo: gr.Blocks, parts: dict, tabs: gr.Tabs, wiring: Wiring) -
 
         return guard(action, show, len(outputs))()
 
-    outputs = [*wiring.everything, parts["files"], parts["told"], *controls]
-
-    def make_with(now: Session, files, frames, k, w, c, t, keep, request: gr.Request, bar=gr.Progress()) -> list:
-        return make(now, files, frames, k, w, c, t, keep, request, bar)
-
-    inputs = [wiring.session, parts["files"], parts["frames"], *wiring.settings]
-    step = parts["make"].click(make_with, inputs, outputs, show_progress_on=[parts["told"]], **BUILD)
+    outputs = [*wiring.everything, mine.files, mine.told, *controls]
+    inputs = [wiring.session, mine.files, mine.frames, *wiring.places.settings]
+    step = mine.make.click(make, inputs, outputs, show_progress_on=[mine.told], **BUILD)
     wiring.follow(step, everything=True)
 
     def leave(now: Session, *settings) -> list:
         def show(after: Session) -> list:
-            return [*wiring.show_everything(after), None, f"<p>{text.OWN_DELETED}</p>", *show_controls(after)]
+            return [*wiring.show_everything(after), None, own.told_plainly(text.OWN_DELETED), *show_controls(after)]
 
         return guard(lambda: own.leave(galleries, now, read_settings(*settings)), show, len(outputs))()
 
-    step = parts["leave"].click(leave, [wiring.session, *wiring.settings], outputs, **QUEUE)
+    step = mine.leave.click(leave, [wiring.session, *wiring.places.settings], outputs, **QUEUE)
     wiring.follow(step, everything=True)
 
-    parts["look"].click(
+    mine.look.click(
         lambda: gr.Tabs(selected=BROWSE_TAB), None, tabs, queue=False, show_progress="hidden", api_visibility="private"
     )
 
     def save(now: Session):
         def show(path) -> list:
-            return [gr.DownloadButton(value=str(path), visible=True), f"<p>{text.OWN_SAVED}</p>"]
+            return [gr.DownloadButton(value=str(path), visible=True), own.told_plainly(text.OWN_SAVED)]
 
         return guard(lambda: own.save(galleries, now), show, 2)()
 
-    parts["save"].click(save, [wiring.session], [parts["fetch"], parts["told"]], **BUILD)
+    mine.save.click(save, [wiring.session], [mine.fetch, mine.told], **BUILD)
 
     def end(request: gr.Request) -> None:
         galleries.part(request.session_hash or "")
@@ -155,9 +186,10 @@ def _wire_gallery(demo: gr.Blocks, parts: dict, tabs: gr.Tabs, wiring: Wiring) -
     demo.unload(end)
 
 
-def _wire_frame(parts: dict, wiring: Wiring) -> None:
+def wire_frame(panel: FramePanel, wiring: Wiring) -> None:
+    """Connect the frame: look for people, choose one or a box, and search it."""
     finder = None if not hasattr(finders.cv2, "HOGDescriptor") else finders.HogFinder()
-    drawn = [parts[name] for name in ("frame", "line", "picture", "hint", "found", "people")] + parts["box"]
+    drawn = [panel.frame, panel.line, panel.picture, panel.hint, panel.found, panel.people, *panel.box]
 
     def show(frame: own.Frame) -> list:
         people = own.cuts(frame)
@@ -175,19 +207,21 @@ def _wire_frame(parts: dict, wiring: Wiring) -> None:
         return own.find(frame, finder or finders.HogFinder())
 
     count = len(drawn)
-    parts["open"].upload(guard(own.open_frame, show, count), [parts["open"]], drawn, **QUEUE)
-    parts["find"].click(guard(find, show, count), [parts["frame"]], drawn, show_progress_on=[parts["picture"]], **QUEUE)
+    panel.open_frame.upload(guard(own.open_frame, show, count), [panel.open_frame], drawn, **QUEUE)
+    panel.find.click(guard(find, show, count), [panel.frame], drawn, show_progress_on=[panel.picture], **QUEUE)
 
     def corner(frame: own.Frame, event: gr.SelectData) -> list:
         return guard(lambda: own.click(frame, *event.index), show, count)()
 
-    parts["picture"].select(corner, [parts["frame"]], drawn, show_progress="hidden", **QUEUE)
+    panel.picture.select(corner, [panel.frame], drawn, show_progress="hidden", **QUEUE)
 
     def person(frame: own.Frame, event: gr.SelectData) -> list:
         return guard(lambda: own.choose(frame, event.index), lambda chosen: show(chosen)[0:3] + own.fields(chosen), 7)()
 
-    chosen = parts["people"].select(
-        person, [parts["frame"]], [parts["frame"], parts["line"], parts["picture"], *parts["box"]], **QUEUE
-    )
-    wiring.search(chosen.success, own.search_box, [parts["frame"], *parts["box"]])
-    wiring.search(parts["search"].click, own.search_box, [parts["frame"], *parts["box"]])
+    chosen = panel.people.select(person, [panel.frame], [panel.frame, panel.line, panel.picture, *panel.box], **QUEUE)
+
+    def search(engine: Engine, now: Session, settings: Settings, frame: own.Frame, *box) -> Session:
+        return own.search_box(engine, now, settings, frame, PixelBox(*box))
+
+    wiring.search(chosen.success, search, [panel.frame, *panel.box])
+    wiring.search(panel.search.click, search, [panel.frame, *panel.box])

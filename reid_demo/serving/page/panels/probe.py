@@ -8,22 +8,61 @@ from reid_demo.engine import Engine
 from reid_demo.serving import gradio_patches
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import probe as handlers
-from reid_demo.serving.page.wiring import Wiring
+from reid_demo.serving.page.handlers.session import Session, Settings
+from reid_demo.serving.page.wiring import Detail, Wiring
 
 BRUSH_PX = 36  # on the enlarged canvas
 
 
 @dataclass(frozen=True)
-class ProbePanel:
-    """Components that others read or draw."""
+class CanvasPanel:
+    """The canvas and the buttons that go with it."""
 
     canvas: gr.ImageEditor
     line: gr.HTML
-    recipe: gr.Textbox
-    recipe_file: gr.HTML
+    search: gr.Button
+    upload: gr.UploadButton
+    undo: gr.Button
+    back: gr.Button
+
+
+@dataclass(frozen=True)
+class CropPanel:
+    """A crop by numbers."""
+
+    box: list[gr.Number]
+    crop: gr.Button
+
+
+@dataclass(frozen=True)
+class RecipePanel:
+    """The changes as text and as a file."""
+
     keep: gr.Checkbox
-    buttons: dict
-    fields: dict
+    recipe: gr.Textbox
+    replay: gr.Button
+    load: gr.UploadButton
+    saved: gr.HTML
+
+    @property
+    def details(self) -> tuple[Detail, ...]:
+        """What is drawn after every search."""
+        return (
+            Detail(self.recipe, lambda engine, now: handlers.recipe_text(now), on_choice=False),
+            Detail(self.saved, lambda engine, now: handlers.recipe_link(now), on_choice=False),
+        )
+
+
+@dataclass(frozen=True)
+class HidePanel:
+    """All that hides or crops a part."""
+
+    occluders: dict[str, gr.Button]  # of `occlude.KINDS`
+    fill: gr.Radio
+    coverage: gr.Slider
+    seed: gr.Number
+    crop: CropPanel
+    recipe: RecipePanel
 
 
 def build_examples(engine: Engine) -> gr.Gallery:
@@ -44,7 +83,7 @@ def build_examples(engine: Engine) -> gr.Gallery:
         )
 
 
-def build_probe(engine: Engine) -> tuple[gr.ImageEditor, gr.HTML, dict]:
+def build_canvas() -> CanvasPanel:
     """Lay out the canvas with its buttons."""
     with gr.Column(elem_id="probe-side"):
         gr.Markdown(f"## {text.STEP_PROBE}")
@@ -77,19 +116,19 @@ def build_probe(engine: Engine) -> tuple[gr.ImageEditor, gr.HTML, dict]:
             undo = gr.Button(text.UNDO, elem_id="undo", size="sm", min_width=90)
             back = gr.Button(text.BACK, elem_id="back", size="sm", min_width=130)
         gr.Markdown(text.CANVAS_HINT, elem_classes="intro")
-    return canvas, line, {"search": search, "upload": upload, "undo": undo, "back": back}
+    return CanvasPanel(canvas, line, search, upload, undo, back)
 
 
-def build_hide(engine: Engine, canvas: gr.ImageEditor, line: gr.HTML, buttons: dict) -> ProbePanel:
+def build_hide(engine: Engine) -> HidePanel:
     """Lay out the occluders, the fill, the crop and the recipe."""
     kinds = [k for k in text.OCCLUDERS if k != "person" or engine.cutouts.get("person")]
-    fields = {}
+    occluders = {}
     with gr.Column(elem_id="hide-side"):
         gr.Markdown(f"## {text.STEP_HIDE}")
         with gr.Row(elem_classes="occluders"):
             for kind in kinds:
-                buttons[kind] = gr.Button(text.OCCLUDERS[kind], size="sm", elem_id=f"hide-{kind}", min_width=92)
-        fields["fill"] = gr.Radio(
+                occluders[kind] = gr.Button(text.OCCLUDERS[kind], size="sm", elem_id=f"hide-{kind}", min_width=92)
+        fill = gr.Radio(
             [(words, name) for name, words in text.FILLS.items()],
             value="mean_grey",
             label=text.FILL,
@@ -97,10 +136,8 @@ def build_hide(engine: Engine, canvas: gr.ImageEditor, line: gr.HTML, buttons: d
         )
         with gr.Accordion(text.BLOCK_HEADING, open=False, elem_id="block-box"):
             with gr.Row(elem_classes="tight"):
-                fields["coverage"] = gr.Slider(
-                    5, 80, value=25, step=5, label=text.COVERAGE, elem_id="coverage", min_width=150
-                )
-                fields["seed"] = gr.Number(
+                coverage = gr.Slider(5, 80, value=25, step=5, label=text.COVERAGE, elem_id="coverage", min_width=150)
+                seed = gr.Number(
                     label=text.SEED,
                     precision=0,
                     minimum=0,
@@ -109,60 +146,73 @@ def build_hide(engine: Engine, canvas: gr.ImageEditor, line: gr.HTML, buttons: d
                     min_width=150,
                     elem_id="seed",
                 )
-        with gr.Accordion(text.CROP_HEADING, open=False, elem_id="crop-box"):
-            with gr.Row(elem_classes="tight"):
-                fields["crop"] = [
-                    gr.Number(label=name, precision=0, minimum=0, min_width=60, elem_id=f"crop-{name}")
-                    for name in text.CROP_FIELDS
-                ]
-            buttons["crop"] = gr.Button(text.CROP, size="sm", elem_id="crop")
-        with gr.Accordion(text.RECIPE_HEADING, open=False, elem_id="recipe-side"):
-            keep = gr.Checkbox(False, label=text.KEEP_RECIPE, elem_id="keep-recipe")
-            recipe = gr.Textbox(
-                label=text.RECIPE_BOX,
-                info=text.RECIPE_INFO,
-                lines=4,
-                max_lines=10,
-                max_length=500_000,
-                buttons=["copy"],
-                elem_id="recipe",
+        crop = _build_crop()
+        recipe = _build_recipe()
+    return HidePanel(occluders, fill, coverage, seed, crop, recipe)
+
+
+def _build_crop() -> CropPanel:
+    with gr.Accordion(text.CROP_HEADING, open=False, elem_id="crop-box"):
+        with gr.Row(elem_classes="tight"):
+            box = [
+                gr.Number(label=name, precision=0, minimum=0, min_width=60, elem_id=f"crop-{name}")
+                for name in text.CROP_FIELDS
+            ]
+        crop = gr.Button(text.CROP, size="sm", elem_id="crop")
+    return CropPanel(box, crop)
+
+
+def _build_recipe() -> RecipePanel:
+    with gr.Accordion(text.RECIPE_HEADING, open=False, elem_id="recipe-side"):
+        keep = gr.Checkbox(False, label=text.KEEP_RECIPE, elem_id="keep-recipe")
+        recipe = gr.Textbox(
+            label=text.RECIPE_BOX,
+            info=text.RECIPE_INFO,
+            lines=4,
+            max_lines=10,
+            max_length=500_000,
+            buttons=["copy"],
+            elem_id="recipe",
+        )
+        with gr.Row(elem_classes="tight"):
+            replay = gr.Button(text.REPLAY, size="sm", elem_id="replay", min_width=120)
+            load = gr.UploadButton(
+                text.RECIPE_FILE,
+                file_types=[".json"],
+                type="binary",
+                size="sm",
+                elem_id="recipe-file",
+                min_width=120,
             )
-            with gr.Row(elem_classes="tight"):
-                buttons["replay"] = gr.Button(text.REPLAY, size="sm", elem_id="replay", min_width=120)
-                buttons["recipe_file"] = gr.UploadButton(
-                    text.RECIPE_FILE,
-                    file_types=[".json"],
-                    type="binary",
-                    size="sm",
-                    elem_id="recipe-file",
-                    min_width=120,
-                )
-            saved = gr.HTML(elem_id="recipe-save")
-    return ProbePanel(canvas, line, recipe, saved, keep, buttons, fields)
+        saved = gr.HTML(elem_id="recipe-save")
+    return RecipePanel(keep, recipe, replay, load, saved)
 
 
-def wire(panel: ProbePanel, examples: gr.Gallery, wiring: Wiring) -> None:
+def wire(canvas: CanvasPanel, hide: HidePanel, wiring: Wiring) -> None:
     """Connect the clicks of the left side."""
-    wiring.detail(panel.recipe, handlers.recipe_text, on_choice=False)
-    wiring.detail(panel.recipe_file, handlers.recipe_link, on_choice=False)
-    buttons, fields, canvas = panel.buttons, panel.fields, panel.canvas
-    fill = fields["fill"]
-    wiring.search(buttons["search"].click, handlers.search_canvas, [canvas, fill])
-    wiring.search(buttons["upload"].upload, handlers.open_picture, [buttons["upload"]])
-    wiring.search(canvas.upload, handlers.search_canvas, [canvas, fill])
-    wiring.search(buttons["undo"].click, handlers.undo, [canvas])
-    wiring.search(buttons["back"].click, handlers.back)
-    wiring.search(buttons["crop"].click, handlers.crop, [*fields["crop"], canvas, fill])
-    wiring.search(buttons["replay"].click, handlers.replay, [panel.recipe])
-    wiring.search(buttons["recipe_file"].upload, handlers.replay_file, [buttons["recipe_file"]])
-    for kind in text.OCCLUDERS:
-        if kind in buttons:
-            inputs = [fill, canvas, fields["coverage"], fields["seed"]]
-            wiring.search(buttons[kind].click, _hider(kind), inputs)
+
+    def search(engine: Engine, now: Session, settings: Settings, drawn, fill: str) -> Session:
+        return handlers.search_canvas(engine, now, settings, handlers.Drawn(drawn, fill))
+
+    def crop(engine: Engine, now: Session, settings: Settings, *values) -> Session:
+        *box, drawn, fill = values
+        return handlers.crop(engine, now, settings, handlers.PixelBox(*box), handlers.Drawn(drawn, fill))
+
+    drawing = [canvas.canvas, hide.fill]
+    wiring.search(canvas.search.click, search, drawing)
+    wiring.search(canvas.upload.upload, handlers.open_picture, [canvas.upload])
+    wiring.search(canvas.canvas.upload, search, drawing)
+    wiring.search(canvas.undo.click, handlers.undo, [canvas.canvas])
+    wiring.search(canvas.back.click, handlers.back)
+    wiring.search(hide.crop.crop.click, crop, [*hide.crop.box, *drawing])
+    wiring.search(hide.recipe.replay.click, handlers.replay, [hide.recipe.recipe])
+    wiring.search(hide.recipe.load.upload, handlers.replay_file, [hide.recipe.load])
+    for kind, button in hide.occluders.items():
+        wiring.search(button.click, _hider(kind), [canvas.canvas, hide.fill, hide.coverage, hide.seed])
 
 
 def _hider(kind: str):
-    def hide(engine, now, settings, *values):
-        return handlers.hide(engine, now, settings, kind, *values)
+    def hide(engine: Engine, now: Session, settings: Settings, drawn, *values) -> Session:
+        return handlers.hide(engine, now, settings, handlers.Hiding(kind, *values), drawn)
 
     return hide

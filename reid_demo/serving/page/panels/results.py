@@ -9,7 +9,7 @@ from reid_demo.records import WEIGHINGS
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import earned, probe, ranking, why
 from reid_demo.serving.page.handlers.session import Session, default_settings
-from reid_demo.serving.page.wiring import QUEUE, Wiring, guard
+from reid_demo.serving.page.wiring import QUEUE, Detail, Wiring, guard
 
 
 @dataclass(frozen=True)
@@ -17,14 +17,34 @@ class RankingPanel:
     """Components that others read or draw."""
 
     status: gr.HTML
+    earned: gr.HTML
     strip: gr.Gallery
-    settings: list  # top-k, weighing, same camera, terms
+    settings: tuple  # top-k, weighing, same camera, terms
+
+    @property
+    def details(self) -> tuple[Detail, ...]:
+        """What is drawn after every search: which places of the probe earned the chosen match."""
+        return (
+            Detail(self.earned, lambda engine, now: earned.waiting(now)),
+            Detail(self.earned, earned.earned, late=True),
+        )
 
 
-def build_ranking(engine: Engine, wiring: Wiring) -> RankingPanel:
+@dataclass(frozen=True)
+class WhyPanel:
+    """The explanation of the chosen match."""
+
+    use_match: gr.Button
+    shown: gr.HTML
+
+    @property
+    def details(self) -> tuple[Detail, ...]:
+        """What is drawn after every search."""
+        return (Detail(self.shown, why.why),)
+
+
+def build_ranking(engine: Engine) -> RankingPanel:
     """Lay out what earned the chosen match, the ranked strip and what it is ranked by."""
-    has_parts = len(engine.part_names) > 0
-    start = default_settings(engine)
     with gr.Column(elem_id="ranking-side"):
         gr.Markdown(f"## {text.STEP_RANKING}")
         status = gr.HTML(elem_id="status")
@@ -41,47 +61,52 @@ def build_ranking(engine: Engine, wiring: Wiring) -> RankingPanel:
                 buttons=[],
                 elem_id="strip",
             )
-        wiring.detail(places, earned.waiting)
-        wiring.detail(places, lambda now: earned.earned(wiring.engine_of(now), now), late=True)
-        with gr.Accordion(text.SETTINGS, open=False, elem_id="settings"):
-            with gr.Row():
-                top_k = gr.Slider(
-                    1,
-                    min(50, len(engine.gallery)),
-                    value=start.top_k,
-                    step=1,
-                    label=text.TOP_K,
-                    elem_id="top-k",
-                    min_width=200,
-                )
-                weighing = gr.Radio(
-                    [(words, name) for name, words in WEIGHINGS.items()],
-                    value=start.weighing,
-                    label=text.WEIGHING,
-                    info=text.WEIGHING_INFO,
-                    visible=has_parts,
-                    elem_id="weighing",
-                    min_width=260,
-                )
-                same_camera = gr.Checkbox(
-                    False, label=text.SAME_CAMERA, info=text.SAME_CAMERA_INFO, elem_id="same-camera", min_width=200
-                )
-            terms = gr.CheckboxGroup(
-                list(zip(engine.term_labels, engine.term_names, strict=True)),
-                value=list(engine.term_names),
-                label=text.SWITCHES,
-                info=text.SWITCHES_INFO,
-                visible=has_parts,
-                elem_id="terms",
+        settings = _build_settings(engine)
+    return RankingPanel(status, places, strip, settings)
+
+
+def _build_settings(engine: Engine) -> tuple:
+    has_parts = len(engine.part_names) > 0
+    start = default_settings(engine)
+    with gr.Accordion(text.SETTINGS, open=False, elem_id="settings"):
+        with gr.Row():
+            top_k = gr.Slider(
+                1,
+                min(50, len(engine.gallery)),
+                value=start.top_k,
+                step=1,
+                label=text.TOP_K,
+                elem_id="top-k",
+                min_width=200,
             )
-    return RankingPanel(status, strip, [top_k, weighing, same_camera, terms])
+            weighing = gr.Radio(
+                [(words, name) for name, words in WEIGHINGS.items()],
+                value=start.weighing,
+                label=text.WEIGHING,
+                info=text.WEIGHING_INFO,
+                visible=has_parts,
+                elem_id="weighing",
+                min_width=260,
+            )
+            same_camera = gr.Checkbox(
+                False, label=text.SAME_CAMERA, info=text.SAME_CAMERA_INFO, elem_id="same-camera", min_width=200
+            )
+        terms = gr.CheckboxGroup(
+            list(zip(engine.term_labels, engine.term_names, strict=True)),
+            value=list(engine.term_names),
+            label=text.SWITCHES,
+            info=text.SWITCHES_INFO,
+            visible=has_parts,
+            elem_id="terms",
+        )
+    return top_k, weighing, same_camera, terms
 
 
 def wire_ranking(panel: RankingPanel, wiring: Wiring) -> None:
     """Connect the settings; a new ranking asks the network nothing."""
     top_k, *others = panel.settings
     for listen in (top_k.release, *(component.input for component in others)):
-        wiring.search(listen, ranking.rank_again, everything=False)
+        wiring.rank(listen, ranking.rank_again)
 
     def click(now: Session, event: gr.SelectData) -> Session:
         return guard(lambda s: ranking.choose(s, event.index), lambda chosen: chosen, 1)(now)
@@ -89,14 +114,12 @@ def wire_ranking(panel: RankingPanel, wiring: Wiring) -> None:
     wiring.follow(panel.strip.select(click, [wiring.session], [wiring.session], **QUEUE), choice=True)
 
 
-def build_why(engine: Engine, wiring: Wiring) -> gr.Button:
+def build_why() -> WhyPanel:
     """Lay out the explanation of the chosen match."""
     use_match = gr.Button(text.USE_AS_PROBE, size="sm", elem_id="use-match")
-    shown = gr.HTML(elem_id="why")
-    wiring.detail(shown, lambda now: why.why(wiring.engine_of(now), now))
-    return use_match
+    return WhyPanel(use_match, gr.HTML(elem_id="why"))
 
 
-def wire_why(use_match: gr.Button, wiring: Wiring) -> None:
+def wire_why(panel: WhyPanel, wiring: Wiring) -> None:
     """Connect the button that makes a match the probe."""
-    wiring.search(use_match.click, probe.open_match)
+    wiring.search(panel.use_match.click, probe.open_match)

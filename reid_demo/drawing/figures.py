@@ -1,0 +1,118 @@
+"""Pictures, colour scales and bars as HTML that any page can hold. Every word arrives as an argument."""
+
+import base64
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from markupsafe import Markup
+
+from reid_demo.drawing import overlays
+from reid_demo.drawing.markup import Templates
+
+_templates = Templates()
+
+
+@dataclass(frozen=True)
+class BarTable:
+    """What surrounds the bars of `signed_bars`."""
+
+    caption: str
+    total: str  # words of the last row; its number is the sum of the values
+    rows_of: str = ""  # if given, rows can be focused and carry the class `NAME NAME-i`, `i` from 0, for a style sheet
+    notes: Sequence[str] = ()  # of each name, in smaller words under it; none by default
+    lit: int | None = None  # number of the row that also carries the class `lit`
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One signed bar around a common zero; places in percent of the track."""
+
+    name: str
+    note: str
+    value: float
+    left: float
+    width: float
+
+
+def data_uri(data: bytes, kind: str) -> str:
+    """Return a file as an address that carries it, so that no file of a visitor is written on the server."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def picture_uri(image: np.ndarray, *, lossless: bool = False) -> str:
+    """Return a `(H, W, 3)` uint8 picture as an address that carries its pixels: WebP, or PNG if `lossless`."""
+    options = [] if lossless else [cv2.IMWRITE_WEBP_QUALITY, 90]
+    data = cv2.imencode(".png" if lossless else ".webp", np.ascontiguousarray(image[:, :, ::-1]), options)[1]
+    return data_uri(data.tobytes(), "image/png" if lossless else "image/webp")
+
+
+def picture(image: np.ndarray, alt: str, *, lossless: bool = False) -> Markup:
+    """Return an image tag that carries its own pixels, `(H, W, 3)` uint8."""
+    return _templates.render("picture.html.jinja", uri=picture_uri(image, lossless=lossless), alt=alt)
+
+
+def download_link(data: bytes, file_name: str, kind: str, words: str) -> Markup:
+    """Return a link that saves the file it carries."""
+    return _templates.render("download.html.jinja", uri=data_uri(data, kind), file_name=file_name, words=words)
+
+
+def legend(low: str, middle: str, high: str) -> Markup:
+    """Return the colour scale of `overlays.heat_overlay`, with words for its two ends and for 'uniform'."""
+    stops = overlays.colours(np.arange(0, 256, 15) / 255 * overlays.FULL_SCALE)
+    return _legend(stops, 100 / overlays.FULL_SCALE, (low, middle, high), "legend")
+
+
+def signed_legend(low: str, middle: str, high: str, *, power: float = 0.5) -> Markup:
+    """Return the colour scale of `overlays.signed_overlay` on a middle grey, with words for its ends and its middle."""
+    grey = np.full((4, 64, 3), 128, np.uint8)
+    stops = overlays.signed_overlay(grey, np.linspace(-1, 1, 21)[None], 1, 21, power=power)[0]
+    return _legend(stops, 50, (low, middle, high), "legend signed")
+
+
+def _legend(stops: np.ndarray, mark: float, words: Sequence[str], kind: str) -> Markup:
+    return _templates.render("legend.html.jinja", stops=stops.tolist(), mark=f"{mark:g}", words=words, kind=kind)
+
+
+def signed_bars(names: Sequence[str], values: np.ndarray, table: BarTable) -> Markup:
+    """Return signed bars around a common zero, with their numbers, as an HTML table.
+
+    Args:
+        names: `T` names, one a bar.
+        values: `(T,)` float.
+        table: the words around them.
+    """
+    values = np.asarray(values, np.float64)
+    most = max(float(np.abs(values).max(initial=0)), 1e-6)
+    zero = 50 if (values < 0).any() else 0
+    bars = [
+        Bar(name, note, value, zero if value >= 0 else zero - _long(value, most, zero), _long(value, most, zero))
+        for name, note, value in zip(names, table.notes or [""] * len(names), values.tolist(), strict=True)
+    ]
+    return _templates.render("signed_bars.html.jinja", table=table, bars=bars, zero=zero, total=float(values.sum()))
+
+
+def _long(value: float, most: float, zero: float) -> float:
+    return abs(value) / most * (100 - zero)
+
+
+def paired_bars(rows: Iterable[tuple[str, float, float]], labels: tuple[str, str], caption: str, notes=()) -> Markup:
+    """Return two bars a name, from zero, on one scale, with their numbers, as an HTML table.
+
+    Args:
+        rows: (name, first value, second value) each; values are not negative.
+        labels: what the two are.
+        caption: of the table.
+        notes: of each name, in smaller words under it; none by default.
+    """
+    rows = list(rows)
+    most = max((max(first, second) for _, first, second in rows), default=0)
+    return _templates.render(
+        "paired_bars.html.jinja",
+        rows=rows,
+        notes=notes or [""] * len(rows),
+        labels=labels,
+        caption=caption,
+        most=max(most, 1e-6),
+    )
