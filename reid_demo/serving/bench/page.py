@@ -200,7 +200,7 @@ def _visitors(engine: Engine, demo, url: str, repeats: int) -> list[Row]:
     crossed = 0
     for (example, kind), (_, answer) in zip(plan, answers, strict=True):
         one = probe.open_example(engine, Session(), settings, example)
-        one = probe.hide(engine, one, settings, kind, "mean_grey")
+        one = probe.hide(engine, one, settings, probe.Hiding(kind, "mean_grey"))
         wanted = (probe.probe_line(one), [ranking.caption(one, match) for match in one.matches])
         crossed += answer is not None and _shown(answer) != wanted
     name, in_turn, precision = f"{VISITORS} visitors at once", VISITORS * lone, engine.describer.precision
