@@ -54,3 +54,10 @@ document.addEventListener("click", (event) => {
     setTimeout(() => document.querySelector("#search").click(), 100);
   }, 50);
 }, true);
+
+// Escape and a click elsewhere close what an i has opened.
+const closeCards = (but) => document.querySelectorAll(".about-run[open]").forEach((card) => {
+  if (card !== but) card.open = false;
+});
+document.addEventListener("keydown", (event) => event.key === "Escape" && closeCards());
+document.addEventListener("click", (event) => closeCards(event.target.closest(".about-run")));

@@ -7,6 +7,7 @@ DESCRIPTION = (
 )
 HONESTY = "A ranking is a list of candidates for a human to verify, never an identification."
 
+HEADER_MORE = "What this is and what it runs with"
 CHIP_WEIGHTS, CHIP_DEVICE, CHIP_GALLERY = "weights", "runs on", "gallery"
 GALLERY_SIZE = "{name}: {images:,} images"
 GALLERY_PEOPLE = " of {people:,} people"
@@ -343,3 +344,28 @@ FRAME_NO_BOX = "Choose a person, click two corners, or fill in x, y, width and h
 FRAME_OUTSIDE = "The box {x}, {y}, {w} x {h} leaves the frame, which is {width} x {height} pixels."
 FRAME_PERSON = "Person {number} of your frame"
 FRAME_BOX = "A box of your frame"
+
+# The stage
+STAGE_LABEL = "Hide a part of the probe and watch the ranking"
+STAGE_BLOCK = "Block that hides a part of the probe. Arrow keys move it, Shift resizes, Delete removes it"
+STAGE_CORNER = "Drag to resize"
+STAGE_PROBE = "Probe"
+STAGE_HIDE = "Hide"
+STAGE_HALVES = {"upper_half": "upper half", "lower_half": "lower half", "left_half": "left", "right_half": "right"}
+STAGE_CLEAR = "nothing"
+STAGE_NOW, STAGE_BEFORE = "Now", "Before, untouched"
+STAGE_HINT = "Drag the block over the probe."
+STAGE_NAME = "person {pid}, camera {camid}"
+STAGE_FIRST = "The right person is first. Hide a part and watch."
+STAGE_PLAIN = "The right person is at rank {after}. Hide a part and watch."
+STAGE_FALLS = "{what}, the right person falls from {before} to {after}."
+STAGE_RISES = "{what}, the right person rises from {before} to {after}."
+STAGE_KEEPS = "{what}, the right person stays at rank {after}."
+STAGE_WITHOUT = "Without the {part}"
+STAGE_WITH = "With this part hidden"
+STAGE_SEVERAL = "With these changes"
+STAGE_ABSENT = "This person is not in the gallery: every candidate is wrong."
+STAGE_UNKNOWN = "These are candidates for a human to verify."
+STAGE_GONE = "This visit is over. Reload the page."
+STAGE_BOX = "The block must lie inside the probe. Drag it back."
+STAGE_LOST = "The server does not answer. Your probe is kept; try again."

@@ -44,7 +44,7 @@ def launch_options() -> dict:
         button_secondary_border_color="#c5cfd8",
         button_secondary_border_color_dark="#3a4959",
     )
-    css = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+    css = "\n".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("page.css", "stage.css"))
     script = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
     head = render("head.html.jinja", description=text.DESCRIPTION, script=Markup(script))
     return {"theme": theme, "css": css, "head": str(head)}

@@ -14,7 +14,8 @@ from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import link, ranking
 from reid_demo.serving.page.handlers import probe as probes
 from reid_demo.serving.page.handlers.session import Session, default_settings
-from reid_demo.serving.page.panels import browse, lab, probe, results
+from reid_demo.serving.page.handlers.stage import Stage, Visits, new_token
+from reid_demo.serving.page.panels import browse, lab, probe, results, stage
 from reid_demo.serving.page.panels import own as own_panel
 from reid_demo.serving.page.theme import launch_options
 from reid_demo.serving.page.wiring import QUEUE, Detail, Places, Wiring, guard
@@ -51,8 +52,15 @@ def build_ui(engine: Engine, galleries: PrivateGalleries | None = None) -> gr.Bl
     gradio_patches.install()
     with gr.Blocks(title=text.TITLE, delete_cache=(CLEAN_EVERY_S, KEEP_FILES_S), analytics_enabled=False) as demo:
         galleries = galleries or PrivateGalleries(engine, cache=Path(get_upload_folder()))
-        session = gr.State(Session(), time_to_live=KEEP_FILES_S, delete_callback=lambda now: galleries.drop(now.own))
+        visits = Visits()
+
+        def end(now: Session) -> None:
+            galleries.drop(now.own)
+            visits.drop(now.token)
+
+        session = gr.State(Session(), time_to_live=KEEP_FILES_S, delete_callback=end)
         gr.HTML(ranking.header(engine), elem_id="header")
+        live = stage.build_stage(visits, Stage(visits, lambda now: galleries.engine_of(now.own)))
         examples = probe.build_examples(engine)
         with gr.Row(elem_id="work", equal_height=False):
             with gr.Column(scale=0, min_width=320, elem_id="left"):
@@ -65,10 +73,12 @@ def build_ui(engine: Engine, galleries: PrivateGalleries | None = None) -> gr.Bl
         if engine.card:
             with gr.Accordion(text.STEP_ABOUT, open=False, elem_id="about"):
                 gr.Markdown(engine.card)
-        details = (*right.details, *tabs.details, *hide.recipe.details, Detail(link_field, lab.show_link))
+        linked = Detail(link_field, lab.show_link)
+        details = (*live.details, *right.details, *tabs.details, *hide.recipe.details, linked)
         settings = (*right.settings, hide.recipe.keep)
         places = Places(session, settings, canvas.line, right.status, right.strip, canvas.canvas, link_field, details)
         wiring = Wiring(engine, galleries, places)
+        stage.wire_stage(live, wiring)
         probe.wire(canvas, hide, wiring)
         results.wire_ranking(right, wiring)
         _wire_tabs(demo, tabs, wiring)
@@ -127,10 +137,10 @@ def _wire_opening(demo: gr.Blocks, examples: gr.Gallery, wiring: Wiring) -> None
         values = dict(request.query_params)
         if "probe" in values:
             try:
-                return link.open_query(engine, values)
+                return replace(link.open_query(engine, values), token=new_token())
             except ReidError:
                 gr.Warning(text.LINK_BAD)
-        return first()
+        return replace(first(), token=new_token())
 
     def show_opening(now: Session) -> list:
         if not now.matches:

@@ -61,6 +61,7 @@ class Session:
     decisions: dict[int, str] = field(default_factory=dict)  # gallery index -> a key of `text.DECISION_MARKS`
     seed: int = 0  # grows with every random occluder, so that each click gives another
     own: str = ""  # token of the visitor's own gallery; empty for the page's
+    token: str = ""  # of this visit, for the stage's own calls; nobody can guess it
     canvases: tuple[str, ...] = ()  # digests of the last pictures drawn on the canvas, newest last
 
 
@@ -79,6 +80,7 @@ def start(engine: Engine, session: Session, settings: Settings, picture: Picture
         seed=session.seed,
         canvases=session.canvases,
         own=session.own,
+        token=session.token,
     )
     return with_recipe(engine, fresh, settings, session.recipe if settings.keep_recipe else ())
 
