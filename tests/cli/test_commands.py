@@ -67,7 +67,7 @@ def test_explain_writes_files_and_prints_the_same_numbers(where, probe, capsys, 
 def test_sweep_prints_what_the_engine_measures(where, probe, tiny_engine, capsys):
     options = ["--rank", "2", "--size", "0.5", "--stride", "0.5"]
     found = ask(capsys, ["sweep", probe, *where, *options])
-    wanted = answers.sweep(tiny_engine, read_image(probe), 2, Window(0.5, 0.5))
+    wanted = answers.sweep(tiny_engine, read_image(probe), 2, window=Window(0.5, 0.5))
     assert found == answers.with_paths(wanted) and len(found["boxes"]) == len(found["rank_change"]) > 4
     assert main(["sweep", probe, *where, *options]) == 0
     assert "costliest" in capsys.readouterr().out
