@@ -278,22 +278,23 @@ class Renderer:
         """
         import moderngl
 
-        self.gl.enable(moderngl.DEPTH_TEST)
-        staged = [(self._stage(actor), actor.at) for actor in actors]
-        place, props = self._load_place(scenery.place), None
-        if scenery.props is not None and len(scenery.props):
-            props = self._load_things(scenery.props)
-        shadows = _shadow_matrices(scenery)
-        self._draw_shadows(staged, [place, props] if props else [place], shadows)
-        self._target.use()
-        self._target.clear(*self._sky_colour(scenery.light, grade), 0.0, depth=1.0)
-        self._set_light(scenery.light, grade, view, shadows)
-        self._draw_people(staged, view)
-        self._draw_things(actors, place, props)
-        width, height = self.size
-        rgba = np.frombuffer(self._target.read(components=4), np.uint8).reshape(height, width, 4)[::-1]
-        if props:
-            props.release()
+        with self.gl:  # another renderer of this process may have been the last to draw
+            self.gl.enable(moderngl.DEPTH_TEST)
+            staged = [(self._stage(actor), actor.at) for actor in actors]
+            place, props = self._load_place(scenery.place), None
+            if scenery.props is not None and len(scenery.props):
+                props = self._load_things(scenery.props)
+            shadows = _shadow_matrices(scenery)
+            self._draw_shadows(staged, [place, props] if props else [place], shadows)
+            self._target.use()
+            self._target.clear(*self._sky_colour(scenery.light, grade), 0.0, depth=1.0)
+            self._set_light(scenery.light, grade, view, shadows)
+            self._draw_people(staged, view)
+            self._draw_things(actors, place, props)
+            width, height = self.size
+            rgba = np.frombuffer(self._target.read(components=4), np.uint8).reshape(height, width, 4)[::-1]
+            if props:
+                props.release()
         return rgba[..., :3], rgba[..., 3]
 
     def _draw_shadows(
@@ -375,22 +376,23 @@ class Renderer:
         """
         import moderngl
 
-        self.gl.enable(moderngl.DEPTH_TEST)
-        self._alone.use()
-        self._alone.clear(depth=1.0)
-        if props is not None and len(props):
-            things = self._load_things(props)
-            _write(self._depth, view_projection=view.matrix())
-            self._depth["place"].value = ORIGIN
-            things.depth.render()
-            things.release()
-        _write(self._parts, view_projection=view.matrix())
-        for number, one in enumerate((actor, *others)):
-            loaded = self._stage(one)
-            self._parts["place"].value = one.at
-            self._parts["id_base"].value = OTHER if number else 0
-            loaded.render(loaded.parts, loaded.choose(one.at, view.matrix(), self._alone.size))
-        return np.frombuffer(self._alone.read(components=1, alignment=1), np.uint8).reshape(128, 64)[::-1]
+        with self.gl:  # another renderer of this process may have been the last to draw
+            self.gl.enable(moderngl.DEPTH_TEST)
+            self._alone.use()
+            self._alone.clear(depth=1.0)
+            if props is not None and len(props):
+                things = self._load_things(props)
+                _write(self._depth, view_projection=view.matrix())
+                self._depth["place"].value = ORIGIN
+                things.depth.render()
+                things.release()
+            _write(self._parts, view_projection=view.matrix())
+            for number, one in enumerate((actor, *others)):
+                loaded = self._stage(one)
+                self._parts["place"].value = one.at
+                self._parts["id_base"].value = OTHER if number else 0
+                loaded.render(loaded.parts, loaded.choose(one.at, view.matrix(), self._alone.size))
+            return np.frombuffer(self._alone.read(components=1, alignment=1), np.uint8).reshape(128, 64)[::-1]
 
     def _stage(self, actor: Actor) -> _Loaded:
         """Load a person and send the pose."""
