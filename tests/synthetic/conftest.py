@@ -43,6 +43,16 @@ def person(body):
     return Person(body, identity(0, 1))
 
 
+@pytest.fixture
+def shoot(studio, person):
+    """Return a function that photographs the person by a seed and changes to an ordinary order."""
+    import numpy as np
+
+    from reid_demo.synthetic.capture import Order
+
+    return lambda seed=0, **order: studio.shoot(person, Order(**{"camid": 8, **order}), np.random.default_rng(seed))
+
+
 @pytest.fixture(scope="session")
 def small_set(studio, assets_folder, tmp_path_factory):
     """Render four people, two of them for test; return the folder."""

@@ -1,10 +1,13 @@
-"""The data set on disk; needs the assets and OpenGL."""
+"""What a data set orders, and the data set on disk; the latter needs the assets and OpenGL."""
 
+import hashlib
 import json
 import re
+from collections import Counter
 from dataclasses import replace
 
 import cv2
+import numpy as np
 import pytest
 
 pytest.importorskip("scipy")
@@ -15,6 +18,7 @@ from reid_demo.data.layouts import load_split, load_train
 from reid_demo.data.people_file import PEOPLE, read_people
 from reid_demo.errors import SyntheticError
 from reid_demo.search import gallery
+from reid_demo.synthetic import dataset
 from reid_demo.synthetic.dataset import SPLITS, TRUTH, Wanted, synthesize
 
 SMALL = Wanted(4, images_per_id=2, test_fraction=0.5, absent=1)
@@ -106,8 +110,6 @@ def test_a_lower_jpeg_quality_makes_smaller_files(small_set, assets_folder, tmp_
 
 
 def test_a_stopped_run_goes_on(studio, assets_folder, tmp_path, monkeypatch):
-    from reid_demo.synthetic import dataset
-
     real, made = dataset.render_identity, []
     wanted = Wanted(3, images_per_id=1, test_fraction=0, absent=0)
 
@@ -136,3 +138,50 @@ def test_wrong_arguments_and_folders_are_told(tmp_path):
         synthesize(tmp_path, tmp_path / "mine", Wanted(4))
     with pytest.raises(SyntheticError, match="MakeHuman"):
         synthesize(tmp_path, tmp_path / "out", Wanted(1))
+
+
+def test_orders_of_test_people_keep_probe_cameras_out_of_the_gallery():
+    plan = dataset.Plan(ids=10, images_per_id=6, test_ids=4, absent=1, seed=0)
+    roles = Counter(plan.role(index) for index in range(plan.everyone))
+    assert roles == {"train": 6, "test": 4, "absent": 1}
+    for index in range(6, 10):
+        made = list(dataset.orders(plan, index, np.random.default_rng(index)))
+        gallery = {order.camid for split, order in made if split == "bounding_box_test"}
+        probes = {split: order for split, order in made if split.startswith("query")}
+        assert set(probes) == {"query", "query_occluded", "query_partial"}
+        assert not gallery & {order.camid for order in probes.values()}
+        assert probes["query_occluded"].hide
+        assert probes["query_partial"].crop
+        assert not probes["query"].hide
+
+
+def _digest(plan: dataset.Plan) -> str:
+    """Return a hash of every photograph that a plan orders."""
+    seen = hashlib.sha256()
+    for index in range(plan.everyone):
+        for split, order in dataset.orders(plan, index, np.random.default_rng([plan.seed, 4, index])):
+            seen.update(repr((split, order.camid, order.hide, order.crop, order.company)).encode())
+    return seen.hexdigest()
+
+
+def test_old_seeds_order_what_they_always_did():
+    shipped, other = dataset.Plan(170, 6, 170, 60, 11, 82), dataset.Plan(40, 10, 8, 3, 0)
+    assert _digest(shipped) == "2c384b8a2daa7fbedc05d20a29c0fe6a87aadf2ada59cac8321abee2113f2719"
+    assert _digest(other) == "365bd2b824a557ff8b2c5c7e4e342099f56d36f082ae565cc7de2553f7b6cec3"
+    assert _digest(replace(other, hard=True)) != _digest(other)
+    assert all(order.careless == 0.08 for _, order in dataset.orders(other, 0, np.random.default_rng(0)))
+
+
+def test_hard_drawing_puts_more_in_the_way_and_uses_more_cameras():
+    shares = {}
+    for hard in (False, True):
+        plan = dataset.Plan(300, 8, 0, 0, 3, hard=hard)
+        orders = [o for i in range(300) for _, o in dataset.orders(plan, i, np.random.default_rng([3, 4, i]))]
+        shares[hard] = (
+            np.mean([order.hide == "person" for order in orders]),
+            np.mean([order.crop != "" for order in orders]),
+            np.mean([order.company for order in orders]),
+            len({order.camid for order in orders}),
+        )
+    assert all(hard > 1.5 * ordinary for ordinary, hard in zip(shares[False], shares[True], strict=True))
+    assert shares[True][3] == dataset.HARD.cameras

@@ -12,7 +12,6 @@ from scipy.spatial import cKDTree
 
 from reid_demo.synthetic.body import PART
 from reid_demo.synthetic.fabrics import HAIR
-from reid_demo.synthetic.geometry import hull_radius
 from reid_demo.synthetic.people import Person, identity
 
 PLACES = ("torso", "left_leg", "right_leg")
@@ -122,10 +121,3 @@ def test_long_hair_lies_on_the_coat(dressed):
         height = ((low - posed.vertices[nearest]) * posed.normals[nearest]).sum(1)
         assert len(low)
         assert (height > -0.005).mean() > 0.95
-
-
-def test_hull_radius_of_a_square():
-    turn = np.linspace(0, 2 * np.pi, 8, endpoint=False)
-    outward = np.stack([np.sin(turn), np.cos(turn)], 1)
-    corners = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1], [0.2, 0.3]])
-    np.testing.assert_allclose(hull_radius(corners, outward), np.tile([1, np.sqrt(2)], 4))

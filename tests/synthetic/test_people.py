@@ -1,46 +1,36 @@
-"""Bodies, clothes and poses; needs the assets but no OpenGL."""
+"""Identities and their meshes; the meshes need the assets but no OpenGL."""
 
 import numpy as np
 import pytest
 
 pytest.importorskip("scipy")
 
-from reid_demo.errors import SyntheticError
-from reid_demo.synthetic.assets import _read_target, load_assets
-from reid_demo.synthetic.body import PART, Build
+
+from reid_demo.synthetic import dataset, people
+from reid_demo.synthetic.body import PART
 from reid_demo.synthetic.people import MAX_MATERIALS, Person, identity
 
 
-def test_a_wrong_folder_is_told(tmp_path):
-    with pytest.raises(SyntheticError, match="base.obj is missing"):
-        load_assets(tmp_path)
+def test_looks_are_repeatable_and_balanced():
+    looks = [people.identity(3, index) for index in range(240)]
+    assert looks[7] == people.identity(3, 7)
+    shares = dataset.balance(looks)
+    assert 0.4 < shares["body"]["female"] < 0.6
+    assert min(shares["main ancestry"].values()) > 0.2
+    assert len(shares["skin"]) == 3
+    assert all(abs(sum(share.values()) - 1) < 1e-9 for share in shares.values())
 
 
-def test_unknown_clothes_are_told(body):
-    with pytest.raises(SyntheticError, match="tuxedo"):
-        body.assets.cloth("tuxedo")
-
-
-def test_a_target_is_rows_of_a_vertex_and_its_shift(tmp_path):
-    path = tmp_path / "small.target"
-    path.write_text("# CC0\n#\n3 .5 -.25 0\n7 1e-3 0 2\n", encoding="utf-8")
-    rows, shifts = _read_target(path)
-    assert rows.tolist() == [3, 7]
-    np.testing.assert_array_equal(shifts, np.float32([[0.5, -0.25, 0], [0.001, 0, 2]]))
-    path.write_text("# CC0, and nothing to shift", encoding="utf-8")
-    assert _read_target(path)[1].shape == (0, 3)
-    for damaged in ("# CC0\n3 .5 -.25\n", "# CC0\n3 .5 x 0\n"):
-        path.write_text(damaged, encoding="utf-8")
-        with pytest.raises(SyntheticError, match="small.target"):
-            _read_target(path)
-
-
-def test_sliders_change_the_body(body):
-    tall, small = body.shape(Build(height=0.8)), body.shape(Build(height=0.2))
-    assert np.ptp(tall[body.is_skin, 1]) > np.ptp(small[body.is_skin, 1]) + 1
-    heavy, light = body.shape(Build(weight=1)), body.shape(Build(weight=0))
-    waist = body.is_skin & (body.arm < 0.1) & (np.abs(body.assets.vertices[:, 1] - 1.5) < 0.4)
-    assert np.ptp(heavy[waist, 0]) > np.ptp(light[waist, 0]) + 0.3
+def test_groups_dress_alike_and_differ_in_one_thing():
+    alike = 0
+    for group in range(40):
+        first, *others = (people.identity(0, group * people.GROUP + k) for k in range(people.GROUP))
+        if all(other.top_cloth == first.top_cloth for other in others):
+            alike += 1
+            for other in others:
+                assert other != first
+                assert (other.top, other.bottom, other.coat) == (first.top, first.bottom, first.coat)
+    assert 8 <= alike <= 24
 
 
 @pytest.mark.parametrize("index", range(0, 20, 4))
