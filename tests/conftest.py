@@ -21,8 +21,12 @@ from reid_demo.search import gallery
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
-    """Keep graphs, choices of a runtime and copied galleries of the tests out of the home folder."""
+    """Keep what the tests make out of the home folder; run the network in PyTorch whatever else is installed.
+
+    Tests of the other runtimes name theirs; all others compare numbers to the last digit.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REID_DEMO_RUNTIME", "torch")
         patch.setenv("REID_DEMO_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 

@@ -43,7 +43,8 @@ def test_bench_prints_rows(tiny_weights, tiny_gallery_folder, capsys):
     options = ["--weights", str(tiny_weights), "--gallery", str(tiny_gallery_folder), "--gallery-size", "100", "--json"]
     assert main(["bench", *options]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert {"what", "unit", "value", "reference", "ratio"} == set(rows[0]) and all(row["value"] > 0 for row in rows)
+    told = {"what", "unit", "value", "low", "high", "reference", "ratio", "threads", "processor", "precision"}
+    assert set(rows[0]) == told and all(row["value"] > 0 for row in rows)
 
 
 def test_a_gallery_of_other_weights_is_refused(tmp_path, tiny_gallery_folder, tiny_config, capsys):

@@ -119,6 +119,15 @@ class Visitor:
                     return number
         raise KeyError(f"The page has no {event} on {elem_id!r}.")
 
+    def follower(self, number: int) -> int:
+        """Return the number of the listener that runs after another."""
+        return next(after for after, listener in self.demo.fns.items() if listener.trigger_after == number)
+
+    def run(self, number: int, data: list, event_data: dict) -> None:
+        """Carry out an event that passes the queue by."""
+        body = {"data": data, "fn_index": number, "session_hash": self.name, "event_data": event_data}
+        self.http.post(f"{self.url}/run/predict", json=body).raise_for_status()
+
     def join(self, number: int, data: list, event_data: dict | None = None) -> str:
         """Queue an event; give its name."""
         body = {"data": data, "fn_index": number, "session_hash": self.name, "event_data": event_data}
@@ -156,11 +165,9 @@ def _settings(engine: Engine) -> list:
 
 def _open(engine: Engine, demo, url: str, example: int) -> Visitor:
     visitor = Visitor(demo, url)
-    visitor.ask(
-        visitor.listener("examples", "select"),
-        [None, *_settings(engine)],
-        {"index": example, "value": None, "selected": True},
-    )
+    picked = visitor.listener("examples", "select")
+    visitor.run(picked, [], {"index": example, "value": None, "selected": True})
+    visitor.ask(visitor.follower(picked), [None, None, *_settings(engine)])
     return visitor
 
 
@@ -169,9 +176,9 @@ def _hide(engine: Engine, visitor: Visitor, kind: str) -> list:
 
 
 def _hiding(engine: Engine) -> list:
-    """Give the inputs of a click on an occluder: session, fill, canvas, coverage, seed and settings."""
+    """Return the inputs of a click on an occluder: session, canvas, fill, coverage, seed and settings."""
     canvas = {"background": None, "layers": [], "composite": None}
-    return [None, "mean_grey", canvas, 25, 1, *_settings(engine)]
+    return [None, canvas, "mean_grey", 25, 1, *_settings(engine)]
 
 
 def _visitors(engine: Engine, demo, url: str, repeats: int) -> list[Row]:
