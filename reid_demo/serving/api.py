@@ -120,8 +120,8 @@ class Endpoints:
         def go_on(done: int, total: int) -> bool:
             return _client_waits() and time.monotonic() < ends
 
-        how = asked.scoring(self._engine)
-        return answers.sweep(self._engine, asked.image, asked.rank, asked.window, how, go_on)
+        how = {"window": asked.window, "scoring": asked.scoring(self._engine)}
+        return answers.sweep(self._engine, asked.image, asked.rank, **how, go_on=go_on)
 
     def gallery_info(self) -> answers.GalleryInfo:
         """Say what is searched, and by which network."""

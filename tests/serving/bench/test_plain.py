@@ -63,7 +63,9 @@ def test_a_folder(tiny_engine, plain, tmp_path):
     parts = dict(zip(names, np.load(tmp_path / "plain/parts.npy"), strict=True))
     for i, record in enumerate(ours.records):
         name = next(name for name in names if Path(record.path).name.startswith(Path(name).stem))
-        assert np.allclose(np.float32(parts[name]), np.float32(ours.parts[i]), atol=2e-2)
+        one, other = (np.float32(values).ravel() for values in (parts[name], ours.parts[i]))
+        # Folders are described in bfloat16 where the processor has it; the row says so.
+        assert one @ other / np.linalg.norm(one) / np.linalg.norm(other) > 0.999
 
 
 def test_a_row_says_spread_threads_processor_and_precision():
