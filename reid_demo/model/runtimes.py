@@ -60,7 +60,7 @@ class Choice:
 
 def cache_folder() -> Path:
     """Return the folder of what can be made anew: `REID_DEMO_CACHE`, by default `~/.cache/reid_demo`."""
-    return Path(os.environ.get("REID_DEMO_CACHE") or Path.home() / ".cache" / "reid_demo")
+    return Path(os.environ.get("REID_DEMO_CACHE") or "~/.cache/reid_demo").expanduser()
 
 
 def is_installed(name: str) -> bool:
