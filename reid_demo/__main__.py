@@ -1,6 +1,7 @@
 """The command line: `python -m reid_demo COMMAND`. The commands are in `commands`; here errors become exit codes."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,9 @@ Exit codes: 0 done, 1 an error (one sentence on stderr), 2 wrong usage."""
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; give its exit code: 0 done, 1 a `ReidError` (its sentence is on stderr), 2 wrong usage."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # no output may fail on a character that a console cannot show
+            stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
         return options.run(options) or 0

@@ -1,6 +1,5 @@
 """`Engine`: the demo's verbs - describe, search, explain, what_if, sweep. Read-only after load, no request state."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from reid_demo import occlude
 from reid_demo.config import variant_name
 from reid_demo.data.files import read_json
+from reid_demo.data.probes import FOLDER, LISTING, read_probes
 from reid_demo.errors import GalleryError, WeightsError
 from reid_demo.images import read_image
 from reid_demo.model import checkpoint, runtimes
@@ -131,7 +131,7 @@ class Engine:
             describer,
             galleries.load(folder, fingerprint),
             about=_read_about(weights, shipped.weights_name(named), fingerprint),
-            examples=_read_examples(folder / "probes"),
+            examples=_read_examples(folder),
             cutouts=shipped.cutouts(folder),
         )
 
@@ -343,11 +343,9 @@ def _read_about(weights: Path, name: str, fingerprint: str) -> AboutWeights:
 
 
 def _read_examples(folder: Path) -> list[Example]:
-    listing = folder / "probes.jsonl"
-    if not listing.is_file():
+    if not (folder / FOLDER / LISTING).is_file():
         return []
-    rows = [json.loads(line) for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
     return [
-        Example(folder / r["path"], r["title"], r.get("pid"), r.get("camid"), r["kind"], r.get("featured", True))
-        for r in rows
+        Example(folder / FOLDER / row.path, row.title, row.pid, row.camid, row.kind, row.featured)
+        for row in read_probes(folder)
     ]

@@ -25,6 +25,10 @@ class GalleryError(ReidError):
     """A gallery that is missing, damaged or made by other weights."""
 
 
+class NoImagesError(GalleryError):
+    """A folder of which no image could be taken into a gallery."""
+
+
 class HubError(ReidError):
     """Something that cannot be fetched from the Hub or put there."""
 

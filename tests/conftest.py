@@ -4,7 +4,7 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
-from figures import draw_person
+from figures import draw_person, one_block
 from hub_server import Hub
 from huggingface_hub import constants
 from PIL import Image
@@ -16,7 +16,7 @@ from reid_demo.model import checkpoint
 from reid_demo.model.describer import Describer
 from reid_demo.model.dpti import build_model
 from reid_demo.records import ImageRecord
-from reid_demo.search import gallery
+from reid_demo.search import gallery, store
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -65,7 +65,7 @@ def tiny_gallery_folder(tmp_path_factory, tiny_describer, tiny_weights):
             Image.fromarray(draw_person(pid, camid)).save(folder / path)
             records.append(ImageRecord(path, pid, camid, 64, 128))
     descriptors = list(tiny_describer.describe_stream(read_image(folder / r.path) for r in records))
-    gallery.save(folder, records, descriptors, fingerprint=checkpoint.fingerprint(tiny_weights), name="tiny")
+    store.write(folder, records, one_block(descriptors), store.About(checkpoint.fingerprint(tiny_weights), "tiny"))
     return folder
 
 

@@ -13,3 +13,9 @@ def draw_person(pid: int, camid: int, height: int = 128, width: int = 64) -> np.
     for top, bottom in bands:
         image[int(top * height) : int(bottom * height), left:right] = person.integers(0, 256, 3)
     return image
+
+
+def one_block(descriptors):
+    """Return descriptors as `store.write` takes them, all in one block."""
+    parts = np.stack([d.parts for d in descriptors]).astype(np.float16)
+    return iter([(parts, np.stack([d.presence for d in descriptors]).astype(np.float32))])

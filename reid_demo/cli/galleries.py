@@ -4,9 +4,12 @@ import argparse
 import functools
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from reid_demo.cli import common
+
+MOST_UNREAD = 20  # files and folders named that were not looked into
 
 
 def add(commands) -> None:
@@ -54,26 +57,25 @@ def add(commands) -> None:
     common.json_flag(sub, always=True)
 
 
-def _run_index(options: argparse.Namespace, images: str | Path, out: str | Path, one_view: bool = False, **more):
-    """Give the report; None in the processes that only help the first, where `torchrun` started several."""
+def _run_index(options: argparse.Namespace, wanted):
+    """Return the report; None in the processes that only help the first, where `torchrun` started several."""
     from tqdm import tqdm
 
     from reid_demo.search.build import index_folder
-    from reid_demo.search.gallery_views import ONE_VIEW, VIEWS
     from reid_demo.training.distributed import Helpers, team
 
-    views = ONE_VIEW if one_view else VIEWS
     with team(options.device, objects=True) as crew:
         own = argparse.Namespace(**{**vars(options), "device": str(crew.device)})
         describer, fingerprint, _ = common.describer(own, bulk=True)
-        helpers = Helpers(crew, describer, views) if crew.size > 1 else None
+        helpers = Helpers(crew, describer, wanted.views) if crew.size > 1 else None
         if crew.rank:
             helpers.serve()
             return None
         try:
             with common.progress_bar("image") as progress:
-                more |= {"progress": progress, "say": functools.partial(tqdm.write, file=sys.stderr)}
-                return index_folder(images, out, describer, fingerprint, helpers=helpers, views=views, **more)
+                say = functools.partial(tqdm.write, file=sys.stderr)
+                wanted = replace(wanted, helpers=helpers, progress=progress, say=say)
+                return index_folder(options.images, options.out, describer, fingerprint, wanted)
         finally:
             if helpers:
                 helpers.dismiss()
@@ -81,20 +83,19 @@ def _run_index(options: argparse.Namespace, images: str | Path, out: str | Path,
 
 def _index(options: argparse.Namespace) -> None:
     from reid_demo.records import Scoring
-    from reid_demo.search import detector as finder
+    from reid_demo.search.build import IndexOptions
+    from reid_demo.search.detector import CAVEAT, open_finder
+    from reid_demo.search.gallery_views import ONE_VIEW, VIEWS
 
-    people = finder.open_finder(options.find_people) if options.find_people else None
-    report = _run_index(
-        options,
-        options.images,
-        options.out,
+    wanted = IndexOptions(
         name=options.name,
-        finder=people,
+        finder=open_finder(options.find_people) if options.find_people else None,
         store=options.store,
         exact_limit=options.exact_limit,
         scoring=Scoring(options.similarity) if options.similarity else None,
-        one_view=options.one_view,
+        views=ONE_VIEW if options.one_view else VIEWS,
     )
+    report = _run_index(options, wanted)
     if report is None:
         return
     if options.json:
@@ -105,14 +106,18 @@ def _index(options: argparse.Namespace) -> None:
     print(
         f"{report.total} images in {options.out}: {report.added} new ({report.resumed} from a run that was stopped), "
         f"{report.kept} kept, {report.removed} removed, {report.duplicates} duplicates left out, "
-        f"{len(report.skipped)} skipped; {report.seconds:.0f} s."
+        f"{len(report.skipped)} skipped, {len(report.unread)} not read; {report.seconds:.0f} s."
     )
-    if people:
-        print(f"{report.empty} frames without a person. {finder.CAVEAT}")
+    if wanted.finder:
+        print(f"{report.empty} frames without a person. {CAVEAT}")
     if not report.exact:
         print("Searches of this gallery are approximate: it is compressed, and candidates are scored exactly.")
     for path, reason in report.skipped:
         print(f"  skipped {path}: {reason}")
+    for path, reason in report.unread[:MOST_UNREAD]:
+        print(f"  not read {path}: {reason}")
+    if len(report.unread) > MOST_UNREAD:
+        print(f"  and {len(report.unread) - MOST_UNREAD} more; --json lists all")
     print(f"Open it with: python app.py --gallery {options.out}")
 
 

@@ -59,13 +59,13 @@ def _ship(options: argparse.Namespace) -> dict[str, int]:
     """Build a gallery of a synthetic data set's test people; give what it holds."""
     from reid_demo.search import gallery
     from reid_demo.search import ship as probes
-    from reid_demo.search.build import index_folder
+    from reid_demo.search.build import IndexOptions, index_folder
 
     describer, fingerprint, _ = common.describer(options)
     dataset = Path(options.out)
     pids = {path.name.partition("_")[0] for path in (dataset / "query").glob("*.jpg")}
     name = f"{len(pids)} synthetic people"
-    report = index_folder(dataset / "bounding_box_test", options.gallery, describer, fingerprint, name=name)
+    report = index_folder(dataset / "bounding_box_test", options.gallery, describer, fingerprint, IndexOptions(name))
     built = gallery.load(options.gallery)
     shipped = probes.ship_probes(dataset, built, dataset / "absent")
     cutouts, truths = probes.ship_cutouts(dataset, built), probes.ship_truth(dataset, built)

@@ -1,16 +1,16 @@
 """Data sets by their published layouts, as sorted lists of `ImageRecord`."""
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from reid_demo.data.probes import QUERY_FOLDERS
 from reid_demo.errors import DatasetError
+from reid_demo.images import looks_like_image
 from reid_demo.records import ImageRecord
 
 MARKET_NAME = re.compile(r"^(-?\d+)_c(\d+)")  # 0002_c1s1_000451_03.jpg
 CAMERA_NAME = re.compile(r"_c(\d+)")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 SPLITS = {"bounding_box_train", "bounding_box_test", "query"}
 
 # Benchmarks, and the probe sets of each; the first is the one that its protocol means.
@@ -22,7 +22,12 @@ PROBES = {
     "partial_ilids": ("partial",),
     "folder": ("whole",),
 }
-_QUERY_FOLDERS = {"whole": "query", "occluded": "query_occluded", "partial": "query_partial"}
+
+
+def market_ids(name: str) -> tuple[int | None, int | None]:
+    """Read (pid, camid) from a Market-1501 file name, (None, None) where it is not one."""
+    found = MARKET_NAME.match(name)
+    return (int(found.group(1)), int(found.group(2))) if found else (None, None)
 
 
 @dataclass(frozen=True)
@@ -44,10 +49,9 @@ def load_split(root: Path, split: str) -> list[ImageRecord]:
     folder = _folder(root, split)
     records = []
     for path in sorted(folder.glob("*.jpg")):
-        found = MARKET_NAME.match(path.name)
-        if not found:
+        pid, camid = market_ids(path.name)
+        if pid is None:
             raise DatasetError(f"The file {path} is not named like 0002_c1s1_000451_03.jpg; rename or remove it.")
-        pid, camid = int(found.group(1)), int(found.group(2))
         if pid != -1:
             records.append(ImageRecord(f"{split}/{path.name}", pid, camid))
     if not records:
@@ -56,7 +60,7 @@ def load_split(root: Path, split: str) -> list[ImageRecord]:
 
 
 def load_train(dataset: str, root: Path) -> list[ImageRecord]:
-    """Give the training images of a data set, people only (no distractors), sorted by path.
+    """Return the training images of a data set, people only (no distractors), sorted by path.
 
     Args:
         dataset: `market1501`, `synthetic` (the same layout), or `folder` (one sub-folder of images a person; a flat
@@ -93,13 +97,13 @@ def load_folder(root: Path) -> list[ImageRecord]:
             records.append(ImageRecord(f"{folder.name}/{path.name}", pid, int(camera.group(1)) if camera else None))
     if not folders:
         for path in _images(root):
-            found = MARKET_NAME.match(path.name)
-            if not found:
+            pid, camid = market_ids(path.name)
+            if pid is None:
                 raise DatasetError(
                     f"The file {path} is not named like 0002_c1s1_000451_03.jpg; use one sub-folder a person."
                 )
-            if int(found.group(1)) != -1:
-                records.append(ImageRecord(path.name, int(found.group(1)), int(found.group(2))))
+            if pid != -1:
+                records.append(ImageRecord(path.name, pid, camid))
     if not records:
         raise DatasetError(f"The folder {root} holds no images.")
     return records
@@ -129,7 +133,7 @@ def load_benchmark(dataset: str, root: Path, probes: str | None = None) -> Bench
     if probes not in PROBES[dataset]:
         raise DatasetError(f"The data set {dataset} has the probes {', '.join(PROBES[dataset])}, not {probes!r}.")
     if dataset in ("market1501", "synthetic"):
-        queries, gallery = load_split(root, _QUERY_FOLDERS[probes]), load_split(root, "bounding_box_test")
+        queries, gallery = load_split(root, QUERY_FOLDERS[probes]), load_split(root, "bounding_box_test")
         return Benchmark(queries, gallery, True, f"{probes} queries, same person and camera excluded")
     if dataset == "folder":
         return _split_folder(load_folder(root))
@@ -153,23 +157,8 @@ def _split_folder(records: list[ImageRecord]) -> Benchmark:
     return Benchmark(queries, gallery, cameras, f"first image of each person is the query, {rule}")
 
 
-def read_probes(gallery_folder: Path) -> list[dict]:
-    """Read the probes that a gallery ships: rows `path, title, pid, camid, kind, featured`, paths under `probes/`.
-
-    Raises:
-        DatasetError: there is no listing, or it is damaged.
-    """
-    listing = gallery_folder / "probes" / "probes.jsonl"
-    try:
-        return [json.loads(line) for line in listing.read_text(encoding="utf-8").splitlines()]
-    except FileNotFoundError as error:
-        raise DatasetError(f"There is no {listing}; make it with `python -m reid_demo probes`.") from error
-    except ValueError as error:
-        raise DatasetError(f"The listing {listing.name} of the gallery's probes is damaged: {error}") from error
-
-
 def _folder(root: Path, name: str = "") -> Path:
-    """Give a folder of a data set that must be there."""
+    """Return a folder of a data set; it must be there."""
     root = Path(root)
     if not root.is_dir():
         raise DatasetError(f"The data set's folder {root} does not exist.")
@@ -196,4 +185,4 @@ def _numbered(root: Path, name: str, deep: bool) -> list[ImageRecord]:
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    return sorted(path for path in folder.iterdir() if looks_like_image(path))

@@ -5,12 +5,13 @@ out, as if the person were absent. Rates are per search at the gallery's size; t
 gallery, where an absent person finds more look-alikes.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from reid_demo import occlude
-from reid_demo.data.layouts import read_probes
+from reid_demo.data.probes import ShippedProbe, read_probes
 from reid_demo.errors import DatasetError
 from reid_demo.images import read_image
 from reid_demo.model.describer import Describer
@@ -38,10 +39,10 @@ def calibrate(describer: Describer, gallery_folder: Path, fingerprint: str) -> C
     """
     gallery = galleries.load(gallery_folder)
     listed = read_probes(gallery_folder)
-    known = [row for row in listed if row["kind"] == "whole" and row["pid"] is not None]
+    known = [row for row in listed if row.kind == "whole" and row.pid is not None]
     if not known:
         raise DatasetError("The gallery ships no whole probe of a known person; make some with `probes`.")
-    absent = [{**row, "pid": None} for row in listed if row["kind"] == "absent"]
+    absent = [replace(row, pid=None) for row in listed if row.kind == "absent"]
     return Calibration(
         gallery=gallery.name,
         num_images=len(gallery),
@@ -53,17 +54,19 @@ def calibrate(describer: Describer, gallery_folder: Path, fingerprint: str) -> C
     )
 
 
-def _rates(describer: Describer, gallery: Gallery, rows: list[dict], occlusions: list[Occlusion | None]) -> Rates:
+def _rates(
+    describer: Describer, gallery: Gallery, rows: list[ShippedProbe], occlusions: list[Occlusion | None]
+) -> Rates:
     """Search every probe of a listing once under each occlusion; a row without a pid is an absent person."""
     similarity = []
     for occlusion in occlusions:
-        pictures = (read_image(gallery.folder / "probes" / row["path"]) for row in rows)
+        pictures = (read_image(gallery.folder / "probes" / row.path) for row in rows)
         if occlusion is not None:
             pictures = (occlude.apply(picture, [occlusion]) for picture in pictures)
         described = list(describer.describe_stream(pictures))
         similarity += [gallery.scores(probe, gallery.scoring) for probe in described]
     searched = rows * len(occlusions)
-    queries = Identities.of((row["pid"] for row in searched), (row["camid"] for row in searched))
+    queries = Identities.of((row.pid for row in searched), (row.camid for row in searched))
     return open_set_rates(np.stack(similarity), queries, gallery.identities)
 
 

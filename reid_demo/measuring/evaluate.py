@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from reid_demo import occlude
-from reid_demo.data.layouts import PROBES, Benchmark, load_benchmark, read_probes
+from reid_demo.data.layouts import PROBES, Benchmark, load_benchmark
+from reid_demo.data.probes import read_probes
 from reid_demo.errors import DatasetError, ImageError
 from reid_demo.images import read_image
 from reid_demo.measuring.metrics import rank_metrics
@@ -166,7 +167,7 @@ def signed(record: dict, weights: str, fingerprint: str, command: str) -> dict:
 def _gallery_benchmark(root: Path, probes: str) -> Benchmark:
     if probes not in GALLERY_PROBES:
         raise DatasetError(f"Unknown probes {probes!r}; choose one of {', '.join(GALLERY_PROBES)}.")
-    queries = [ImageRecord(row["path"], row["pid"], row["camid"]) for row in read_probes(root) if row["kind"] == probes]
+    queries = [ImageRecord(row.path, row.pid, row.camid) for row in read_probes(root) if row.kind == probes]
     if not queries:
         raise DatasetError(f"The listing {root / 'probes' / 'probes.jsonl'} has no {probes} probe.")
     return Benchmark(queries, galleries.load(root).records, True, f"{probes} probes, same person and camera excluded")

@@ -1,7 +1,6 @@
 """What ships: weights by their name, and the gallery, described anew for other weights than its own."""
 
 import functools
-import json
 import shutil
 import sys
 import time
@@ -17,7 +16,7 @@ from reid_demo.model import checkpoint, hub, runtimes
 from reid_demo.model.describer import Describer, bulk_precision
 from reid_demo.search import gallery as galleries
 from reid_demo.search import milvus
-from reid_demo.search.build import holds_images, index_folder
+from reid_demo.search.build import IndexOptions, holds_images, index_folder
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 WEIGHTS = PROJECT / "weights"
@@ -28,7 +27,7 @@ BESIDE = ("probes", OCCLUDERS)  # what the page needs beside the images
 
 
 def weights_folder(name: str | Path | None = None) -> Path:
-    """Give a folder of weights: the default, one of those that ship by its name, a folder, or what `hf://` leads to.
+    """Return a folder of weights: the default, one of those that ship by its name, a folder, or what `hf://` leads to.
 
     Raises:
         WeightsError: there is no such folder and no such name.
@@ -46,37 +45,36 @@ def weights_folder(name: str | Path | None = None) -> Path:
 
 
 def weights_name(name: str | Path | None = None) -> str:
-    """Give what weights are called: an `hf://` address as it is, else after their folder or their run."""
+    """Return what weights are called: an `hf://` address as it is, else after their folder or their run."""
     return str(name) if name and hub.is_address(name) else checkpoint.name_of(weights_folder(name))
 
 
 def names() -> list[str]:
-    """Give the names of the weights that ship, sorted."""
+    """Return the names of the weights that ship, sorted."""
     return sorted(path.parent.name for path in WEIGHTS.glob("*/config.json"))
 
 
 def gallery_folder(name: str | Path | None = None) -> Path:
-    """Give the folder of a gallery: itself, what an `hf://` or `milvus://` address leads to, or the shipped one."""
+    """Return the folder of a gallery: itself, what an `hf://` or `milvus://` address leads to, or the shipped one."""
     name = name or DEFAULT_GALLERY
     return milvus.folder_of(name) if milvus.is_address(name) else hub.local_folder(name, "gallery")
 
 
 def cutouts(folder: Path) -> occlude.Cutouts:
-    """Give the cut-out people and things of a gallery's folder; those that ship where it has none."""
+    """Return the cut-out people and things of a gallery's folder; those that ship where it has none."""
     return occlude.read_cutouts(folder / OCCLUDERS) or occlude.read_cutouts(DEFAULT_GALLERY / OCCLUDERS)
 
 
 def _is_current(copy: Path) -> bool:
-    """Say whether a kept copy is whole and of this release; an earlier one's is brought up to date."""
+    """Tell whether a kept copy is whole and of this release; an earlier one's is brought up to date."""
     try:
-        about = json.loads((copy / galleries.META).read_text(encoding="utf-8"))
-        return about["format_version"] == galleries.FORMAT_VERSION
-    except (OSError, ValueError, KeyError, TypeError):
+        return galleries.read_meta(copy).format_version == galleries.FORMAT_VERSION
+    except GalleryError:
         return False
 
 
 def gallery_for(describer: Describer, fingerprint: str) -> Path:
-    """Give the shipped gallery as these weights describe it: itself, or a copy made on first use and then kept.
+    """Return the shipped gallery as these weights describe it: itself, or a copy made on first use and then kept.
 
     The copy lies in `REID_DEMO_CACHE`, by default `~/.cache/reid_demo`; a build that was stopped goes on.
 
@@ -89,18 +87,17 @@ def gallery_for(describer: Describer, fingerprint: str) -> Path:
     """
     source = DEFAULT_GALLERY
     try:
-        about = json.loads((source / galleries.META).read_text(encoding="utf-8"))
-        name, made_by = about["name"], about["fingerprint"]
-    except (OSError, ValueError, KeyError, TypeError):
+        about = galleries.read_meta(source)
+    except GalleryError:
         return source  # missing or damaged: whoever loads it says so
-    if made_by == fingerprint:
+    if about.fingerprint == fingerprint:
         return source
     copy = runtimes.cache_folder() / f"{source.name}-{fingerprint}"
     if _is_current(copy) and all((copy / part).is_dir() for part in BESIDE if (source / part).is_dir()):
         return copy
     print(f"Other weights than the gallery's: describing its pictures into {copy} (once).", file=sys.stderr)
     with _progress() as progress:
-        index_folder(source / "images", copy, describer, fingerprint, name=name, progress=progress)
+        index_folder(source / "images", copy, describer, fingerprint, IndexOptions(about.name, progress=progress))
     try:
         for part in BESIDE:
             if (source / part).is_dir():
@@ -141,21 +138,15 @@ def gallery_of_photos(
         runtime=runtimes.named(runtime, place),
     )
     with _progress() as progress:
-        report = index_folder(
-            folder,
-            out,
-            describer,
-            checkpoint.fingerprint(source),
-            name=folder.name,
-            progress=progress,
-            say=functools.partial(tqdm.write, file=sys.stderr),
-        )
+        say = functools.partial(tqdm.write, file=sys.stderr)
+        options = IndexOptions(folder.name, progress=progress, say=say)
+        report = index_folder(folder, out, describer, checkpoint.fingerprint(source), options)
     print(
         f"{report.total} pictures ({report.added} new, {report.duplicates} duplicates, {len(report.skipped)} skipped) "
         f"in {time.monotonic() - start:.0f} s.",
         file=sys.stderr,
     )
-    for path, reason in report.skipped:
+    for path, reason in report.skipped + report.unread:
         print(f"  skipped {path}: {reason}", file=sys.stderr)
     return str(out)
 

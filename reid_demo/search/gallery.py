@@ -1,34 +1,34 @@
 """`Gallery`: vectors, records and the model's fingerprint travel together. Knows no images' contents and no model."""
 
 import functools
-import json
-import os
-import tempfile
+import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import BaseModel
 
-from reid_demo.errors import ConfigError, GalleryError
+from reid_demo.data.files import inside, read_json, read_json_lines
+from reid_demo.errors import ConfigError, GalleryError, ReidError
 from reid_demo.records import WEIGHINGS, Descriptor, Identities, ImageRecord, Match, Scoring
 from reid_demo.search import milvus, vectors
 from reid_demo.search import similarity as matching
 from reid_demo.search.gallery_views import ONE_VIEW
-
-FORMAT_VERSION = 3  # 2 described every image as it is alone; 1 said `adaptive` instead of `similarity`
-VECTORS, PARTS, PRESENCE, RECORDS, META = (
-    "vectors.faiss",
-    "parts.npy",
-    "presence.npy",
-    "records.jsonl",
-    "meta.json",
+from reid_demo.search.store import (
+    BLOCK,
+    FORMAT_VERSION,
+    META,
+    PARTS,
+    PRESENCE,
+    READY,
+    RECORDS,
+    VECTORS,
+    finish,
 )
-READY = ".ready"  # complete new files on their way to their places; whoever finds them finishes the move
+
 MATRIX_BYTES = 512 << 20  # largest float32 matrix kept for a scoring that is not the index's own
-BLOCK = 2048  # rows held in float32 at a time
 
 
 class Gallery:
@@ -101,17 +101,8 @@ class Gallery:
         return np.flatnonzero(np.logical_and.reduce(asked)) if asked else range(len(self))
 
     def image_path(self, index: int) -> Path:
-        """Give the file of an image; never one outside the gallery's own folder.
-
-        A gallery in the Hub's cache is made of links into that repository's own store, which count as inside.
-        """
-        root = self.folder.resolve()
-        path = Path(os.path.normpath(root / self.records[index].path))
-        stores = [parent.parent / "blobs" for parent in root.parents if parent.name == "snapshots"]
-        target = path.resolve()
-        if path.is_relative_to(root) and (target.is_relative_to(root) or target.parent in stores):
-            return target
-        raise GalleryError(f"The gallery names an image outside its folder: {self.records[index].path!r}.")
+        """Return the file of an image; never one outside the gallery's own folder."""
+        return inside(self.folder, self.records[index].path, GalleryError)
 
     def descriptor(self, index: int) -> Descriptor:
         """Give the stored descriptor of an image, without attention maps `(P, 0, 0)`."""
@@ -282,18 +273,19 @@ def load(folder: str | Path, fingerprint: str | None = None) -> Gallery:
     """Read a gallery.
 
     Args:
-        folder: as `save` wrote it, or the `milvus://` address of its vectors.
+        folder: as `store.write` wrote it, or the `milvus://` address of its vectors.
         fingerprint: of the weights in use; a gallery made by others is refused.
 
     Raises:
         GalleryError: missing, damaged or made by other weights.
     """
-    folder = Path(milvus.folder_of(folder) if milvus.is_address(folder) else folder)
+    address = str(folder) if milvus.is_address(folder) else None
+    folder = milvus.folder_of(address) if address else Path(folder)
     for _ in range(3):
         finish(folder)
         before = _stamp(folder)
         try:
-            loaded = _read(folder, fingerprint)
+            loaded = _read(folder, fingerprint, address)
         except GalleryError:
             if not (folder / READY).exists() and before == _stamp(folder):
                 raise
@@ -306,192 +298,148 @@ def load(folder: str | Path, fingerprint: str | None = None) -> Gallery:
 def _stamp(folder: Path) -> tuple[int, int] | None:
     try:
         facts = (folder / META).stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return facts.st_mtime_ns, facts.st_ino
 
 
-def _read(folder: Path, fingerprint: str | None) -> Gallery:
+def _read(folder: Path, fingerprint: str | None, address: str | None) -> Gallery:
     rebuild = f"Rebuild it with `python -m reid_demo index IMAGES --out {folder}`."
+    _check_files(folder, rebuild)
+    meta = read_meta(folder, rebuild)
+    if meta.format_version not in range(1, FORMAT_VERSION + 1):
+        raise GalleryError(
+            f"The gallery {folder.name!r} has format {meta.format_version}, this program reads {FORMAT_VERSION}. "
+            f"{rebuild}"
+        )
+    if fingerprint is not None and meta.fingerprint != fingerprint:
+        raise GalleryError(
+            f"The gallery {folder.name!r} was made by other weights ({meta.fingerprint}, now {fingerprint}). {rebuild}"
+        )
+    records = list(read_json_lines(ImageRecord, folder / RECORDS, GalleryError, rebuild))
+    try:
+        stored = _arrays(folder, len(records))
+        gallery = Gallery(folder, records, *stored, meta.model_dump(exclude_unset=True), None)
+        gallery.index = _open_index(gallery, address)
+    except OSError as error:
+        raise GalleryError(f"The gallery {folder.name!r} cannot be read ({error.strerror}). {rebuild}") from error
+    except ReidError as error:
+        raise GalleryError(f"The gallery {folder.name!r}: {error} {rebuild}") from error
+    return gallery
+
+
+def _check_files(folder: Path, rebuild: str) -> None:
+    """Refuse what holds no gallery, in words for each way of not doing so."""
     names = (PARTS, PRESENCE, RECORDS, META)
     missing = [name for name in names if not (folder / name).is_file()]
     if not folder.exists():
         words = "Make one with `python -m reid_demo index IMAGES --out GALLERY`, or name the folder of one."
         raise GalleryError(f"There is no gallery {str(folder)!r}. {words}")
+    if not folder.is_dir():
+        raise GalleryError(f"{str(folder)!r} is a file, not a gallery. Name the folder that `index` wrote.")
     if len(missing) == len(names):
         words = f"Describe its pictures with `python -m reid_demo index {folder} --out GALLERY`."
         raise GalleryError(f"The folder {folder.name!r} is no gallery. {words}")
     if missing:
         raise GalleryError(f"The gallery {folder.name!r} has no {missing[0]}. {rebuild}")
-    try:
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
-        made_by, version, facts = meta["fingerprint"], meta["format_version"], meta.get("index", {"kind": "flat"})
-        Scoring.read(meta)
-    except (ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
-        raise GalleryError(f"The gallery {folder.name!r} is damaged ({META}: {error}). {rebuild}") from error
-    if version not in range(1, FORMAT_VERSION + 1):
-        raise GalleryError(
-            f"The gallery {folder.name!r} has format {version}, this program reads {FORMAT_VERSION}. {rebuild}"
-        )
-    if fingerprint is not None and made_by != fingerprint:
-        raise GalleryError(
-            f"The gallery {folder.name!r} was made by other weights ({made_by}, now {fingerprint}). {rebuild}"
-        )
-    if facts["kind"] != "milvus" and not (folder / VECTORS).is_file():
-        raise GalleryError(f"The gallery {folder.name!r} has no {VECTORS}. {rebuild}")
-    try:
-        with open(folder / RECORDS, encoding="utf-8") as lines:
-            records = [read_record(line) for line in lines]
-        parts = np.load(folder / PARTS, mmap_mode="r", allow_pickle=False)
-        presence = np.load(folder / PRESENCE, allow_pickle=False).astype(np.float32)
-        index = milvus.load(facts) if facts["kind"] == "milvus" else vectors.load(folder / VECTORS, facts)
-    except (ValueError, KeyError, TypeError, EOFError) as error:
-        raise GalleryError(f"The gallery {folder.name!r} is damaged ({error}). {rebuild}") from error
-    except OSError as error:
-        raise GalleryError(f"The gallery {folder.name!r} cannot be read ({error.strerror}). {rebuild}") from error
-    except GalleryError as error:
-        raise GalleryError(f"The gallery {folder.name!r}: {error} {rebuild}") from error
-    if not len(records) == len(parts) == len(presence) == len(index) or not len(records):
-        raise GalleryError(f"The files of the gallery {folder.name!r} disagree in length. {rebuild}")
-    return Gallery(folder, records, parts, presence, meta, index)
 
 
-def read_record(line: str | bytes) -> ImageRecord:
-    """Give the record of one line of `records.jsonl`."""
-    values = json.loads(line)
-    if values.get("box") is not None:
-        values["box"] = tuple(values["box"])
-    return ImageRecord(**values)
+class IndexFacts(BaseModel, extra="allow"):
+    """What `meta.json` says of the index; a compressed one adds the fields of `vectors.Tuning`."""
+
+    kind: str
+    address: str = ""  # of a Milvus collection
+    stamp: str = ""  # of its filling
 
 
-def save(
-    folder: str | Path,
-    records: Sequence[ImageRecord],
-    descriptors: Iterable[Descriptor],
-    *,
-    fingerprint: str,
-    name: str,
-    scoring: Scoring = Scoring(),
-) -> None:
-    """Write the gallery files beside the images that already lie in `folder`; all appear, or none does."""
-    descriptors = list(descriptors)
-    if not records or len(records) != len(descriptors):
-        raise GalleryError(f"{len(records)} images and {len(descriptors)} descriptors do not make a gallery.")
-    parts = np.stack([d.parts for d in descriptors]).astype(np.float16)
-    presence = np.stack([d.presence for d in descriptors]).astype(np.float32)
-    write(folder, records, iter([(parts, presence)]), fingerprint=fingerprint, name=name, scoring=scoring)
+class Meta(BaseModel, extra="allow"):
+    """`meta.json`."""
+
+    format_version: int
+    fingerprint: str
+    count: int
+    name: str = ""
+    similarity: str | None = None
+    adaptive: bool = False  # of format 1, which had no `similarity`
+    views: tuple[str, ...] = ONE_VIEW
+    created: str = ""
+    index: IndexFacts = IndexFacts(kind="flat")
+    finder: str = ""
+    empty_frames: list[str] = []
 
 
-def write(
-    folder: str | Path,
-    records: Sequence[ImageRecord],
-    blocks: Iterator[tuple[np.ndarray, np.ndarray]],
-    *,
-    fingerprint: str,
-    name: str,
-    scoring: Scoring = Scoring(),
-    views: Sequence[str] = ONE_VIEW,
-    more: dict | None = None,
-    store: str | None = None,
-    say: Callable[[str], None] = lambda line: None,
-    exact_limit: int | None = None,
-) -> None:
-    """Write a gallery of any size, holding one block and the index in memory.
+def read_meta(folder: Path, mend: str = "") -> Meta:
+    """Read `meta.json` of a gallery.
 
-    Args:
-        folder: already holds the images.
-        records: one an image, in the order of the blocks.
-        blocks: `(n, P+1, D)` float16 parts and `(n, P)` float32 presence, in order; G rows in all.
-        fingerprint: of the weights.
-        name: for people.
-        scoring: with all parts, of the vectors that the index holds; the gallery's own from then on.
-        views: in which the images were described.
-        more: further keys of `meta.json`.
-        store: a `milvus://` address for the vectors; a FAISS file in the folder otherwise.
-        say: gets lines of progress.
-        exact_limit: the largest gallery with an exact index, images; `vectors.EXACT_LIMIT` where None.
+    Raises:
+        GalleryError: it cannot be read, or a field of it is wrong.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as temporary:
-        stage = Path(temporary) / "files"
-        stage.mkdir()
-        presence = _write_parts(stage / PARTS, records, blocks)
-        np.save(stage / PRESENCE, presence)
-
-        def rows(numbers: np.ndarray, side: Callable = matching.gallery_vectors) -> np.ndarray:
-            # The index holds what the stored half-precision parts say, so both ways of scoring agree. The file is
-            # mapped anew for every block, so that the pages read do not pile up in this process.
-            stored = np.load(stage / PARTS, mmap_mode="r", allow_pickle=False)
-            whole = len(numbers) and numbers[-1] - numbers[0] + 1 == len(numbers)
-            picked = stored[numbers[0] : numbers[-1] + 1] if whole else stored[numbers]
-            return side(picked.astype(np.float32), presence[numbers], Scoring(scoring.weighing))
-
-        _, terms, dim = np.load(stage / PARTS, mmap_mode="r", allow_pickle=False).shape
-        if store:
-            index = milvus.build(store, rows, len(records), terms * dim, folder, say)
-        else:
-            limit = vectors.EXACT_LIMIT if exact_limit is None else exact_limit
-            probes = functools.partial(rows, side=matching.probe_vectors)
-            index = vectors.build(rows, len(records), terms * dim, say, limit, probes)
-            index.save(stage / VECTORS)
-        with open(stage / RECORDS, "w", encoding="utf-8") as lines:
-            lines.writelines(json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in records)
-        meta = {
-            "format_version": FORMAT_VERSION,
-            "name": name,
-            "fingerprint": fingerprint,
-            "similarity": scoring.weighing,
-            "views": list(views),
-            "count": len(records),
-            "pids": Identities.of((r.pid for r in records), ()).num_people,
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "index": index.facts(),
-            **(more or {}),
-        }
-        (stage / META).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
-        finish(folder)
-        os.rename(stage, folder / READY)  # from here on the new gallery holds
-    finish(folder)
-    if store:
-        (folder / VECTORS).unlink(missing_ok=True)
-
-
-def _write_parts(path: Path, records: Sequence[ImageRecord], blocks: Iterator) -> np.ndarray:
-    """Write `(G, P+1, D)` float16 block by block; give the presence `(G, P)` float32."""
-    presence, count = [], 0
-    with open(path, "wb") as file:
-        for parts, rho in blocks:
-            if not presence:
-                shape = (len(records), *parts.shape[1:])
-                header = {"descr": "<f2", "fortran_order": False, "shape": shape}
-                np.lib.format.write_array_header_1_0(file, header)
-            if not np.isfinite(parts).all() or not np.isfinite(rho).all():
-                raise GalleryError("The network gave descriptors that are not finite numbers. Use other weights.")
-            file.write(np.ascontiguousarray(parts, "<f2").tobytes())
-            presence.append(np.asarray(rho, np.float32))
-            count += len(parts)
-    if not count or count != len(records):
-        raise GalleryError(f"{len(records)} images and {count} descriptors do not make a gallery.")
-    return np.concatenate(presence)
-
-
-def finish(folder: Path) -> None:
-    """Move files that a writer has completed to their places; also where that writer was killed meanwhile."""
-    ready = folder / READY
-    if not ready.is_dir():
-        return
     try:
-        for name in (VECTORS, PARTS, PRESENCE, RECORDS, META):
-            try:
-                os.replace(ready / name, folder / name)
-            except FileNotFoundError:
-                continue  # moved already, or the vectors lie elsewhere
-        ready.rmdir()
-    except FileNotFoundError:
-        return  # another process finished it
-    except OSError as error:
+        meta = read_json(Meta, folder / META, GalleryError, mend)
+        Scoring.read(meta.model_dump(exclude_unset=True))
+    except (GalleryError, ConfigError) as error:
+        raise GalleryError(f"The gallery {folder.name!r} is damaged. {error}") from error
+    return meta
+
+
+def _arrays(folder: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Map the parts, `(G, P+1, D)` float16, and read the presence, `(G, P)` float32."""
+    parts, presence = _mapped(folder / PARTS, 3), _mapped(folder / PRESENCE, 2)
+    if parts.dtype != np.float16:
+        raise GalleryError(f"{PARTS} is damaged: it holds {parts.dtype}, not half-precision numbers.")
+    if not count or not count == len(parts) == len(presence) or parts.shape[1] != presence.shape[1] + 1:
         raise GalleryError(
-            f"The gallery {folder.name!r} waits for its new files, which cannot be moved here ({error.strerror}). "
-            "Run `index` on it again where it can be written."
-        ) from error
+            f"Its files disagree in length: {count} records, parts {parts.shape}, presence {presence.shape}."
+        )
+    step = max(1, parts.size * 4 // MATRIX_BYTES)  # of a large gallery, a sample
+    if not np.isfinite(parts[::step]).all() or not np.isfinite(presence).all():
+        raise GalleryError("Its descriptors are damaged: some are not finite numbers.")
+    return parts, np.array(presence, np.float32)
+
+
+def _mapped(path: Path, dimensions: int) -> np.ndarray:
+    try:  # mapped, so that a header cannot claim more than the file holds
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, TypeError, EOFError, OverflowError, SyntaxError) as error:
+        raise GalleryError(f"{path.name} is damaged ({error}).") from error
+    if not isinstance(array, np.ndarray) or array.ndim != dimensions or array.dtype.kind != "f":
+        raise GalleryError(f"{path.name} is damaged: it is no array of {dimensions} dimensions.")
+    return array
+
+
+def _open_index(gallery: Gallery, address: str | None):
+    """Open the vectors; those in Milvus only where the reader's own command named the address."""
+    facts = gallery.meta.get("index", {"kind": "flat"})
+    count, terms, dim = gallery.parts.shape
+    if facts["kind"] == "milvus":
+        if address is not None:
+            if facts.get("address") != address:
+                raise GalleryError(f"its vectors are not those at {address}.")
+            return milvus.load(facts)
+        print(
+            f"The vectors of the gallery {gallery.folder.name!r} are also in Milvus; its own are searched. "
+            f"To search those, name their address: --gallery {facts.get('address')!r}.",
+            file=sys.stderr,
+        )
+
+        def rows(numbers: np.ndarray) -> np.ndarray:
+            parts, presence = gallery.rows(numbers)
+            return matching.gallery_vectors(parts.astype(np.float32), presence, gallery.scoring)
+
+        return vectors.build(rows, count, terms * dim, lambda line: None, count)
+    if not (gallery.folder / VECTORS).is_file():
+        raise GalleryError(f"it has no {VECTORS}.")
+    index = vectors.load(gallery.folder / VECTORS, facts, count, terms * dim)
+    if len(index) != count:
+        raise GalleryError(f"its files disagree in length: {count} records, {len(index)} vectors.")
+    _check_index(gallery, index)
+    return index
+
+
+def _check_index(gallery: Gallery, index) -> None:
+    """Compare a few vectors of the index with the stored parts: zeros, or another gallery's, would rank nonsense."""
+    for row in {0, len(gallery) // 2, len(gallery) - 1}:
+        parts, presence = gallery.rows(np.array([row]))
+        ways = (matching.gallery_vectors(parts.astype(np.float32), presence, Scoring(name))[0] for name in WEIGHINGS)
+        if not any(index.holds(row, vector) for vector in ways):
+            raise GalleryError(f"{VECTORS} is damaged: its vectors are not those of {PARTS}.")

@@ -4,6 +4,7 @@ Up to `EXACT_LIMIT` rows the index is flat and exact. Above, it is compressed (p
 (inverted lists): it proposes candidates, and the gallery scores those exactly from its half-precision file.
 """
 
+import json
 import math
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import faiss
 import numpy as np
 import torch
 
+from reid_demo.data.files import parse_json
 from reid_demo.errors import GalleryError
 
 EXACT_LIMIT = 200_000  # rows; a flat index of 2304-dimensional vectors takes 0.9 GB there
@@ -62,6 +64,10 @@ class Flat:
         """
         found = self._index.search(vector[None], min(count, len(self)), params=_parameters(exclude))[1][0]
         return found[found >= 0]
+
+    def holds(self, row: int, vector: np.ndarray) -> bool:
+        """Tell whether a row is this `(D,)` vector, as far as half precision goes."""
+        return bool(np.allclose(self._index.reconstruct(row), vector, atol=2e-3))
 
     def save(self, path: Path) -> None:
         """Write the index as one file."""
@@ -120,6 +126,10 @@ class Compressed:
 
     def _turn(self, vector: np.ndarray) -> np.ndarray:
         return self._axes.apply(vector[None])
+
+    def holds(self, row: int, vector: np.ndarray) -> bool:
+        """Tell whether a row is among the candidates of its own `(D,)` vector."""
+        return not vector.any() or row in self.nearest(vector, max(self.tuning.depth, 10))
 
     def save(self, path: Path) -> None:
         """Write the index as one file."""
@@ -204,28 +214,62 @@ def build(rows: Rows, count: int, dim: int, say: Say, limit: int, probes: Rows |
     """
     if count > limit:
         return Compressed.build(rows, count, dim, say, probes)
-    index = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
-    index.train(np.zeros((1, dim), np.float32))
+    index = _flat(dim)
     for start in range(0, count, BLOCK):
         index.add(rows(np.arange(start, min(start + BLOCK, count))))
     return Flat(index)
 
 
-def load(path: Path, facts: dict):
-    """Read what `save` wrote; `facts` as `facts()` gave them.
+def load(path: Path, facts: dict, count: int, dim: int) -> "Flat | Compressed":
+    """Read what `save` wrote.
+
+    Args:
+        path: the file.
+        facts: as `facts()` returned them.
+        count: G, as the gallery's other files say.
+        dim: D, likewise.
 
     Raises:
-        GalleryError: the file is damaged or not of that kind.
+        GalleryError: the file is damaged, or not of that kind and these sizes.
     """
+    kinds = {"flat": (Flat, faiss.IndexScalarQuantizer), "compressed": (Compressed, faiss.IndexPreTransform)}
+    if facts["kind"] not in kinds:
+        raise GalleryError(f"{path.name} has the unknown kind {facts['kind']!r}.")
+    holder, kind = kinds[facts["kind"]]
+    _check_size(path, facts["kind"], count, dim)
     try:
+        tuning = [_tuning(facts, path.name)] if holder is Compressed else []
         index = faiss.read_index(str(path))
-        if facts["kind"] == "flat":
-            return Flat(index)
-        if facts["kind"] == "compressed":
-            return Compressed(index, Tuning(**{k: v for k, v in facts.items() if k != "kind"}))
+        if not isinstance(index, kind) or index.d != dim or index.ntotal != count:
+            raise GalleryError(f"{path.name} is damaged: it is no index of {count} vectors of {dim} numbers.")
+        return holder(index, *tuning)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise GalleryError(f"{path.name} is damaged ({str(error).splitlines()[0]}).") from error
-    raise GalleryError(f"{path.name} has the unknown kind {facts['kind']!r}.")
+
+
+def _tuning(facts: dict, name: str) -> "Tuning":
+    values = {key: value for key, value in facts.items() if key not in ("kind", "address", "stamp")}
+    return parse_json(Tuning, json.dumps(values), f"{name} is damaged: its description", GalleryError, "")
+
+
+def _check_size(path: Path, kind: str, count: int, dim: int) -> None:
+    """Compare sizes with the file before FAISS reads it: sizes inside a damaged one would be believed."""
+    size = path.stat().st_size
+    if kind == "compressed":
+        if not 8 * count < size < 4 * count * (dim + 8) + 8 * dim * (dim + 65_536) + (1 << 20):
+            raise GalleryError(f"{path.name} is damaged: {size} bytes are not what {count} vectors take.")
+        return
+    head = bytearray(faiss.serialize_index(_flat(dim)).tobytes())  # ends with the number of bytes that follow
+    head[8:16], head[-8:] = (number.to_bytes(8, "little") for number in (count, 2 * count * dim))
+    with open(path, "rb") as file:
+        if size != len(head) + 2 * count * dim or file.read(len(head)) != head:
+            raise GalleryError(f"{path.name} is damaged: it does not begin as {count} vectors of {dim} numbers do.")
+
+
+def _flat(dim: int) -> faiss.IndexScalarQuantizer:
+    index = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+    index.train(np.zeros((1, dim), np.float32))
+    return index
 
 
 def _parameters(exclude: np.ndarray | None, probes: int | None = None):

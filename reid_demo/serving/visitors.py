@@ -18,10 +18,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from reid_demo.engine import Engine
-from reid_demo.errors import GalleryError
+from reid_demo.errors import GalleryError, NoImagesError
 from reid_demo.images import MAX_BYTES, looks_like_image
 from reid_demo.search import gallery as galleries
-from reid_demo.search.build import IndexReport, index_folder
+from reid_demo.search.build import IndexOptions, IndexReport, index_folder
+from reid_demo.search.scan import cut_to_bytes, zip_name
 from reid_demo.serving import workplace
 
 MAX_IMAGES = 500  # of one gallery
@@ -148,10 +149,8 @@ class PrivateGalleries:
     def _index(self, work: Path, out: Path, finder, name: str, progress: Callable[[int, int], None]) -> IndexReport:
         describer, fingerprint = self.engine.describer, self.engine.gallery.fingerprint
         try:
-            return index_folder(work, out, describer, fingerprint, name=name, finder=finder, progress=progress)
-        except GalleryError as error:
-            if not str(error).startswith("None of"):
-                raise
+            return index_folder(work, out, describer, fingerprint, IndexOptions(name, finder, progress=progress))
+        except NoImagesError as error:
             # Its words name folders of this machine.
             why = "shows a person that could be found" if finder else "can be read"
             raise GalleryError(f"None of your pictures {why}.") from error
@@ -316,13 +315,14 @@ def _in_zip(path: Path, refused: list) -> Iterator[tuple[str, int, Callable[[], 
         if len(entries) > MAX_ENTRIES:
             raise GalleryError(f"{path.name} holds {len(entries)} files; use at most {MAX_ENTRIES}.")
         for entry in entries:
-            parts = PurePosixPath(entry.filename.replace("\\", "/")).parts
-            if ".." in parts or entry.filename[:1] in ("/", "\\") or re.match(r"[A-Za-z]:", entry.filename):
+            named = zip_name(entry)
+            parts = PurePosixPath(named.replace("\\", "/")).parts
+            if ".." in parts or named[:1] in ("/", "\\") or re.match(r"[A-Za-z]:", named):
                 raise GalleryError(f"{path.name} holds a name that leads outside of it. It was not unpacked.")
         if sum(entry.file_size for entry in entries) > MAX_TOTAL:
             raise GalleryError(f"{path.name} unpacks to more than {MAX_TOTAL >> 20} MB. It was not unpacked.")
         for entry in entries:
-            name = PurePosixPath(entry.filename.replace("\\", "/")).name
+            name = PurePosixPath(zip_name(entry).replace("\\", "/")).name
             if name.startswith(".") or entry.filename.startswith("__MACOSX/"):
                 continue
             if stat.S_ISLNK(entry.external_attr >> 16):
@@ -349,4 +349,4 @@ def _reader(packed: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Callable[[], byt
 def _clean(name: str) -> str:
     """Return a file name without anything that a file system or a page could stumble over."""
     stem, dot, suffix = re.sub(r"[^\w.() -]", "_", PurePosixPath(name).name).rpartition(".")
-    return f"{stem[:80].lstrip('. ') or 'picture'}{dot}{suffix}"
+    return f"{cut_to_bytes(stem, 80).lstrip('. ') or 'picture'}{dot}{suffix}"

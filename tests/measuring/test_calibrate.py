@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from reid_demo.data.layouts import read_probes
+from reid_demo.data.probes import read_probes
 from reid_demo.errors import DatasetError, WeightsError
 from reid_demo.measuring.calibrate import FPIR_LEVELS, calibrate, open_set_rates
 from reid_demo.records import Identities, Scoring

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -16,13 +17,15 @@ from figures import draw_person
 from PIL import Image
 
 from reid_demo.__main__ import main
+from reid_demo.data.layouts import market_ids
 from reid_demo.errors import GalleryError
 from reid_demo.images import read_image
 from reid_demo.model import checkpoint
 from reid_demo.records import Scoring
 from reid_demo.search import gallery
-from reid_demo.search.build import JOURNAL, index_folder, market_ids
+from reid_demo.search.build import JOURNAL, IndexOptions, index_folder
 from reid_demo.search.gallery_views import ONE_VIEW, VIEWS, describe_in_views
+from reid_demo.search.scan import zip_name
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def images(tmp_path):
 
 
 def run(images, out, tiny_describer, tiny_weights, **more):
-    return index_folder(images, out, tiny_describer, checkpoint.fingerprint(tiny_weights), **more)
+    return index_folder(images, out, tiny_describer, checkpoint.fingerprint(tiny_weights), IndexOptions(**more))
 
 
 def test_market_names_give_ids():
@@ -193,7 +196,7 @@ def test_nothing_new_rewrites_nothing(images, tmp_path, tiny_describer, tiny_wei
     before = (out / gallery.META).stat().st_mtime_ns
     run(images, out, tiny_describer, tiny_weights)
     assert (out / gallery.META).stat().st_mtime_ns == before
-    index_folder(images, out, tiny_describer, checkpoint.fingerprint(tiny_weights), name="better name")
+    index_folder(images, out, tiny_describer, checkpoint.fingerprint(tiny_weights), IndexOptions("better name"))
     assert gallery.load(out).name == "better name"
     run(images, out, tiny_describer, tiny_weights)
     assert gallery.load(out).name == "better name"  # kept where none is given
@@ -397,3 +400,161 @@ def test_a_run_of_several_processes_that_fails_ends_them_all(tmp_path, tiny_weig
     done = subprocess.run([*command, "--device", "cpu"], capture_output=True, text=True, timeout=300)
     assert done.returncode == 1 and done.stderr.count("error: No images were found under") == 1
     assert done.stdout == "" and not (tmp_path / "out").exists()
+
+
+def folder_of_one(place):
+    place.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(draw_person(1, 1)).save(place / "0001_c1_1.png")
+    return place
+
+
+@pytest.mark.parametrize("name", ["\u4eba" * 81, "\U0001f9cd" * 60, "x" * 250])
+def test_names_are_limited_in_bytes(name, tmp_path, tiny_describer, tiny_weights):
+    photos = folder_of_one(tmp_path / "photos")
+    Image.fromarray(draw_person(2, 1)).save(photos / f"{name}.png")
+    report = run(photos, tmp_path / "gallery", tiny_describer, tiny_weights)
+    assert report.total == 2 and not report.skipped
+    for record in gallery.load(tmp_path / "gallery").records:
+        assert len(os.path.basename(record.path).encode()) <= 255
+
+
+@pytest.mark.parametrize("images_in_it", [1, 2])
+def test_galleries_of_one_and_two_pictures_are_searched(images_in_it, tmp_path, tiny_describer, tiny_weights):
+    photos = folder_of_one(tmp_path / "photos")
+    if images_in_it == 2:
+        Image.fromarray(draw_person(2, 1)).save(photos / "b.png")
+    report = run(photos, tmp_path / "gallery", tiny_describer, tiny_weights)
+    loaded = gallery.load(tmp_path / "gallery")
+    found = loaded.search(loaded.descriptor(0), 10)
+    assert report.total == len(found) == images_in_it and found[0].index == 0
+
+
+def test_what_was_not_looked_into_is_said(tmp_path, tiny_describer, tiny_weights, capsys):
+    photos = folder_of_one(tmp_path / "photos")
+    run(photos, photos / "mine.gallery", tiny_describer, tiny_weights)
+    (photos / "linked").symlink_to(folder_of_one(tmp_path / "elsewhere"))
+    (photos / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (photos / "page.eps").write_text("%!PS")
+    (photos / "README").write_text("words")
+    (photos / ".hidden").mkdir()
+    main(["index", str(photos), "--out", str(tmp_path / "out"), "--weights", str(tiny_weights), "--json"])
+    report = json.loads(capsys.readouterr().out)
+    assert report["total"] == 1
+    reasons = dict(report["unread"])
+    assert set(reasons) == {"linked", "gone.png", "page.eps", "README", "mine.gallery"}
+    assert (
+        "not followed" in reasons["linked"] and "gallery" in reasons["mine.gallery"] and ".eps" in reasons["page.eps"]
+    )
+    main(["index", str(photos), "--out", str(tmp_path / "out"), "--weights", str(tiny_weights)])
+    told = capsys.readouterr().out
+    assert "5 not read" in told and "not read linked: " in told
+
+
+def test_a_folder_that_cannot_be_opened_is_said(monkeypatch, tmp_path, tiny_describer, tiny_weights):
+    photos = folder_of_one(tmp_path / "photos")
+    closed = folder_of_one(photos / "closed")
+    opened = os.scandir
+
+    def scandir(path):  # as for a user to whom the folder is closed; tests may run as root
+        if path == str(closed):
+            raise PermissionError(13, "Permission denied", str(closed))
+        return opened(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    report = run(photos, tmp_path / "gallery", tiny_describer, tiny_weights)
+    assert report.total == 1 and report.unread == [("closed", "The folder cannot be opened (Permission denied).")]
+
+
+def test_nothing_readable_lists_reasons(tmp_path, tiny_describer, tiny_weights):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 128\n{ 1 1 add pop } loop\n")
+    (photos / "b.jpg").write_bytes(b"words")
+    Image.new("RGB", (9, 30)).save(photos / "c.png")
+    with pytest.raises(
+        GalleryError, match="None of the 3 images .* could be read. 2 x: .*not an image.* 1 x: .*at least"
+    ):
+        run(photos, tmp_path / "gallery", tiny_describer, tiny_weights)
+
+
+@pytest.mark.parametrize("about", [b"{", b"[]", b"\xff\x00", b'{"terms": 0}'])
+def test_a_damaged_journal_is_left_out_and_said(about, images, tmp_path, tiny_describer, tiny_weights):
+    out = tmp_path / "gallery"
+    (out / JOURNAL).mkdir(parents=True)
+    (out / JOURNAL / "about.json").write_bytes(about)
+    report = run(images, out, tiny_describer, tiny_weights)
+    assert report.total == 4 and "journal of a stopped run is damaged" in report.rebuilt
+    assert not (out / JOURNAL).exists() and len(gallery.load(out)) == 4
+
+
+def test_only_files_that_the_gallery_named_are_deleted(images, tmp_path, tiny_describer, tiny_weights):
+    out = tmp_path / "gallery"
+    run(images, out, tiny_describer, tiny_weights)
+    mine = out / "images" / "holiday" / "dear.jpg"
+    mine.parent.mkdir()
+    mine.write_bytes(b"photo")
+    lines = (out / gallery.RECORDS).read_text().splitlines()
+    outside = tmp_path / "outside.jpg"
+    outside.write_bytes(b"photo")
+    gone = images / "sub" / "0001_c1s1_000001_00.jpg"
+    gone.unlink()
+    report = run(images, out, tiny_describer, tiny_weights)
+    assert report.removed == 1 and mine.read_bytes() == b"photo" and len(lines) == 4
+    assert len([p for p in (out / "images").rglob("*") if p.is_file()]) == 4  # three of the gallery, and mine
+    hostile = json.loads((out / gallery.RECORDS).read_text().splitlines()[0])
+    (out / gallery.RECORDS).write_text(json.dumps({**hostile, "path": "../outside.jpg"}) + "\n")
+    with pytest.raises(GalleryError, match="outside of its folder"):
+        run(images, out, tiny_describer, tiny_weights)
+    assert outside.read_bytes() == b"photo"
+
+
+@pytest.mark.parametrize("about", ['{"name": "my site"}', "{}", "[]", "no JSON"])
+def test_a_folder_of_another_program_is_refused(about, images, tmp_path, tiny_describer, tiny_weights):
+    theirs = tmp_path / "site"
+    (theirs / "images").mkdir(parents=True)
+    (theirs / "images" / "dear.jpg").write_bytes(b"photo")
+    (theirs / "meta.json").write_text(about)
+    with pytest.raises(GalleryError, match="something else"):
+        run(images, theirs, tiny_describer, tiny_weights)
+    assert (theirs / "images" / "dear.jpg").read_bytes() == b"photo"
+
+
+def test_linked_images_are_refused(images, tmp_path, tiny_describer, tiny_weights):
+    out, elsewhere = tmp_path / "gallery", tmp_path / "elsewhere"
+    run(images, out, tiny_describer, tiny_weights)
+    (out / "images").rename(elsewhere)
+    (out / "images").symlink_to(elsewhere)
+    before = sorted(elsewhere.rglob("*"))
+    with pytest.raises(GalleryError, match="is a link"):
+        run(images / "sub", out, tiny_describer, tiny_weights)
+    assert sorted(elsewhere.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("\u5f20\u4f1f.png", "gbk"),
+        ("\u3084\u307e\u3060.png", "cp932"),
+        ("\u5f20\u4f1f.png", "utf-8"),
+        ("caf\u00e9.png", "cp437"),
+    ],
+)
+def test_names_in_zips_are_read_as_their_packer_meant_them(text, encoding, tmp_path):
+    raw = text.encode(encoding)
+    path = tmp_path / "old.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("n" * len(raw), b"x")
+    path.write_bytes(path.read_bytes().replace(b"n" * len(raw), raw))
+    with zipfile.ZipFile(path) as packed:
+        (entry,) = packed.infolist()
+        assert not entry.flag_bits & 0x800 and zip_name(entry) == text
+
+
+def test_no_character_ends_a_command_on_a_narrow_console(tmp_path, tiny_weights):
+    photos = folder_of_one(tmp_path / "photos")
+    (photos / "\u4eba.png").write_bytes(b"no picture")
+    arguments = ["index", photos, "--out", tmp_path / "\u753b", "--weights", tiny_weights]
+    command = [sys.executable, "-m", "reid_demo", *map(str, arguments)]
+    done = subprocess.run(command, env={**os.environ, "PYTHONIOENCODING": "cp1252"}, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert b"\\u4eba.png" in done.stdout and b"\\u753b" in done.stdout

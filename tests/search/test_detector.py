@@ -11,7 +11,7 @@ from reid_demo.errors import ConfigError
 from reid_demo.images import read_image
 from reid_demo.model import checkpoint
 from reid_demo.search import gallery
-from reid_demo.search.build import index_folder
+from reid_demo.search.build import IndexOptions, index_folder
 from reid_demo.search.bundled import DEFAULT_GALLERY
 from reid_demo.search.detector import HogFinder, open_finder
 
@@ -85,12 +85,12 @@ def test_index_cuts_people_out_and_remembers_frame_and_box(tmp_path, tiny_descri
     (frames / "day").mkdir(parents=True)
     Image.fromarray(frame_with((60, 80))).save(frames / "day" / "0001_c3_1.png")
     finder, out, made_by = open_finder(onnx_file), tmp_path / "gallery", checkpoint.fingerprint(tiny_weights)
-    report = index_folder(frames, out, tiny_describer, made_by, finder=finder)
+    report = index_folder(frames, out, tiny_describer, made_by, IndexOptions(finder=finder))
     assert (report.added, report.total) == (1, 1)
     record = gallery.load(out, made_by).records[0]
     assert (record.frame, record.box) == ("day/0001_c3_1.png", (110, 170, 210, 420))
     assert (record.width, record.height) == (100, 250) and (record.pid, record.camid) == (None, 3)
-    again = index_folder(frames, out, tiny_describer, made_by, finder=finder)
+    again = index_folder(frames, out, tiny_describer, made_by, IndexOptions(finder=finder))
     assert (again.added, again.kept, again.rebuilt) == (0, 1, "")
     whole = index_folder(frames, out, tiny_describer, made_by)
     assert whole.added == 1 and "another way" in whole.rebuilt
@@ -110,7 +110,7 @@ def test_frames_without_people_are_counted_and_remembered(tmp_path, tiny_describ
     Image.fromarray(frame_with((60, 80))).save(frames / "a.png")
     Image.fromarray(np.full((300, 300, 3), 7, np.uint8)).save(frames / "b.png")
     made_by = checkpoint.fingerprint(tiny_weights)
-    first = index_folder(frames, tmp_path / "gallery", tiny_describer, made_by, finder=Nobody())
+    first = index_folder(frames, tmp_path / "gallery", tiny_describer, made_by, IndexOptions(finder=Nobody()))
     assert first.empty == 1 and first.added >= 1 and Nobody.calls == 2
-    second = index_folder(frames, tmp_path / "gallery", tiny_describer, made_by, finder=Nobody())
+    second = index_folder(frames, tmp_path / "gallery", tiny_describer, made_by, IndexOptions(finder=Nobody()))
     assert (second.empty, second.added, Nobody.calls) == (1, 0, 2)

@@ -36,7 +36,7 @@ def test_probes_are_copied_and_listed(dataset, own_gallery):
     assert counts == {"whole": 2, "occluded": 1, "partial": 0, "absent": 2}  # person 99 is in no gallery
     rows = [json.loads(line) for line in (own_gallery.folder / "probes" / "probes.jsonl").read_text().splitlines()]
     assert {row["pid"] for row in rows if row["kind"] == "absent"} == {70, 71}
-    examples = _read_examples(own_gallery.folder / "probes")
+    examples = _read_examples(own_gallery.folder)
     assert [e.kind for e in examples] == ["whole", "whole", "occluded", "absent", "absent"]
     assert all(e.path.is_file() for e in examples)
 

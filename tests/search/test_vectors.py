@@ -5,7 +5,7 @@ import pytest
 
 from reid_demo.errors import GalleryError
 from reid_demo.records import Descriptor, ImageRecord, Scoring
-from reid_demo.search import gallery, vectors
+from reid_demo.search import gallery, store, vectors
 from reid_demo.search import similarity as matching
 from reid_demo.serving.bench.large import bench_large
 
@@ -33,8 +33,8 @@ def build(folder, limit: int, scoring: Scoring = Scoring()):
     records = [ImageRecord(f"images/{i:05d}.jpg", i // 5, i % 3) for i in range(COUNT)]
     lines: list[str] = []
     blocks = ((PARTS[i : i + 700], PRESENCE[i : i + 700]) for i in range(0, COUNT, 700))
-    options = {"fingerprint": "f", "name": "many", "exact_limit": limit, "say": lines.append, "scoring": scoring}
-    gallery.write(folder, records, blocks, **options)
+    storage = store.Storage(exact_limit=limit, say=lines.append)
+    store.write(folder, records, blocks, store.About("f", "many", scoring), storage)
     return gallery.load(folder, "f"), lines
 
 
@@ -173,7 +173,7 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path):
     parts[1, 2, 3] = np.nan
     with pytest.raises(GalleryError, match="not finite"):
         records = [ImageRecord(f"{i}.jpg") for i in range(3)]
-        gallery.write(tmp_path, records, iter([(parts, PRESENCE[:3])]), fingerprint="f", name="bad")
+        store.write(tmp_path, records, iter([(parts, PRESENCE[:3])]), store.About("f", "bad"))
     assert not (tmp_path / gallery.META).exists() and not list(tmp_path.glob(".writing-*"))
 
 

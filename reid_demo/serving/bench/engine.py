@@ -13,7 +13,8 @@ from reid_demo.engine import Engine
 from reid_demo.model.describer import Describer, bulk_precision
 from reid_demo.records import Occlusion
 from reid_demo.search import gallery as galleries
-from reid_demo.search.build import index_folder
+from reid_demo.search import store
+from reid_demo.search.build import IndexOptions, index_folder
 from reid_demo.search.gallery_views import ONE_VIEW
 from reid_demo.serving.bench.plain import Plain
 from reid_demo.serving.bench.rows import Row, in_ms, per_second, timed
@@ -67,7 +68,7 @@ def _folder(engine: Engine, plain: Plain) -> Row:
         folder, places = Path(work) / "images", (Path(work) / str(i) for i in itertools.count())
         folder.mkdir()
         copied = [Path(shutil.copy(file, folder)) for file in files]
-        ours = timed(lambda: index_folder(folder, next(places), describer, "bench", views=ONE_VIEW), 3)
+        ours = timed(lambda: index_folder(folder, next(places), describer, "bench", IndexOptions(views=ONE_VIEW)), 3)
         theirs = timed(lambda: plain.index(copied, next(places)), 3)
     what = f"make a gallery of {len(files)} files in one view, images per second"
     return per_second(what, len(files), ours, theirs, describer.precision)
@@ -90,6 +91,5 @@ def made_up(engine: Engine, folder: Path, size: int) -> galleries.Gallery:
             yield (exact + noise).astype(np.float16), presence
 
     records = [replace(own.records[i]) for i in pick]
-    settings = {"fingerprint": own.fingerprint, "scoring": own.scoring, "name": own.name}
-    galleries.write(folder, records, blocks(), **settings)
+    store.write(folder, records, blocks(), store.About(own.fingerprint, own.name, own.scoring))
     return galleries.load(folder)

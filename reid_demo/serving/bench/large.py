@@ -13,6 +13,7 @@ from reid_demo.errors import GalleryError
 from reid_demo.records import Descriptor, ImageRecord, Scoring
 from reid_demo.search import gallery as galleries
 from reid_demo.search import similarity as matching
+from reid_demo.search import store
 from reid_demo.search.gallery import Gallery
 from reid_demo.serving.bench.rows import Row, Timing, in_ms, of
 
@@ -71,15 +72,9 @@ def bench_large(
 
 def _build_and_search(real: Gallery, count: int, place: Path, say: Callable[[str], None]) -> Found:
     start = time.perf_counter()
-    galleries.write(
-        place,
-        [ImageRecord(f"images/{i:08d}.jpg") for i in range(count)],
-        _blocks(real, count, np.random.default_rng(0), say),
-        fingerprint=real.fingerprint,
-        scoring=real.scoring,
-        name=f"{count:,} mixed descriptors",
-        say=say,
-    )
+    about = store.About(real.fingerprint, f"{count:,} mixed descriptors", real.scoring)
+    records = [ImageRecord(f"images/{i:08d}.jpg") for i in range(count)]
+    store.write(place, records, _blocks(real, count, np.random.default_rng(0), say), about, store.Storage(say=say))
     built_s, peak = time.perf_counter() - start, _peak_gb()
     start = time.perf_counter()
     large = galleries.load(place)

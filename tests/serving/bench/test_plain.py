@@ -10,7 +10,7 @@ import pytest
 from reid_demo.__main__ import main
 from reid_demo.records import Occlusion
 from reid_demo.search import gallery as galleries
-from reid_demo.search.build import index_folder
+from reid_demo.search.build import IndexOptions, index_folder
 from reid_demo.search.gallery_views import ONE_VIEW
 from reid_demo.serving.bench import engine as bench
 from reid_demo.serving.bench.plain import Plain
@@ -55,7 +55,7 @@ def test_a_folder(tiny_engine, plain, tmp_path):
     (tmp_path / "in").mkdir()
     files = [Path(shutil.copy(tiny_engine.gallery.image_path(i), tmp_path / "in")) for i in range(4)]
     plain.index(files, tmp_path / "plain")
-    index_folder(tmp_path / "in", tmp_path / "ours", tiny_engine.describer, "bench", views=ONE_VIEW)
+    index_folder(tmp_path / "in", tmp_path / "ours", tiny_engine.describer, "bench", IndexOptions(views=ONE_VIEW))
     ours = galleries.load(tmp_path / "ours")
     names = [
         Path(json.loads(line)["path"]).name for line in (tmp_path / "plain/records.jsonl").read_text().splitlines()

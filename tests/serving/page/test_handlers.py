@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from figures import one_block
 from markupsafe import escape
 from PIL import Image
 
@@ -264,7 +265,7 @@ def test_a_model_without_parts_is_explained(tiny_gallery_folder, tmp_path):
     from reid_demo.model import checkpoint
     from reid_demo.model.describer import Describer
     from reid_demo.model.dpti import build_model
-    from reid_demo.search import gallery
+    from reid_demo.search import gallery, store
 
     folder = tmp_path / "weights"
     checkpoint.save_weights(build_model(ModelConfig(backbone="resnet18", templates="none", dim=32, ffn_dim=64)), folder)
@@ -272,7 +273,7 @@ def test_a_model_without_parts_is_explained(tiny_gallery_folder, tmp_path):
     records = gallery.load(tiny_gallery_folder).records[:3]
     found = list(describer.describe_stream(read_image(tiny_gallery_folder / r.path) for r in records))
     place = tmp_path / "gallery"
-    gallery.save(place, records, found, fingerprint=checkpoint.fingerprint(folder), name="plain")
+    store.write(place, records, one_block(found), store.About(checkpoint.fingerprint(folder), "plain"))
     loaded = gallery.load(place)
     loaded.folder = tiny_gallery_folder
     engine = Engine(describer, loaded, about=AboutWeights("<plain>"))
@@ -282,12 +283,12 @@ def test_a_model_without_parts_is_explained(tiny_gallery_folder, tmp_path):
 
 
 def test_a_gallery_without_identities_is_named_by_its_files(tiny_describer, tiny_gallery_folder, tmp_path):
-    from reid_demo.search import gallery
+    from reid_demo.search import gallery, store
 
     source = gallery.load(tiny_gallery_folder)
     records = [dataclasses.replace(record, pid=None, camid=None) for record in source.records[:3]]
     found = list(tiny_describer.describe_stream(read_image(tiny_gallery_folder / r.path) for r in records))
-    gallery.save(tmp_path / "g", records, found, fingerprint="x", name="mine")
+    store.write(tmp_path / "g", records, one_block(found), store.About("x", "mine"))
     loaded = gallery.load(tmp_path / "g")
     loaded.folder = tiny_gallery_folder
     engine = Engine(tiny_describer, loaded)

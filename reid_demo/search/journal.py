@@ -1,0 +1,124 @@
+"""What a run of `index` has described, kept until the gallery holds it: a kill loses nothing. Knows no network."""
+
+import itertools
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, PositiveInt
+
+from reid_demo.data.files import parse_json, read_json
+from reid_demo.errors import GalleryError
+from reid_demo.records import Descriptor, ImageRecord
+
+ABOUT = "about.json"
+
+
+@dataclass(frozen=True)
+class MadeWith:
+    """What must be the same for a run to go on where another stopped."""
+
+    fingerprint: str  # of the weights
+    finder: str  # what cut the people out of whole frames
+    views: tuple[str, ...]
+
+
+class _About(BaseModel):
+    """`about.json` of a journal."""
+
+    fingerprint: str
+    finder: str
+    views: tuple[str, ...]
+    terms: PositiveInt
+    dim: PositiveInt
+
+
+class Journal:
+    """Descriptors of the run at work, appended as they come: what a killed run has done is not done again."""
+
+    def __init__(self, folder: Path, made_with: MadeWith) -> None:
+        """Take up the journal of a stopped run that worked alike; begin an empty one otherwise."""
+        self.folder, self._made_with, self._shape = folder, made_with, None
+        self.records: list[ImageRecord] = []
+        self.damaged = ""  # why a journal that was there could not be taken up
+        self.named: set[str] = set()  # pictures that a journal set aside stored
+        if folder.is_symlink() or folder.exists() and not folder.is_dir():
+            raise GalleryError(f"{folder.name!r} in {folder.parent.name!r} is no folder of `index`. Remove it.")
+        if (folder / ABOUT).is_file():
+            try:
+                said = read_json(_About, folder / ABOUT, GalleryError, "It is left out.")
+                if MadeWith(said.fingerprint, said.finder, said.views) == made_with:
+                    self._shape = (said.terms, said.dim)
+                    self._take_up()
+                    return
+                self.named = {record.path for record in self._lines()}
+            except (GalleryError, OSError, ValueError) as error:
+                self.damaged = f"The journal of a stopped run is damaged and was left out. {error}"
+                self._shape, self.records = None, []
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir()
+
+    def _lines(self) -> Iterator[ImageRecord]:
+        """Read the whole lines of the records; a torn end is left out."""
+        path = self.folder / "records.jsonl"
+        for line in path.read_bytes().split(b"\n")[:-1]:
+            yield parse_json(ImageRecord, line, "A line of its records", GalleryError, "It is left out.")
+
+    def _take_up(self) -> None:
+        """Read what is whole; a torn end is cut off."""
+        terms, dim = self._shape
+        lines = (self.folder / "records.jsonl").read_bytes().split(b"\n")[:-1]
+        sizes = {"parts.f16": 2 * terms * dim, "presence.f32": 4 * (terms - 1)}
+        whole = [len(lines), *((self.folder / n).stat().st_size // size for n, size in sizes.items() if size)]
+        count = min(whole)
+        records = list(itertools.islice(self._lines(), count))
+        if records and records[-1].box is not None:  # of the last frame, others may be missing
+            last = records[-1].sha256
+            count = next(row for row, record in enumerate(records) if record.sha256 == last)
+        for file_name, size in (*sizes.items(), ("records.jsonl", None)):
+            length = count * size if size is not None else sum(len(line) + 1 for line in lines[:count])
+            with open(self.folder / file_name, "r+b") as file:
+                file.truncate(length)
+        self.records = records[:count]
+
+    def append(self, waiting: list[tuple[ImageRecord, np.ndarray]], descriptors: list[Descriptor]) -> range:
+        """Add a batch; return its rows."""
+        if self._shape is None:
+            self._shape = descriptors[0].parts.shape
+            terms, dim = self._shape
+            for file_name in ("records.jsonl", "parts.f16", "presence.f32"):
+                (self.folder / file_name).touch()
+            about = json.dumps({**asdict(self._made_with), "terms": terms, "dim": dim})
+            (self.folder / "about.tmp").write_text(about, encoding="utf-8")
+            (self.folder / "about.tmp").replace(self.folder / ABOUT)
+        first = len(self.records)
+        parts = np.stack([d.parts for d in descriptors]).astype("<f2")
+        presence = np.stack([d.presence for d in descriptors]).astype("<f4")
+        lines = "".join(json.dumps(asdict(record), ensure_ascii=False) + "\n" for record, _ in waiting)
+        chunks = (
+            ("parts.f16", parts.tobytes()),
+            ("presence.f32", presence.tobytes()),
+            ("records.jsonl", lines.encode()),
+        )
+        for file_name, data in chunks:  # records last: a row counts when its line is whole
+            with open(self.folder / file_name, "ab") as file:
+                file.write(data)
+        self.records.extend(record for record, _ in waiting)
+        return range(first, len(self.records))
+
+    def rows(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return `(n, P+1, D)` float16 and `(n, P)` float32."""
+        terms, dim = self._shape
+        count = len(self.records)
+        parts = np.memmap(self.folder / "parts.f16", "<f2", "r", shape=(count, terms, dim))[numbers]
+        if terms == 1:
+            return parts, np.zeros((len(numbers), 0), np.float32)
+        return parts, np.memmap(self.folder / "presence.f32", "<f4", "r", shape=(count, terms - 1))[numbers]
+
+    def remove(self) -> None:
+        """Forget everything: the gallery holds it now."""
+        shutil.rmtree(self.folder)
