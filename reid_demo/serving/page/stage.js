@@ -1,7 +1,7 @@
 // The stage: a block that is dragged over the probe, and two rows of candidates that follow it.
 // Gradio gives element, server, props, trigger and watch.
 const find = (selector) => element.querySelector(selector);
-const GAP = 8, LEAST = 0.08, STEP = 0.05, SLOW_MS = 400;
+const GAP = 8, LEAST = 0.08, STEP = 0.05, SLOW_MS = 400, PATIENCE_MS = 15000;
 const pictures = new Map(); // gallery row -> its address, or the promise of it
 const still = window.matchMedia("(prefers-reduced-motion: reduce)");
 let state = null; // what the server said last: token, box, before, shown
@@ -142,10 +142,20 @@ function move(next) {
   ask();
 }
 
-let settled = null;
+let held = false, settled = null, waitsFor; // a block in the hand, and the box that the page is to confirm
 function settle() { // tell the page: the change is made once, where the block was let go
   clearTimeout(settled);
-  settled = setTimeout(() => trigger("settle", { box }), 150);
+  settled = setTimeout(() => {
+    settled = null;
+    waitsFor = { box, since: Date.now() };
+    trigger("settle", { box });
+  }, 150);
+}
+
+function overtaken(next) { // whether the visitor has moved the block on since the page drew what it sends now
+  const old = waitsFor && Date.now() - waitsFor.since < PATIENCE_MS && !same(next, waitsFor.box);
+  if (!old) waitsFor = null;
+  return held || settled || old;
 }
 
 function shift([x0, y0, x1, y1], dx, dy) {
@@ -164,7 +174,9 @@ element.addEventListener("pointerdown", (event) => {
   const start = box, size = find(".stage-probe").getBoundingClientRect();
   const onMove = (to) =>
     move(change(start, (to.clientX - event.clientX) / size.width, (to.clientY - event.clientY) / size.height));
+  held = true;
   const onUp = () => {
+    held = false;
     block.removeEventListener("pointermove", onMove);
     if (!same(start, box)) settle();
   };
@@ -195,9 +207,10 @@ element.addEventListener("click", (event) => {
 function take() { // the page drew the stage anew
   const next = typeof props.value === "string" ? JSON.parse(props.value || "null") : props.value;
   if (!next) return;
-  const moved = wish || (flying && !same(next.box, box)); // the visitor drags on: keep the block and the newest wish
+  const moved = overtaken(next.box); // then the block and its newest wish stay
   if (!state || state.token !== next.token) pictures.clear();
-  state = next;
+  const shown = moved && state ? state.shown : next.shown;
+  state = { ...next, shown };
   find(".stage-probe img").src = next.probe;
   if (moved) return;
   turn += 1;
