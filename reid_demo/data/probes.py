@@ -19,7 +19,7 @@ class ShippedProbe:
     """One line of the listing."""
 
     path: str  # relative to `GALLERY/probes`
-    title: str
+    title: str = ""
     pid: int | None = None
     camid: int | None = None
     kind: str = "whole"  # of `KINDS`
