@@ -64,7 +64,7 @@ def check(occlusion: Occlusion) -> None:
 
 
 def mask(occlusion: Occlusion, height: int, width: int) -> np.ndarray:
-    """Give the `(height, width)` bool mask that an occlusion hides; all false for a crop, a person or an object."""
+    """Return the `(height, width)` bool mask that an occlusion hides; all false for a crop, a person or an object."""
     check(occlusion)
     hidden = np.zeros((height, width), bool)
     if occlusion.kind == "brush":
@@ -81,7 +81,7 @@ def mask(occlusion: Occlusion, height: int, width: int) -> np.ndarray:
 
 
 def hidden_by(occlusion: Occlusion, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Give the `(H, W)` bool mask of what an occlusion hid, from the picture `(H, W, 3)` before and after it."""
+    """Return the `(H, W)` bool mask of what an occlusion hid, from the picture `(H, W, 3)` before and after it."""
     if occlusion.kind in PASTED:
         return (after != before).any(axis=2)
     return mask(occlusion, *before.shape[:2])
@@ -283,7 +283,7 @@ def read_cutouts(folder: Path) -> dict[str, list[np.ndarray]]:
 
 
 def to_dict(occlusion: Occlusion) -> dict:
-    """Give a recipe as plain JSON values."""
+    """Return a recipe as plain JSON values."""
     return {
         "kind": occlusion.kind,
         "fill": occlusion.fill,
@@ -342,7 +342,7 @@ def from_rows(rows: Sequence[Mapping]) -> list[Occlusion]:
 
 
 def write_recipe(occlusions: Sequence[Occlusion]) -> str:
-    """Give a list of occlusions as JSON text; keys that a kind does not use are left out."""
+    """Return a list of occlusions as JSON text; keys that a kind does not use are left out."""
     rows = []
     for occlusion in occlusions:
         plain = to_dict(Occlusion(occlusion.kind))

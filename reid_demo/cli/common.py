@@ -52,7 +52,7 @@ def set_flag(sub: argparse.ArgumentParser, text: str = "change the recipe, as lo
 
 
 def command_line() -> str:
-    """Give the command as it was typed, fit to be typed again."""
+    """Return the command as it was typed, fit to be typed again."""
     return f"python -m reid_demo {shlex.join(sys.argv[1:])}"
 
 
@@ -73,7 +73,7 @@ def fill_flag(sub: argparse.ArgumentParser) -> None:
 
 
 def fill(options: argparse.Namespace, used: bool = True) -> str:
-    """Give what `--fill` says; to say it is wrong usage where nothing is hidden by name."""
+    """Return what `--fill` says; refuse it where nothing is hidden by name."""
     from reid_demo.records import Occlusion
 
     if options.fill and not used:
@@ -165,14 +165,14 @@ def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def scoring(options: argparse.Namespace, default):
-    """Give the `Scoring` that the flags name, or the default."""
+    """Return the `Scoring` that the flags name, or the default."""
     from reid_demo.records import Scoring
 
     return Scoring(options.weighing) if options.weighing else default
 
 
 def engine_scoring(options: argparse.Namespace, engine):
-    """Give the `Scoring` that the flags and `--parts` name on an engine."""
+    """Return the `Scoring` that the flags and `--parts` name on an engine."""
     from dataclasses import replace
 
     from reid_demo.serving import answers
@@ -184,7 +184,7 @@ def engine_scoring(options: argparse.Namespace, engine):
 
 
 def load_engine(options: argparse.Namespace):
-    """Give the engine over the named weights and gallery."""
+    """Return the engine over the named weights and gallery."""
     from reid_demo.engine import Engine
 
     return Engine.load(options.weights, options.gallery, options.device, options.runtime)
@@ -196,7 +196,7 @@ def precision_flag(sub: argparse.ArgumentParser, default: str) -> None:
 
 
 def describer(options: argparse.Namespace, bulk: bool = False):
-    """Give the describer of the named weights, their fingerprint and their name.
+    """Return the describer of the named weights, their fingerprint and their name.
 
     Args:
         options: with `weights` and `device`, and `precision` where the command has that flag.

@@ -202,7 +202,7 @@ def _self_test(engine) -> dict:
 
 
 def _libraries() -> dict[str, str]:
-    """Give the versions of what this program leans on; a missing one is said, not hidden."""
+    """Return the versions of the libraries this program depends on, "not installed" included."""
     found = {}
     for name in ("torchvision", "gradio", "faiss-cpu", "opencv-python-headless", "pillow", "huggingface-hub"):
         try:

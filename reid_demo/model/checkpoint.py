@@ -56,7 +56,7 @@ def load_weights(folder: str | Path) -> DPTI:
         state = load_file(folder / MODEL_FILE)
     except (ValueError, KeyError, TypeError, ConfigError, SafetensorError) as error:
         raise WeightsError(f"The weights {folder.name!r} are damaged: {error}") from error
-    model = build_model(config)
+    model = build_model(config).float()  # PyTorch's default type may be another in the calling program
     try:
         model.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in state.items()})
     except RuntimeError as error:

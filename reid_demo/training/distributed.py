@@ -40,7 +40,7 @@ class Team:
     size: int = 1
 
     def agree(self, value: float) -> float:
-        """Give the first process's value in all of them."""
+        """Return the first process's value in all of them."""
         if self.size == 1:
             return value
         shared = torch.tensor([value], dtype=torch.float64, device=self.device)
@@ -48,7 +48,7 @@ class Team:
         return shared.item()
 
     def collect(self, value: Any) -> list[Any]:
-        """Give the values of all processes, in the order of their ranks."""
+        """Return the values of all processes, in the order of their ranks."""
         if self.size == 1:
             return [value]
         values = [None] * self.size
@@ -118,12 +118,12 @@ class Helpers:
         return found[: len(batches)]
 
     def serve(self) -> None:
-        """Describe what the first process sends, in all others, until it sends them home."""
+        """Worker loop: describe batches from rank 0 until it sends None."""
         while (batch := self._exchange(None)) is not None:
             dist.gather_object(self._describe(batch))
 
     def dismiss(self) -> None:
-        """Send the others home, from the first process."""
+        """Stop the other processes, from the first one."""
         with suppress(RuntimeError):  # one is gone already
             self._exchange([None] * self.size)
 
@@ -164,7 +164,7 @@ class WholeBatch(nn.Module):
 
 
 def spread(module: WholeBatch) -> nn.Module:
-    """Give the module as the team trains it: itself alone, or within `DistributedDataParallel`.
+    """Wrap the module as the team trains it: itself alone, or within `DistributedDataParallel`.
 
     The parameters stay those of `module`. The gathered loss is the same in every process, so that the mean which
     `DistributedDataParallel` takes of the gradients is the gradient of that loss.

@@ -15,7 +15,7 @@ from reid_demo.search.similarity import PRESENCE_POWER
 
 
 def batch_hard_triplet(embeddings: Tensor, labels: Tensor, margin: float = 0.3) -> Tensor:
-    """Give the mean over anchors of `max(0, farthest same - nearest other + margin)`, Euclidean (Sec. 3.6).
+    """Return the mean over anchors of `max(0, farthest same - nearest other + margin)`, Euclidean (Sec. 3.6).
 
     Args:
         embeddings: `(B, E)`.
@@ -42,7 +42,7 @@ def batch_hard_triplet(embeddings: Tensor, labels: Tensor, margin: float = 0.3) 
 
 
 def diversity(parts: Tensor) -> Tensor:
-    """Give the mean squared cosine of the pairs of parts of one image (Eq. 10), averaged over the batch.
+    """Return the mean squared cosine of the pairs of parts of one image (Eq. 10), averaged over the batch.
 
     Args:
         parts: `(B, P, D)` unweighted part descriptors; with fewer than two parts, or no image, the loss is 0.
@@ -57,7 +57,7 @@ def diversity(parts: Tensor) -> Tensor:
 
 
 def attention_overlap(attention: Tensor) -> Tensor:
-    """Give the mean cosine of the pairs of attention maps of one image, averaged over the batch; not in the paper.
+    """Return the mean cosine of the pairs of attention maps of one image, averaged over the batch; not in the paper.
 
     Eq. 10 keeps descriptors apart, which different templates alone achieve while all parts look at one place.
 
@@ -73,7 +73,7 @@ def attention_overlap(attention: Tensor) -> Tensor:
 
 
 def body_attention(attention: Tensor, labels: Tensor, visible: Tensor) -> Tensor:
-    """Give how far part p's attention is from where body part p is: the mean divergence (KL); not in the paper.
+    """Measure how far part p's attention is from where body part p is: the mean divergence (KL); not in the paper.
 
     Args:
         attention: `(B, P, h, w)`, each map sums to 1.
@@ -95,7 +95,7 @@ def body_attention(attention: Tensor, labels: Tensor, visible: Tensor) -> Tensor
 
 
 def body_presence(presence: Tensor, visible: Tensor) -> Tensor:
-    """Give how far presence is from the body parts' shares of what is seen: the mean divergence (KL); not in the paper.
+    """Measure presence against the body parts' shares of what is seen: the mean divergence (KL); not in the paper.
 
     Args:
         presence: `(B, P)`, rows sum to 1.
@@ -113,7 +113,7 @@ def body_presence(presence: Tensor, visible: Tensor) -> Tensor:
 
 
 def similarity_match(embeddings: Tensor, targets: Tensor) -> Tensor:
-    """Give the mean squared difference of two batches' cosine matrices, off the diagonal; not in the paper.
+    """Return the mean squared difference of two batches' cosine matrices, off the diagonal; not in the paper.
 
     Args:
         embeddings: `(B, E)` of the student.
@@ -133,7 +133,7 @@ def _off_diagonal_gap(ours: Tensor, theirs: Tensor) -> Tensor:
 
 
 def presence_similarities(output: DPTIOutput) -> tuple[Tensor, Tensor]:
-    """Give a batch's similarities under the two scorings that use presence, with gradients; not in the paper.
+    """Return a batch's similarities under the two scorings that use presence, with gradients; not in the paper.
 
     The same numbers as `similarity_matrix` under `adaptive` and under `part_aware` of the batch with itself.
 
@@ -175,7 +175,7 @@ class Objective(nn.Module):
         teacher: Tensor | None = None,
         body: tuple[Tensor, Tensor] | None = None,
     ) -> dict[str, Tensor]:
-        """Give the unweighted terms and `total`.
+        """Return the unweighted terms and `total`.
 
         Args:
             output: of `B` images, `B >= 2` when the neck is a batch norm.

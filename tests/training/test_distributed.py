@@ -44,15 +44,15 @@ CONFIG = TrainConfig(
 WORKER = """
 import json, sys
 import torch
-from reid_demo import parallel, train
 from reid_demo.config import read_train_config
+from reid_demo.training import run
 
 root, out, recipe = sys.argv[1:4]
 kept = []
-spread = train.spread
-train.spread = lambda module: kept.append(module) or spread(module)  # a handle on what this process trains
-options = dict(dataset="market1501", root=root, max_steps=int(sys.argv[4]), device="cpu")
-result = train.train(read_train_config(recipe), out=out, **options)
+spread = run.spread
+run.spread = lambda module: kept.append(module) or spread(module)  # a handle on what this process trains
+sources, limits = run.Sources("market1501", [root]), run.Limits(max_steps=int(sys.argv[4]))
+result = run.train(read_train_config(recipe), sources, out, limits=limits, device="cpu")
 names = dict(kept[0].named_parameters())
 kept = {n: (p.detach(), p.grad) for n, p in names.items()}  # the last step's gradients are still there
 torch.save(kept, f"{out}-rank{result.get('fingerprint') is None:d}.pt")
@@ -60,12 +60,12 @@ torch.save(kept, f"{out}-rank{result.get('fingerprint') is None:d}.pt")
 
 RESUMER = """
 import sys
-from reid_demo import train
 from reid_demo.config import read_train_config
+from reid_demo.training.run import Limits, Sources, Start, train
 
 root, out, recipe, steps, stop, resume = sys.argv[1:7]
-options = dict(dataset="market1501", root=root, max_steps=int(steps), device="cpu")
-train.train(read_train_config(recipe), out=out, stop_after=int(stop), resume=bool(int(resume)), **options)
+sources, limits = Sources("market1501", [root]), Limits(max_steps=int(steps), stop_after=int(stop))
+train(read_train_config(recipe), sources, out, start=Start(resume=bool(int(resume))), limits=limits, device="cpu")
 """
 
 
