@@ -3,15 +3,17 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from reid_demo.errors import ConfigError
 
+ENGINE = ("weights", "device", "gallery")
+
 
 def command(
-    commands, name: str, run: Callable, text: str, *, engine: bool = False, weights: bool = True, device: bool = True
+    commands, name: str, run: Callable, text: str, *, uses: Sequence[str] = ("weights", "device")
 ) -> argparse.ArgumentParser:
     """Add a command that runs `run(options)`; give its parser.
 
@@ -20,22 +22,20 @@ def command(
         name: of the command.
         run: gives the exit code, or None for 0.
         text: what the command does, from a small letter on and without a full stop.
-        engine: whether it searches a gallery.
-        weights: whether it describes with weights.
-        device: whether it runs a network.
+        uses: which of `--weights`, `--device` and `--gallery` it takes; `ENGINE` for a command that searches.
 
     Returns:
         The parser. Its `error` is the options' `refuse(words)`: wrong usage, exit code 2, that argparse cannot see.
     """
     sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     sub.set_defaults(run=run, refuse=sub.error)
-    if weights or engine:
+    if "weights" in uses:
         sub.add_argument("--weights", help="weights folder, name of shipped weights, or hf:// address")
-    if device:
+    if "device" in uses:
         sub.add_argument("--device", help="cpu, cuda or cuda:N; default: a GPU where there is one")
         words = "on a CPU: torch, openvino or onnxruntime; default: the fastest one installed"
         sub.add_argument("--runtime", help=words)
-    if engine:
+    if "gallery" in uses:
         sub.add_argument("--gallery", help="gallery folder, hf:// or milvus:// address; default: the shipped one")
     return sub
 

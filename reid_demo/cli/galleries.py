@@ -48,8 +48,7 @@ def add(commands) -> None:
         "probes",
         _probes,
         "ship example probes with a gallery, from the query images of its data set",
-        weights=False,
-        device=False,
+        uses=(),
     )
     sub.add_argument("dataset", metavar="DIR", help="with query, query_occluded, query_partial")
     sub.add_argument("--gallery", required=True, help="gets the probes")

@@ -48,7 +48,7 @@ def add(commands) -> None:
     sub.add_argument("--maps", default="template", help="template (Fig. 3) or part (the cross-attention)")
     common.json_flag(sub)
 
-    sub = common.command(commands, "bench", _bench, "measure speed beside a plain reference", engine=True)
+    sub = common.command(commands, "bench", _bench, "measure speed beside a plain reference", uses=common.ENGINE)
     what = sub.add_mutually_exclusive_group()
     what.add_argument("--train", action="store_true", help="measure a training step and the loader instead")
     what.add_argument("--page", action="store_true", help="measure what visitors of the page wait for instead")

@@ -14,7 +14,7 @@ from reid_demo.errors import ReidError
 def add(commands) -> None:
     """Add these commands to the parser."""
     text = "rank a gallery for one or more probe images, whole or with a part hidden"
-    sub = common.command(commands, "search", _search, text, engine=True)
+    sub = common.command(commands, "search", _search, text, uses=common.ENGINE)
     sub.add_argument("probes", nargs="+", metavar="PROBE", help="picture of one person")
     sub.add_argument("--top-k", type=common.count, default=10, metavar="K", help="how many matches; default 10")
     text = "hide a part first, as lower_half"
@@ -26,7 +26,7 @@ def add(commands) -> None:
     common.json_flag(sub)
 
     text = "write heatmaps, presence and contributions of a match"
-    sub = common.command(commands, "explain", _explain, text, engine=True)
+    sub = common.command(commands, "explain", _explain, text, uses=common.ENGINE)
     sub.add_argument("probe", metavar="PROBE", help="picture of one person")
     sub.add_argument("--out", required=True, metavar="DIR", help="gets explanation.json and the heatmaps as PNG")
     sub.add_argument("--rank", type=common.count, default=1, metavar="K", help="which match; default 1")
@@ -35,7 +35,7 @@ def add(commands) -> None:
     common.json_flag(sub)
 
     text = "hide one place of a probe after another and say what each does to a match"
-    sub = common.command(commands, "sweep", _sweep, text, engine=True)
+    sub = common.command(commands, "sweep", _sweep, text, uses=common.ENGINE)
     sub.add_argument("probe", metavar="PROBE", help="picture of one person")
     sub.add_argument("--rank", type=common.count, default=1, metavar="K", help="which match to watch; default 1")
     sub.add_argument("--size", type=float, default=0.4, help="window's side, a fraction of the width; default 0.4")
@@ -46,7 +46,7 @@ def add(commands) -> None:
     common.json_flag(sub)
 
     sub = common.command(
-        commands, "what-if", _what_if, "measure a list of occlusions over a list of labelled probes", engine=True
+        commands, "what-if", _what_if, "measure a list of occlusions over a list of labelled probes", uses=common.ENGINE
     )
     sub.add_argument(
         "probes", nargs="*", metavar="PATH", help="files or folders named as Market-1501; else the gallery's own probes"
@@ -61,7 +61,7 @@ def add(commands) -> None:
     common.json_flag(sub)
 
     sub = common.command(
-        commands, "info", _info, "versions, device, fingerprints and a self-test, for bug reports", engine=True
+        commands, "info", _info, "versions, device, fingerprints and a self-test, for bug reports", uses=common.ENGINE
     )
     common.json_flag(sub)
 

@@ -18,7 +18,7 @@ def add(commands) -> None:
 
 
 def _add_train(commands) -> None:
-    sub = common.command(commands, "train", _train, "train a variant on a data set, resumable", weights=False)
+    sub = common.command(commands, "train", _train, "train a variant on a data set, resumable", uses=("device",))
     sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
     sub.add_argument("--root", required=True, nargs="+", metavar="DIR", help="one folder, or several")
     sub.add_argument(
@@ -47,7 +47,7 @@ def _add_ablate(commands) -> None:
         "ablate",
         _ablate,
         "train and measure variants, backbones or recipes under equal budgets (Tables 4, 5)",
-        weights=False,
+        uses=("device",),
     )
     sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
     sub.add_argument("--root", required=True, nargs="+", metavar="DIR", help="train on these, measure on the first")
@@ -80,8 +80,7 @@ def _add_teach(commands) -> None:
         "teach",
         _teach,
         "cache a teacher network's vectors of training images, for train --teacher",
-        weights=False,
-        device=False,
+        uses=(),
     )
     sub.add_argument("--device", help="cpu: OpenVINO runs the teacher there alone")
     sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
