@@ -181,7 +181,7 @@ def test_the_bench_measures_a_gallery_of_mixed_descriptors(exact, tmp_path, monk
     monkeypatch.setattr(vectors, "EXACT_LIMIT", 1500)
     lines: list[str] = []
     rows = {
-        row["what"].split(": ")[1]: row["value"] for row in bench_large(exact, 2000, folder=tmp_path, say=lines.append)
+        row.what.split(": ")[1]: row.value for row in bench_large(exact, 2000, folder=tmp_path, say=lines.append)
     }
     assert rows["recall@10 of 100 other probes"] >= 0.98
     assert rows["search, median"] > 0 and rows["most memory while building"] > 0.01
