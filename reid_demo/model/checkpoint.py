@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -56,12 +58,24 @@ def load_weights(folder: str | Path) -> DPTI:
         state = load_file(folder / MODEL_FILE)
     except (ValueError, KeyError, TypeError, ConfigError, SafetensorError) as error:
         raise WeightsError(f"The weights {folder.name!r} are damaged: {error}") from error
-    model = build_model(config).float()  # PyTorch's default type may be another in the calling program
+    with _float32_by_default():
+        model = build_model(config)
     try:
         model.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in state.items()})
     except RuntimeError as error:
         raise WeightsError(f"The weights {folder.name!r} do not fit their own configuration: {error}") from error
     return model.eval().requires_grad_(False)
+
+
+@contextmanager
+def _float32_by_default() -> Iterator[None]:
+    """Undo another default type of the calling program: some initial values cannot be drawn in half precision."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def fingerprint(folder: str | Path) -> str:

@@ -15,6 +15,7 @@ import httpx
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from loops import in_a_new_loop
 
 import app
 from reid_demo.__main__ import main
@@ -248,8 +249,6 @@ def test_the_probe_of_a_call_is_read_as_everywhere(tiny_engine, client, probe):
 
 @pytest.mark.skipif(importlib.util.find_spec("mcp") is None, reason="gradio[mcp] is not installed")
 def test_the_endpoints_are_mcp_tools(url, probe):
-    import asyncio
-
     from mcp import ClientSession
     from mcp.client.streamable_http import streamablehttp_client
 
@@ -260,7 +259,7 @@ def test_the_endpoints_are_mcp_tools(url, probe):
                 tools = [tool.name for tool in (await session.list_tools()).tools]
                 return tools, await session.call_tool("search", {"image": data_url(probe), "top_k": 0})
 
-    tools, told = asyncio.run(visit())
+    tools, told = in_a_new_loop(visit())
     assert set(tools) == {name.strip("/") for name in ENDPOINTS}
     assert told.isError and "top_k must be" in told.content[0].text
 
