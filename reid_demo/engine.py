@@ -25,7 +25,7 @@ from reid_demo.records import (
     same_camera,
     same_person,
 )
-from reid_demo.search import bundled as shipped
+from reid_demo.search import bundled
 from reid_demo.search import gallery as galleries
 from reid_demo.search.gallery import Gallery
 from reid_demo.whatif import compare as comparing
@@ -122,17 +122,17 @@ class Engine:
             WeightsError, GalleryError: missing, damaged, or not made for each other.
             HubError: they cannot be fetched.
         """
-        named, weights = weights, shipped.weights_folder(weights)
+        named, weights = weights, bundled.weights_folder(weights)
         place = checkpoint.choose_device(device)
         describer = Describer(checkpoint.load_weights(weights), place, runtime=runtimes.named(runtime, place))
         fingerprint = checkpoint.fingerprint(weights)
-        folder = shipped.gallery_folder(gallery) if gallery else shipped.gallery_for(describer, fingerprint)
+        folder = bundled.gallery_folder(gallery) if gallery else bundled.gallery_for(describer, fingerprint)
         return cls(
             describer,
             galleries.load(folder, fingerprint),
-            about=_read_about(weights, shipped.weights_name(named), fingerprint),
+            about=_read_about(weights, bundled.weights_name(named), fingerprint),
             examples=_read_examples(folder),
-            cutouts=shipped.cutouts(folder),
+            cutouts=bundled.cutouts(folder),
         )
 
     @property

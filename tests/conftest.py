@@ -33,7 +33,7 @@ def _own_cache(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_config() -> ModelConfig:
-    """Give a small but complete G+D configuration."""
+    """Return a small but complete G+D configuration."""
     return ModelConfig(backbone="resnet18", dim=32, ffn_dim=64)
 
 
@@ -49,7 +49,7 @@ def tiny_weights(tmp_path_factory, tiny_config):
 
 @pytest.fixture(scope="session")
 def tiny_describer(tiny_weights) -> Describer:
-    """Give a describer over the tiny weights."""
+    """Return a describer over the tiny weights."""
     return Describer(checkpoint.load_weights(tiny_weights), "cpu", batch_size=8)
 
 
@@ -71,7 +71,7 @@ def tiny_gallery_folder(tmp_path_factory, tiny_describer, tiny_weights):
 
 @pytest.fixture(scope="session")
 def tiny_engine(tiny_describer, tiny_gallery_folder, tiny_weights) -> Engine:
-    """Give a real engine over the tiny gallery, with two example probes."""
+    """Return a real engine over the tiny gallery, with two example probes."""
     probes = tiny_gallery_folder / "probes"
     probes.mkdir(exist_ok=True)
     examples = []
@@ -92,7 +92,7 @@ def tiny_engine(tiny_describer, tiny_gallery_folder, tiny_weights) -> Engine:
 
 @pytest.fixture
 def probe_image(tiny_engine) -> np.ndarray:
-    """Give the first example's picture."""
+    """Return the first example's picture."""
     return read_image(tiny_engine.examples[0].path)
 
 

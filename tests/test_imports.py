@@ -52,7 +52,7 @@ ONLY_IN = {
 
 
 def module_name(path: Path) -> str:
-    """Give a module's dotted name inside the package."""
+    """Return a module's dotted name inside the package."""
     return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
 
 

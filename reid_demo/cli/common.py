@@ -204,13 +204,13 @@ def describer(options: argparse.Namespace, bulk: bool = False):
     """
     from reid_demo.model import checkpoint, runtimes
     from reid_demo.model.describer import Describer, bulk_precision
-    from reid_demo.search import bundled as shipped
+    from reid_demo.search import bundled
 
-    weights = shipped.weights_folder(options.weights)
+    weights = bundled.weights_folder(options.weights)
     device = checkpoint.choose_device(options.device)
     runtime = getattr(options, "runtime", None)
     precision = getattr(options, "precision", None) or (bulk_precision(device, runtime) if bulk else "float32")
     describer = Describer(
         checkpoint.load_weights(weights), device, precision=precision, runtime=runtimes.named(runtime, device)
     )
-    return describer, checkpoint.fingerprint(weights), shipped.weights_name(options.weights)
+    return describer, checkpoint.fingerprint(weights), bundled.weights_name(options.weights)

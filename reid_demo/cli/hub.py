@@ -23,7 +23,7 @@ def add(commands) -> None:
 
 def _push(options: argparse.Namespace) -> int:
     from reid_demo.model import hub
-    from reid_demo.search import bundled as shipped
+    from reid_demo.search import bundled
     from reid_demo.search.bundled import PROJECT
     from reid_demo.serving import space
 
@@ -31,7 +31,7 @@ def _push(options: argparse.Namespace) -> int:
         options.refuse("--space names the repository; leave --to out")
     if not options.space and not options.to and not options.dry_run:
         options.refuse("name the repository with --to OWNER/NAME")
-    folder = shipped.weights_folder(options.weights) if options.weights else options.gallery
+    folder = bundled.weights_folder(options.weights) if options.weights else options.gallery
     kind = "space" if options.space else "weights" if options.weights else "gallery"
     repo = options.space or options.to
     if kind == "space":

@@ -64,7 +64,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from reid_demo import occlude
     from reid_demo.measuring.evaluate import RANKS, Plan, evaluate, signed
     from reid_demo.records import Occlusion
-    from reid_demo.search import bundled as shipped
+    from reid_demo.search import bundled
     from reid_demo.search.gallery_views import ONE_VIEW, VIEWS
     from reid_demo.search.similarity import paper_scoring
 
@@ -78,7 +78,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.out:  # fails before the work, not after it
         Path(options.out).parent.mkdir(parents=True, exist_ok=True)
     with common.progress_bar("image") as progress:
-        cutouts = occlude.read_cutouts(shipped.DEFAULT_GALLERY / shipped.OCCLUDERS)
+        cutouts = occlude.read_cutouts(bundled.DEFAULT_GALLERY / bundled.OCCLUDERS)
         record = evaluate(describer, plan, cutouts=cutouts, progress=progress)
     record = signed(record, name, fingerprint, common.command_line())
     text = json.dumps(record, indent=2)
@@ -95,26 +95,26 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _calibrate(options: argparse.Namespace) -> None:
     from reid_demo.measuring import calibrate
-    from reid_demo.search import bundled as shipped
+    from reid_demo.search import bundled
     from reid_demo.whatif import confidence
 
     describer, fingerprint, _ = common.describer(options)
-    gallery = Path(options.gallery) if options.gallery else shipped.gallery_for(describer, fingerprint)
+    gallery = Path(options.gallery) if options.gallery else bundled.gallery_for(describer, fingerprint)
     text = json.dumps(asdict(calibrate.calibrate(describer, gallery, fingerprint)), indent=2)
-    Path(shipped.weights_folder(options.weights), confidence.FILE).write_text(text + "\n", encoding="utf-8")
+    Path(bundled.weights_folder(options.weights), confidence.FILE).write_text(text + "\n", encoding="utf-8")
     print(text)
 
 
 def _anatomy(options: argparse.Namespace) -> None:
     from reid_demo.measuring import part_meanings as anatomy
-    from reid_demo.search import bundled as shipped
+    from reid_demo.search import bundled
     from reid_demo.whatif import confidence
 
     describer, fingerprint, _ = common.describer(options)
-    samples = anatomy.labelled(Path(options.root or shipped.DEFAULT_GALLERY), limit=options.limit)
+    samples = anatomy.labelled(Path(options.root or bundled.DEFAULT_GALLERY), limit=options.limit)
     record = anatomy.study(describer, samples, anatomy.BODY_PARTS)
     text = json.dumps({**record, "fingerprint": fingerprint})
-    Path(shipped.weights_folder(options.weights), confidence.MEANINGS_FILE).write_text(text + "\n", encoding="utf-8")
+    Path(bundled.weights_folder(options.weights), confidence.MEANINGS_FILE).write_text(text + "\n", encoding="utf-8")
     if options.json:
         print(text)
         return

@@ -97,12 +97,12 @@ def _partial_init_flag(sub: argparse.ArgumentParser) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     from reid_demo.config import read_train_config
-    from reid_demo.search import bundled as shipped
+    from reid_demo.search import bundled
     from reid_demo.training.run import WEIGHTS_FOLDER, Limits, Sources, train
     from reid_demo.training.state import Start
 
     config = read_train_config(options.config, options.variant, options.set)
-    occluders = options.occluders or (shipped.DEFAULT_GALLERY / shipped.OCCLUDERS if config.pasted else None)
+    occluders = options.occluders or (bundled.DEFAULT_GALLERY / bundled.OCCLUDERS if config.pasted else None)
     out = Path(options.out)
     sources = Sources(
         options.dataset,

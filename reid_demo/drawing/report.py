@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from reid_demo.drawing import overlays as render
+from reid_demo.drawing import overlays
 from reid_demo.records import Explanation
 
 
@@ -28,7 +28,7 @@ def write_explanation(
     for side, image, descriptor in (("probe", probe, explanation.probe), ("match", match, explanation.match)):
         for i, heat in enumerate(descriptor.template_attention):
             path = folder / f"{side}_template_{i + 1}.png"
-            Image.fromarray(render.heat_overlay(image, heat)).save(path)
+            Image.fromarray(overlays.heat_overlay(image, heat)).save(path)
             written.append(path)
     path = folder / "explanation.json"
     path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")

@@ -103,7 +103,7 @@ def study(describer: Describer, samples: Iterable[Labelled], body_parts: Sequenc
 
 
 def cover(masks: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """Give the share of every grid cell that each body part covers, background last.
+    """Return the share of every grid cell that each body part covers, background last.
 
     Args:
         masks: `(K, H, W)` bool, not overlapping.
@@ -119,7 +119,7 @@ def cover(masks: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
 
 
 def attention_share(attention: np.ndarray, coverage: np.ndarray) -> np.ndarray:
-    """Give the mean share of each template's attention that falls on each body part.
+    """Return the mean share of each template's attention that falls on each body part.
 
     Args:
         attention: `(M, P, h, w)`, each map sums to 1.
@@ -134,14 +134,14 @@ def attention_share(attention: np.ndarray, coverage: np.ndarray) -> np.ndarray:
 
 
 def entropy(attention: np.ndarray) -> np.ndarray:
-    """Give each template's mean entropy, `(P,)` in 0 (one cell) to 1 (even), from maps `(M, P, h, w)`."""
+    """Return each template's mean entropy, `(P,)` in 0 (one cell) to 1 (even), from maps `(M, P, h, w)`."""
     flat = attention.reshape(*attention.shape[:2], -1).astype(np.float64)
     each = -(flat * np.log(np.maximum(flat, 1e-12))).sum(axis=2) / np.log(flat.shape[2])
     return np.clip(each.mean(axis=0), 0, 1)
 
 
 def overlap(attention: np.ndarray) -> float:
-    """Give the mean shared attention of two templates of one image, 0 (apart) to 1 (alike); 0 for one template."""
+    """Return the mean shared attention of two templates of one image, 0 (apart) to 1 (alike); 0 for one template."""
     images, count = attention.shape[:2]
     flat = attention.reshape(images, count, -1)
     pairs = [np.minimum(flat[:, i], flat[:, j]).sum(axis=1).mean() for i in range(count) for j in range(i)]
@@ -168,7 +168,7 @@ def name_of(share: np.ndarray, area: np.ndarray, names: Sequence[str]) -> str:
 
 
 def _sides_together(share: np.ndarray, area: np.ndarray, names: Sequence[str]) -> list[tuple[str, float, float]]:
-    """Give (words, attention, area) of each body part, left and right as one where their lifts are nearly alike."""
+    """Return (words, attention, area) of each body part, left and right as one where their lifts are nearly alike."""
     found = {name: (float(s), float(a)) for name, s, a in zip(names[:-1], share, area, strict=False)}
     for left in [name for name in found if name.startswith("left_")]:
         limb = left.removeprefix("left_")
@@ -187,7 +187,7 @@ def words(name: str) -> str:
 def _presence_auc(
     describer: Describer, samples: Sequence[Labelled], described: Sequence[Descriptor], favourite: np.ndarray
 ) -> list[float | None]:
-    """Give, for each template, how often hiding its favourite body part lowers its presence: AUC, 0.5 is chance."""
+    """Return, for each template, how often hiding its favourite body part lowers its presence: AUC, 0.5 is chance."""
     result: list[float | None] = []
     hidden_presence: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     for body_part in sorted(set(favourite.tolist())):

@@ -53,7 +53,7 @@ def parse(name: str, kind: str) -> Address:
 
 
 def local_folder(name: str | Path, kind: str) -> Path:
-    """Give the folder of weights or of a gallery: itself if it is local, else fetched from the Hub.
+    """Return the folder of weights or of a gallery: itself if it is local, else fetched from the Hub.
 
     Args:
         name: a folder, or an `hf://` address.
@@ -195,7 +195,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def card_of(folder: Path, kind: str) -> str:
-    """Give the card, Markdown with front matter: the folder's own words, or for a gallery what its `meta.json` says.
+    """Return the card, Markdown with front matter: the folder's own words, or for a gallery what its `meta.json` says.
 
     Raises:
         HubError: the folder lacks a file that belongs to weights or a gallery.

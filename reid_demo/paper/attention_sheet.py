@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from reid_demo.drawing import overlays as render
+from reid_demo.drawing import overlays
 from reid_demo.errors import ConfigError
 from reid_demo.model.describer import Describer
 
@@ -18,7 +18,7 @@ INK = (40, 40, 40)
 def attention_sheet(describer: Describer, images: Sequence[np.ndarray], *, maps: str = "template") -> np.ndarray:
     """Draw one row an image: the image, then a heat overlay of each of its N maps.
 
-    Colours are those of `render.heat_overlay`: attention as a multiple of uniform, never rescaled to a picture, so
+    Colours are those of `overlays.heat_overlay`: attention as a multiple of uniform, never rescaled to a picture, so
     that any two pictures can be compared. The scale stands at the foot.
 
     Args:
@@ -48,7 +48,9 @@ def attention_sheet(describer: Describer, images: Sequence[np.ndarray], *, maps:
     for row, (image, descriptor) in enumerate(zip(images, describer.describe_stream(images), strict=True)):
         heats = descriptor.template_attention if maps == "template" else descriptor.part_attention
         plain = cv2.resize(image, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
-        for column, picture in enumerate([plain, *(render.heat_overlay(image, heat, HEIGHT, WIDTH) for heat in heats)]):
+        for column, picture in enumerate(
+            [plain, *(overlays.heat_overlay(image, heat, HEIGHT, WIDTH) for heat in heats)]
+        ):
             top, left = HEAD + row * (HEIGHT + GAP), GAP + column * (WIDTH + GAP)
             sheet[top : top + HEIGHT, left : left + WIDTH] = picture
     _draw_scale(sheet)
@@ -57,10 +59,10 @@ def attention_sheet(describer: Describer, images: Sequence[np.ndarray], *, maps:
 
 def _draw_scale(sheet: np.ndarray) -> None:
     top, long = len(sheet) - FOOT + 6, min(4 * (WIDTH + GAP), sheet.shape[1] - 2 * GAP)
-    sheet[top : top + 12, GAP : GAP + long] = render.colours(np.linspace(0, render.FULL_SCALE, long))
-    uniform = GAP + round(long / render.FULL_SCALE)
+    sheet[top : top + 12, GAP : GAP + long] = overlays.colours(np.linspace(0, overlays.FULL_SCALE, long))
+    uniform = GAP + round(long / overlays.FULL_SCALE)
     sheet[top - 3 : top + 15, uniform] = INK
-    for words, left in (("0", GAP), ("1 = uniform", uniform), (f"{render.FULL_SCALE:g}x and more", GAP + long - 92)):
+    for words, left in (("0", GAP), ("1 = uniform", uniform), (f"{overlays.FULL_SCALE:g}x and more", GAP + long - 92)):
         _write(sheet, words, left, top + 28)
 
 

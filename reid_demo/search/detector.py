@@ -114,7 +114,7 @@ class OnnxFinder:
 
 
 def open_finder(name: str | Path):
-    """Give the finder called `hog`, or the detector of an ONNX file."""
+    """Return the finder called `hog`, or the detector of an ONNX file."""
     return HogFinder() if str(name) == "hog" else OnnxFinder(name)
 
 
@@ -132,6 +132,6 @@ def _chosen(boxes: list, scores: np.ndarray, threshold: float, width: int, heigh
 
 
 def _shared(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:
-    """Give the share of the smaller box that lies in the other."""
+    """Return the share of the smaller box that lies in the other."""
     inside = max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
     return inside / min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))

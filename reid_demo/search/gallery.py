@@ -88,7 +88,7 @@ class Gallery:
         return _distinct(self.camids)
 
     def rows_of(self, pid: int | None = None, camid: int | None = None) -> range | np.ndarray:
-        """Give the rows of the images of a person and a camera, in gallery order; sliced for one page of them.
+        """Return the rows of the images of a person and a camera, in gallery order; sliced for one page of them.
 
         Args:
             pid: of the person; `UNKNOWN` for images without one, None for all people.
@@ -105,18 +105,18 @@ class Gallery:
         return inside(self.folder, self.records[index].path, GalleryError)
 
     def descriptor(self, index: int) -> Descriptor:
-        """Give the stored descriptor of an image, without attention maps `(P, 0, 0)`."""
+        """Return the stored descriptor of an image, without attention maps `(P, 0, 0)`."""
         empty = np.zeros((self.presence.shape[1], 0, 0), np.float32)
         return Descriptor(self.parts[index].astype(np.float32), self.presence[index].copy(), empty, empty)
 
     def rows(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Give stored `(n, P+1, D)` float16 parts and `(n, P)` float32 presence of some images."""
+        """Return stored `(n, P+1, D)` float16 parts and `(n, P)` float32 presence of some images."""
         # Mapped anew, so that the pages read are given back.
         stored = np.load(self.folder / PARTS, mmap_mode="r", allow_pickle=False)
         return stored[numbers], self.presence[numbers]
 
     def scores(self, probe: Descriptor, scoring: Scoring = Scoring()) -> np.ndarray:
-        """Give the `(G,)` float32 similarity of every image.
+        """Return the `(G,)` float32 similarity of every image.
 
         Exact, but in a compressed gallery under its own scoring: there the candidates' are exact and all others
         estimated from their codes. A scoring that the compressed codes do not hold reads every stored vector.
@@ -232,7 +232,7 @@ class Gallery:
         ]
 
     def _candidates(self, probe: Descriptor, top_k: int, scoring: Scoring, exclude: np.ndarray | None) -> np.ndarray:
-        """Give the rows to score for `top_k` matches: more than asked, so that rounded vectors cannot lose one."""
+        """Return the rows to score for `top_k` matches: more than asked, so that rounded vectors cannot lose one."""
         count = min(len(self), 4 * top_k + 32)
         if self.is_indexed(scoring):
             if not self.exact:

@@ -22,7 +22,7 @@ ONE_VIEW = (WHOLE,)
 
 
 def view(image: np.ndarray, name: str) -> np.ndarray:
-    """Give one view of an `(H, W, 3)` uint8 image, which is not changed.
+    """Return one view of an `(H, W, 3)` uint8 image, which is not changed.
 
     Args:
         image: of a person.
@@ -36,7 +36,7 @@ def view(image: np.ndarray, name: str) -> np.ndarray:
 
 
 def merged(descriptors: Sequence[Descriptor]) -> Descriptor:
-    """Give the descriptor of an image of those of its views, the untouched one first: its own but for mean parts.
+    """Return the descriptor of an image of those of its views, the untouched one first: its own but for mean parts.
 
     Presence and attention say what the picture shows, so they stay those of the untouched view.
     """

@@ -44,7 +44,7 @@ class Collection:
         return self._count
 
     def nearest(self, vector: np.ndarray, count: int, exclude: np.ndarray | None = None) -> np.ndarray:
-        """Give the rows, `(n,)` int64 with n at most `count`, best first; arguments as `vectors.Flat.nearest`."""
+        """Return the rows, `(n,)` int64 with n at most `count`, best first; arguments as `vectors.Flat.nearest`."""
         import pymilvus
 
         left_out = np.flatnonzero(exclude) if exclude is not None else np.zeros(0, np.int64)
@@ -159,7 +159,7 @@ def load(facts: dict) -> Collection:
 
 
 def folder_of(address: str) -> Path:
-    """Give the gallery's folder that a collection remembers."""
+    """Return the gallery's folder that a collection remembers."""
     import_pymilvus()
     from pymilvus import MilvusException
 
@@ -204,7 +204,7 @@ def _open(address: str):
 
 
 def _about(client, name: str) -> dict | None:
-    """Give what `build` wrote with a collection; None where another program made it."""
+    """Return what `build` wrote with a collection; None where another program made it."""
     told = client.describe_collection(name)
     try:
         described = json.loads(told.get("description") or "{}")

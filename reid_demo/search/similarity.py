@@ -33,7 +33,7 @@ def paper_scoring(config: ModelConfig) -> Scoring:
 
 
 def part_weights(presence: np.ndarray, scoring: Scoring) -> np.ndarray:
-    """Give the weight of every term, global first (Eq. 8).
+    """Return the weight of every term, global first (Eq. 8).
 
     Args:
         presence: `(..., P)` rho, each row sums to 1; `P` may be 0.
@@ -49,7 +49,7 @@ def part_weights(presence: np.ndarray, scoring: Scoring) -> np.ndarray:
 
 
 def switches(num_parts: int, scoring: Scoring) -> np.ndarray:
-    """Give the `(P+1,)` float32 on/off mask of the terms; at least one must be on."""
+    """Return the `(P+1,)` float32 on/off mask of the terms; at least one must be on."""
     if scoring.parts is None:
         return np.ones(num_parts + 1, np.float32)
     if len(scoring.parts) != num_parts + 1:
@@ -60,7 +60,7 @@ def switches(num_parts: int, scoring: Scoring) -> np.ndarray:
 
 
 def unit_vectors(parts: np.ndarray, presence: np.ndarray, scoring: Scoring = Scoring()) -> np.ndarray:
-    """Give the unit descriptor whose inner products are the cosine similarity.
+    """Return the unit descriptor whose inner products are the cosine similarity.
 
     Args:
         parts: `(..., P+1, D)` unweighted descriptors, global first.
@@ -78,7 +78,7 @@ def unit_vectors(parts: np.ndarray, presence: np.ndarray, scoring: Scoring = Sco
 
 
 def probe_vectors(parts: np.ndarray, presence: np.ndarray, scoring: Scoring = Scoring()) -> np.ndarray:
-    """Give the vectors whose inner products with `gallery_vectors` are the similarities.
+    """Return the vectors whose inner products with `gallery_vectors` are the similarities.
 
     Args:
         parts: `(..., P+1, D)` unweighted descriptors of probes, global first.
@@ -100,7 +100,7 @@ def probe_vectors(parts: np.ndarray, presence: np.ndarray, scoring: Scoring = Sc
 
 
 def gallery_vectors(parts: np.ndarray, presence: np.ndarray, scoring: Scoring = Scoring()) -> np.ndarray:
-    """Give the candidates' side of `probe_vectors`, of length 1; arguments likewise.
+    """Return the candidates' side of `probe_vectors`, of length 1; arguments likewise.
 
     Part-aware, they are the same for all switches, which act on the probe alone.
     """
@@ -128,7 +128,7 @@ def contributions(
     presence: np.ndarray,
     scoring: Scoring = Scoring(),
 ) -> np.ndarray:
-    """Give the signed terms of the similarity of one probe and many candidates; each row sums to its similarity.
+    """Return the signed terms of the similarity of one probe and many candidates; each row sums to its similarity.
 
     Args:
         probe_parts: `(P+1, D)`.
@@ -153,6 +153,6 @@ def similarity_matrix(
     gallery_presence: np.ndarray,
     scoring: Scoring = Scoring(),
 ) -> np.ndarray:
-    """Give the `(Q, G)` float32 similarities of a benchmark."""
+    """Return the `(Q, G)` float32 similarities of a benchmark."""
     queries = probe_vectors(query_parts, query_presence, scoring)
     return queries @ gallery_vectors(gallery_parts, gallery_presence, scoring).T

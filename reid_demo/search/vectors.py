@@ -33,7 +33,7 @@ Say = Callable[[str], None]
 
 
 def product(matrix: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Give the matrix product `(G, D) @ (D,)` or `(G, D) @ (D, n)`, float32, by the threads that run the network.
+    """Return the matrix product `(G, D) @ (D,)` or `(G, D) @ (D, n)`, float32, by the threads that run the network.
 
     NumPy has threads of its own, which go on waiting for work after each product and take the processor from the
     network meanwhile: on two cores a probe that is described right after one takes twice as long.
@@ -55,7 +55,7 @@ class Flat:
         return self._index.ntotal
 
     def nearest(self, vector: np.ndarray, count: int, exclude: np.ndarray | None = None) -> np.ndarray:
-        """Give the rows, `(n,)` int64 with n at most `count`, best first.
+        """Return the rows, `(n,)` int64 with n at most `count`, best first.
 
         Args:
             vector: `(D,)` float32 of a probe.
@@ -108,7 +108,7 @@ class Compressed:
         return self._index.ntotal
 
     def nearest(self, vector: np.ndarray, count: int, exclude: np.ndarray | None = None) -> np.ndarray:
-        """Give candidate rows, `(n,)` int64, nearest first; arguments as `Flat.nearest`.
+        """Return candidate rows, `(n,)` int64, nearest first; arguments as `Flat.nearest`.
 
         At least `tuning.depth` are given, in proportion more when more than ten matches are wanted.
         """
@@ -117,7 +117,7 @@ class Compressed:
         return found[found >= 0]
 
     def estimate(self, vector: np.ndarray) -> np.ndarray:
-        """Give an estimate, `(G,)` float32, of the similarity of every row, from all compressed codes."""
+        """Return an estimate, `(G,)` float32, of the similarity of every row, from all compressed codes."""
         parameters = faiss.SearchParametersIVF(nprobe=self._lists.nlist)
         _, squared, rows = self._lists.range_search(self._turn(vector), np.float32(1e9), params=parameters)
         values = np.full(len(self), -1, np.float32)
@@ -283,7 +283,7 @@ def _parameters(exclude: np.ndarray | None, probes: int | None = None):
 
 
 def _nearest_exactly(rows: Rows, vectors: np.ndarray, count: int, queries: np.ndarray, say: Say) -> np.ndarray:
-    """Give the ten nearest rows of each query, `(Q, 10)` int64, itself left out, by comparing with every row."""
+    """Return the ten nearest rows of each query, `(Q, 10)` int64, itself left out, by comparing with every row."""
     wanted = min(10, count - 1)
     best = np.full((len(queries), wanted), -np.inf, np.float32)
     which = np.full((len(queries), wanted), -1, np.int64)

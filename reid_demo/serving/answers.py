@@ -94,7 +94,7 @@ class GalleryInfo(TypedDict):
 
 
 def match_row(match: Match) -> MatchRow:
-    """Give a match as a row of plain values."""
+    """Return a match as a row of plain values."""
     return {
         "rank": match.rank,
         "similarity": match.similarity,
@@ -106,7 +106,7 @@ def match_row(match: Match) -> MatchRow:
 
 
 def with_paths(value):
-    """Give an answer with `image` called `path`, as the command line prints it."""
+    """Return an answer with `image` called `path`, as the command line prints it."""
     if isinstance(value, dict):
         return {"path" if key == "image" else key: with_paths(item) for key, item in value.items()}
     return [with_paths(item) for item in value] if isinstance(value, list) else value

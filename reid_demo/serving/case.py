@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from reid_demo import images, occlude
 from reid_demo.data.files import wrong_field
-from reid_demo.drawing import overlays as render
+from reid_demo.drawing import overlays
 from reid_demo.engine import Engine
 from reid_demo.errors import CaseError, ConfigError
 from reid_demo.records import WEIGHINGS, Match, Occlusion, Scoring
@@ -217,7 +217,7 @@ def write_html(case: Case, engine: Engine) -> str:
     shown = ((case.image, "untouched probe"), (current, "probe as searched"))
     listed = zip(rows(case), case.matches, strict=True)
     return _TEMPLATES.get_template("case.html").render(
-        pictures=[(data_url(render.thumbnail(picture, 320, 160)), words) for picture, words in shown],
+        pictures=[(data_url(overlays.thumbnail(picture, 320, 160)), words) for picture, words in shown],
         facts=_facts(case, engine),
         rows=[(row, data_url(_candidate(match, engine))) for row, match in listed],
     )
@@ -242,7 +242,7 @@ def _facts(case: Case, engine: Engine) -> dict[str, str]:
 
 
 def _candidate(match: Match, engine: Engine) -> np.ndarray:
-    return render.thumbnail(images.read_image(engine.gallery.image_path(match.index)), 192, 96)
+    return overlays.thumbnail(images.read_image(engine.gallery.image_path(match.index)), 192, 96)
 
 
 def data_url(picture: np.ndarray) -> str:

@@ -104,7 +104,7 @@ def push(root: str | Path, repo: str, *, public: bool = False) -> str:
 
 
 def _files(root: Path) -> list[str]:
-    """Give what would be uploaded, relative to `root`: what git tracks, or every file that is not hidden."""
+    """Return what would be uploaded, relative to `root`: what git tracks, or every file that is not hidden."""
     if (root / ".git").exists():
         listed = subprocess.run(["git", "-C", str(root), "ls-files", "-z"], capture_output=True, check=False)
         if listed.returncode:

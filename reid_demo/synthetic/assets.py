@@ -95,7 +95,7 @@ def load_assets(folder: Path) -> Assets:
     if missing:
         raise SyntheticError(
             f"{folder.name!r} is not a folder of MakeHuman assets: {missing[0]} is missing. "
-            "Give the folder that holds `base` and `data`."
+            "Name the folder that holds `base` and `data`."
         )
     try:
         vertices, faces, groups = _read_obj(folder / "data/3dobjs/base.obj")

@@ -13,7 +13,7 @@ from reid_demo.__main__ import main
 from reid_demo.errors import ConfigError
 from reid_demo.images import read_image
 from reid_demo.records import Occlusion, Scoring
-from reid_demo.search import bundled as shipped
+from reid_demo.search import bundled
 from reid_demo.search.bundled import gallery_of_photos
 from reid_demo.serving import answers
 from reid_demo.synthetic import NEEDS
@@ -175,7 +175,7 @@ def test_an_error_is_one_sentence_and_one(arguments, words, where, probe, tmp_pa
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"--weights": "opne"}, f"Name a folder, hf://..., or what ships: {', '.join(shipped.names())}."),
+        ({"--weights": "opne"}, f"Name a folder, hf://..., or what ships: {', '.join(bundled.names())}."),
         ({"--gallery": "{tmp}/none"}, "There is no gallery '{tmp}/none'. Make one with `python -m reid_demo index"),
         ({"--gallery": "{tmp}"}, "is no gallery. Describe its pictures with `python -m reid_demo index {tmp} --out"),
     ],
@@ -195,7 +195,7 @@ def test_what_cannot_work_is_refused_before_anything_is_shown(where, probe, tmp_
 
 
 def test_push_knows_the_shipped_weights_by_name(capsys):
-    assert main(["push", "--weights", shipped.names()[0], "--dry-run"]) == 0
+    assert main(["push", "--weights", bundled.names()[0], "--dry-run"]) == 0
     assert "person-re-identification" in capsys.readouterr().out
 
 

@@ -13,7 +13,7 @@ from reid_demo.errors import OcclusionError
 from reid_demo.images import read_image
 from reid_demo.measuring import sets as whatif
 from reid_demo.records import Occlusion, Scoring
-from reid_demo.search import similarity as matching
+from reid_demo.search import similarity
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_a_comparison_equals_two_searches(tiny_engine, pair, scoring):
         expected = np.mean([(n + 1) / rank for n, rank in enumerate(hits)])
         assert found.average_precision[side] == pytest.approx(expected)
         stored = tiny_engine.gallery.descriptor(found.watched)
-        value = matching.similarity_matrix(
+        value = similarity.similarity_matrix(
             pair[side].parts[None], pair[side].presence[None], stored.parts[None], stored.presence[None], scoring
         )[0][0]
         assert found.similarity[side] == pytest.approx(value, abs=1e-5)

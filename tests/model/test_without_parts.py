@@ -35,7 +35,7 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["G", "G+T"])
 def made(request, tmp_path_factory, pictures):
-    """Give the options that name the variant's weights and a gallery that `index` made with them."""
+    """Return the options that name the variant's weights and a gallery that `index` made with them."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("variant")
     model = build_model(variant(request.param, backbone="resnet18", dim=16, ffn_dim=16, num_heads=2))

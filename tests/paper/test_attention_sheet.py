@@ -7,7 +7,7 @@ from PIL import Image
 
 from reid_demo.__main__ import main
 from reid_demo.config import variant
-from reid_demo.drawing import overlays as render
+from reid_demo.drawing import overlays
 from reid_demo.errors import ConfigError
 from reid_demo.model.describer import Describer
 from reid_demo.model.dpti import build_model
@@ -29,12 +29,12 @@ def test_rows_are_images_and_columns_their_maps(maps, tiny_describer):
         heats = descriptor.template_attention if maps == "template" else descriptor.part_attention
         np.testing.assert_allclose(cell(sheet, row, 0).mean((0, 1)), image.mean((0, 1)), atol=6)
         for column, heat in enumerate(heats, start=1):
-            wanted = render.heat_overlay(image, heat).astype(int)
+            wanted = overlays.heat_overlay(image, heat).astype(int)
             assert np.abs(cell(sheet, row, column) - wanted).max() <= 2  # alone or in a batch
     assert (cell(sheet, 0, 1) != cell(sheet, 0, 2)).any() or maps == "part"
     foot = sheet[-44:]
-    for value in (0.0, render.FULL_SCALE):  # the scale's own ends are drawn
-        assert (foot == render.colours(np.array(value))).all(axis=2).any()
+    for value in (0.0, overlays.FULL_SCALE):  # the scale's own ends are drawn
+        assert (foot == overlays.colours(np.array(value))).all(axis=2).any()
 
 
 def test_networks_without_such_maps_are_refused(tiny_describer):

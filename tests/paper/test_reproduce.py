@@ -36,7 +36,7 @@ MEANT |= {(5, name): ("dynamic", True, name) for name in ("resnet50", "resnet50_
 
 
 def commands() -> list[list[str]]:
-    """Give the arguments after `-m reid_demo` of every command of the document."""
+    """Return the arguments after `-m reid_demo` of every command of the document."""
     text = TEXT.replace("\\\n", " ")
     found = re.findall(r"-m reid_demo (.*?)[`\n]", text)
     return [shlex.split(line) for line in found]

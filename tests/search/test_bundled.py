@@ -13,24 +13,23 @@ from reid_demo.images import read_image
 from reid_demo.model import checkpoint, hub
 from reid_demo.model.dpti import build_model
 from reid_demo.records import Scoring
-from reid_demo.search import bundled as shipped
-from reid_demo.search import gallery
+from reid_demo.search import bundled, gallery
 
 
 def test_weights_by_name_by_folder_and_by_default(tmp_path, monkeypatch):
-    assert shipped.weights_folder() == shipped.DEFAULT_WEIGHTS
-    assert shipped.DEFAULT_WEIGHTS.name in shipped.names()
+    assert bundled.weights_folder() == bundled.DEFAULT_WEIGHTS
+    assert bundled.DEFAULT_WEIGHTS.name in bundled.names()
     monkeypatch.chdir(tmp_path)
-    assert shipped.weights_folder("dpti-r18") == shipped.DEFAULT_WEIGHTS
+    assert bundled.weights_folder("dpti-r18") == bundled.DEFAULT_WEIGHTS
     (tmp_path / "dpti-r18").mkdir()  # a folder of one's own goes first
-    assert shipped.weights_folder("dpti-r18").resolve() == tmp_path / "dpti-r18"
+    assert bundled.weights_folder("dpti-r18").resolve() == tmp_path / "dpti-r18"
     with pytest.raises(WeightsError, match="no weights .*mine.*what ships: dpti-r18"):
-        shipped.weights_folder(tmp_path / "mine")
+        bundled.weights_folder(tmp_path / "mine")
     (tmp_path / "mine").mkdir()
-    assert shipped.weights_folder(tmp_path / "mine") == tmp_path / "mine"
+    assert bundled.weights_folder(tmp_path / "mine") == tmp_path / "mine"
     asked = []
     monkeypatch.setattr(hub, "local_folder", lambda *name: asked.append(name))
-    shipped.weights_folder("hf://me/weights")
+    bundled.weights_folder("hf://me/weights")
     assert asked == [("hf://me/weights", "weights")]
 
 
@@ -46,10 +45,10 @@ def test_the_gallery_is_described_once_for_other_weights(
 ):
     own = tmp_path / "gallery_data"
     shutil.copytree(tiny_gallery_folder, own)
-    monkeypatch.setattr(shipped, "DEFAULT_GALLERY", own)
+    monkeypatch.setattr(bundled, "DEFAULT_GALLERY", own)
     monkeypatch.setenv("REID_DEMO_CACHE", str(tmp_path / "cache"))
     fingerprint = checkpoint.fingerprint(tiny_weights)
-    assert shipped.gallery_for(tiny_describer, fingerprint) == own and not (tmp_path / "cache").exists()
+    assert bundled.gallery_for(tiny_describer, fingerprint) == own and not (tmp_path / "cache").exists()
 
     engine = Engine.load(others, None, "cpu")
     assert engine.gallery.folder != own and engine.gallery.folder.is_relative_to(tmp_path / "cache")
@@ -88,7 +87,7 @@ def test_unknown_weights_are_named(tmp_path):
 
 
 def stripes(path):
-    """Give colour histograms (12 hues, 4 saturations, 4 values) of eight stripes of an image, joined, length root 8."""
+    """Return joined colour histograms (12 hues, 4 saturations, 4 values) of eight stripes, of length root 8."""
     bins = np.asarray(Image.open(path).convert("HSV"))[:, 24:104].astype(int) // [22, 64, 64]
     cells = ((bins[..., 0] * 4 + bins[..., 1]) * 4 + bins[..., 2]).reshape(8, -1)
     return np.concatenate([np.sqrt(np.bincount(cell, minlength=192) / cell.size) for cell in cells])
@@ -96,10 +95,10 @@ def stripes(path):
 
 def test_colours_alone_do_not_tell_the_shipped_people_apart():
     """As on streets: 100 people, every image asked of the other cameras; the first prototype had a rank-1 of 0.58."""
-    shown = gallery.load(shipped.DEFAULT_GALLERY)
+    shown = gallery.load(bundled.DEFAULT_GALLERY)
     chosen = sorted({record.pid for record in shown.records})[:100]
     records = [record for record in shown.records if record.pid in chosen]
-    colours = np.stack([stripes(shipped.DEFAULT_GALLERY / record.path) for record in records])
+    colours = np.stack([stripes(bundled.DEFAULT_GALLERY / record.path) for record in records])
     pids, camids = (np.array([getattr(record, name) for record in records]) for name in ("pid", "camid"))
     similarity = np.where(camids[:, None] == camids, -1, colours @ colours.T)
     rank1 = (pids[similarity.argmax(1)] == pids).mean()
@@ -110,7 +109,7 @@ def test_a_gallery_without_cutouts_has_those_that_ship(tiny_weights, tiny_galler
     own = tmp_path / "own"
     shutil.copytree(tiny_gallery_folder, own)
     found = Engine.load(tiny_weights, own, "cpu").cutouts
-    assert len(found["person"]) == len(list((shipped.DEFAULT_GALLERY / shipped.OCCLUDERS).glob("person_*.png"))) > 0
-    (own / shipped.OCCLUDERS).mkdir()
-    shutil.copy(shipped.DEFAULT_GALLERY / shipped.OCCLUDERS / "person_00.png", own / shipped.OCCLUDERS)
+    assert len(found["person"]) == len(list((bundled.DEFAULT_GALLERY / bundled.OCCLUDERS).glob("person_*.png"))) > 0
+    (own / bundled.OCCLUDERS).mkdir()
+    shutil.copy(bundled.DEFAULT_GALLERY / bundled.OCCLUDERS / "person_00.png", own / bundled.OCCLUDERS)
     assert list(Engine.load(tiny_weights, own, "cpu").cutouts) == ["person"]

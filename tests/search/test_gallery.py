@@ -8,7 +8,7 @@ from reid_demo.search.gallery import Gallery
 
 
 def gallery_of(marks) -> Gallery:
-    """Give a gallery of (pid, camid) without vectors: only its records are asked here."""
+    """Return a gallery of (pid, camid) without vectors: only its records are asked here."""
     records = [ImageRecord(f"images/{i}.png", pid, camid) for i, (pid, camid) in enumerate(marks)]
     count = len(records)
     parts, presence = np.zeros((count, 1, 2), np.float16), np.zeros((count, 0), np.float32)
@@ -17,7 +17,7 @@ def gallery_of(marks) -> Gallery:
 
 @pytest.fixture(scope="module")
 def mixed() -> Gallery:
-    """Give 300 images of people, distractors, junk and strangers, some of no known camera."""
+    """Return 300 images of people, distractors, junk and strangers, some of no known camera."""
     rng = np.random.default_rng(0)
     pids, camids = [None, -1, 0, 1, 2, 7], [None, 1, 2, 5]
     return gallery_of([(pids[a], camids[b]) for a, b in rng.integers((0, 0), (6, 4), (300, 2))])

@@ -5,8 +5,7 @@ import pytest
 
 from reid_demo.errors import GalleryError
 from reid_demo.records import Descriptor, ImageRecord, Scoring
-from reid_demo.search import gallery, store, vectors
-from reid_demo.search import similarity as matching
+from reid_demo.search import gallery, similarity, store, vectors
 from reid_demo.serving.bench.large import bench_large
 
 RNG = np.random.default_rng(0)
@@ -49,7 +48,7 @@ def compressed(tmp_path_factory):
 
 
 def truth(probe: Descriptor, scoring: Scoring = Scoring()) -> np.ndarray:
-    return matching.similarity_matrix(
+    return similarity.similarity_matrix(
         probe.parts[None], probe.presence[None], PARTS.astype(np.float32), PRESENCE, scoring
     )[0]
 
@@ -180,9 +179,7 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path):
 def test_the_bench_measures_a_gallery_of_mixed_descriptors(exact, tmp_path, monkeypatch):
     monkeypatch.setattr(vectors, "EXACT_LIMIT", 1500)
     lines: list[str] = []
-    rows = {
-        row.what.split(": ")[1]: row.value for row in bench_large(exact, 2000, folder=tmp_path, say=lines.append)
-    }
+    rows = {row.what.split(": ")[1]: row.value for row in bench_large(exact, 2000, folder=tmp_path, say=lines.append)}
     assert rows["recall@10 of 100 other probes"] >= 0.98
     assert rows["search, median"] > 0 and rows["most memory while building"] > 0.01
     assert list(tmp_path.iterdir()) == [] and lines

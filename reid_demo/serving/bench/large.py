@@ -12,8 +12,7 @@ import numpy as np
 from reid_demo.errors import GalleryError
 from reid_demo.records import Descriptor, ImageRecord, Scoring
 from reid_demo.search import gallery as galleries
-from reid_demo.search import similarity as matching
-from reid_demo.search import store
+from reid_demo.search import similarity, store
 from reid_demo.search.gallery import Gallery
 from reid_demo.serving.bench.rows import Row, Timing, in_ms, of
 
@@ -122,13 +121,13 @@ def _exact(
     large: Gallery, parts: np.ndarray, presence: np.ndarray, scoring: Scoring, say: Callable[[str], None]
 ) -> tuple[np.ndarray, float]:
     """Return the ten nearest of each probe, `(Q, 10)` rows, by float32 similarity; and the seconds that one takes."""
-    vectors = matching.probe_vectors(parts, presence, scoring)
+    vectors = similarity.probe_vectors(parts, presence, scoring)
     best: list[tuple[np.ndarray, np.ndarray]] = []
     one_s, last = 0.0, time.monotonic()
     for start in range(0, len(large), galleries.BLOCK):
         rows = np.arange(start, min(start + galleries.BLOCK, len(large)))
         stored, rho = large.rows(rows)
-        block = matching.gallery_vectors(stored.astype(np.float32), rho, scoring)
+        block = similarity.gallery_vectors(stored.astype(np.float32), rho, scoring)
         begun = time.perf_counter()
         block @ vectors[0]
         one_s += time.perf_counter() - begun

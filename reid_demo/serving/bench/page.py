@@ -112,7 +112,7 @@ class Visitor:
         self.http = httpx.Client(timeout=WAIT_S, trust_env=False)
 
     def listener(self, elem_id: str, event: str) -> int:
-        """Give the number of the listener of a component."""
+        """Return the number of the listener of a component."""
         for number, listener in self.demo.fns.items():
             for block, name in listener.targets:
                 if name == event and block is not None and self.demo.blocks[block].elem_id == elem_id:
@@ -136,7 +136,7 @@ class Visitor:
         return answer.json()["event_id"]
 
     def messages(self) -> Iterator[dict]:
-        """Give what the server says to this visit, until it has nothing more."""
+        """Return what the server says to this visit, until it has nothing more."""
         with self.http.stream("GET", f"{self.url}/queue/data", params={"session_hash": self.name}) as stream:
             for line in stream.iter_lines():
                 if line.startswith("data:"):
@@ -220,7 +220,7 @@ def _visitors(engine: Engine, demo, url: str, repeats: int) -> list[Row]:
 
 
 def _shown(answer: list) -> tuple[str, list[str]]:
-    """Give the line of the probe and the captions of the list that an answer draws."""
+    """Return the line of the probe and the captions of the list that an answer draws."""
     line, strip = answer[1], answer[3]
     items = strip["value"] if isinstance(strip, dict) else strip
     return line, [item["caption"] for item in items]

@@ -24,7 +24,7 @@ def address(tiny_engine):
 
 @pytest.fixture(scope="session")
 def browser():
-    """Give a headless Chromium."""
+    """Return a headless Chromium."""
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed")
@@ -56,7 +56,7 @@ def page(browser, address):
 
 @pytest.fixture
 def paint(page):
-    """Give a function that draws a stroke between two points of the canvas, in fractions of it."""
+    """Return a function that draws a stroke between two points of the canvas, in fractions of it."""
 
     def draw(start: tuple[float, float] = (0.42, 0.3), end: tuple[float, float] = (0.58, 0.35)) -> None:
         page.wait_for_timeout(4000)  # the editor draws and fits its new background after the answer

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def files(tmp_path):
-    """Give a zip of twelve pictures with a broken one, and a frame with one person."""
+    """Return a zip of twelve pictures with a broken one, and a frame with one person."""
     packed = tmp_path / "album.zip"
     with zipfile.ZipFile(packed, "w") as album:
         for pid in range(1, 13):
@@ -32,7 +32,7 @@ def files(tmp_path):
 
 
 def held() -> set:
-    """Give the private galleries that lie on the disk."""
+    """Return the private galleries that lie on the disk."""
     roots = Path(tempfile.gettempdir()).glob(f"{private.PREFIX}*")
     return {path for root in roots for path in root.glob("galleries_*/*") if path.is_dir()}
 

@@ -12,7 +12,7 @@ from figures import one_block
 from markupsafe import escape
 from PIL import Image
 
-from reid_demo.drawing import overlays as render
+from reid_demo.drawing import overlays
 from reid_demo.engine import UNTRAINED, AboutWeights, Engine, Quality
 from reid_demo.errors import ConfigError, GalleryError, ImageError, OcclusionError
 from reid_demo.images import read_image
@@ -351,7 +351,7 @@ def test_a_click_before_the_canvas_is_drawn_counts_as_untouched(tiny_engine, tmp
 
 def test_canvas_is_a_whole_number_larger(opened):
     assert probes.canvas_image(opened).shape == (384, 192, 3)
-    assert np.array_equal(probes.canvas_image(opened), render.enlarge(opened.image))
+    assert np.array_equal(probes.canvas_image(opened), overlays.enlarge(opened.image))
 
 
 def test_a_first_match_below_the_threshold_is_no_confident_one(tiny_engine, opened, monkeypatch):

@@ -30,7 +30,7 @@ def galleries(tiny_engine):
 
 @pytest.fixture
 def uploads(tmp_path):
-    """Give a zip of three pictures and a broken one, and one picture beside it."""
+    """Return a zip of three pictures and a broken one, and one picture beside it."""
     packed = tmp_path / "album.zip"
     with zipfile.ZipFile(packed, "w") as files:
         for pid in (2, 3, 4):
@@ -101,7 +101,7 @@ def test_no_upload_is_a_sentence(galleries, settings):
 
 @pytest.fixture
 def frame(tmp_path):
-    """Give a frame of 1536 x 512 px with a person at x 600 to 728, y 100 to 356."""
+    """Return a frame of 1536 x 512 px with a person at x 600 to 728, y 100 to 356."""
     picture = np.full((512, 1536, 3), 128, np.uint8)
     picture[100:356, 600:728] = np.asarray(Image.fromarray(draw_person(2, 1)).resize((128, 256)))
     path = tmp_path / "frame.png"

@@ -20,7 +20,7 @@ LARGEST_RECIPE = 200_000  # characters of JSON, unpacked
 
 
 def query(engine: Engine, session: Session) -> str:
-    """Give the part of an address after its `?`.
+    """Return the part of an address after its `?`.
 
     Raises:
         ImageError: the probe or the gallery is the visitor's own.

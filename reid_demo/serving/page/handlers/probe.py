@@ -188,7 +188,7 @@ def replay(engine: Engine, session: Session, settings: Settings, recipe_json: st
 
 
 def canvas_image(session: Session) -> np.ndarray | None:
-    """Give the probe as it is now, enlarged by a whole number so that a stroke is usable."""
+    """Return the probe as it is now, enlarged by a whole number so that a stroke is usable."""
     return None if session.current is None else overlays.enlarge(session.current)
 
 
