@@ -159,7 +159,7 @@ class Compressed:
         truth = _nearest_exactly(rows, asked, count, queries, say)
         best = None
         for dims in enough:
-            index = cls._fill(rows, count, dim, axes, dims, sample, say)
+            index = cls._fill(rows, count, axes, dims, sample, say)
             tuned = _tune(index, asked, queries, truth, dims, say)
             if best is None or tuned.recall_at_10 > best.tuning.recall_at_10:
                 best = cls(index, tuned)
@@ -169,9 +169,9 @@ class Compressed:
 
     @staticmethod
     def _fill(
-        rows: Rows, count: int, dim: int, axes: faiss.PCAMatrix, dims: int, sample: np.ndarray, say: Say
+        rows: Rows, count: int, axes: faiss.PCAMatrix, dims: int, sample: np.ndarray, say: Say
     ) -> faiss.IndexPreTransform:
-        kept = faiss.PCAMatrix(dim, dims)
+        kept = faiss.PCAMatrix(sample.shape[1], dims)
         kept.copy_from(axes)
         kept.d_out = dims
         kept.prepare_Ab()
