@@ -17,7 +17,7 @@ PIXEL_MEAN = (0.485, 0.456, 0.406)  # ImageNet, RGB in 0..1
 PIXEL_STD = (0.229, 0.224, 0.225)
 MEAN_GREY = (124, 116, 104)  # the same mean as RGB bytes; the default fill of an occlusion
 
-BACKBONES = ("resnet18", "resnet50", "resnet50_ibn", "osnet")
+BACKBONES = ("resnet18", "resnet50", "resnet50_ibn", "osnet", "osnet_lct")
 
 # Table 4: where the part queries of the cross-attention come from, and whether parts are weighted.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -28,6 +28,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "G+D+W": {"templates": "dynamic", "adaptive_weighting": True},
 }
 TEMPLATES = ("none", "grid", "static", "dynamic")
+POOLINGS = ("mean", "weighted")
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class ModelConfig:
     layer_norm: bool = False  # not in the paper: Eq. 4 has none, so it is off
     position_encoding: bool = False  # not in the paper: Eq. 1 has none, so it is off
     output_projection: bool = False  # not in the paper: Eq. 3 sums values directly, so heads are only concatenated
+    # how the global descriptor is made: "mean" of the final encoder's tokens, as the paper has it; or "weighted", not
+    # in the paper, which bypasses the encoder: a weight for each channel and place of the final map, so one input size
+    # alone, then a linear layer. A backbone whose own head does so keeps with it the vectors that it is known for
+    global_pooling: str = "mean"
     bn_neck: bool = True  # not in the paper: batch norm before the identity classifier steadies training (BoT)
 
     def __post_init__(self) -> None:
@@ -61,6 +66,8 @@ class ModelConfig:
             raise ConfigError(f"Unknown backbone {self.backbone!r}; choose one of {', '.join(BACKBONES)}.")
         if self.templates not in TEMPLATES:
             raise ConfigError(f"Unknown templates {self.templates!r}; choose one of {', '.join(TEMPLATES)}.")
+        if self.global_pooling not in POOLINGS:
+            raise ConfigError(f"Unknown pooling {self.global_pooling!r}; choose one of {', '.join(POOLINGS)}.")
         if self.mid_stage not in (1, 2, 3):
             raise ConfigError(f"mid_stage must be 1, 2 or 3, not {self.mid_stage}.")
         if self.adaptive_weighting and self.templates != "dynamic":
@@ -129,10 +136,15 @@ class TrainConfig:
     augmix_severity: float = 1.0  # not in the paper: 0.1 to 10
     augmix_concentration: float = 0.1  # not in the paper: of the Dirichlet and Beta weights; low ones pick one chain
     random_crop: float = 0.0  # chance of a random piece; 0.5 for occluded and partial targets
+    # not in the paper: chance of a cut, of every kind and scale, what is left enlarged. Training that only hides costs
+    # photographs that are cut five points of R-1
+    cut: float = 0.0
+    grey: float = 0.0  # not in the paper: chance of a grey or infrared-like picture
     occlusion: float = 0.0  # not in the paper: chance of an occlusion from `occlude`
     pasted: float = 0.0  # not in the paper: share of these occlusions that are cut-out people and things
     recolour: float = 0.0  # not in the paper: chance of another camera's gain and gamma
     degrade: float = 0.0  # not in the paper: chance of another camera's resolution, noise and compression
+    frozen_backbone: bool = False  # not in the paper: train what stands on the backbone alone
     frozen_stages: int = 0  # not in the paper: 1 freezes the stem, 2 the first stage too, and so on (ResNets)
     small_fraction: float = 0.0  # not in the paper: first part of training, run at the small size
     small_height: int = 128  # model px
@@ -142,6 +154,11 @@ class TrainConfig:
     # attention maps to where body part p is, and of presence to how much of each body part is seen
     body_attention: float = 0.0
     body_presence: float = 0.0
+    # not in the paper, for a global descriptor that starts as the teacher's vector: 1 - cosine of the two
+    distill_global: float = 0.0
+    # not in the paper: 1 - cosine of each part, through a linear layer of its own, to the teacher's vector, weighed by
+    # presence: what is left of a person tells who it is
+    distill_parts: float = 0.0
     distill_direct: float = 0.0  # not in the paper: 1 - cosine of a linear head to the teacher's vector
     distill_similarity: float = 0.0  # not in the paper: match of the batch's similarity matrices
     # not in the paper: the same match under the two scorings that use presence, which learns it from nothing else
@@ -154,6 +171,12 @@ class TrainConfig:
     precision: str = "float32"  # or "bfloat16"
     num_workers: int = 0
     seed: int = 0
+
+    @property
+    def taught(self) -> bool:
+        """Whether any term compares with a teacher's vectors."""
+        terms = ("direct", "global", "parts", "similarity", "presence")
+        return any(getattr(self, f"distill_{term}") for term in terms)
 
 
 def variant(name: str, **changes: Any) -> ModelConfig:

@@ -34,6 +34,12 @@ BOXES: dict[str, tuple[float, float, float, float]] = {
 PASTED = ("person", "object")  # kinds without a mask of their own: they hide what they change
 KINDS = (*BOXES, "random_block", "box", "brush", "person", "object", "crop")
 NAMED = (*BOXES, "random_block", *PASTED)  # kinds that need no more than their name
+CROPS: dict[str, tuple[float, float, float, float]] = {  # what is left of a person whom the frame cuts, in percent
+    **{f"upper_{share}": (0, 0, 1, share / 100) for share in (40, 60, 80)},
+    **{f"lower_{share}": (0, 1 - share / 100, 1, 1) for share in (40, 60, 80)},
+}
+GREY = "grey"  # hides nothing: takes the colour; measurements alone ask for it
+MEASURED = (*NAMED, *CROPS, GREY)  # what a measurement may do to every query, by name
 FILLS = ("mean_grey", "blur", "noise", "black", "inpaint")
 MIN_CROP = 16  # image px
 MAX_RECIPE = 50  # occlusions
@@ -45,9 +51,26 @@ Cutouts = Mapping[str, Sequence[np.ndarray]]  # "person": list of (h, w, 4) uint
 THINGS = ("pole", "suitcase", "car")  # cut-outs that the kind "object" chooses from
 
 
+def named(name: str, fill: str = Occlusion.fill) -> Occlusion:
+    """Return the recipe of a name of `MEASURED`; `fill` counts where something is hidden, not cut or made grey."""
+    if name in CROPS:
+        return Occlusion("crop", box=CROPS[name])
+    return Occlusion(name) if name == GREY else Occlusion(name, fill)
+
+
+def words(occlusion: Occlusion) -> str:
+    """Return what a recipe does to a picture, for a protocol's line."""
+    if occlusion.kind == "crop":
+        left = next((name for name, box in CROPS.items() if box == occlusion.box), f"the box {occlusion.box}")
+        return f"every query cut to {left}"
+    if occlusion.kind == GREY:
+        return "every query in grey"
+    return f"{occlusion.kind} of every query filled with {occlusion.fill}"
+
+
 def check(occlusion: Occlusion) -> None:
     """Refuse a recipe that names no known kind or fill, or whose box is empty or outside the image."""
-    if occlusion.kind not in KINDS:
+    if occlusion.kind not in (*KINDS, GREY):
         raise OcclusionError(f"Unknown occlusion {occlusion.kind!r}; choose one of {', '.join(KINDS)}.")
     if occlusion.fill not in FILLS:
         raise OcclusionError(f"Unknown fill {occlusion.fill!r}; choose one of {', '.join(FILLS)}.")
@@ -64,12 +87,12 @@ def check(occlusion: Occlusion) -> None:
 
 
 def mask(occlusion: Occlusion, height: int, width: int) -> np.ndarray:
-    """Return the `(height, width)` bool mask that an occlusion hides; all false for a crop, a person or an object."""
+    """Return the `(height, width)` bool mask that an occlusion hides; all false for what has no mask of its own."""
     check(occlusion)
     hidden = np.zeros((height, width), bool)
     if occlusion.kind == "brush":
         return _decode_mask(occlusion.mask_png, height, width)
-    if occlusion.kind == "crop" or occlusion.kind in PASTED:
+    if occlusion.kind in ("crop", GREY, *PASTED):
         return hidden
     if occlusion.kind == "random_block":
         box = _random_box(occlusion)
@@ -186,6 +209,8 @@ def apply(image: np.ndarray, occlusions: Sequence[Occlusion], cutouts: Cutouts |
         check(occlusion)
         if occlusion.kind == "crop":
             image = _crop(image, occlusion)
+        elif occlusion.kind == GREY:
+            image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
         elif occlusion.kind == "object":
             image = _paste_object(image, occlusion, cutouts)
         elif occlusion.kind == "person":

@@ -153,3 +153,25 @@ def test_a_recipe_has_an_end():
 def test_unknown_keys_are_refused():
     with pytest.raises(OcclusionError, match="^colour: "):
         occlude.from_dict({"kind": "centre", "colour": "red"})
+
+
+def test_named_cuts_keep_their_share_of_the_picture_and_grey_its_size():
+    image = np.random.default_rng(0).integers(0, 256, (200, 50, 3), dtype=np.uint8)
+    for name, rows in (("upper_40", slice(0, 80)), ("lower_40", slice(120, 200)), ("upper_80", slice(0, 160))):
+        recipe = occlude.named(name)
+        np.testing.assert_array_equal(occlude.apply(image, [recipe]), image[rows])
+        assert occlude.words(recipe) == f"every query cut to {name}"
+    grey = occlude.apply(image, [occlude.named("grey")])
+    assert grey.shape == image.shape
+    assert (grey == grey[:, :, :1]).all()
+    luma = image @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(grey[:, :, 0] - luma).max() < 1
+    assert not occlude.mask(occlude.named("grey"), 200, 50).any()
+
+
+def test_every_measured_name_is_a_recipe_and_says_what_it_does():
+    for name in occlude.MEASURED:
+        recipe = occlude.named(name, "black")
+        occlude.check(recipe)
+        assert name in occlude.words(recipe)
+        assert ("black" in occlude.words(recipe)) == (name in occlude.NAMED)

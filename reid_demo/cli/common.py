@@ -90,6 +90,15 @@ def occluder(text: str) -> str:
     return text
 
 
+def probe_change(text: str) -> str:
+    """Read the name of what a measurement does to every query: hide, cut or take the colour."""
+    from reid_demo.occlude import MEASURED
+
+    if text not in MEASURED:
+        raise argparse.ArgumentTypeError(f"no occluder is called {text!r}; choose from {', '.join(MEASURED)}")
+    return text
+
+
 def _fill(text: str) -> str:
     from reid_demo.occlude import FILLS
 

@@ -15,8 +15,8 @@ def add(commands) -> None:
     names = "market1501, synthetic, occluded_reid, partial_reid, partial_ilids, gallery or folder"
     sub.add_argument("--dataset", required=True, help=names)
     sub.add_argument("--root", required=True, metavar="DIR", help="the data set's folder, or the gallery")
-    text = "hide part of every query, as lower_half"
-    sub.add_argument("--occlude", type=common.occluder, metavar="NAME", help=text)
+    text = "hide part of every query, as lower_half; cut it, as upper_60; or take its colour, grey"
+    sub.add_argument("--occlude", type=common.probe_change, metavar="NAME", help=text)
     common.fill_flag(sub)
     probes = "of synthetic and gallery: whole, occluded or partial; of partial_reid: partial or occluded"
     sub.add_argument("--probes", help=f"{probes}; default: the first")
@@ -63,7 +63,6 @@ def add(commands) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from reid_demo import occlude
     from reid_demo.measuring.evaluate import RANKS, Plan, evaluate, signed
-    from reid_demo.records import Occlusion
     from reid_demo.search import bundled
     from reid_demo.search.gallery_views import ONE_VIEW, VIEWS
     from reid_demo.search.similarity import paper_scoring
@@ -71,7 +70,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     fill = common.fill(options, used=bool(options.occlude))
     describer, fingerprint, name = common.describer(options)
     scoring = common.scoring(options, paper_scoring(describer.model.config))
-    occlusion = Occlusion(options.occlude, fill) if options.occlude else None
+    occlusion = occlude.named(options.occlude, fill) if options.occlude else None
     views = VIEWS if options.views else ONE_VIEW
     root = Path(options.root)
     plan = Plan(options.dataset, root, options.probes, scoring, occlusion, options.rerank, views)

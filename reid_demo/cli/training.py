@@ -27,7 +27,7 @@ def _add_train(commands) -> None:
     sub.add_argument("--config", metavar="JSON", help="recipe; default: the paper's")
     sub.add_argument("--variant", help="G, G+P, G+T, G+D or G+D+W")
     common.set_flag(sub)
-    sub.add_argument("--init", metavar="PATH", help="ImageNet weights of the backbone, or a weights folder")
+    sub.add_argument("--init", metavar="PATH", help="ImageNet weights or a network's .xml, or a weights folder")
     _partial_init_flag(sub)
     sub.add_argument("--teacher", metavar="NPZ", help="a teacher's vectors, from the command teach")
     sub.add_argument("--occluders", metavar="DIR", help="cut-outs for the option pasted; default: the shipped ones")
@@ -60,7 +60,7 @@ def _add_ablate(commands) -> None:
     sub.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N")
     sub.add_argument("--max-steps", required=True, type=common.count, help="optimiser steps of every run")
     text = "also measure with these hidden"
-    sub.add_argument("--occlude", nargs="+", default=[], type=common.occluder, metavar="NAME", help=text)
+    sub.add_argument("--occlude", nargs="+", default=[], type=common.probe_change, metavar="NAME", help=text)
     sub.add_argument("--part-aware", action="store_true", help="measure everything by part-aware similarity too")
     common.fill_flag(sub)
     sub.add_argument("--probes", nargs="+", default=[], metavar="NAME", help="probe sets; default: the data set's own")
@@ -85,6 +85,8 @@ def _add_teach(commands) -> None:
     sub.add_argument("--device", help="cpu: OpenVINO runs the teacher there alone")
     sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
     sub.add_argument("--root", required=True, nargs="+", metavar="DIR")
+    text = "read the network as the backbone osnet_lct, which trains on its own vectors; needs no OpenVINO"
+    sub.add_argument("--own-backbone", action="store_true", help=text)
     sub.add_argument("--network", required=True, metavar="XML", help="a Re-ID network in OpenVINO's format")
     sub.add_argument("--out", required=True, metavar="NPZ", help="gets the vectors, for train --teacher")
     common.json_flag(sub)
@@ -133,9 +135,9 @@ def _how_to_resume(out: Path, save_every: int) -> str:
 
 
 def _ablate(options: argparse.Namespace) -> None:
+    from reid_demo import occlude
     from reid_demo.config import read_train_config
     from reid_demo.paper.ablate import Condition, Trial, ablate, markdown, recipe_rows, rows_of
-    from reid_demo.records import Occlusion
 
     if options.dataset == "folder" and not options.evaluate:
         options.refuse("a plain folder has no test split; name what to measure on with --evaluate DATASET DIR")
@@ -149,7 +151,7 @@ def _ablate(options: argparse.Namespace) -> None:
         for probes in options.probes or [None]:
             conditions.append(Condition(dataset, Path(root), probes))
         for kind in options.occlude:
-            conditions.append(Condition(dataset, Path(root), None, Occlusion(kind, fill)))
+            conditions.append(Condition(dataset, Path(root), None, occlude.named(kind, fill)))
     if options.part_aware:
         conditions += [replace(condition, part_aware=True) for condition in conditions]
     variants = options.variants or ([] if options.backbones or options.rows else ["G", "G+P", "G+T", "G+D", "G+D+W"])
@@ -175,15 +177,17 @@ def _teach(options: argparse.Namespace) -> None:
     import numpy as np
 
     from reid_demo.data.layouts import load_train
-    from reid_demo.training.teacher import describe_with_teacher, save_vectors
+    from reid_demo.training.teacher import describe_with_backbone, describe_with_teacher, save_vectors
 
     if options.device not in (None, "cpu"):
         options.refuse(f"the teacher runs on the CPU alone, through OpenVINO; leave --device {options.device} out")
+    describe = describe_with_backbone if options.own_backbone else describe_with_teacher
     records, vectors = [], []
     for root in map(Path, options.root):
         found = load_train(options.dataset, root)
-        records += found
-        vectors.append(describe_with_teacher(Path(options.network), root, found))
+        vectors.append(describe(Path(options.network), root, found))
+        prefix = f"{root.name}/" if len(options.root) > 1 else ""  # two roots may hold the same path
+        records += [replace(record, path=prefix + record.path) for record in found]
     save_vectors(Path(options.out), records, np.concatenate(vectors))
     if options.json:
         print(json.dumps({"vectors": len(records), "out": options.out}))

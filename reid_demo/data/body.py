@@ -1,6 +1,6 @@
 """Where the body parts of a rendered picture are and how much of each is seen, carried through augmentation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -26,19 +26,21 @@ class Body:
 
     labels: np.ndarray  # (h, w) uint8: 0 nothing, p + 1 part p
     visible: np.ndarray  # (8,) float32 in 0..1: how much of each part of the person is seen; 0 where there is none
+    clear: bool = True  # as rendered, nothing stands in front and the frame cuts nothing; augmentation leaves it
 
     def resized(self, height: int, width: int) -> "Body":
         """Return the body parts at another size of the picture."""
-        return Body(cv2.resize(self.labels, (width, height), interpolation=cv2.INTER_NEAREST), self.visible)
+        labels = cv2.resize(self.labels, (width, height), interpolation=cv2.INTER_NEAREST)
+        return replace(self, labels=labels)
 
     def flipped(self) -> "Body":
         """Return the body parts of the mirrored picture, where a left arm is a right one."""
-        return Body(_MIRROR_LABELS[self.labels[:, ::-1]], self.visible[_MIRROR])
+        return replace(self, labels=_MIRROR_LABELS[self.labels[:, ::-1]], visible=self.visible[_MIRROR])
 
     def kept(self, labels: np.ndarray) -> "Body":
         """Return what a crop or an occlusion leaves: `labels` at the same scale, and shares reduced by what is gone."""
         share = _areas(labels) / np.maximum(_areas(self.labels), 1)
-        return Body(labels, (self.visible * np.minimum(share, 1)).astype(np.float32))
+        return replace(self, labels=labels, visible=(self.visible * np.minimum(share, 1)).astype(np.float32))
 
 
 def _areas(labels: np.ndarray) -> np.ndarray:
@@ -53,7 +55,8 @@ def body_of(truth: Truth) -> Body:
     for number, part in enumerate(PARTS, 1):
         if part in truth.masks:
             labels[truth.masks[part]] = number
-    return Body(labels, np.array([truth.visible.get(part, 0.0) for part in PARTS], np.float32))
+    visible = np.array([truth.visible.get(part, 0.0) for part in PARTS], np.float32)
+    return Body(labels, visible, not truth.hidden_by)
 
 
 def read_bodies(root: Path) -> dict[str, Body]:

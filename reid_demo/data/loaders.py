@@ -88,7 +88,8 @@ class TrainingSet:
             for record in load_train(dataset, root):
                 people.append((number, record.pid))
                 self.paths.append(root / record.path)
-                names.append(record.path)
+                own = f"{root.name}/{record.path}"  # a cache of several roots names them; of one it need not
+                names.append(own if teacher is not None and own in teacher else record.path)
                 if self.bodies is not None:
                     self.bodies.append(bodies.get(record.path))
         label_of = {person: label for label, person in enumerate(sorted(set(people)))}
@@ -106,21 +107,36 @@ class TrainingSet:
                     f"{len(absent)} images have no teacher vector (first: {absent[0]}); cache them all."
                 )
             vectors = np.stack([teacher[name] for name in names])
-            self.teacher = drawn_together(vectors, np.array(self.labels), toward_person)
+            clear = np.array([body is None or body.clear for body in self.bodies or [None] * len(names)])
+            self.teacher = drawn_together(vectors, np.array(self.labels), toward_person, clear)
 
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.paths)
 
 
-def drawn_together(vectors: np.ndarray, labels: np.ndarray, share: float) -> np.ndarray:
-    """Move unit vectors `(M, T)` toward the mean of their label `(M,)` by a share in 0..1, and normalise again."""
-    if not share:
+def drawn_together(
+    vectors: np.ndarray, labels: np.ndarray, share: float, clear: np.ndarray | None = None
+) -> np.ndarray:
+    """Move unit vectors toward the mean of their label by a share in 0..1, and normalise again.
+
+    Args:
+        vectors: `(M, T)`.
+        labels: `(M,)`.
+        share: 0 leaves the vectors of clear pictures as they are.
+        clear: `(M,)` bool; the vector of a picture that is not clear describes what stands in front. It does not
+            count in the mean, and the mean replaces it where the person has a clear picture.
+    """
+    clear = np.ones(len(labels), bool) if clear is None else clear
+    if not share and clear.all():
         return vectors
-    means = np.zeros((labels.max() + 1, vectors.shape[1]))
-    np.add.at(means, labels, vectors)
+    means, counts = np.zeros((labels.max() + 1, vectors.shape[1])), np.zeros(labels.max() + 1)
+    np.add.at(means, labels[clear], vectors[clear])
+    np.add.at(counts, labels[clear], 1)
     means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
-    moved = (1 - share) * vectors + share * means[labels]
+    known = counts[labels] > 0
+    shares = np.where(known, np.where(clear, share, 1.0), 0.0)[:, None]
+    moved = (1 - shares) * vectors + shares * means[labels]
     return (moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12)).astype(np.float32)
 
 

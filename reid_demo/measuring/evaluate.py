@@ -32,7 +32,7 @@ class Plan:
     root: Path  # the data set's or the gallery's folder
     probes: str | None = None  # which probe set; None: the one that the data set's protocol means
     scoring: Scoring = Scoring()
-    occlusion: Occlusion | None = None  # hides part of every query
+    occlusion: Occlusion | None = None  # hides part of every query, cuts it or takes its colour
     reranked: bool = False  # by k-reciprocal re-ranking of all queries and gallery images together
     views: tuple[str, ...] = ONE_VIEW  # in which gallery images are described: `VIEWS` as `index` does, or the paper's
 
@@ -42,7 +42,7 @@ class Plan:
         weighing = self.scoring.weighing
         words = ["cosine, adaptive weights" if weighing == "adaptive" else WEIGHINGS[weighing]]
         if self.occlusion:
-            words.append(f"{self.occlusion.kind} of every query filled with {self.occlusion.fill}")
+            words.append(occlude.words(self.occlusion))
         if len(self.views) > 1:
             words.append(f"gallery images in {len(self.views)} views")
         if self.reranked:

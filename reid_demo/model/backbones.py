@@ -11,6 +11,7 @@ from reid_demo.config import ModelConfig
 from reid_demo.errors import ConfigError, WeightsError
 from reid_demo.model.ibn import resnet50_ibn_a
 from reid_demo.model.osnet import OSNetBackbone
+from reid_demo.model.osnet_lct import OSNetLCTBackbone
 
 
 class ResNetBackbone(nn.Module):
@@ -51,6 +52,8 @@ def build_backbone(config: ModelConfig) -> nn.Module:
         return ResNetBackbone(resnet50_ibn_a(), config.mid_stage)
     if config.backbone == "osnet":
         return OSNetBackbone(config.mid_stage)
+    if config.backbone == "osnet_lct":
+        return OSNetLCTBackbone(config.mid_stage)
     raise ConfigError(f"Unknown backbone {config.backbone!r}.")
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from reid_demo.config import ModelConfig
+from reid_demo.config import IMAGE_HEIGHT, IMAGE_WIDTH, ModelConfig
 from reid_demo.errors import ShapeError
 from reid_demo.model.backbones import build_backbone
 from reid_demo.model.encoder import SpatialEncoder
@@ -22,13 +22,36 @@ from reid_demo.model.parts import (
 class DPTIOutput:
     """All that the network says of a batch. `P` parts (0 for the variant G), `D` width."""
 
-    global_embedding: Tensor  # (B, D), Sec. 3.4: average of the final encoder's tokens
+    global_embedding: Tensor  # (B, D), Sec. 3.4: average of the final encoder's tokens, or by `WeightedPooling`
     part_embeddings: Tensor  # (B, P, D), unweighted f_p,i
     presence: Tensor  # (B, P), rho of Sec. 3.5; uniform where templates are not dynamic
     template_attention: Tensor  # (B, P, h_l, w_l), rows sum to 1; uniform for static templates
     part_attention: Tensor  # (B, P, h, w), rows sum to 1
     template_scores: Tensor | None  # (B, heads, P, h_l w_l), gamma of Eq. 5 before its softmax
     descriptor: Tensor  # (B, (P+1) D), concatenated; weighted by Eq. 8 if the model says so; not normalised
+
+
+class WeightedPooling(nn.Module):
+    """Make the global descriptor of the final map itself, by a weight for each channel and place. Not in the paper."""
+
+    def __init__(self, channels: int, dim: int, places: tuple[int, int]) -> None:
+        """Start as the plain mean over places, `places` being the map's `(h, w)`, and a random linear layer."""
+        super().__init__()
+        height, width = places
+        self.weight = nn.Parameter(torch.full((channels, height, width), 1 / (height * width)))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.linear = nn.Linear(channels, dim)
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        """Map `(B, C, h, w)` to `(B, D)`.
+
+        Raises:
+            ShapeError: a map of other places, so an image of another size.
+        """
+        if feature_map.shape[1:] != self.weight.shape:
+            wanted, came = ((16 * h, 16 * w) for h, w in (self.weight.shape[1:], feature_map.shape[2:]))
+            raise ShapeError(f"Weighted pooling knows images of {wanted} alone, not {came}; resize them.")
+        return self.linear((feature_map * self.weight).sum(dim=(2, 3)) + self.bias)
 
 
 class DPTI(nn.Module):
@@ -39,7 +62,12 @@ class DPTI(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = backbone
-        self.final_encoder = SpatialEncoder(backbone.final_channels, config)
+        if config.parts or config.global_pooling == "mean":
+            self.final_encoder = SpatialEncoder(backbone.final_channels, config)
+        if config.global_pooling == "weighted":
+            self.global_pooling = WeightedPooling(
+                backbone.final_channels, config.dim, (IMAGE_HEIGHT // 16, IMAGE_WIDTH // 16)
+            )
         if config.templates in ("grid", "dynamic"):
             self.mid_encoder = SpatialEncoder(backbone.mid_channels, config)
         if config.templates == "dynamic":
@@ -62,10 +90,11 @@ class DPTI(nn.Module):
             raise ShapeError(f"Expected images (B, 3, H, W), H and W multiples of 16, got {tuple(images.shape)}.")
         mid, final = self.backbone(images)
         batch, (mid_h, mid_w), (h, w) = images.shape[0], mid.shape[2:], final.shape[2:]
-        tokens = self.final_encoder(final)
-        global_embedding = tokens.mean(dim=1)
+        weighted_pooling = self.config.global_pooling == "weighted"
+        tokens = self.final_encoder(final) if self.config.parts or not weighted_pooling else final.new_empty(0)
+        global_embedding = self.global_pooling(final) if weighted_pooling else tokens.mean(dim=1)
         if not self.config.parts:
-            none = tokens.new_zeros
+            none = final.new_zeros
             return DPTIOutput(
                 global_embedding,
                 none(batch, 0, self.config.dim),

@@ -52,7 +52,11 @@ class Condition:
     @property
     def name(self) -> str:
         """Return its name in tables, unique among the conditions of one ablation."""
-        hidden = f", {self.occlusion.kind} in {self.occlusion.fill}" if self.occlusion else ""
+        hidden = ""
+        if self.occlusion is not None:
+            covers = self.occlusion.kind in occlude.NAMED
+            words = f"{self.occlusion.kind} in {self.occlusion.fill}" if covers else occlude.words(self.occlusion)
+            hidden = f", {words}"
         scored = ", part-aware" if self.part_aware else ""
         return f"{self.dataset} {self.probes or PROBES.get(self.dataset, ('',))[0]}{hidden}{scored}"
 
@@ -243,10 +247,9 @@ def run_row(row: Row, seed: int, out: Path, trial: Trial) -> dict[str, dict]:
     folder = out / row.folder(seed)
     if not (folder / "result.json").is_file():
         _write(folder / BUDGET_FILE, _budget(row, seed, trial))
-        distils = any((row.config.distill_direct, row.config.distill_similarity, row.config.distill_presence))
         result = train(
             dataclasses.replace(row.config, seed=seed),
-            Sources(trial.dataset, trial.roots_of(row), trial.teacher if distils else None),
+            Sources(trial.dataset, trial.roots_of(row), trial.teacher if row.config.taught else None),
             folder,
             start=Start(trial.init_of(row), trial.partial_init, resume=(folder / STATE_FILE).is_file()),
             limits=Limits(max_steps=trial.max_steps),

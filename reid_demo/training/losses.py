@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reid_demo.config import TrainConfig
-from reid_demo.errors import ShapeError
+from reid_demo.errors import ShapeError, TrainingError
 from reid_demo.model.dpti import DPTIOutput
 from reid_demo.search.similarity import PRESENCE_POWER
 
@@ -166,7 +166,18 @@ class Objective(nn.Module):
             self.neck.bias.requires_grad_(False)
         self.classifier = nn.Linear(width, num_classes, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.001)
-        self.teacher_head = nn.Linear(width, teacher_dim) if teacher_dim else None
+        self.teacher_head = nn.Linear(width, teacher_dim) if teacher_dim and config.distill_direct else None
+        self.teacher_dim = teacher_dim
+        if config.distill_global and teacher_dim != config.model.dim:
+            raise TrainingError(
+                f"distill_global compares the global descriptor of {config.model.dim} numbers with the teacher's "
+                f"vector, which has {teacher_dim}; use distill_direct."
+            )
+        if config.distill_parts:
+            heads = torch.zeros(config.model.parts, config.model.dim, teacher_dim)
+            # a part that starts in the teacher's own space stays there; others find their way
+            heads.diagonal(dim1=1, dim2=2).fill_(1)
+            self.part_heads = nn.Parameter(heads)
 
     def forward(
         self,
@@ -213,16 +224,29 @@ class Objective(nn.Module):
             terms["body_presence"] = body_presence(output.presence.float(), body[1])
             total = total + self.config.body_attention * terms["body_attention"]
             total = total + self.config.body_presence * terms["body_presence"]
+        if self.teacher_dim:
+            if teacher is None or teacher.shape != (len(embeddings), self.teacher_dim):
+                raise ShapeError(f"Expected teacher vectors ({len(embeddings)}, {self.teacher_dim}).")
+            taught = self._taught(output, embeddings, teacher)
+            terms.update(taught)
+            total = total + sum(getattr(self.config, name) * value for name, value in taught.items())
+        return {**terms, "total": total}
+
+    def _taught(self, output: DPTIOutput, embeddings: Tensor, teacher: Tensor) -> dict[str, Tensor]:
+        """Return the unweighted distillation terms that the recipe names."""
+        terms = {}
         if self.teacher_head is not None:
-            if teacher is None or teacher.shape != (len(embeddings), self.teacher_head.out_features):
-                raise ShapeError(f"Expected teacher vectors ({len(embeddings)}, {self.teacher_head.out_features}).")
             cosine = functional.cosine_similarity(self.teacher_head(embeddings), teacher, dim=1)
             terms["distill_direct"] = (1 - cosine).mean()
-            terms["distill_similarity"] = similarity_match(embeddings, teacher)
-            total = total + self.config.distill_direct * terms["distill_direct"]
-            total = total + self.config.distill_similarity * terms["distill_similarity"]
-            if self.config.distill_presence:
-                gaps = [_off_diagonal_gap(ours, _cosines(teacher)) for ours in presence_similarities(output)]
-                terms["distill_presence"] = sum(gaps) / len(gaps)
-                total = total + self.config.distill_presence * terms["distill_presence"]
-        return {**terms, "total": total}
+        terms["distill_similarity"] = similarity_match(embeddings, teacher)
+        if self.config.distill_global:
+            cosine = functional.cosine_similarity(output.global_embedding.float(), teacher, dim=1)
+            terms["distill_global"] = (1 - cosine).mean()
+        if self.config.distill_parts:
+            told = torch.einsum("bpd,pdt->bpt", output.part_embeddings.float(), self.part_heads)
+            gap = 1 - functional.cosine_similarity(told, teacher[:, None], dim=2)
+            terms["distill_parts"] = (output.presence.detach().float() * gap).sum(1).mean()
+        if self.config.distill_presence:
+            gaps = [_off_diagonal_gap(ours, _cosines(teacher)) for ours in presence_similarities(output)]
+            terms["distill_presence"] = sum(gaps) / len(gaps)
+        return terms

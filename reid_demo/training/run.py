@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from reid_demo import occlude
-from reid_demo.config import TrainConfig, to_dict
+from reid_demo.config import IMAGE_HEIGHT, IMAGE_WIDTH, TrainConfig, to_dict
 from reid_demo.data.ground_truth import PARTS as BODY_PARTS
 from reid_demo.data.layouts import load_benchmark
 from reid_demo.data.loaders import BatchLoader, TrainingSet
@@ -37,6 +37,8 @@ SHARES = (
     "random_erasing",
     "augmix_chance",
     "random_crop",
+    "cut",
+    "grey",
     "occlusion",
     "recolour",
     "degrade",
@@ -244,8 +246,18 @@ def _check(config: TrainConfig, sources: Sources, limits: Limits) -> None:
         raise TrainingError("accumulate, save_every and max_steps must be at least 1.")
     if limits.time_limit_s is not None and limits.time_limit_s <= 0:
         raise TrainingError("The time limit must be above 0 seconds.")
-    if (config.distill_direct or config.distill_similarity or config.distill_presence) and sources.teacher is None:
+    _check_network(config, sources)
+
+
+def _check_network(config: TrainConfig, sources: Sources) -> None:
+    if config.taught and sources.teacher is None:
         raise TrainingError("The distillation terms need a teacher's vectors; name the cache with --teacher.")
+    if config.model.global_pooling == "weighted":
+        sizes = {(config.height, config.width)}
+        if config.small_fraction:
+            sizes.add((config.small_height, config.small_width))
+        if sizes != {(IMAGE_HEIGHT, IMAGE_WIDTH)}:
+            raise TrainingError(f"Weighted pooling trains at {IMAGE_HEIGHT} x {IMAGE_WIDTH} alone, not at other sizes.")
     if config.body_attention or config.body_presence:
         if config.model.templates != "dynamic" or config.model.num_parts != len(BODY_PARTS):
             raise TrainingError(f"body_attention and body_presence need {len(BODY_PARTS)} dynamic part templates.")

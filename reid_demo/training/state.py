@@ -13,6 +13,7 @@ from reid_demo.errors import ConfigError, TrainingError
 from reid_demo.model import checkpoint
 from reid_demo.model.backbones import load_backbone_weights
 from reid_demo.model.dpti import DPTI, build_model
+from reid_demo.model.start import start_from_ir
 from reid_demo.training.distributed import Team
 from reid_demo.training.losses import Objective
 from reid_demo.training.step import build_optimizer, freeze
@@ -24,7 +25,9 @@ STATE_FILE = "training.pt"
 class Start:
     """Where a run begins."""
 
-    init: Path | None = None  # ImageNet weights of the backbone, a weights folder, or another run's folder
+    # ImageNet weights of the backbone, a network in OpenVINO's format (`.xml`, for `osnet_lct`), a weights folder, or
+    # another run's folder
+    init: Path | None = None
     partial_init: bool = False  # take a file that lacks tensors; they start at random and are reported
     resume: bool = False  # go on from the checkpoint
 
@@ -64,7 +67,7 @@ def prepare(config: TrainConfig, start: Start, crew: Team, num_classes: int, tea
     if crew.size > 1 and crew.device.type == "cuda":
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     model, objective = model.to(crew.device, memory_format=torch.channels_last), objective.to(crew.device)
-    freeze(model, config.frozen_stages)
+    freeze(model, config)
     optimizer = build_optimizer(config, model, objective)
     if crew.rank:
         torch.manual_seed(config.seed + 7919 * crew.rank)  # other dropout in every process
@@ -88,6 +91,8 @@ def _initial_model(config: TrainConfig, start: Start) -> tuple[DPTI, dict[str, l
             raise TrainingError(f"The weights {Path(init).name!r} are of another model than the recipe's.")
         return model.requires_grad_(True), {"loaded": sorted(model.state_dict()), "missing": [], "unused": []}
     model = build_model(config.model)
+    if Path(init).suffix == ".xml":
+        return model, start_from_ir(model, Path(init))
     return model, load_backbone_weights(model.backbone, init, partial=start.partial_init)
 
 

@@ -54,8 +54,11 @@ def build_optimizer(config: TrainConfig, model: DPTI, objective: Objective) -> t
     return kind(groups, weight_decay=config.weight_decay, fused=True)
 
 
-def frozen_modules(model: DPTI, stages: int) -> list[nn.Module]:
-    """Return the stem and the first `stages - 1` stages; nothing for 0."""
+def frozen_modules(model: DPTI, config: TrainConfig) -> list[nn.Module]:
+    """Return what does not learn: the backbone, or its stem and first `frozen_stages - 1` stages; nothing for 0."""
+    if config.frozen_backbone:
+        return [model.backbone]
+    stages = config.frozen_stages
     names = (*STEM, *(f"layer{i}" for i in range(1, stages))) if stages else ()
     try:
         return [getattr(model.backbone, name) for name in names]
@@ -63,9 +66,9 @@ def frozen_modules(model: DPTI, stages: int) -> list[nn.Module]:
         raise TrainingError(f"frozen_stages {stages} does not fit this backbone: {error}") from error
 
 
-def freeze(model: DPTI, stages: int) -> None:
+def freeze(model: DPTI, config: TrainConfig) -> None:
     """Keep the parameters of `frozen_modules` from learning."""
-    for module in frozen_modules(model, stages):
+    for module in frozen_modules(model, config):
         module.requires_grad_(False)
 
 
@@ -86,7 +89,7 @@ def train_step(
     """
     whole: WholeBatch = getattr(module, "module", module)
     module.train()
-    for part in frozen_modules(whole.model, config.frozen_stages):
+    for part in frozen_modules(whole.model, config):
         part.eval()  # frozen layers keep their batch-norm statistics too
     optimizer.zero_grad(set_to_none=True)
     sums: dict[str, float] = {}

@@ -9,10 +9,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
+from torch import nn
 from tqdm import tqdm
 
+from reid_demo.config import variant
 from reid_demo.errors import TrainingError
-from reid_demo.images import read_image
+from reid_demo.images import read_image, to_model_input
+from reid_demo.model.dpti import build_model
+from reid_demo.model.start import start_from_ir
 from reid_demo.records import ImageRecord
 
 
@@ -43,8 +48,38 @@ def describe_with_teacher(model_xml: Path, root: Path, records: Sequence[ImageRe
     return _unit(np.stack(vectors))
 
 
+def describe_with_backbone(model_xml: Path, root: Path, records: Sequence[ImageRecord], batch: int = 16) -> np.ndarray:
+    """Run the network that `osnet_lct` reads over clean images, as its own teacher; without OpenVINO.
+
+    Args:
+        model_xml: the network, in OpenVINO's format.
+        root: folder of the records.
+        records: images, in order.
+        batch: images at once.
+
+    Returns:
+        `(len(records), T)` float32 vectors of length 1.
+    """
+    model = build_model(variant("G", backbone="osnet_lct", global_pooling="weighted"))
+    start_from_ir(model, model_xml)
+    pooled = nn.Sequential(model.backbone, _Last(), model.global_pooling).eval()
+    vectors = []
+    for first in tqdm(range(0, len(records), batch), desc="teacher", unit="batch"):
+        pictures = [to_model_input(read_image(root / record.path)) for record in records[first : first + batch]]
+        with torch.inference_mode():
+            vectors.append(pooled(torch.from_numpy(np.stack(pictures))).numpy())
+    return _unit(np.concatenate(vectors))
+
+
+class _Last(nn.Module):
+    """Passes on the final map of a backbone's two."""
+
+    def forward(self, maps: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        return maps[1]
+
+
 def save_vectors(path: Path, records: Sequence[ImageRecord], vectors: np.ndarray) -> None:
-    """Write a cache of `(M, T)` vectors for `M` records."""
+    """Write a cache of `(M, T)` vectors for `M` records, by their paths."""
     np.savez_compressed(path, paths=np.array([record.path for record in records]), vectors=vectors.astype(np.float32))
 
 

@@ -3,13 +3,15 @@
 import dataclasses
 import io
 
+import cv2
 import numpy as np
 import pytest
 from figures import draw_person
 from PIL import Image
 
 from reid_demo.config import MEAN_GREY, TrainConfig
-from reid_demo.data.augmentation import Sample, augment, random_occlusion
+from reid_demo.data.augmentation import Sample, augment, cut_window, random_occlusion
+from reid_demo.data.body import Body
 from reid_demo.images import resized, through_jpeg
 from reid_demo.occlude import check
 
@@ -37,6 +39,8 @@ def test_everything_off_is_the_evaluation_picture():
         {"occlusion": 1.0},
         {"recolour": 1.0},
         {"degrade": 1.0},
+        {"cut": 1.0},
+        {"grey": 1.0},
     ],
 )
 def test_each_switch_changes_the_image_and_follows_the_seed(change):
@@ -182,3 +186,49 @@ def test_augmix_is_as_rare_as_its_chance():
         config = dataclasses.replace(OFF, augmix=True, augmix_chance=chance, augmix_concentration=10.0)
         changed = [not np.array_equal(picture_of(image, config, np.random.default_rng(s)), image) for s in range(300)]
         assert chance - 0.15 < np.mean(changed) < chance + 0.1
+
+
+def test_cuts_leave_every_kind_of_piece_at_every_scale():
+    rng = np.random.default_rng(0)
+    pieces = [cut_window(256, 128, rng) for _ in range(600)]
+    shapes = {"upper": [], "lower": [], "side": []}
+    for rows, columns in pieces:
+        assert 0 <= rows.start < rows.stop <= 256
+        assert 0 <= columns.start < columns.stop <= 128
+        kind = "side" if rows == slice(0, 256) else "upper" if rows.start == 0 else "lower"
+        size = columns if kind == "side" else rows
+        shapes[kind].append((size.stop - size.start) / (128 if kind == "side" else 256))
+    for kind, low, high in (("upper", 0.35, 0.85), ("lower", 0.35, 0.85), ("side", 0.5, 0.85)):
+        assert len(shapes[kind]) > 80
+        assert low - 0.01 <= min(shapes[kind]) < low + 0.08
+        assert high - 0.08 < max(shapes[kind]) <= high + 0.01
+
+
+def test_a_cut_enlarges_what_is_left_and_takes_the_rest_from_the_body():
+    image = np.zeros((256, 128, 3), np.uint8)
+    image[:128] = 200
+    body = Body(np.repeat(np.repeat([[1], [2]], 32, 0), 32, 1).astype(np.uint8), np.ones(8, np.float32))
+    config = dataclasses.replace(OFF, cut=1.0)
+    seen = set()
+    for seed in range(40):
+        out = augment(Sample(image, body), config, np.random.default_rng(seed), (256, 128))
+        cut = out.body
+        assert out.image.shape == image.shape
+        assert cut.visible.max() <= 1
+        seen.add((round(float(cut.visible[0]), 1), round(float(cut.visible[1]), 1)))
+        # the labels follow the picture: part 1 is where it is light
+        light = cv2.resize(out.image[:, :, 0], (128, 256)) > 100
+        labels = cv2.resize(cut.labels, (128, 256), interpolation=cv2.INTER_NEAREST)
+        assert ((labels == 1) == light).mean() > 0.97
+    assert any(upper > 2 * lower for upper, lower in seen)
+    assert any(lower > 2 * upper for upper, lower in seen)
+
+
+def test_grey_pictures_have_no_colour_and_keep_their_shapes():
+    image = np.random.default_rng(0).integers(0, 256, (64, 32, 3), dtype=np.uint8)
+    config = dataclasses.replace(OFF, grey=1.0)
+    seen = [picture_of(image, config, np.random.default_rng(seed)) for seed in range(6)]
+    for out in seen:
+        assert (out == out[:, :, :1]).all()
+        assert np.corrcoef(out[:, :, 0].ravel(), image.mean(2).ravel())[0, 1] > 0.8
+    assert any((a != b).any() for a, b in zip(seen, seen[1:], strict=False))

@@ -108,3 +108,16 @@ def test_the_shares_of_the_processes_are_the_batch_of_one(roots):
         assert len(share.labels) == 2 and len(set(share.labels.tolist())) == 1  # whole identities
     with pytest.raises(TrainingError, match="2 cannot be shared by 3"):
         BatchLoader(data, config(), 0, 3)
+
+
+def test_what_stands_in_front_is_no_target_and_does_not_count_in_a_persons_mean():
+    vectors = np.eye(4, dtype=np.float32)
+    labels, clear = np.array([0, 0, 0, 1]), np.array([True, True, False, False])
+    moved = drawn_together(vectors, labels, 0.0, clear)
+    np.testing.assert_array_equal(moved[:2], vectors[:2])
+    np.testing.assert_allclose(moved[2], np.array([1, 1, 0, 0]) / 2**0.5, rtol=1e-6)  # the mean of the clear ones
+    np.testing.assert_array_equal(moved[3], vectors[3])  # nobody clear: nothing better is known
+    half = drawn_together(vectors, labels, 0.5, clear)
+    wanted = np.array([0.5 + 0.5 / 2**0.5, 0.5 / 2**0.5, 0, 0])
+    np.testing.assert_allclose(half[0], wanted / np.linalg.norm(wanted), rtol=1e-6)
+    np.testing.assert_array_equal(drawn_together(vectors, labels, 0.0), vectors)

@@ -12,14 +12,15 @@ from reid_demo.model.backbones import build_backbone, load_backbone_weights
 from reid_demo.model.ibn import InstanceBatchNorm
 from reid_demo.model.osnet import OmniScaleBlock
 
-STRIDES = {"osnet": (8, 16, 16)}  # of l = 1, 2, 3; ResNets have 4, 8, 16
+STRIDES = {"osnet": (8, 16, 16), "osnet_lct": (8, 16, 16)}  # of l = 1, 2, 3; ResNets have 4, 8, 16
 MID_CHANNELS = {
     "resnet18": (64, 128, 256),
     "resnet50": (256, 512, 1024),
     "resnet50_ibn": (256, 512, 1024),
     "osnet": (256, 384, 512),
+    "osnet_lct": (256, 384, 512),
 }
-FINAL_CHANNELS = {"resnet18": 512, "resnet50": 2048, "resnet50_ibn": 2048, "osnet": 512}
+FINAL_CHANNELS = {"resnet18": 512, "resnet50": 2048, "resnet50_ibn": 2048, "osnet": 512, "osnet_lct": 512}
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])

@@ -62,11 +62,17 @@ def test_alone_or_in_a_batch_an_image_has_one_answer(name, shipped, images):
         assert one @ other == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("row", ["G", "G+P", "G+T", "G+D+W"])
+OTHER_BACKBONE = {"backbone": "osnet_lct", "global_pooling": "weighted"}
+
+
+@pytest.mark.parametrize(
+    ("row", "changes"),
+    [*((row, {}) for row in ("G", "G+P", "G+T", "G+D+W")), ("G", OTHER_BACKBONE), ("G+D", OTHER_BACKBONE)],
+)
 @pytest.mark.parametrize("name", GRAPHS)
-def test_every_variant_runs_as_a_graph(name, row):
+def test_every_variant_runs_as_a_graph(name, row, changes):
     torch.manual_seed(0)
-    model = build_model(variant(row, dim=32, ffn_dim=64)).eval()
+    model = build_model(variant(row, dim=32, ffn_dim=64, **changes)).eval()
     wanted, found = (Describer(model, runtime=runtime)._run(export.sample(3)) for runtime in ("torch", name))
     # Random weights make attention nearly one-hot, which magnifies the last digits of float32.
     assert export.difference(wanted, found) <= 10 * export.TOLERANCE

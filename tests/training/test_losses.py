@@ -1,5 +1,6 @@
 """Every loss term recomputed by slow loops, and the cases with nothing to compare."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from reid_demo.config import LossConfig, ModelConfig, TrainConfig
-from reid_demo.errors import ShapeError
+from reid_demo.errors import ShapeError, TrainingError
 from reid_demo.model.dpti import DPTIOutput
 from reid_demo.records import Scoring
 from reid_demo.search.similarity import similarity_matrix
@@ -231,3 +232,39 @@ def test_the_body_part_terms_enter_the_total_and_need_labels():
     assert terms["total"].item() == pytest.approx((eq9 + extra).item(), rel=1e-5)
     with pytest.raises(ShapeError, match="body part"):
         objective(output, people)
+
+
+def test_the_global_and_the_part_targets_against_loops():
+    model = ModelConfig(dim=8, num_parts=2, bn_neck=False)
+    config = TrainConfig(model=model, distill_global=2, distill_parts=3)
+    torch.manual_seed(0)
+    objective = Objective(config, num_classes=3, teacher_dim=8)
+    output = output_of(torch.randn(4, 2, 8), torch.randn(4, 8))
+    output = dataclasses.replace(output, presence=torch.rand(4, 2))
+    labels, teacher = torch.tensor([0, 0, 1, 2]), torch.randn(4, 8)
+    with torch.no_grad():
+        objective.part_heads.add_(0.3 * torch.randn_like(objective.part_heads))
+    terms = objective(output, labels, teacher)
+
+    def gap(a, b):
+        return 1 - (a @ b / a.norm() / b.norm()).item()
+
+    whole = [gap(output.global_embedding[i], teacher[i]) for i in range(4)]
+    assert terms["distill_global"].item() == pytest.approx(sum(whole) / 4, rel=1e-4)
+    parts = [
+        output.presence[i, p].item() * gap(output.part_embeddings[i, p] @ objective.part_heads[p], teacher[i])
+        for i in range(4)
+        for p in range(2)
+    ]
+    assert terms["distill_parts"].item() == pytest.approx(sum(parts) / 4, rel=1e-4)
+    assert "distill_direct" not in terms
+    terms["total"].backward()
+    assert objective.part_heads.grad.abs().sum() > 0
+
+
+def test_parts_begin_in_the_teachers_space_and_a_global_target_of_another_width_is_refused():
+    model = ModelConfig(dim=8, num_parts=2)
+    objective = Objective(TrainConfig(model=model, distill_parts=1), 3, teacher_dim=8)
+    assert torch.equal(objective.part_heads.detach(), torch.eye(8).expand(2, 8, 8))
+    with pytest.raises(TrainingError, match="distill_direct"):
+        Objective(TrainConfig(model=model, distill_global=1), 3, teacher_dim=4)

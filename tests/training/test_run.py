@@ -357,3 +357,25 @@ def test_backbone_and_new_layers_have_their_own_rates():
 def test_recipes_that_do_not_exist_are_refused(change, root, tmp_path):
     with pytest.raises(TrainingError):
         run(dataclasses.replace(TINY, **change), root, tmp_path)
+
+
+def test_weighted_pooling_trains_at_its_own_size_alone(root, tmp_path):
+    config = dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, global_pooling="weighted"))
+    with pytest.raises(TrainingError, match="256 x 128 alone"):
+        run(config, root, tmp_path / "run")
+
+
+def test_a_frozen_backbone_stays_as_it_was_while_the_rest_learns(root, tmp_path):
+    config = dataclasses.replace(TINY, frozen_backbone=True)
+    torch.manual_seed(config.seed)
+    before = build_model(config.model).state_dict()
+    run(config, root, tmp_path / "run", max_steps=2)
+    after = torch.load(tmp_path / "run" / "training.pt", weights_only=True)["model"]
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert not any(name.startswith("backbone.") for name in changed)
+
+
+def test_a_networks_file_fits_its_own_backbone_alone(root, tmp_path):
+    with pytest.raises(WeightsError, match="osnet_lct alone"):
+        run(TINY, root, tmp_path / "run", init=tmp_path / "net.xml")

@@ -1,0 +1,277 @@
+"""The backbone osnet_lct, and its weights read from OpenVINO's two files: from a small pair that the test writes."""
+
+import os
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from reid_demo.config import PIXEL_MEAN, PIXEL_STD, ModelConfig, variant
+from reid_demo.errors import ConfigError, ShapeError, WeightsError
+from reid_demo.images import read_image, to_model_input
+from reid_demo.model import osnet_lct
+from reid_demo.model.dpti import build_model
+from reid_demo.model.openvino_ir import load_ir
+from reid_demo.model.osnet_lct import ContextGate, OSNetLCTBackbone
+from reid_demo.model.start import start_from_ir
+from reid_demo.search import bundled
+
+SMALL = (16, 128, 192, 256)  # channels; as many layers as the real network, and groups of two at least
+DIM, PLACES = 32, (16, 8)
+
+
+class Writer:
+    """Writes operations with a constant each as OpenVINO does: Const, Convert, operation."""
+
+    def __init__(self) -> None:
+        self.layers, self.edges, self.data = ElementTree.Element("layers"), ElementTree.Element("edges"), b""
+
+    def _layer(self, kind: str, name: str, **form: str) -> int:
+        number = len(self.layers)
+        layer = ElementTree.SubElement(self.layers, "layer", id=str(number), type=kind, name=name)
+        ElementTree.SubElement(layer, "data", form)
+        return number
+
+    def _join(self, source: int, target: int, port: int) -> None:
+        ends = {"from-layer": source, "from-port": 0, "to-layer": target, "to-port": port}
+        ElementTree.SubElement(self.edges, "edge", {name: str(value) for name, value in ends.items()})
+
+    def add(self, kind: str, value, shape: tuple[int, ...] | None = None) -> None:
+        value = np.asarray(value, np.float16).reshape(shape or np.shape(value))
+        form = dict(element_type="f16", shape=", ".join(map(str, value.shape)), offset=str(len(self.data)))
+        constant = self._layer("Const", f"c{len(self.layers)}", size=str(value.nbytes), **form)
+        convert = self._layer("Convert", f"v{len(self.layers)}")
+        operation = self._layer(kind, f"op{len(self.layers)}")
+        self._join(constant, convert, 0)
+        self._join(convert, operation, 1)
+        self.data += value.tobytes()
+
+    def conv(self, layer) -> None:
+        grouped = layer.groups > 1
+        shape = (layer.weight.shape[0], 1, 1, *layer.weight.shape[2:]) if grouped else None
+        self.add("GroupConvolution" if grouped else "Convolution", layer.weight, shape)
+        if layer.bias is not None:
+            self.add("Add", layer.bias, (1, -1, 1, 1))
+
+    def scale(self, layer) -> None:
+        self.add("Multiply", layer.weight, (1, -1, 1, 1))
+        self.add("Add", layer.bias, (1, -1, 1, 1))
+
+    def block(self, block) -> None:
+        self.conv(block.reduce)
+        for stream in block.streams:
+            for light in stream:
+                self.conv(light.across)
+                self.conv(light.within)
+            if isinstance(block.gate, ContextGate):
+                self.scale(block.gate)
+            else:
+                self.conv(block.gate.fc1)
+                self.conv(block.gate.fc2)
+        self.conv(block.expand)
+        if block.shortcut.__class__.__name__ != "Identity":
+            self.conv(block.shortcut)
+
+    def network(self, backbone: OSNetLCTBackbone) -> None:
+        self.add("Subtract", [255 * v for v in PIXEL_MEAN], (1, 3, 1, 1))
+        self.add("Multiply", [1 / 255 / v for v in PIXEL_STD], (1, 3, 1, 1))
+        self.scale(backbone.input_norm)
+        self.conv(backbone.stem)
+        self.scale(backbone.stem_norm)
+        for stage in (backbone.stage1, backbone.stage2, backbone.stage3):
+            self.block(stage[0])
+            self.block(stage[1])
+            if len(stage) > 2:
+                self.conv(stage[2].conv)
+        self.conv(backbone.last)
+
+    def head(self, head: dict[str, np.ndarray]) -> None:
+        self.add("GroupConvolution", head["places"], (SMALL[3], 1, 1, *PLACES))
+        self.add("Add", head["channels"], (1, SMALL[3], 1, 1))
+        self.add("MatMul", head["linear"])
+        self.add("Add", head["bias"], (1, DIM))
+        self.add("Multiply", head["scale"], (1, DIM, 1))
+        self.add("Add", head["shift"], (1, DIM, 1))
+        self.add("PReLU", [0.25], (1, 1))
+
+    def write(self, xml: Path) -> None:
+        net = ElementTree.Element("net")
+        net.extend([self.layers, self.edges])
+        xml.write_bytes(ElementTree.tostring(net))
+        xml.with_suffix(".bin").write_bytes(self.data)
+
+
+@pytest.fixture(autouse=True)
+def small_network(request, monkeypatch):
+    if "full" not in request.fixturenames:
+        monkeypatch.setattr(osnet_lct, "CHANNELS", SMALL)
+
+
+@pytest.fixture
+def full():
+    """Leave the network at its real size."""
+
+
+@pytest.fixture
+def source(small_network):
+    """Return a backbone whose every weight is random and fits half precision, gates and norms included."""
+    torch.manual_seed(3)
+    backbone = OSNetLCTBackbone(3).eval()
+    with torch.no_grad():
+        for parameter in backbone.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter)).copy_(parameter.half().float())
+    return backbone.requires_grad_(False)
+
+
+@pytest.fixture
+def head():
+    rng = np.random.default_rng(4)
+    sizes = {"places": (SMALL[3], *PLACES), "channels": SMALL[3], "linear": (DIM, SMALL[3]), "bias": DIM}
+    sizes |= {"scale": DIM, "shift": DIM}
+    return {name: (rng.normal(size=size) / 8).astype(np.float16).astype(np.float32) for name, size in sizes.items()}
+
+
+@pytest.fixture
+def network(source, head, tmp_path):
+    writer = Writer()
+    writer.network(source)
+    writer.head(head)
+    writer.write(tmp_path / "net.xml")
+    return tmp_path / "net.xml"
+
+
+def test_the_weights_of_a_written_network_come_back_and_give_its_vectors(source, head, network):
+    read = OSNetLCTBackbone(3).eval()
+    own = load_ir(read, network)
+    for name, value in source.state_dict().items():
+        torch.testing.assert_close(read.state_dict()[name], value, rtol=0, atol=0, msg=name)
+    images = torch.randn(2, 3, 256, 128)
+    with torch.inference_mode():
+        for ours, theirs in zip(read(images), source(images), strict=True):
+            torch.testing.assert_close(ours, theirs)
+        final = source(images)[1].numpy()
+    # the head by another road: as the file's operations do it, batch norm apart
+    sums = np.einsum("bchw,chw->bc", final, head["places"]) + head["channels"]
+    wanted = (sums @ head["linear"].T + head["bias"]) * head["scale"] + head["shift"]
+    got = np.einsum("bchw,chw->bc", final, own.place_weight.numpy()) + own.channel_bias.numpy()
+    np.testing.assert_allclose(got @ own.linear.numpy().T + own.linear_bias.numpy(), wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_a_model_starts_with_the_vectors_of_the_network(source, head, network):
+    config = variant("G+D", backbone="osnet_lct", global_pooling="weighted", dim=DIM, num_heads=4, ffn_dim=128)
+    model = build_model(config).eval()
+    report = start_from_ir(model, network)
+    assert report["missing"] == [] and "global_pooling" in report["loaded"]
+    images = torch.randn(2, 3, 256, 128)
+    with torch.inference_mode():
+        vectors, final = model(images).global_embedding, source(images)[1]
+        sums = (final * torch.from_numpy(head["places"])).sum((2, 3)) + torch.from_numpy(head["channels"])
+        linear = sums @ torch.from_numpy(head["linear"]).T + torch.from_numpy(head["bias"])
+        wanted = linear * torch.from_numpy(head["scale"]) + torch.from_numpy(head["shift"])
+    torch.testing.assert_close(vectors, wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_other_files_are_refused_by_what_is_wrong_with_them(source, head, network, tmp_path):
+    binary = network.with_suffix(".bin")
+    data = binary.read_bytes()
+    binary.write_bytes(data[:-10])
+    with pytest.raises(WeightsError, match=r"net\.bin.*cut short"):
+        load_ir(OSNetLCTBackbone(3), network)
+    binary.unlink()
+    with pytest.raises(WeightsError, match=r"net\.bin.*missing"):
+        load_ir(OSNetLCTBackbone(3), network)
+    (tmp_path / "text.xml").write_text("no network")
+    (tmp_path / "text.bin").write_bytes(b"")
+    with pytest.raises(WeightsError, match="not a network"):
+        load_ir(OSNetLCTBackbone(3), tmp_path / "text.xml")
+    writer = Writer()
+    writer.network(source)
+    writer.write(tmp_path / "headless.xml")
+    with pytest.raises(WeightsError, match="ends before|another network"):
+        load_ir(OSNetLCTBackbone(3), tmp_path / "headless.xml")
+    writer = Writer()
+    writer.add("Subtract", [255 * v for v in PIXEL_MEAN], (1, 3, 1, 1))
+    writer.add("Convolution", np.zeros((4, 3, 1, 1)))
+    writer.write(tmp_path / "other.xml")
+    with pytest.raises(WeightsError, match=r"input\.scale needs Multiply"):
+        load_ir(OSNetLCTBackbone(3), tmp_path / "other.xml")
+
+
+def test_pixels_normalised_otherwise_and_streams_with_gates_of_their_own_are_refused(source, head, tmp_path):
+    writer = Writer()
+    writer.network(source)
+    writer.head(head)
+    first, second = writer.data[:6], writer.data[6:]
+    writer.data = np.float16([0, 0, 0]).tobytes() + second
+    writer.write(tmp_path / "pixels.xml")
+    with pytest.raises(WeightsError, match="mean"):
+        load_ir(OSNetLCTBackbone(3), tmp_path / "pixels.xml")
+    writer.data = first + second
+    again = source.stage1[0].gate.fc1.weight.numpy().astype(np.float16).tobytes()
+    at = writer.data.rindex(again)
+    writer.data = writer.data[:at] + bytes(len(again)) + writer.data[at + len(again) :]
+    writer.write(tmp_path / "gates.xml")
+    with pytest.raises(WeightsError, match="different gates"):
+        load_ir(OSNetLCTBackbone(3), tmp_path / "gates.xml")
+
+
+def test_a_context_gate_by_hand():
+    gate = ContextGate(32)
+    with torch.no_grad():
+        gate.weight.normal_()
+        gate.bias.normal_()
+    x = torch.randn(2, 32, 3, 2)
+    for image in range(2):
+        means = [x[image, channel].mean().item() for channel in range(32)]
+        for group in range(16):
+            a, b = means[2 * group], means[2 * group + 1]
+            middle = (a + b) / 2
+            spread = (((a - middle) ** 2 + (b - middle) ** 2) / 2 + 1e-5) ** 0.5
+            for channel, value in ((2 * group, a), (2 * group + 1, b)):
+                open_by = (value - middle) / spread * gate.weight[channel] + gate.bias[channel]
+                wanted = x[image, channel] * torch.sigmoid(open_by)
+                torch.testing.assert_close(gate(x)[image, channel], wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_weighted_pooling_begins_as_the_mean_and_refuses_other_sizes():
+    config = variant("G", backbone="osnet_lct", global_pooling="weighted", dim=DIM, num_heads=4)
+    model = build_model(config).eval()
+    images = torch.randn(2, 3, 256, 128)
+    with torch.inference_mode():
+        final = model.backbone(images)[1]
+        wanted = model.global_pooling.linear(final.mean(dim=(2, 3)))
+        torch.testing.assert_close(model(images).global_embedding, wanted, rtol=1e-4, atol=1e-5)
+        with pytest.raises(ShapeError, match=r"\(256, 128\) alone, not \(128, 64\)"):
+            model(images[:, :, :128, :64])
+    with pytest.raises(ConfigError, match="Unknown pooling"):
+        ModelConfig(global_pooling="largest")
+
+
+def test_openvino_gives_the_same_vectors(full):
+    named = os.environ.get("REID_DEMO_IR")
+    if not named:
+        pytest.skip("REID_DEMO_IR does not name the file person-reidentification-retail-0277.xml")
+    openvino = pytest.importorskip("openvino", reason="openvino is not installed")
+    model = build_model(variant("G", backbone="osnet_lct", global_pooling="weighted")).eval()
+    start_from_ir(model, Path(named))
+    theirs = openvino.Core().compile_model(named, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for path in sorted((bundled.DEFAULT_GALLERY / "images").glob("*.jpg"))[:6]:
+        image = read_image(path)
+        pixels = image[:, :, ::-1].transpose(2, 0, 1)[None].astype(np.float32)
+        wanted = theirs(pixels)[0].ravel()
+        with torch.inference_mode():
+            vector = model(torch.from_numpy(to_model_input(image))[None]).global_embedding[0].numpy()
+        assert vector @ wanted / np.linalg.norm(vector) / np.linalg.norm(wanted) > 0.999
+
+
+@pytest.mark.parametrize("name", ["G", "G+D"])
+def test_every_parameter_learns_with_weighted_pooling(name):
+    config = variant(name, backbone="osnet_lct", global_pooling="weighted", dim=DIM, num_heads=4, ffn_dim=64)
+    model = build_model(config).train()
+    output = model(torch.randn(2, 3, 256, 128))
+    weights = torch.randn_like(output.descriptor)
+    loss = (output.descriptor * weights).sum() + output.presence[:, :1].pow(2).sum()
+    loss.backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum()] == []
