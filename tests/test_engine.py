@@ -13,10 +13,8 @@ from reid_demo.engine import UNTRAINED, Engine
 from reid_demo.errors import GalleryError, WeightsError
 from reid_demo.images import read_image
 from reid_demo.model import checkpoint
-from reid_demo.records import WEIGHINGS, Occlusion, Scoring
-from reid_demo.search import gallery
-from reid_demo.search import similarity as matching
-from reid_demo.whatif.sweep import Window, sweep_map
+from reid_demo.records import Occlusion, Scoring
+from reid_demo.search import gallery, similarity
 
 SCORINGS = [Scoring(), Scoring("adaptive"), Scoring(parts=(False,) + (True,) * 8), Scoring("part_aware")]
 
@@ -24,7 +22,7 @@ SCORINGS = [Scoring(), Scoring("adaptive"), Scoring(parts=(False,) + (True,) * 8
 @pytest.mark.parametrize("scoring", SCORINGS, ids=str)
 def test_top_k_equals_brute_force(tiny_engine, probe_image, scoring):
     probe, stored = tiny_engine.describe(probe_image), tiny_engine.gallery
-    values = matching.similarity_matrix(
+    values = similarity.similarity_matrix(
         probe.parts[None], probe.presence[None], stored.parts.astype(np.float32), stored.presence, scoring
     )[0]
     matches = tiny_engine.search(probe, 7, scoring)
@@ -42,31 +40,6 @@ def test_a_gallery_image_finds_itself_first(tiny_engine):
         assert best.index == index and best.similarity == pytest.approx(1, abs=2e-3)
 
 
-def test_an_explanation_adds_up(tiny_engine, probe_image):
-    probe = tiny_engine.describe(probe_image)
-    match = tiny_engine.search(probe, 3)[2]
-    explanation = tiny_engine.explain(probe, match)
-    assert explanation.similarity == pytest.approx(match.similarity, abs=1e-5)
-    assert explanation.contributions.sum() == pytest.approx(match.similarity, abs=1e-5)
-    assert explanation.match.template_attention.shape == (8, 16, 8) and len(explanation.names) == 9
-
-
-def test_what_if_with_nothing_hidden_changes_nothing(tiny_engine, probe_image):
-    result = tiny_engine.what_if(probe_image, [], 5)
-    assert np.array_equal(result.image, probe_image)
-    assert [m.index for m in result.before] == [m.index for m in result.after]
-    assert all(move.rank[0] == move.rank[1] for move in result.moves)
-
-
-def test_what_if_reports_moves_over_the_whole_gallery(tiny_engine, probe_image):
-    result = tiny_engine.what_if(probe_image, [Occlusion("upper_half")], 5)
-    assert {m.index for m in (*result.before, *result.after)} == {move.index for move in result.moves}
-    after = {move.index: move for move in result.moves}
-    for match in result.after:
-        move = after[match.index]
-        assert move.rank[1] == match.rank and move.similarity[1] == pytest.approx(match.similarity, abs=1e-5)
-
-
 def test_same_person_and_camera_can_be_left_out(tiny_engine, probe_image):
     matches = tiny_engine.search(tiny_engine.describe(probe_image), 50, exclude_same_camera=(2, 1))
     assert len(matches) == 17 and all((m.record.pid, m.record.camid) != (2, 1) for m in matches)
@@ -76,7 +49,7 @@ def test_alone_or_in_a_batch(tiny_engine, probe_image):
     others = [occlude.apply(probe_image, [Occlusion(k)]) for k in ("centre", "left_half")]
     alone = tiny_engine.describe(probe_image)
     batched = tiny_engine.describer.describe([*others, probe_image])[2]
-    value = matching.similarity_matrix(
+    value = similarity.similarity_matrix(
         alone.parts[None], alone.presence[None], batched.parts[None], batched.presence[None]
     )[0][0]
     assert value == pytest.approx(1, abs=1e-5)
@@ -90,52 +63,6 @@ def test_two_threads_get_their_own_answers(tiny_engine, probe_image):
             pool.map(lambda image: [m.index for m in tiny_engine.search(tiny_engine.describe(image), 5)], images)
         )
     assert got == wanted
-
-
-def test_sweep_equals_a_slow_loop(tiny_engine, probe_image):
-    groups = [[4], [3, 5]]
-    steps = list(tiny_engine.sweep(probe_image, groups, Window(0.8, 0.5, "black")))
-    last = steps[-1]
-    assert last.done == last.total == len(last.boxes) and not np.isnan(last.similarity_change).any()
-    assert np.isnan(steps[0].similarity_change).any() == (steps[0].done < last.total)
-    assert last.similarity_change.shape == last.rank_change.shape == (2, last.total)
-
-    def slow(image):
-        values = tiny_engine.gallery.scores(tiny_engine.describe(image))
-        ranks = [sum(value > best for value in values) + 1 for best in (values[4], max(values[3], values[5]))]
-        return np.array([values[4], max(values[3], values[5])]), np.array(ranks)
-
-    similarity, rank = slow(probe_image)
-    np.testing.assert_allclose(last.base, np.stack([similarity, rank], axis=1), atol=1e-5)
-    for i in range(4):
-        hidden = occlude.apply(probe_image, [Occlusion("box", "black", tuple(last.boxes[i]))])
-        values, ranks = slow(hidden)
-        np.testing.assert_allclose(values - similarity, last.similarity_change[:, i], atol=1e-5)
-        assert np.array_equal(ranks - rank, last.rank_change[:, i])
-
-
-def test_a_sweep_map_is_the_mean_over_the_windows_of_a_cell():
-    boxes = np.array([(0, 0, 1, 0.5), (0, 0, 0.5, 1), (0.5, 0.5, 1, 1)])
-    found = sweep_map(boxes, np.array([1.0, -3.0, np.nan]), 4, 4)
-    assert np.array_equal(found[:2, :2], np.full((2, 2), -1)) and np.array_equal(found[:2, 2:], np.full((2, 2), 1))
-    assert np.array_equal(found[2:, :2], np.full((2, 2), -3)) and np.isnan(found[2:, 2:]).all()
-
-
-def test_a_sweep_watches_what_is_there(tiny_engine, probe_image):
-    for groups in ([], [[]], [[99]]):
-        with pytest.raises(GalleryError):
-            tiny_engine.sweep(probe_image, groups)
-
-
-@pytest.mark.parametrize("scoring", SCORINGS, ids=str)
-def test_what_hiding_a_place_changes_is_what_a_search_says(tiny_engine, probe_image, scoring):
-    probe, places = tiny_engine.describe(probe_image), tiny_engine.hide_places(probe_image)
-    changes = tiny_engine.place_changes(probe, places, 5, scoring)
-    assert changes.shape == (len(places.boxes),)
-    for box, change in list(zip(places.boxes, changes, strict=True))[:3]:
-        hidden = occlude.apply(probe_image, [Occlusion("box", "mean_grey", tuple(map(float, box)))])
-        both = [tiny_engine.gallery.scores(d, scoring)[5] for d in (tiny_engine.describe(hidden), probe)]
-        assert change == pytest.approx(both[0] - both[1], abs=1e-4)
 
 
 @pytest.fixture
@@ -206,17 +133,6 @@ def test_a_bad_quality_file_is_a_clear_error(tmp_path, tiny_weights, tiny_galler
         Engine.load(tmp_path / "w", tiny_gallery_folder, "cpu")
 
 
-def test_scorings_are_compared_on_one_match(tiny_engine, probe_image):
-    probe = tiny_engine.describe(probe_image)
-    found = tiny_engine.compare_scorings(probe, 4, Scoring(parts=(True,) * 5 + (False,) * 4))
-    for name in WEIGHINGS:
-        scoring = Scoring(name, (True,) * 5 + (False,) * 4)
-        values = tiny_engine.gallery.scores(probe, scoring)
-        assert found[name] == (pytest.approx(values[4]), int((values > values[4]).sum()) + 1)
-    with pytest.raises(GalleryError, match="no image 99"):
-        tiny_engine.compare_scorings(probe, 99, Scoring())
-
-
 def test_right_matches_are_those_of_the_person(tiny_engine):
     rows = tiny_engine.right_matches(3)
     assert [tiny_engine.gallery.records[i].pid for i in rows] == [3, 3, 3]
@@ -252,15 +168,3 @@ def test_parts_say_what_they_were_measured_to_look_at(tiny_weights, tiny_gallery
     (weights / "parts.json").write_text("[]", encoding="utf-8")
     with pytest.raises(WeightsError, match="anatomy"):
         Engine.load(weights, tiny_gallery_folder, "cpu")
-
-
-@pytest.mark.parametrize("scoring", [Scoring(), Scoring("adaptive"), Scoring("part_aware")])
-def test_searching_and_ranking_at_once_is_searching_and_ranking(tiny_engine, probe_image, scoring):
-    probe = tiny_engine.describe(probe_image)
-    for top_k, left_out in ((1, None), (5, (2, 1)), (18, None), (30, (2, 1))):
-        found, ranks = tiny_engine.search_and_rank(probe, top_k, scoring, left_out)
-        alone = tiny_engine.search(probe, top_k, scoring, left_out)
-        assert [(m.index, m.rank, m.similarity) for m in found] == [(m.index, m.rank, m.similarity) for m in alone]
-        assert np.array_equal(ranks, tiny_engine.ranks(probe, scoring, left_out))
-    with pytest.raises(GalleryError):
-        tiny_engine.search_and_rank(probe, 0)

@@ -5,7 +5,7 @@ import pytest
 
 from reid_demo.errors import ConfigError, ShapeError
 from reid_demo.records import Scoring
-from reid_demo.search import similarity as matching
+from reid_demo.search import similarity
 
 RNG = np.random.default_rng(0)
 PROBE, PARTS = RNG.normal(size=(4, 6)).astype(np.float32), RNG.normal(size=(9, 4, 6)).astype(np.float32)
@@ -41,8 +41,8 @@ def slow_similarity(probe, rho, parts, other_rho, scoring) -> float:
 
 @pytest.mark.parametrize("scoring", SCORINGS, ids=str)
 def test_terms_sum_to_the_similarity_of_a_slow_loop(scoring):
-    values = matching.similarity_matrix(PROBE[None], RHO[None], PARTS, RHOS, scoring)[0]
-    terms = matching.contributions(PROBE, RHO, PARTS, RHOS, scoring)
+    values = similarity.similarity_matrix(PROBE[None], RHO[None], PARTS, RHOS, scoring)[0]
+    terms = similarity.contributions(PROBE, RHO, PARTS, RHOS, scoring)
     slow = [slow_similarity(PROBE, RHO, PARTS[g], RHOS[g], scoring) for g in range(9)]
     assert terms.shape == (9, 4) and values.shape == (9,)
     np.testing.assert_allclose(values, slow, atol=1e-5)
@@ -52,14 +52,14 @@ def test_terms_sum_to_the_similarity_of_a_slow_loop(scoring):
 
 
 def test_unit_vectors_give_the_cosine():
-    vectors = matching.unit_vectors(PARTS, RHOS)
+    vectors = similarity.unit_vectors(PARTS, RHOS)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
-    matrix = matching.similarity_matrix(PARTS, RHOS, PARTS, RHOS)
+    matrix = similarity.similarity_matrix(PARTS, RHOS, PARTS, RHOS)
     np.testing.assert_allclose(np.diag(matrix), 1, atol=1e-5)
 
 
 def test_adaptive_weights_change_the_ranking_values():
-    plain, weighted = (matching.similarity_matrix(PROBE[None], RHO[None], PARTS, RHOS, s)[0] for s in SCORINGS[:2])
+    plain, weighted = (similarity.similarity_matrix(PROBE[None], RHO[None], PARTS, RHOS, s)[0] for s in SCORINGS[:2])
     assert not np.allclose(plain, weighted, atol=1e-3)
 
 
@@ -70,36 +70,36 @@ def test_part_aware_asks_for_what_the_probe_has():
     longer = PARTS.copy()
     longer[:, 3] *= 50
     before, after = (
-        matching.similarity_matrix(probe[None], RHO[None], parts, RHOS, aware)[0] for parts in (PARTS, longer)
+        similarity.similarity_matrix(probe[None], RHO[None], parts, RHOS, aware)[0] for parts in (PARTS, longer)
     )
     np.testing.assert_allclose(before, after, atol=1e-6)
-    itself = matching.similarity_matrix(probe[None], RHO[None], probe[None], RHO[None], aware)[0]
+    itself = similarity.similarity_matrix(probe[None], RHO[None], probe[None], RHO[None], aware)[0]
     assert itself[0] == pytest.approx(1, abs=1e-6)
-    hidden = matching.contributions(PROBE, np.array([0.5, 0.5, 0], np.float32), PARTS, RHOS, aware)
+    hidden = similarity.contributions(PROBE, np.array([0.5, 0.5, 0], np.float32), PARTS, RHOS, aware)
     assert not hidden[:, 3].any()
 
 
 @pytest.mark.parametrize("scoring", SCORINGS, ids=str)
 def test_the_vectors_of_candidates_have_length_one_and_their_products_are_the_similarity(scoring):
-    candidates = matching.gallery_vectors(PARTS, RHOS, scoring)
+    candidates = similarity.gallery_vectors(PARTS, RHOS, scoring)
     assert candidates.shape == (9, 24) and candidates.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(candidates, axis=1), 1, atol=1e-6)
-    values = candidates @ matching.probe_vectors(PROBE, RHO, scoring)
+    values = candidates @ similarity.probe_vectors(PROBE, RHO, scoring)
     np.testing.assert_allclose(
-        values, matching.similarity_matrix(PROBE[None], RHO[None], PARTS, RHOS, scoring)[0], atol=1e-6
+        values, similarity.similarity_matrix(PROBE[None], RHO[None], PARTS, RHOS, scoring)[0], atol=1e-6
     )
 
 
 def test_no_parts_is_the_global_cosine():
     empty = np.zeros((9, 0), np.float32)
-    terms = matching.contributions(PROBE[:1], empty[0], PARTS[:, :1], empty)
+    terms = similarity.contributions(PROBE[:1], empty[0], PARTS[:, :1], empty)
     assert terms.shape == (9, 1)
 
 
 def test_bad_switches_are_refused():
     with pytest.raises(ConfigError, match="at least one"):
-        matching.part_weights(RHO, Scoring(parts=(False,) * 4))
+        similarity.part_weights(RHO, Scoring(parts=(False,) * 4))
     with pytest.raises(ConfigError, match="4 part switches"):
-        matching.part_weights(RHO, Scoring(parts=(True,)))
+        similarity.part_weights(RHO, Scoring(parts=(True,)))
     with pytest.raises(ShapeError):
-        matching.unit_vectors(PARTS[:, :2], RHOS)
+        similarity.unit_vectors(PARTS[:, :2], RHOS)
