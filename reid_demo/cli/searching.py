@@ -204,7 +204,7 @@ def _self_test(engine) -> dict:
 def _libraries() -> dict[str, str]:
     """Return the versions of the libraries this program depends on, "not installed" included."""
     found = {}
-    for name in ("torchvision", "gradio", "faiss-cpu", "opencv-python-headless", "pillow", "huggingface-hub"):
+    for name in ("gradio", "faiss-cpu", "opencv-python-headless", "pillow", "huggingface-hub"):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

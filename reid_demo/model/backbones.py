@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-import torchvision
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -12,6 +11,7 @@ from reid_demo.errors import ConfigError, WeightsError
 from reid_demo.model.ibn import resnet50_ibn_a
 from reid_demo.model.osnet import OSNetBackbone
 from reid_demo.model.osnet_lct import OSNetLCTBackbone
+from reid_demo.model.resnet import resnet18, resnet50
 
 
 class ResNetBackbone(nn.Module):
@@ -46,10 +46,9 @@ def _out_channels(stage: nn.Sequential) -> int:
 
 def build_backbone(config: ModelConfig) -> nn.Module:
     """Build the backbone that `config.backbone` names, with random weights."""
-    if config.backbone in ("resnet18", "resnet50"):
-        return ResNetBackbone(getattr(torchvision.models, config.backbone)(weights=None), config.mid_stage)
-    if config.backbone == "resnet50_ibn":
-        return ResNetBackbone(resnet50_ibn_a(), config.mid_stage)
+    resnets = {"resnet18": resnet18, "resnet50": resnet50, "resnet50_ibn": resnet50_ibn_a}
+    if config.backbone in resnets:
+        return ResNetBackbone(resnets[config.backbone](), config.mid_stage)
     if config.backbone == "osnet":
         return OSNetBackbone(config.mid_stage)
     if config.backbone == "osnet_lct":

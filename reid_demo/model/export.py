@@ -68,7 +68,7 @@ def to_onnx(model: DPTI, path: Path) -> None:
         ConfigError: PyTorch's exporter lacks the package `onnx`.
     """
     if importlib.util.find_spec("onnx") is None:
-        raise ConfigError("An ONNX file needs the package onnx: pip install '.[export]'.")
+        raise ConfigError("An ONNX file needs the package onnx: pip install onnx.")
     shown = Shown(model).to(memory_format=torch.contiguous_format).eval()
     batches = {name: {0: "batch"} for name in (INPUT, *OUTPUTS)}
     with warnings.catch_warnings(), torch.inference_mode():
@@ -119,7 +119,7 @@ def export(model: DPTI, path: Path) -> tuple[str, float]:
 
     checker = next((name for name in ("onnxruntime", "openvino") if runtimes.is_installed(name)), None)
     if checker is None:
-        raise ConfigError("The check of the ONNX file needs ONNX Runtime or OpenVINO: pip install '.[export]'.")
+        raise ConfigError("The check of the ONNX file needs ONNX Runtime or OpenVINO: pip install onnxruntime.")
     path.parent.mkdir(parents=True, exist_ok=True)
     unchecked = path.with_name(path.name + ".tmp")
     try:

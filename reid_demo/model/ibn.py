@@ -1,8 +1,9 @@
 """ResNet-50-IBN-a (Pan et al., 2018): instance norm for half of the channels, against changes of light."""
 
 import torch
-import torchvision
 from torch import Tensor, nn
+
+from reid_demo.model.resnet import ResNet, resnet50
 
 
 class InstanceBatchNorm(nn.Module):
@@ -20,13 +21,13 @@ class InstanceBatchNorm(nn.Module):
         return torch.cat([self.IN(x[:, : self.half]), self.BN(x[:, self.half :])], dim=1)
 
 
-def resnet50_ibn_a() -> nn.Module:
+def resnet50_ibn_a() -> ResNet:
     """Build a ResNet-50 with random weights whose blocks in layer1 to layer3 begin with an instance-batch norm.
 
     Only the first norm of a block changes, and layer4 none: deep features keep what tells people apart.
     All other modules keep torchvision's names.
     """
-    resnet = torchvision.models.resnet50(weights=None)
+    resnet = resnet50()
     for stage in (resnet.layer1, resnet.layer2, resnet.layer3):
         for block in stage:
             block.bn1 = InstanceBatchNorm(block.bn1.num_features)

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ TORCH, OPENVINO, ONNXRUNTIME = "torch", "openvino", "onnxruntime"
 RUNTIMES = (TORCH, OPENVINO, ONNXRUNTIME)
 VARIABLE = "REID_DEMO_RUNTIME"
 NEEDS = {OPENVINO: ("openvino",), ONNXRUNTIME: ("onnxruntime", "onnx")}  # beside PyTorch
-EXTRAS = {OPENVINO: "fast", ONNXRUNTIME: "export"}
+INSTALL = {OPENVINO: "pip install '.[fast]'", ONNXRUNTIME: "pip install onnxruntime onnx"}
 ROUNDS = 5  # runs of each candidate when the fastest is sought
 BULK_BATCH = 8  # images a run, where many are to be described
 GAIN = 0.95  # another runtime than PyTorch must take less than this share of its time
@@ -84,7 +85,7 @@ def named(name: str | None, device: torch.device) -> str:
     missing = [package for package in NEEDS.get(name, ()) if not importlib.util.find_spec(package)]
     if missing:
         lacks = " and ".join(missing)
-        raise ConfigError(f"The runtime {name} needs {lacks}, not installed here: pip install '.[{EXTRAS[name]}]'.")
+        raise ConfigError(f"The runtime {name} needs {lacks}, not installed here: {INSTALL[name]}.")
     return name
 
 
@@ -219,13 +220,21 @@ def _by_onnxruntime(path: Path, _precision: str) -> Run:
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = torch.get_num_threads()
     settings.log_severity_level = 3  # errors
-    session = onnxruntime.InferenceSession(path.read_bytes(), settings, providers=["CPUExecutionProvider"])
+    # By its path: a session keeps what it is given, and the bytes would stay in memory beside the network.
+    session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
     return lambda pixels: DescribedBatch(*session.run(None, {INPUT: pixels.numpy()}))
 
 
-def _by_openvino(path: Path, precision: str) -> Run:
+def import_openvino() -> ModuleType:
+    """Import OpenVINO without its reports of use: with `openvino_telemetry`, each import sends one to the web."""
+    sys.modules.setdefault("openvino_telemetry", None)  # as if it were not installed
     import openvino
 
+    return openvino
+
+
+def _by_openvino(path: Path, precision: str) -> Run:
+    openvino = import_openvino()
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
@@ -247,8 +256,7 @@ def _by_openvino(path: Path, precision: str) -> Run:
 
 
 def _to_openvino(model: DPTI, path: Path) -> None:
-    import openvino
-
+    openvino = import_openvino()
     shown = Shown(model).eval()
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # the tracer warns of the shape check

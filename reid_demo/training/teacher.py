@@ -16,6 +16,7 @@ from tqdm import tqdm
 from reid_demo.config import variant
 from reid_demo.errors import TrainingError
 from reid_demo.images import read_image, to_model_input
+from reid_demo.model import runtimes
 from reid_demo.model.dpti import build_model
 from reid_demo.model.start import start_from_ir
 from reid_demo.records import ImageRecord
@@ -34,7 +35,7 @@ def describe_with_teacher(model_xml: Path, root: Path, records: Sequence[ImageRe
         `(len(records), T)` float32 vectors of length 1.
     """
     try:
-        import openvino
+        openvino = runtimes.import_openvino()
     except ImportError as error:
         raise TrainingError("The teacher needs openvino: pip install '.[distill]'.") from error
     if not Path(model_xml).is_file():

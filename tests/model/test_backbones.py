@@ -8,6 +8,7 @@ from torch import nn
 
 from reid_demo.config import BACKBONES, ModelConfig
 from reid_demo.errors import WeightsError
+from reid_demo.model import resnet
 from reid_demo.model.backbones import build_backbone, load_backbone_weights
 from reid_demo.model.ibn import InstanceBatchNorm
 from reid_demo.model.osnet import OmniScaleBlock
@@ -100,6 +101,25 @@ def test_torchvision_files_load_strictly(tmp_path, name):
     assert done["missing"] == [] and done["unused"] == ["fc.bias", "fc.weight"]
     assert done["loaded"] == sorted(set(published) - {"fc.bias", "fc.weight"})
     assert all(torch.equal(tensor, published[n]) for n, tensor in backbone.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_our_resnets_are_torchvisions(name):
+    networks = []
+    for source in (torchvision.models, resnet):
+        torch.manual_seed(3)
+        networks.append(getattr(source, name)().eval())
+    theirs, ours = (network.state_dict() for network in networks)
+    assert list(theirs) == list(ours) and all(torch.equal(theirs[n], ours[n]) for n in ours)
+    pictures = torch.randn(2, 3, 64, 32)
+    assert torch.equal(networks[0](pictures), _classified(networks[1], pictures))
+
+
+def _classified(network, x):
+    x = network.maxpool(network.relu(network.bn1(network.conv1(x))))
+    for stage in (network.layer1, network.layer2, network.layer3, network.layer4):
+        x = stage(x)
+    return network.fc(x.mean((2, 3)))
 
 
 def test_ibn_and_osnet_have_the_names_of_their_published_files():

@@ -1,6 +1,10 @@
 """Every runtime gives the answers of PyTorch, and the fastest is sought once."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -137,12 +141,20 @@ def test_a_gpu_is_left_to_pytorch():
         runtimes.named("openvino", gpu)
 
 
-@pytest.mark.parametrize(("name", "extra"), [("openvino", "fast"), ("onnxruntime", "export")])
-def test_a_missing_runtime_says_what_to_install(name, extra, monkeypatch):
+@pytest.mark.parametrize(("name", "install"), [("openvino", "'.[fast]'"), ("onnxruntime", "onnxruntime onnx")])
+def test_a_missing_runtime_says_what_to_install(name, install, monkeypatch):
     monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda package: None)
     assert not runtimes.is_installed(name)
-    with pytest.raises(ConfigError, match=rf"{name} needs {name}.*pip install '\.\[{extra}\]'"):
+    with pytest.raises(ConfigError, match=f"{name} needs {name}.*pip install {re.escape(install)}"):
         runtimes.named(name, CPU)
+
+
+@pytest.mark.skipif(not runtimes.is_installed("openvino"), reason="openvino is not installed")
+def test_openvino_reports_nothing_home(tmp_path):
+    code = "import sys; from reid_demo.model import runtimes; runtimes.import_openvino().Core()"
+    home = {**os.environ, "HOME": str(tmp_path), "CI": ""}  # reports would be off in CI
+    subprocess.run([sys.executable, "-c", code], env=home, check=True)
+    assert not list(tmp_path.rglob("openvino_ga_cid"))  # the number under which it would report
 
 
 @needs_export

@@ -1,0 +1,45 @@
+"""What the first screen does not need is not loaded for it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# Compilers of PyTorch, plotting, statistics, and what only some commands need: a second or more of each start.
+HEAVY = {
+    "torch._dynamo",
+    "torch._inductor",
+    "torch.onnx",
+    "torchvision",
+    "sympy",
+    "scipy",
+    "matplotlib",
+    "networkx",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "pymilvus",
+    "moderngl",
+    "spaces",
+}
+SMALL = {"gradio", "faiss", "pandas", "cv2"}  # a command that lists its options needs none of them either
+
+
+def loaded_by(code: str) -> set[str]:
+    """Return the modules in a fresh interpreter that ran `code`."""
+    code = f"import sys; {code}; print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("code", ["import reid_demo.engine", "import app"])
+def test_the_start_loads_nothing_heavy_that_it_does_not_use(code):
+    loaded = loaded_by(code)
+    assert "torch" in loaded  # or the list says nothing
+    assert not loaded & HEAVY
+
+
+def test_the_package_itself_loads_nothing():
+    assert not loaded_by("import reid_demo") & {"torch", "numpy", *HEAVY, *SMALL}
