@@ -143,24 +143,24 @@ def _sweep(options: argparse.Namespace) -> None:
 
 def _what_if(options: argparse.Namespace) -> None:
     from reid_demo import occlude
-    from reid_demo.measuring import sets as whatif
+    from reid_demo.measuring import sets
 
     fill = common.fill(options, used=bool(options.occlude or not options.recipe))
     engine = common.load_engine(options)
-    probes = whatif.read_probes([Path(p) for p in options.probes]) if options.probes else whatif.own_probes(engine)
-    trials = [whatif.Trial("untouched"), *whatif.named_trials(options.occlude, fill)]
+    probes = sets.read_probes([Path(p) for p in options.probes]) if options.probes else sets.own_probes(engine)
+    trials = [sets.Trial("untouched"), *sets.named_trials(options.occlude, fill)]
     for path in map(Path, options.recipe):
-        trials.append(whatif.Trial(path.stem, tuple(occlude.read_recipe(common.read_text(path)))))
+        trials.append(sets.Trial(path.stem, tuple(occlude.read_recipe(common.read_text(path)))))
     if len(trials) == 1:
-        trials = whatif.curve_trials(fill)
+        trials = sets.curve_trials(fill)
     for change in (change for trial in trials for change in trial.recipe):
         occlude.check(change)  # before the work
-    for step in whatif.run_set(engine, probes, trials, common.engine_scoring(options, engine)):
+    for step in sets.run_set(engine, probes, trials, common.engine_scoring(options, engine)):
         print(f"{step.done} of {step.total} what-ifs", file=sys.stderr)
     if options.out:
-        for path in whatif.write(Path(options.out), step.results, engine):
+        for path in sets.write(Path(options.out), step.results, engine):
             print(path, file=sys.stderr)
-    print(whatif.to_json(step.results, engine) if options.json else whatif.table(step.results))
+    print(sets.to_json(step.results, engine) if options.json else sets.table(step.results))
 
 
 def _info(options: argparse.Namespace) -> None:

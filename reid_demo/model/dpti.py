@@ -27,7 +27,6 @@ class DPTIOutput:
     presence: Tensor  # (B, P), rho of Sec. 3.5; uniform where templates are not dynamic
     template_attention: Tensor  # (B, P, h_l, w_l), rows sum to 1; uniform for static templates
     part_attention: Tensor  # (B, P, h, w), rows sum to 1
-    template_scores: Tensor | None  # (B, heads, P, h_l w_l), gamma of Eq. 5 before its softmax
     descriptor: Tensor  # (B, (P+1) D), concatenated; weighted by Eq. 8 if the model says so; not normalised
 
 
@@ -101,7 +100,6 @@ class DPTI(nn.Module):
                 none(batch, 0),
                 none(batch, 0, mid_h, mid_w),
                 none(batch, 0, h, w),
-                None,
                 global_embedding,
             )
         templates, template_attention, scores = self._make_templates(mid, batch)
@@ -119,7 +117,6 @@ class DPTI(nn.Module):
             presence,
             template_attention.reshape(batch, num_parts, mid_h, mid_w),
             part_attention.reshape(batch, num_parts, h, w),
-            scores,
             torch.cat([global_embedding, weighted.flatten(1)], dim=1),
         )
 

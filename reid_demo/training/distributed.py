@@ -153,14 +153,12 @@ class WholeBatch(nn.Module):
         with torch.autocast(self.crew.device.type, torch.bfloat16, enabled=self.bfloat16):
             output: DPTIOutput = self.model(inputs.pixels)
         if self.crew.size > 1:
-            output = DPTIOutput(*(self._gathered(getattr(output, f.name)) for f in dataclasses.fields(output)))
+            tensors = (getattr(output, field.name).float() for field in dataclasses.fields(output))
+            output = DPTIOutput(*map(self.crew.gather, tensors))
             labels = self.crew.gather(labels)
             teacher = None if teacher is None else self.crew.gather(teacher)
             body = body and tuple(self.crew.gather(tensor) for tensor in body)
         return self.objective(output, labels, teacher, body)
-
-    def _gathered(self, tensor: Tensor | None) -> Tensor | None:
-        return None if tensor is None else self.crew.gather(tensor.float())
 
 
 def spread(module: WholeBatch) -> nn.Module:

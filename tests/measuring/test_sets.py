@@ -11,7 +11,7 @@ from reid_demo import occlude
 from reid_demo.__main__ import main
 from reid_demo.errors import OcclusionError
 from reid_demo.images import read_image
-from reid_demo.measuring import sets as whatif
+from reid_demo.measuring import sets
 from reid_demo.records import Occlusion, Scoring
 from reid_demo.search import similarity
 
@@ -79,13 +79,13 @@ def test_what_is_left_out_is_in_no_list(tiny_engine, pair):
     ids=str,
 )
 def test_coverage_counts_each_pixel_once(tiny_engine, probe_image, recipe, expected):
-    assert whatif.coverage(tiny_engine, probe_image, recipe) == pytest.approx(expected, abs=0.03)
+    assert sets.coverage(tiny_engine, probe_image, recipe) == pytest.approx(expected, abs=0.03)
 
 
 def test_a_set_equals_a_slow_loop(tiny_engine):
-    probes = [whatif.LabelledProbe(draw_person(pid, 4), pid, 4) for pid in (1, 2, 3)]
-    trials = [whatif.Trial("untouched"), *whatif.named_trials(["lower_half"], "black")]
-    steps = list(whatif.run_set(tiny_engine, probes, trials))
+    probes = [sets.LabelledProbe(draw_person(pid, 4), pid, 4) for pid in (1, 2, 3)]
+    trials = [sets.Trial("untouched"), *sets.named_trials(["lower_half"], "black")]
+    steps = list(sets.run_set(tiny_engine, probes, trials))
     assert [s.done for s in steps] == [0, 1, 2] and steps[-1].total == 2
     for result, trial in zip(steps[-1].results, trials, strict=True):
         firsts, precisions = [], []
@@ -100,36 +100,36 @@ def test_a_set_equals_a_slow_loop(tiny_engine):
 
 
 def test_without_shipped_probes_a_gallery_probes_itself(tiny_engine, monkeypatch):
-    assert [p.pid for p in whatif.own_probes(tiny_engine)] == [2]  # the one that ships and is not absent
+    assert [p.pid for p in sets.own_probes(tiny_engine)] == [2]  # the one that ships and is not absent
     monkeypatch.setattr(tiny_engine, "probes", [])
-    found = whatif.own_probes(tiny_engine, 4)
+    found = sets.own_probes(tiny_engine, 4)
     assert [(p.pid, p.camid) for p in found] == [(1, 1), (2, 1), (3, 1), (4, 1)]
     assert np.array_equal(found[0].image, read_image(tiny_engine.gallery.image_path(0)))
-    *_, last = whatif.run_set(tiny_engine, found, [whatif.Trial("untouched")])
+    *_, last = sets.run_set(tiny_engine, found, [sets.Trial("untouched")])
     assert last.results[0].similarity < 0.9999  # the probe itself is left out
     monkeypatch.setattr(tiny_engine, "camids", np.where(tiny_engine.pids == 3, tiny_engine.camids, 1))
-    assert [p.pid for p in whatif.own_probes(tiny_engine)] == [3] and whatif.count_own(tiny_engine) == 1
+    assert [p.pid for p in sets.own_probes(tiny_engine)] == [3] and sets.count_own(tiny_engine) == 1
     monkeypatch.setattr(tiny_engine, "pids", np.full(18, -2))
-    assert whatif.own_probes(tiny_engine) == []
+    assert sets.own_probes(tiny_engine) == []
 
 
 def test_a_set_needs_probes_and_trials(tiny_engine, probe_image):
-    stranger = whatif.LabelledProbe(probe_image, 50, 1)
-    for probes, trials in (([], [whatif.Trial("a")]), ([stranger], [whatif.Trial("a")]), ([stranger], [])):
+    stranger = sets.LabelledProbe(probe_image, 50, 1)
+    for probes, trials in (([], [sets.Trial("a")]), ([stranger], [sets.Trial("a")]), ([stranger], [])):
         with pytest.raises(OcclusionError, match="at least one"):
-            list(whatif.run_set(tiny_engine, probes, trials))
+            list(sets.run_set(tiny_engine, probes, trials))
 
 
 def test_the_curve_is_svg_and_states_its_points():
     values = {"<b>": 0.5, "untouched": 0, "random block 25%": 0.25}
-    results = [whatif.TrialResult(name, share, 0.5, 0.4, 2.0, 0.9, 3) for name, share in values.items()]
-    drawn = whatif.curve(results)
+    results = [sets.TrialResult(name, share, 0.5, 0.4, 2.0, 0.9, 3) for name, share in values.items()]
+    drawn = sets.curve(results)
     ElementTree.fromstring(drawn)
     assert "R-1 50.0% at 25.0%" in drawn and "mAP 40.0% at 25.0%" in drawn and "<b>" not in drawn
     assert "&lt;b&gt;: R-1 50.0% at 50.0%" in drawn
     lines = [e.get("points") for e in ElementTree.fromstring(drawn).iter() if e.tag.endswith("polyline")]
     assert [len(points.split()) for points in lines] == [2, 2]
-    assert "25.0%" in whatif.table(results)
+    assert "25.0%" in sets.table(results)
 
 
 def test_the_command_writes_table_json_and_curve(tiny_engine, tiny_weights, tiny_gallery_folder, tmp_path, capsys):
@@ -147,15 +147,15 @@ def test_the_command_writes_table_json_and_curve(tiny_engine, tiny_weights, tiny
     printed = capsys.readouterr().out
     assert "lower half" in printed and "recipe" in printed
     written = json.loads((tmp_path / "out" / "what-if.json").read_text())
-    labelled = [whatif.LabelledProbe(read_image(p), int(p.name[:4]), 4) for p in sorted(probes.iterdir())]
-    trials = [whatif.Trial("untouched"), *whatif.named_trials(["lower_half"])]
-    expected = list(whatif.run_set(tiny_engine, labelled, trials))[-1].results
+    labelled = [sets.LabelledProbe(read_image(p), int(p.name[:4]), 4) for p in sorted(probes.iterdir())]
+    trials = [sets.Trial("untouched"), *sets.named_trials(["lower_half"])]
+    expected = list(sets.run_set(tiny_engine, labelled, trials))[-1].results
     assert written["results"][0]["mAP"] == pytest.approx(expected[0].mAP)
     assert written["results"][1]["mAP"] == pytest.approx(expected[1].mAP)
     assert [r["name"] for r in written["results"]] == ["untouched", "lower half", "centre", "recipe"]
     ElementTree.fromstring((tmp_path / "out" / "what-if.svg").read_text())
     assert main(["what-if", str(probes), *options, "--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)["results"]) == 1 + len(whatif.CURVE_COVERAGES)
+    assert len(json.loads(capsys.readouterr().out)["results"]) == 1 + len(sets.CURVE_COVERAGES)
 
 
 def test_the_command_refuses_probes_without_ids(tiny_weights, tiny_gallery_folder, tmp_path, capsys):

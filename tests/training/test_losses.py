@@ -34,7 +34,6 @@ def output_of(parts: torch.Tensor, global_embedding: torch.Tensor) -> DPTIOutput
         none(batch, count),
         none(batch, count, 1, 1),
         none(batch, count, 1, 1),
-        None,
         descriptor,
     )
 
