@@ -141,11 +141,15 @@ def synthesize(assets: Path, out: Path, wanted: Wanted, *, workers: int = 0, cut
             write_cutouts(_studio(assets, plan), out / "occluders")
         _gather(out, plan)
     if not (out / PEOPLE).is_file():  # sets from before this file get it too: looks follow from seed and number
-        rows = (row_of(FIRST_PID + i, identity(plan.seed, i)) for i in range(plan.everyone))
-        write_people(out / PEOPLE, rows)
+        write_people(out / PEOPLE, people_of(plan))
     counts = {split: sum(1 for _ in (out / split).glob("*.jpg")) for split in SPLITS}
     (out / "README.md").write_text(data_card(plan, counts), encoding="utf-8")
     return {**counts, "out": out.name, "seed": plan.seed}
+
+
+def people_of(plan: Plan) -> Iterator[dict]:
+    """Yield who the people of a data set are, the rows of its `people.jsonl.gz`; draws no picture."""
+    return (row_of(FIRST_PID + index, identity(plan.seed, index)) for index in range(plan.everyone))
 
 
 def _gather(out: Path, plan: Plan) -> None:
