@@ -129,7 +129,7 @@ class Engine:
         folder = bundled.gallery_folder(gallery) if gallery else bundled.gallery_for(describer, fingerprint)
         return cls(
             describer,
-            galleries.load(folder, fingerprint),
+            galleries.load(folder, fingerprint, bundled.name_by),
             about=_read_about(weights, bundled.weights_name(named), fingerprint),
             examples=_read_examples(folder),
             cutouts=bundled.cutouts(folder),

@@ -14,7 +14,7 @@ from reid_demo.errors import GalleryError, WeightsError
 from reid_demo.images import read_image
 from reid_demo.model import checkpoint
 from reid_demo.records import Occlusion, Scoring
-from reid_demo.search import gallery, similarity
+from reid_demo.search import bundled, gallery, similarity
 
 SCORINGS = [Scoring(), Scoring("adaptive"), Scoring(parts=(False,) + (True,) * 8), Scoring("part_aware")]
 
@@ -72,8 +72,13 @@ def broken(tiny_gallery_folder, tmp_path):
 
 
 def test_other_weights_are_refused(broken):
-    with pytest.raises(GalleryError, match="other weights.*index"):
+    with pytest.raises(GalleryError, match=r"other weights.*--weights FOLDER.*index IMAGES --out"):
         gallery.load(broken, "0" * 16)
+
+
+def test_a_gallery_of_weights_that_ship_names_them(tiny_weights):
+    with pytest.raises(GalleryError, match=rf"other weights.*by --weights {bundled.DEFAULT_WEIGHTS.name};.*index IMAGES --out"):
+        Engine.load(tiny_weights, bundled.DEFAULT_GALLERY, device="cpu")
 
 
 @pytest.mark.parametrize("adaptive", [False, True])

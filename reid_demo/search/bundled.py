@@ -54,6 +54,11 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in WEIGHTS.glob("*/config.json"))
 
 
+def name_by(fingerprint: str) -> str | None:
+    """Return the name of the weights that ship and have this fingerprint; None where there are none."""
+    return next((name for name in names() if checkpoint.fingerprint(WEIGHTS / name) == fingerprint), None)
+
+
 def gallery_folder(name: str | Path | None = None) -> Path:
     """Return the folder of a gallery: itself, what an `hf://` or `milvus://` address leads to, or the shipped one."""
     name = name or DEFAULT_GALLERY

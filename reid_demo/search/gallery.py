@@ -3,7 +3,7 @@
 import functools
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -269,15 +269,20 @@ def _distinct(numbers: np.ndarray) -> np.ndarray:
     return np.unique(numbers, return_counts=True)[0]
 
 
-def load(folder: str | Path, fingerprint: str | None = None) -> Gallery:
+def load(
+    folder: str | Path,
+    fingerprint: str | None = None,
+    weights_called: Callable[[str], str | None] = lambda fingerprint: None,
+) -> Gallery:
     """Read a gallery.
 
     Args:
         folder: as `store.write` wrote it, or the `milvus://` address of its vectors.
         fingerprint: of the weights in use; a gallery made by others is refused.
+        weights_called: gets the fingerprint of such others, returns their name where it knows them.
 
     Raises:
-        GalleryError: missing, damaged or made by other weights.
+        GalleryError: missing, damaged or made by other weights; the message then says both ways out.
     """
     address = str(folder) if milvus.is_address(folder) else None
     folder = milvus.folder_of(address) if address else Path(folder)
@@ -285,7 +290,7 @@ def load(folder: str | Path, fingerprint: str | None = None) -> Gallery:
         finish(folder)
         before = _stamp(folder)
         try:
-            loaded = _read(folder, fingerprint, address)
+            loaded = _read(folder, address, fingerprint, weights_called)
         except GalleryError:
             if not (folder / READY).exists() and before == _stamp(folder):
                 raise
@@ -303,7 +308,9 @@ def _stamp(folder: Path) -> tuple[int, int] | None:
     return facts.st_mtime_ns, facts.st_ino
 
 
-def _read(folder: Path, fingerprint: str | None, address: str | None) -> Gallery:
+def _read(
+    folder: Path, address: str | None, fingerprint: str | None, weights_called: Callable[[str], str | None]
+) -> Gallery:
     rebuild = f"Rebuild it with `python -m reid_demo index IMAGES --out {folder}`."
     _check_files(folder, rebuild)
     meta = read_meta(folder, rebuild)
@@ -314,7 +321,9 @@ def _read(folder: Path, fingerprint: str | None, address: str | None) -> Gallery
         )
     if fingerprint is not None and meta.fingerprint != fingerprint:
         raise GalleryError(
-            f"The gallery {folder.name!r} was made by other weights ({meta.fingerprint}, now {fingerprint}). {rebuild}"
+            f"The gallery {folder.name!r} was made by other weights ({meta.fingerprint}, now {fingerprint}). Search it "
+            f"with those, by --weights {weights_called(meta.fingerprint) or 'FOLDER'}; or describe its pictures anew, "
+            f"by `python -m reid_demo index IMAGES --out {folder}`."
         )
     records = list(read_json_lines(ImageRecord, folder / RECORDS, GalleryError, rebuild))
     try:
