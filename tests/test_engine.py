@@ -77,7 +77,8 @@ def test_other_weights_are_refused(broken):
 
 
 def test_a_gallery_of_weights_that_ship_names_them(tiny_weights):
-    with pytest.raises(GalleryError, match=rf"other weights.*by --weights {bundled.DEFAULT_WEIGHTS.name};.*index IMAGES --out"):
+    words = rf"other weights.*by --weights {bundled.DEFAULT_WEIGHTS.name};.*index IMAGES --out"
+    with pytest.raises(GalleryError, match=words):
         Engine.load(tiny_weights, bundled.DEFAULT_GALLERY, device="cpu")
 
 

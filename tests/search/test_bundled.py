@@ -11,9 +11,11 @@ from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError, WeightsError
 from reid_demo.images import read_image
 from reid_demo.model import checkpoint, hub
+from reid_demo.model.describer import Describer
 from reid_demo.model.dpti import build_model
 from reid_demo.records import Scoring
 from reid_demo.search import bundled, gallery
+from reid_demo.search.gallery_views import describe_in_views
 
 
 def test_weights_by_name_by_folder_and_by_default(tmp_path, monkeypatch):
@@ -31,6 +33,18 @@ def test_weights_by_name_by_folder_and_by_default(tmp_path, monkeypatch):
     monkeypatch.setattr(hub, "local_folder", lambda *name: asked.append(name))
     bundled.weights_folder("hf://me/weights")
     assert asked == [("hf://me/weights", "weights")]
+
+
+def test_the_shipped_vectors_are_those_that_the_default_weights_give():
+    shipped = gallery.load(bundled.DEFAULT_GALLERY, checkpoint.fingerprint(bundled.DEFAULT_WEIGHTS))
+    rows = range(0, len(shipped), len(shipped) // 6)
+    describer = Describer(checkpoint.load_weights(bundled.DEFAULT_WEIGHTS))
+    pictures = (read_image(shipped.image_path(row)) for row in rows)
+    for row, given in zip(rows, describe_in_views(describer, pictures, shipped.views), strict=True):
+        kept = shipped.parts[row].astype(np.float32)
+        lengths = np.linalg.norm(kept, axis=1) * np.linalg.norm(given.parts, axis=1)
+        assert ((kept * given.parts).sum(axis=1) >= 0.999 * lengths).all()
+        np.testing.assert_allclose(shipped.presence[row], given.presence, atol=0.01)
 
 
 @pytest.fixture
