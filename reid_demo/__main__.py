@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from reid_demo import __version__
-from reid_demo.cli import exporting, galleries, hub, measuring, reproducing, searching, synthetic, training
+from reid_demo.cli import explaining, exporting, galleries, hub, measuring, reproducing, searching, synthetic, training
 from reid_demo.errors import ReidError
 
-GROUPS = (galleries, searching, training, measuring, reproducing, synthetic, exporting, hub)
+GROUPS = (galleries, searching, training, measuring, explaining, reproducing, synthetic, exporting, hub)
 
 EPILOG = """\
 first steps, with the shipped weights:

@@ -32,6 +32,7 @@ from reid_demo.whatif import compare as comparing
 from reid_demo.whatif import confidence as confidences
 from reid_demo.whatif import explain as explanations
 from reid_demo.whatif import sweep as sweeping
+from reid_demo.whatif import visibility as visibilities
 
 UNTRAINED = "These weights are untrained: nothing shown here means anything."
 
@@ -58,6 +59,7 @@ class AboutWeights:
     part_meanings: tuple[str, ...] = ()  # what each part was measured to look at (`anatomy`); none: not measured
     quality: Quality = Quality(trained=True)
     calibration: confidences.Calibration | None = None  # None: not measured
+    visibility: visibilities.Visibility | None = None  # how presence tells what can be seen; None: not measured
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class Engine:
         self.probes = list(examples)
         self.examples = [example for example in self.probes if example.featured]
         self.trained, self.warning = about.quality.trained, about.quality.warning
-        self.calibration = about.calibration
+        self.calibration, self.visibility = about.calibration, about.visibility
         self.cutouts = cutouts or {}
         self.variant = variant_name(config)
 
@@ -234,6 +236,10 @@ class Engine:
         searched = confidences.Searched(gallery.name, len(gallery), scoring, gallery.views)
         return confidences.judge(self.calibration, searched, match.similarity, occluded=occluded)
 
+    def visible_parts(self, probe: Descriptor) -> tuple[visibilities.Seen, ...]:
+        """Say how probable it is that each body part can be seen; nothing where these weights were not measured."""
+        return visibilities.visible_parts(self.visibility, probe)
+
     def explain(self, probe: Descriptor, match: Match, scoring: Scoring | None = None) -> Explanation:
         """Split a match's similarity into terms; the match's image is described anew for its attention maps.
 
@@ -339,6 +345,7 @@ def _read_about(weights: Path, name: str, fingerprint: str) -> AboutWeights:
         confidences.read_part_meanings(weights / confidences.MEANINGS_FILE, fingerprint),
         replace(says, note=says.note.strip()),
         confidences.read(weights / confidences.FILE, fingerprint),
+        visibilities.read(weights / visibilities.FILE, fingerprint),
     )
 
 

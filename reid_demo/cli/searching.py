@@ -112,6 +112,8 @@ def _explain(options: argparse.Namespace) -> None:
     print(_line(why["match"]))
     for name, value in zip(why["names"], why["contributions"], strict=True):
         print(f"  {name:28} {value:+.4f}")
+    for row in why["visible_probe"]:
+        print(f"  {row['body_part']}: {row['words']}")
     print(f"{len(written)} files in {options.out}")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from reid_demo import occlude
 from reid_demo.data.ground_truth import PARTS as BODY_PARTS
-from reid_demo.data.ground_truth import read_truth
+from reid_demo.data.ground_truth import Truth, read_truth
 from reid_demo.errors import DatasetError, ShapeError
 from reid_demo.images import read_image
 from reid_demo.model.describer import Describer
@@ -48,13 +48,17 @@ def labelled(root: Path, limit: int = 400) -> Iterator[Labelled]:
     rows = [truth for truth in read_truth(root / "truth.jsonl.gz") if truth.image.startswith(GALLERY_FOLDERS)]
     for truth in rows[:: max(1, len(rows) // limit)][:limit]:
         image = read_image(root / truth.image)
-        size = (image.shape[1], image.shape[0])
-        masks = np.zeros((len(BODY_PARTS), *image.shape[:2]), bool)
-        for mask, name in zip(masks, BODY_PARTS, strict=True):
-            if name in truth.masks:
-                small = truth.masks[name].astype(np.uint8)
-                mask[:] = cv2.resize(small, size, interpolation=cv2.INTER_NEAREST).astype(bool)
-        yield Labelled(image, masks)
+        yield Labelled(image, masks_of(truth, image.shape[:2]))
+
+
+def masks_of(truth: Truth, shape: tuple[int, int]) -> np.ndarray:
+    """Return where each of `BODY_PARTS` is seen, `(8, H, W)` bool, at the shape `(H, W)` of the picture."""
+    masks = np.zeros((len(BODY_PARTS), *shape), bool)
+    for mask, name in zip(masks, BODY_PARTS, strict=True):
+        if name in truth.masks:
+            small = truth.masks[name].astype(np.uint8)
+            mask[:] = cv2.resize(small, shape[::-1], interpolation=cv2.INTER_NEAREST).astype(bool)
+    return masks
 
 
 def study(describer: Describer, samples: Iterable[Labelled], body_parts: Sequence[str]) -> dict:

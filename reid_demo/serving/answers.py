@@ -12,7 +12,7 @@ import numpy as np
 from reid_demo.engine import Engine
 from reid_demo.errors import ConfigError, GalleryError
 from reid_demo.images import read_image
-from reid_demo.records import Explanation, Match, Occlusion, Scoring
+from reid_demo.records import Descriptor, Explanation, Match, Occlusion, Scoring
 from reid_demo.whatif.sweep import Window
 
 PRESENCE_NOTE = "Presence is relative attention and sums to 1 over the parts whatever is hidden."
@@ -46,6 +46,16 @@ class Why(TypedDict):
     presence_match: list[float]
     match: MatchRow
     note: str
+    visible_probe: list["VisibleRow"]  # of the body parts; empty where these weights were not measured
+    visible_match: list["VisibleRow"]
+
+
+class VisibleRow(TypedDict):
+    """Whether a body part can be seen, as far as these weights tell."""
+
+    body_part: str
+    probability: float | None  # that at least half of it is visible; null: it cannot be told reliably
+    words: str
 
 
 class MoveRow(TypedDict):
@@ -157,8 +167,18 @@ def explain(
         "presence_match": [float(value) for value in explanation.match.presence],
         "match": match_row(match),
         "note": PRESENCE_NOTE,
+        "visible_probe": visible_rows(engine, explanation.probe),
+        "visible_match": visible_rows(engine, explanation.match),
     }
     return why, explanation, read_image(engine.gallery.image_path(match.index))
+
+
+def visible_rows(engine: Engine, image: Descriptor) -> list[VisibleRow]:
+    """Return what can be said of the visibility of each body part."""
+    return [
+        {"body_part": seen.body_part, "probability": seen.probability, "words": seen.words}
+        for seen in engine.visible_parts(image)
+    ]
 
 
 def what_if(

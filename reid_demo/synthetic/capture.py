@@ -1,6 +1,7 @@
 """One photograph: where a person stands, what is in front, how the detector crops and what the sensor does to it."""
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -45,6 +46,55 @@ class Shot:
     body_visible: float
 
 
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """All that decides a photograph, drawn and not yet taken. Change one thing with `changed` or `replace`."""
+
+    place: Place
+    actor: Actor
+    facing: float  # radians from facing the camera
+    stride: np.random.Generator  # as it was before the pose was drawn
+    rain: bool  # an umbrella is held up
+    others: tuple[Actor, ...]
+    props: np.ndarray | None
+    hidden_by: tuple[str, ...]
+    window: tuple[float, float, float, float]  # what the detector cut out, in tangents
+    strength: float  # exposure
+    grade: Grade
+    sharp: float  # factor of the camera's resolution
+    sensor: np.random.Generator  # of blur and noise
+
+    def changed(self, person: Person | None = None, place: Place | None = None, turn: float = 0.0) -> "Setup":
+        """Return the same photograph of another person or look, under another camera, or seen from another side.
+
+        Pose, exposure and noise are drawn from the same numbers; the detector's box keeps to the person as it did.
+        Things and people in front stay where they were, so ask this of photographs without any.
+
+        Args:
+            person: who is photographed instead.
+            place: the place and camera instead.
+            turn: radians that the person turns.
+        """
+        person, place = person or self.actor.person, place or self.place
+        posed = person.pose(copy.deepcopy(self.stride), rain=self.rain)
+        actor = replace(self.actor, person=person, posed=posed, yaw=self.actor.yaw + turn)
+        old = _bounds(self.actor, _whole(self.place, self.actor), all_parts=False)
+        new = _bounds(actor, _whole(place, actor), all_parts=False)
+        grade, strength = self.grade, self.strength
+        if place is not self.place:
+            strength = self.strength / self.place.camera.exposure * place.camera.exposure
+            grade = _grade(place.camera, strength, copy.deepcopy(self.sensor))
+        return replace(
+            self,
+            place=place,
+            actor=actor,
+            facing=self.facing + turn,
+            window=_follow(self.window, old, new),
+            strength=strength,
+            grade=grade,
+        )
+
+
 class Studio:
     """A renderer with the places, and people to stand in the way. One per process."""
 
@@ -71,51 +121,77 @@ class Studio:
 
     def shoot(self, person: Person, order: Order, rng: np.random.Generator) -> Shot:
         """Photograph a person."""
+        return self.take(self.arrange(person, order, rng))
+
+    def arrange(self, person: Person, order: Order, rng: np.random.Generator) -> Setup:
+        """Draw everything about a photograph, without taking it. `rng` is not needed any more afterwards."""
         place = self.place(order.camid)
-        camera = place.camera
         rain = bool(not place.scene.indoors and person.look.fit % 11 == 0 and rng.random() < 0.5)
+        stride = copy.deepcopy(rng)
         posed = person.pose(rng, rain=rain)
         x, z = stand(place, rng)
         facing = float(rng.uniform(-np.pi, np.pi))
         actor = Actor(person, posed, float(np.arctan2(-x, -z) + facing), x, z)
-        eye, target = np.array([0, camera.height, 0]), np.array([x, 0.95, z])
-        whole = View(eye, target, (-1, 1, -1, 1))
-        bounds = _bounds(actor, whole, all_parts=False)
-        everything = _bounds(actor, whole, all_parts=True)
-        alone = View(eye, target, (everything[0], everything[2], -everything[3], -everything[1]))
-        total = _areas(self.renderer.parts_alone(actor, alone), alone)
+        bounds = _bounds(actor, _whole(place, actor), all_parts=False)
         others: list[Actor] = []
         props, hidden_by = None, []
         if order.company:
             others.append(self._beside(actor, rng))
         if order.hide:
+            alone = _alone(place, actor)
+            total = _areas(self.renderer.parts_alone(actor, alone), alone)
             other, props, name = self._in_front(place, actor, alone, total, order.hide, rng)
             others += [other] if other else []
             hidden_by.append(name)
         window = _crop(rng, detector_box(rng, bounds, order.careless), order.crop)
         if order.crop:
             hidden_by.append("frame")
+        strength = place.camera.exposure * float(rng.uniform(0.82, 1.2))
+        return Setup(
+            place=place,
+            actor=actor,
+            facing=facing,
+            stride=stride,
+            rain=rain,
+            others=tuple(others),
+            props=props,
+            hidden_by=tuple(hidden_by),
+            window=window,
+            strength=strength,
+            grade=_grade(place.camera, strength, rng),
+            sharp=float(rng.uniform(0.8, 1.15)),
+            sensor=rng,
+        )
+
+    def take(self, setup: Setup) -> Shot:
+        """Take a photograph. The same setup gives the same picture each time."""
+        place, actor, camera = setup.place, setup.actor, setup.place.camera
+        alone = _alone(place, actor)
+        total = _areas(self.renderer.parts_alone(actor, alone), alone)
+        bounds = _bounds(actor, _whole(place, actor), all_parts=False)
+        window = setup.window
+        eye, target = _aim(place, actor)
         view = View(eye, target, (window[0], window[2], -window[3], -window[1]))
-        strength = camera.exposure * float(rng.uniform(0.82, 1.2))
-        scenery = Scenery(place.mesh, place.light, props, (x, z))
-        rgb, ids = self.renderer.draw([actor, *others], scenery, view, _grade(camera, strength, rng))
-        distance = float(np.hypot(x, z))
-        sharp = camera.resolution * float(rng.uniform(0.8, 1.15)) * np.clip(7 / distance, 0.75, 1.25)
-        image = sense(rgb, camera, int(np.clip(sharp, 72, 256)), rng)
+        scenery = Scenery(place.mesh, place.light, setup.props, (actor.x, actor.z))
+        rgb, ids = self.renderer.draw([actor, *setup.others], scenery, view, setup.grade)
+        distance = float(np.hypot(actor.x, actor.z))
+        sharp = camera.resolution * setup.sharp * np.clip(7 / distance, 0.75, 1.25)
+        image = sense(rgb, camera, int(np.clip(sharp, 72, 256)), copy.deepcopy(setup.sensor))
         areas = _areas(ids, view)
         visible = {
             part: float(min(1, areas[PART[part]] / total[PART[part]])) for part in PARTS if total[PART[part]] > 1e-6
         }
         scale = np.array([WIDTH / (window[2] - window[0]), HEIGHT / (window[3] - window[1])] * 2)
         corners = (np.array(bounds) - np.array(window[:2] * 2)) * scale
+        known = {"height_m": camera.height, "distance_m": distance, "exposure": setup.strength, "resolution_px": sharp}
         return Shot(
             image=image,
             scene=camera.scene,
-            pose=posed.name,
-            facing=float(np.degrees(facing)),
-            camera={"height_m": camera.height, "distance_m": distance, "exposure": strength, "resolution_px": sharp},
+            pose=actor.posed.name,
+            facing=float(np.degrees(setup.facing)),
+            camera=known,
             box=tuple(float(v) for v in corners),
-            hidden_by=tuple(hidden_by),
+            hidden_by=setup.hidden_by,
             visible=visible,
             masks=part_masks(ids),
             body_visible=float(min(1, areas[1:9].sum() / total[1:9].sum())),
@@ -164,6 +240,30 @@ class Studio:
             if gap == 0:
                 break
         return best
+
+
+def _aim(place: Place, actor: Actor) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the camera is and what it looks at."""
+    return np.array([0, place.camera.height, 0]), np.array([actor.x, 0.95, actor.z])
+
+
+def _whole(place: Place, actor: Actor) -> View:
+    return View(*_aim(place, actor), (-1, 1, -1, 1))
+
+
+def _alone(place: Place, actor: Actor) -> View:
+    """Return the view that just holds a person with all that is carried."""
+    x0, y0, x1, y1 = _bounds(actor, _whole(place, actor), all_parts=True)
+    return View(*_aim(place, actor), (x0, x1, -y1, -y0))
+
+
+def _follow(window: tuple, old: tuple, new: tuple) -> tuple[float, float, float, float]:
+    """Cut out a person as another was cut out: as high, as loose and as far off; the picture stays 1:2."""
+    scale = (new[3] - new[1]) / (old[3] - old[1])
+    shift = [((window[i] + window[i + 2]) - (old[i] + old[i + 2])) / 2 * scale for i in (0, 1)]
+    middle = [(new[i] + new[i + 2]) / 2 + shift[i] for i in (0, 1)]
+    half = [(window[i + 2] - window[i]) / 2 * scale for i in (0, 1)]
+    return middle[0] - half[0], middle[1] - half[1], middle[0] + half[0], middle[1] + half[1]
 
 
 def _grade(camera: Camera, strength: float, rng: np.random.Generator) -> Grade:

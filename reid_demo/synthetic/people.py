@@ -155,10 +155,10 @@ def _draw_build(rng: np.random.Generator, man: bool, main: int) -> Build:
 
 def _draw_skin(rng: np.random.Generator, build: Build) -> Colour:
     tone = sum(share * rng.uniform(*TONES[name]) for share, name in zip(build.ancestry, ANCESTRIES, strict=True))
-    return _skin_at(float(tone), float(rng.uniform(0.94, 1.05)))
+    return skin_at(float(tone), float(rng.uniform(0.94, 1.05)))
 
 
-def _skin_at(tone: float, strength: float = 1.0) -> Colour:
+def skin_at(tone: float, strength: float = 1.0) -> Colour:
     """Return the skin colour at a place between rows of `SKIN_TONES`, 0 the lightest."""
     tone = float(np.clip(tone, 0, len(SKIN_TONES) - 1.001))
     low, high = np.array(SKIN_TONES[int(tone)]), np.array(SKIN_TONES[int(tone) + 1])

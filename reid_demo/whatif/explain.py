@@ -28,6 +28,15 @@ def explain(
     return Explanation(float(terms.sum()), terms.astype(np.float32), tuple(names), probe, match)
 
 
+def weighed_heatmap(explanation: Explanation) -> np.ndarray:
+    """Return where on the probe the match was earned by its parts, at no further call of the network.
+
+    Each part template's attention, weighed by that part's contribution: `(h, w)` float32 that sums to the contribution
+    of all parts together; negative where parts speak against the match.
+    """
+    return np.einsum("p,phw->hw", explanation.contributions[1:], explanation.probe.template_attention)
+
+
 @dataclass(frozen=True, eq=False)
 class Places:
     """A probe with one coarse place after another hidden, described; serves any match."""

@@ -1,0 +1,122 @@
+"""Measure whether explanations are true: `faithfulness`, `meaning`, `visibility`, `sanity` and their like.
+
+Each draws a seeded sample, prints a table, and with `--into` puts that table into its place in a document.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from reid_demo.cli import common
+
+
+def add(commands) -> None:
+    """Add these commands to the parser."""
+    text = "measure whether the maps that explain a match are faithful: deletion and insertion beside plain maps"
+    _study(commands, "faithfulness", _faithfulness, text, limit=(40, "probes"))
+    text = "measure whether a part's contribution means its body part: hide it by its mask, and see what falls"
+    _root(_study(commands, "meaning", _meaning, text, limit=(200, "pictures")))
+    text = "measure how well presence tells which body parts can be seen; writes visibility.json"
+    _root(_study(commands, "visibility", _visibility, text, limit=(1600, "pictures"), uses=("weights", "device")))
+    text = "check that maps depend on the network, on the match and on where things are"
+    _study(commands, "sanity", _sanity, text, limit=(16, "probes"))
+    text = "draw people again with one thing changed, and measure what each change costs a search"
+    sub = _study(commands, "counterfactuals", _counterfactuals, text, limit=(60, "people"))
+    sub.add_argument("--assets", required=True, metavar="DIR", help="the folder of MakeHuman assets")
+    sub.add_argument("--strip", metavar="DIR", help="also write a strip of small pictures, with their listing")
+
+
+def _study(
+    commands, name: str, run: Callable, text: str, *, limit: tuple[int, str], uses=common.ENGINE
+) -> argparse.ArgumentParser:
+    sub = common.command(commands, name, run, text, uses=uses)
+    number, what = limit
+    sub.add_argument("--limit", type=common.count, default=number, help=f"how many {what}; default {number}")
+    sub.add_argument("--seed", type=int, default=0, help=f"draws the {what}; default 0")
+    sub.add_argument("--into", metavar="FILE", help="also put the table into its place in a Markdown file")
+    common.json_flag(sub)
+    return sub
+
+
+def _root(sub: argparse.ArgumentParser) -> None:
+    told = "a data set of `synthesize`, or a gallery with its ground truth; default: the shipped gallery"
+    sub.add_argument("--root", metavar="DIR", help=told)
+
+
+def _show(options: argparse.Namespace, record, **tables: str) -> None:
+    """Print a record as JSON or tables; put each table into the document, where its name has a place."""
+    from reid_demo.measuring import intervals
+
+    for name, text in tables.items():
+        if options.into:
+            intervals.put(Path(options.into), name, text)
+    print(json.dumps(asdict(record), indent=2) if options.json else "\n\n".join(tables.values()))
+
+
+def _faithfulness(options: argparse.Namespace) -> None:
+    from reid_demo.measuring import faithfulness
+
+    engine = common.load_engine(options)
+    with common.progress_bar("probe") as progress:
+        found = faithfulness.study(engine, options.limit, options.seed, progress)
+    _show(options, found, faithfulness=found.table())
+
+
+def _meaning(options: argparse.Namespace) -> None:
+    from reid_demo.measuring import meaning
+
+    engine = common.load_engine(options)
+    with common.progress_bar("body part") as progress:
+        found = meaning.study(engine, _shipped(options), options.limit, options.seed, progress)
+    _show(options, found, meaning=found.table())
+
+
+def _shipped(options: argparse.Namespace) -> Path:
+    from reid_demo.search import bundled
+
+    return Path(options.root or bundled.DEFAULT_GALLERY)
+
+
+def _visibility(options: argparse.Namespace) -> None:
+    from reid_demo import occlude
+    from reid_demo.measuring import visibility
+    from reid_demo.search import bundled
+    from reid_demo.whatif.visibility import FILE
+
+    describer, fingerprint, _ = common.describer(options)
+    cutouts = occlude.read_cutouts(bundled.DEFAULT_GALLERY / bundled.OCCLUDERS)
+    sample = visibility.Sample(_shipped(options), options.limit, options.seed, cutouts)
+    found = visibility.study(describer, fingerprint, sample)
+    text = json.dumps(asdict(found), indent=1)
+    Path(bundled.weights_folder(options.weights), FILE).write_text(text + "\n", encoding="utf-8")
+    _show(options, found, visibility=visibility.table(found), visibility_curve=visibility.curve_table(found))
+
+
+def _sanity(options: argparse.Namespace) -> None:
+    from reid_demo.measuring import sanity
+
+    engine = common.load_engine(options)
+    with common.progress_bar("probe") as progress:
+        found = sanity.study(engine, options.limit, options.seed, progress)
+    _show(options, found, sanity=found.table())
+
+
+def _counterfactuals(options: argparse.Namespace) -> None:
+    import os
+
+    from reid_demo.measuring import counterfactuals
+    from reid_demo.synthetic.assets import load_assets
+    from reid_demo.synthetic.body import Body
+    from reid_demo.synthetic.capture import Studio
+
+    os.environ.setdefault("LP_NUM_THREADS", "0")  # Mesa draws in this thread
+    engine = common.load_engine(options)
+    plan = counterfactuals.SHIPPED
+    studio = Studio(Body(load_assets(Path(options.assets))), plan.seed)
+    with common.progress_bar("person") as progress:
+        found, outcomes = counterfactuals.study(engine, studio, options.limit, options.seed, progress)
+    if options.strip:
+        counterfactuals.strip(outcomes, Path(options.strip))
+    _show(options, found, counterfactuals=found.table())

@@ -1,0 +1,267 @@
+"""Whether what the page calls an explanation is one: hide or reveal a probe in the order of a map, and watch the match.
+
+Deletion hides the most important cells first: a faithful map makes the similarity fall early, so a small area under
+the curve is good. Insertion reveals them first on a blurred picture: a large area is good. The two fill what is not
+shown in different ways, so that no map wins by having been made with the same fill. Beside the page's maps stand
+controls that know nothing of the match, the gradient of the similarity, and a sliding window as XAITK has it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from reid_demo import occlude
+from reid_demo.engine import Engine
+from reid_demo.errors import DatasetError
+from reid_demo.images import read_image
+from reid_demo.measuring import gradient, intervals
+from reid_demo.measuring.intervals import Interval
+from reid_demo.records import Descriptor, Occlusion
+from reid_demo.whatif import explain, sweep
+
+GRID = (32, 16)  # rows and columns of the cells that are hidden or revealed
+STEPS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7)  # shares of the cells; 0 and 1 are the same for every map
+XAITK_WINDOW = 50  # image px at 256 x 128, the default of its similarity stack
+OURS = "map of what matters"  # all others are compared with it
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A probe and the image of its person that the search puts highest."""
+
+    engine: Engine
+    image: np.ndarray  # (H, W, 3) uint8
+    probe: Descriptor
+    watched: int  # gallery row
+    right: np.ndarray  # (R,) gallery rows of the person under other cameras
+    left_out: np.ndarray  # (G,) bool
+    seed: int
+
+    def changes(self, pictures: list[np.ndarray]) -> np.ndarray:
+        """Return what each changed picture adds to the similarity of the watched image, `(n,)`."""
+        return self.similarity(self.engine.describer.describe(pictures)) - self.similarity([self.probe])
+
+    def similarity(self, probes: list[Descriptor]) -> np.ndarray:
+        """Return the similarity of the watched image to each probe, `(n,)`."""
+        return self.engine.gallery.scores_of(probes, self.engine.default_scoring)[:, self.watched]
+
+    def outcomes(self, probes: list[Descriptor]) -> np.ndarray:
+        """Return `(n, 2)`: the similarity of the watched image, and one over the rank of the person's first image."""
+        values = self.engine.gallery.scores_of(probes, self.engine.default_scoring)
+        best = values[:, self.right].max(axis=1)
+        rank = 1 + (values[:, ~self.left_out] > best[:, None]).sum(axis=1)
+        return np.stack([values[:, self.watched], 1 / rank], axis=1)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One map, measured. Areas are under curves over the share of the picture that is hidden or revealed."""
+
+    method: str
+    calls: int  # of the network, beyond the one that describes the probe
+    deletion: Interval  # similarity; lower is better
+    insertion: Interval  # similarity; higher is better
+    deletion_rank: Interval  # one over the rank of the right person; lower is better
+    insertion_rank: Interval  # likewise; higher is better
+    advantage: Interval  # insertion minus deletion, less that of the map of what matters, pair by pair
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """What was measured."""
+
+    fingerprint: str  # of the weights
+    num_probes: int
+    seed: int
+    rows: tuple[Row, ...]
+
+    def table(self) -> str:
+        """Write the rows as a Markdown table."""
+        head = ("order of", "calls", "deletion", "insertion", "deletion, 1/rank", "insertion, 1/rank", f"less {OURS}")
+        rows = [
+            (r.method, r.calls, r.deletion, r.insertion, r.deletion_rank, r.insertion_rank, r.advantage)
+            for r in self.rows
+        ]
+        return intervals.table(head, rows)
+
+
+def random_order(case: Case) -> np.ndarray:
+    """Order cells at random."""
+    return np.random.default_rng([case.seed, 7]).random(GRID)
+
+
+def centre_prior(case: Case) -> np.ndarray:
+    """Take the middle of the picture for the most important."""
+    y, x = (np.arange(GRID[0]) + 0.5) / GRID[0], (np.arange(GRID[1]) + 0.5) / GRID[1]
+    return -(((y - 0.5)[:, None] / 0.5) ** 2 + ((x - 0.5)[None] / 0.5) ** 2)
+
+
+def what_matters(case: Case) -> np.ndarray:
+    """Make the map that the page shows under the match: large places hidden one at a time."""
+    places = explain.hide_places(case.image, case.engine.describer.describe)
+    changes = case.similarity(list(places.hidden)) - case.similarity([case.probe])
+    return -sweep.sweep_map(places.boxes, changes, *GRID)
+
+
+def heatmaps(case: Case) -> np.ndarray:
+    """Sum the heatmaps of the part templates, each weighed by its part's contribution to the match."""
+    stored = case.engine.gallery.descriptor(case.watched)
+    why = explain.explain(case.probe, stored, case.engine.term_names, case.engine.default_scoring)
+    return resized(explain.weighed_heatmap(why))
+
+
+def swept(case: Case) -> np.ndarray:
+    """Make the map of the page's sweep."""
+    boxes = sweep_windows()
+    return -sweep.sweep_map(boxes, case.changes(hidden(case.image, boxes, "mean_grey")), *GRID)
+
+
+def xaitk_few(case: Case) -> np.ndarray:
+    """Slide XAITK's window to as many places as the map of what matters hides."""
+    return _xaitk(case, 5, 3)
+
+
+def xaitk_many(case: Case) -> np.ndarray:
+    """Slide XAITK's window to as many places as the sweep."""
+    boxes = sweep_windows()
+    return _xaitk(case, len(np.unique(boxes[:, 1])), len(np.unique(boxes[:, 0])))
+
+
+def similarity_gradient(case: Case) -> np.ndarray:
+    """Take gradient times input of the similarity: its first-order change where a place becomes mean grey."""
+    stored = case.engine.gallery.descriptor(case.watched)
+    found = gradient.gradient_map(case.engine.describer.model, case.image, stored, case.engine.default_scoring)
+    return cv2.resize(found, GRID[::-1], interpolation=cv2.INTER_AREA)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A map and what it costs."""
+
+    name: str
+    calls: int
+    make: Callable[[Case], np.ndarray]  # (32, 16) float, larger is more important
+
+
+def methods() -> tuple[Method, ...]:
+    """Return all maps that are compared."""
+    many = len(sweep_windows())
+    return (
+        Method(OURS, 15, what_matters),
+        Method("part heatmaps by contribution", 0, heatmaps),
+        Method("sweep", many, swept),
+        Method("random order", 0, random_order),
+        Method("centre prior", 0, centre_prior),
+        Method("gradient of the similarity", 2, similarity_gradient),
+        Method("XAITK's window, as few calls", 15, xaitk_few),
+        Method("XAITK's window, as many calls", many, xaitk_many),
+    )
+
+
+def sweep_windows() -> np.ndarray:
+    """Return the boxes of the page's sweep over a 256 x 128 picture, `(T, 4)`."""
+    window = sweep.Window()
+    return sweep.sweep_boxes(window.size, window.stride)
+
+
+def _xaitk(case: Case, rows: int, columns: int) -> np.ndarray:
+    height, width = XAITK_WINDOW / 256, XAITK_WINDOW / 128
+    corners = [(x, y) for y in np.linspace(0, 1 - height, rows) for x in np.linspace(0, 1 - width, columns)]
+    boxes = np.array([(x, y, x + width, y + height) for x, y in corners]).clip(0, 1)
+    falls = np.clip(-case.changes(hidden(case.image, boxes, "black")), 0, None)  # it leaves out what helps
+    return np.nan_to_num(sweep.sweep_map(boxes, falls, *GRID))
+
+
+def hidden(image: np.ndarray, boxes: np.ndarray, fill: str) -> list[np.ndarray]:
+    """Return one picture a box, with that box hidden."""
+    return [occlude.apply(image, [Occlusion("box", fill, tuple(map(float, box)))]) for box in boxes]
+
+
+def resized(found: np.ndarray) -> np.ndarray:
+    """Bring a map to the grid of cells."""
+    return cv2.resize(np.ascontiguousarray(found, np.float32), GRID[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def order_of(importance: np.ndarray, seed: int) -> np.ndarray:
+    """Return the cells `(512,)` of a map, the most important first; equal ones at random."""
+    noise = np.random.default_rng(seed).random(importance.size)
+    return np.lexsort((noise, -importance.ravel()))
+
+
+def pictures(image: np.ndarray, order: np.ndarray) -> list[np.ndarray]:
+    """Return the pictures of a deletion curve and then of an insertion curve, one for each of `STEPS`."""
+    blurred = occlude.fill(image, np.ones(image.shape[:2], bool), "blur")
+    masks = []
+    for share in STEPS:
+        cells = np.zeros(GRID[0] * GRID[1], np.uint8)
+        cells[order[: round(share * len(order))]] = 1
+        size = (image.shape[1], image.shape[0])
+        masks.append(cv2.resize(cells.reshape(GRID), size, interpolation=cv2.INTER_NEAREST).astype(bool))
+    deleted = [occlude.fill(image, mask, "mean_grey") for mask in masks]
+    return deleted + [np.where(mask[..., None], image, blurred) for mask in masks]
+
+
+def areas(case: Case, maps: list[np.ndarray]) -> np.ndarray:
+    """Return the areas of each map's curves, `(M, 2, 2)`: deletion and insertion, of similarity and of 1/rank."""
+    everything = np.ones(case.image.shape[:2], bool)
+    ends = [case.image, *(occlude.fill(case.image, everything, fill) for fill in ("mean_grey", "blur"))]
+    drawn = [picture for found in maps for picture in pictures(case.image, order_of(found, case.seed))]
+    measured = case.outcomes(case.engine.describer.describe(ends + drawn))
+    whole, grey, blurred = measured[:3]
+    steps = measured[3:].reshape(len(maps), 2, len(STEPS), 2)
+    shares = np.array([0, *STEPS, 1])
+    found = np.empty((len(maps), 2, 2))
+    for i, (deletion, insertion) in enumerate(steps):
+        for j, curve in enumerate(([whole, *deletion, grey], [blurred, *insertion, whole])):
+            values = np.stack(curve)
+            found[i, j] = (np.diff(shares)[:, None] * (values[1:] + values[:-1]) / 2).sum(axis=0)
+    return found
+
+
+def cases(engine: Engine, count: int, seed: int) -> list[Case]:
+    """Draw whole probes of people who are in the gallery.
+
+    Raises:
+        DatasetError: the gallery ships none.
+    """
+    known = [e for e in engine.probes if e.kind == "whole" and len(engine.right_matches(e.pid, (e.pid, e.camid)))]
+    if not known:
+        raise DatasetError("The gallery ships no whole probe of a person who is in it; make some with `probes`.")
+    rng, found = np.random.default_rng(seed), []
+    for number in rng.permutation(len(known))[:count]:
+        example = known[number]
+        image = read_image(example.path)
+        probe = engine.describe(image)
+        own = (example.pid, example.camid)
+        right = engine.right_matches(example.pid, own)
+        left_out = engine.gallery.identities.taken_with(*own)
+        scores = engine.gallery.scores(probe, engine.default_scoring)
+        watched = int(right[scores[right].argmax()])
+        found.append(Case(engine, image, probe, watched, right, left_out, int(number)))
+    return found
+
+
+def study(
+    engine: Engine, count: int = 40, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Faithfulness:
+    """Measure all maps on `count` whole probes of the gallery, drawn by `seed`."""
+    compared = methods()
+    drawn = cases(engine, count, seed)
+    found = []
+    for done, case in enumerate(drawn, 1):
+        found.append(areas(case, [method.make(case) for method in compared]))
+        progress(done, len(drawn))
+    measured = np.stack(found)  # (probes, maps, deletion or insertion, similarity or 1/rank)
+    gain = measured[:, :, 1, 0] - measured[:, :, 0, 0]
+    rows = [
+        Row(
+            method.name,
+            method.calls,
+            *(intervals.bootstrap(measured[:, i, j, k]) for k in (0, 1) for j in (0, 1)),
+            intervals.bootstrap(gain[:, i] - gain[:, 0]),
+        )
+        for i, method in enumerate(compared)
+    ]
+    return Faithfulness(engine.gallery.fingerprint, len(drawn), seed, tuple(rows))

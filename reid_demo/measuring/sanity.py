@@ -1,0 +1,174 @@
+"""Sanity checks of maps: they must depend on the network, on the match, and on where things are in the picture.
+
+After Adebayo et al., "Sanity Checks for Saliency Maps" (2018): with the network's layers made random one after another
+from the output on, a map that explains the network must fall apart. A map that does not change with the gallery image
+explains no match; one that does not follow a mirrored or shifted picture explains no place.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from reid_demo.engine import Engine
+from reid_demo.errors import DatasetError
+from reid_demo.images import read_image
+from reid_demo.measuring import faithfulness, intervals
+from reid_demo.measuring.faithfulness import GRID, Case
+from reid_demo.measuring.intervals import Interval
+from reid_demo.model.describer import Describer
+from reid_demo.model.dpti import DPTI
+from reid_demo.whatif import explain, sweep
+
+LAYERS = ("part_attention", "final_encoder", "templates", "mid_encoder", "backbone")  # from the output on
+SHIFT = 0.125  # of the picture's height or width
+STRANGER, SAME = "match exchanged for another person's", "match exchanged for another of the same person"
+MIRRORED = "probe mirrored, map mirrored back"
+MOVED, LEFT = "probe moved down, map moved along", "probe moved down, map left where it was"
+MAPS = ("map of what matters", "part heatmaps by contribution")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of the maps by one change: rank correlation with the map that is right, -1 to 1."""
+
+    change: str
+    wanted: str  # "high" or "low"
+    correlation: tuple[Interval, ...]  # one for each of `MAPS`
+
+
+@dataclass(frozen=True)
+class Sanity:
+    """What was measured."""
+
+    fingerprint: str  # of the weights
+    num_probes: int
+    seed: int
+    maps: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def table(self) -> str:
+        """Write the rows as a Markdown table."""
+        return intervals.table(
+            ("change", "wanted", *self.maps), [(r.change, r.wanted, *r.correlation) for r in self.rows]
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A probe and the picture of its match, to be described by any network."""
+
+    image: np.ndarray  # (H, W, 3) uint8
+    match: np.ndarray  # (H, W, 3) uint8
+
+
+def maps_of(engine: Engine, describer: Describer, pair: Pair) -> np.ndarray:
+    """Return the maps of a pair as a network makes them: `(2, 32, 16)`, in the order of `MAPS`."""
+    probe, match = describer.describe([pair.image, pair.match])
+    places = explain.hide_places(pair.image, describer.describe)
+    changes = explain.place_changes(probe, places, match, engine.default_scoring)
+    why = explain.explain(probe, match, engine.term_names, engine.default_scoring)
+    heat = explain.weighed_heatmap(why)
+    return np.stack([-sweep.sweep_map(places.boxes, changes, *GRID), faithfulness.resized(heat)])
+
+
+def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Return Spearman's correlation of two maps; 0 where one of them is flat."""
+    ranks = []
+    for found in (one.ravel(), other.ravel()):
+        ordered = np.sort(found)
+        ranks.append(np.searchsorted(ordered, found, "left") + np.searchsorted(ordered, found, "right"))
+    return float(np.corrcoef(*ranks)[0, 1]) if min(rank.std() for rank in ranks) > 0 else 0.0
+
+
+def randomised(describer: Describer, seed: int = 0) -> Iterator[tuple[str, Describer]]:
+    """Yield the network with its layers made random one after another, from the output on; earlier ones stay random.
+
+    The weights of a layer are shuffled, tensor by tensor, so that their size is what it was.
+    """
+    model: DPTI = copy.deepcopy(describer.model)
+    draw = torch.Generator().manual_seed(seed)
+    for name in LAYERS:
+        layer: nn.Module | None = getattr(model, name, None)
+        if layer is None:
+            continue
+        with torch.no_grad():
+            for weights in layer.parameters():
+                flat = weights.flatten().cpu()
+                weights.copy_(flat[torch.randperm(len(flat), generator=draw)].view(weights.shape))
+        yield name, Describer(model, describer.device, describer.batch_size, runtime="torch")
+
+
+def shifted(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Move a picture or map down and to the right; its edges are repeated."""
+    height, width = image.shape[:2]
+    ys = np.clip(np.arange(height) - rows, 0, height - 1)
+    xs = np.clip(np.arange(width) - columns, 0, width - 1)
+    return image[ys][:, xs]
+
+
+def other_matches(engine: Engine, case: Case) -> tuple[int, int | None]:
+    """Return the best image of another person, and another image of the same; `None` where there is none."""
+    scores = engine.gallery.scores(case.probe, engine.default_scoring)
+    pid = engine.gallery.pids[case.watched]
+    stranger = int(np.where(engine.gallery.identities.show(pid), -np.inf, scores).argmax())
+    same = [int(row) for row in case.right if row != case.watched]
+    return stranger, same[0] if same else None
+
+
+def changes_of(engine: Engine, case: Case, networks: Sequence[tuple[str, Describer]]) -> dict[str, np.ndarray]:
+    """Return by the name of each change the rank correlation of the maps with what they should or should not be."""
+
+    def picture(row: int) -> np.ndarray:
+        return read_image(engine.gallery.image_path(row))
+
+    def made(image: np.ndarray, match: np.ndarray, describer: Describer = engine.describer) -> np.ndarray:
+        return maps_of(engine, describer, Pair(image, match))
+
+    def compared(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        return np.array([rank_correlation(one, other) for one, other in zip(found, wanted, strict=True)])
+
+    match = picture(case.watched)
+    usual = made(case.image, match)
+    found = {f"random from {name} on": compared(made(case.image, match, net), usual) for name, net in networks}
+    stranger, same = other_matches(engine, case)
+    found[STRANGER] = compared(made(case.image, picture(stranger)), usual)
+    if same is not None:
+        found[SAME] = compared(made(case.image, picture(same)), usual)
+    found[MIRRORED] = compared(made(case.image[:, ::-1], match)[:, :, ::-1], usual)
+    rows = round(SHIFT * case.image.shape[0])
+    down = round(SHIFT * GRID[0])
+    moved = made(shifted(case.image, rows, 0), match)[:, down:]
+    found[MOVED] = compared(moved, usual[:, : GRID[0] - down])
+    found[LEFT] = compared(moved, usual[:, down:])
+    return found
+
+
+def study(
+    engine: Engine, count: int = 16, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Sanity:
+    """Change networks, matches and pictures for `count` whole probes of the gallery, drawn by `seed`.
+
+    Raises:
+        DatasetError: the network has no parts, or the gallery no probe.
+    """
+    if not engine.part_names:
+        raise DatasetError("This network has no part heatmaps to check (variant G).")
+    networks = list(randomised(engine.describer, seed))
+    drawn, found = faithfulness.cases(engine, count, seed), {}
+    for done, case in enumerate(drawn, 1):
+        for name, values in changes_of(engine, case, networks).items():
+            found.setdefault(name, []).append(values)
+        progress(done, len(drawn))
+    rows = [
+        Row(
+            name,
+            "low" if name.startswith("random") or name in (STRANGER, LEFT) else "high",
+            tuple(intervals.bootstrap(np.array(values)[:, i]) for i in range(len(MAPS))),
+        )
+        for name, values in found.items()
+    ]
+    return Sanity(engine.gallery.fingerprint, len(drawn), seed, MAPS, tuple(rows))

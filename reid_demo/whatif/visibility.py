@@ -1,0 +1,127 @@
+"""How probable it is that each body part of a probe can be seen. Not in the paper.
+
+Presence sums to 1 whatever is hidden, so it says nothing by itself. `visibility` fits, on rendered people, a logistic
+regression from presence and the lengths of all part vectors to "at least half of this body part is seen", measures it
+on other rendered people, and writes `visibility.json` beside the weights. Knows no network.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import FiniteFloat
+
+from reid_demo.data.files import read_json
+from reid_demo.errors import WeightsError
+from reid_demo.records import Descriptor
+
+FILE = "visibility.json"
+SEEN = 0.5  # least share of a body part that is called visible
+SURE = 0.7  # least probability at which the words say visible or hidden
+LEAST_AUC, MOST_ECE, LEAST_CASES = 0.8, 0.1, 30  # what a body part must reach to be told of at all
+FAR = 8.0  # standard deviations from the pictures it was fitted to, beyond which nothing is said
+_TINY = 1e-6
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Predictions of about the same probability, and how often they were right."""
+
+    count: int
+    predicted: FiniteFloat  # mean probability
+    seen: FiniteFloat  # share that was visible
+
+
+@dataclass(frozen=True, kw_only=True)
+class BodyPart:
+    """What was fitted for one body part, and how it did on people it was not fitted to."""
+
+    name: str  # of `ground_truth.PARTS`
+    coefficients: tuple[FiniteFloat, ...]  # of the features, in standard deviations
+    bias: FiniteFloat
+    num_seen: int  # pictures of the other people in which it was visible
+    num_hidden: int  # and in which it was not
+    auc: FiniteFloat  # of visible over hidden, 0.5 is chance
+    ece: FiniteFloat  # expected calibration error: mean gap between probability and share, 0 is best
+    brier: FiniteFloat  # mean squared error of the probability
+    curve: tuple[Bin, ...]
+
+    @property
+    def reliable(self) -> bool:
+        """Whether it did well enough, in enough cases, to be shown."""
+        enough = min(self.num_seen, self.num_hidden) >= LEAST_CASES
+        return enough and self.auc >= LEAST_AUC and self.ece <= MOST_ECE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visibility:
+    """`visibility.json` of a weights folder."""
+
+    num_people: tuple[int, int]  # fitted to, measured on
+    num_pictures: tuple[int, int]
+    mean: tuple[FiniteFloat, ...]  # of each feature
+    scale: tuple[FiniteFloat, ...]
+    parts: tuple[BodyPart, ...]
+    fingerprint: str  # of the weights
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What can be said of one body part of a probe."""
+
+    body_part: str  # for people: "left leg"
+    probability: float | None  # that at least half of it is visible; None: it cannot be told reliably
+
+    @property
+    def words(self) -> str:
+        """Say it for people: "probably hidden (0.9)"."""
+        if self.probability is None:
+            return "cannot be told"
+        if self.probability >= SURE:
+            return f"probably visible ({self.probability:.1f})"
+        if self.probability <= 1 - SURE:
+            return f"probably hidden ({1 - self.probability:.1f})"
+        return "uncertain"
+
+
+def features(probe: Descriptor) -> np.ndarray:
+    """Return what visibility is read from, `(2 P + 1,)`: logarithms of presence and of the vectors' lengths."""
+    lengths = np.linalg.norm(probe.parts, axis=1)
+    return np.log(np.concatenate([len(probe.presence) * probe.presence, lengths]) + _TINY).astype(np.float64)
+
+
+def visible_parts(model: Visibility | None, probe: Descriptor) -> tuple[Seen, ...]:
+    """Return what can be said of each body part; nothing where these weights were not measured.
+
+    A body part that was not reliable on other people is not told, and none is where the probe is unlike all pictures
+    that the model was fitted to.
+    """
+    if model is None:
+        return ()
+    standard = (features(probe) - np.array(model.mean)) / np.array(model.scale)
+    if np.abs(standard).max() > FAR:
+        return tuple(Seen(_words(part.name), None) for part in model.parts)
+    return tuple(
+        Seen(_words(part.name), _sigmoid(standard @ np.array(part.coefficients) + part.bias) if part.reliable else None)
+        for part in model.parts
+    )
+
+
+def _words(name: str) -> str:
+    return "carried items" if name == "carried" else name.replace("_", " ")
+
+
+def _sigmoid(score: float) -> float:
+    return round(float(1 / (1 + np.exp(-np.clip(score, -50, 50)))), 4)
+
+
+def read(path: Path, fingerprint: str) -> Visibility | None:
+    """Read what `visibility` wrote of these weights; `None` where there is nothing or it is of other weights.
+
+    Raises:
+        WeightsError: the file cannot be understood; the message names the field.
+    """
+    if not path.is_file():
+        return None
+    found = read_json(Visibility, path, WeightsError, "Write it anew with `python -m reid_demo visibility`.")
+    return found if found.fingerprint == fingerprint else None
