@@ -129,10 +129,12 @@ class Engine:
         describer = Describer(checkpoint.load_weights(weights), place, runtime=runtimes.named(runtime, place))
         fingerprint = checkpoint.fingerprint(weights)
         folder = bundled.gallery_folder(gallery) if gallery else bundled.gallery_for(describer, fingerprint)
+        about = _read_about(weights, bundled.weights_name(named), fingerprint)
+        own = confidences.read(folder / confidences.FILE, fingerprint)  # `calibrate --stored`
         return cls(
             describer,
             galleries.load(folder, fingerprint, bundled.name_by),
-            about=_read_about(weights, bundled.weights_name(named), fingerprint),
+            about=replace(about, calibration=own or about.calibration),
             examples=_read_examples(folder),
             cutouts=bundled.cutouts(folder),
         )
@@ -232,9 +234,14 @@ class Engine:
             scoring: which similarity ranked it.
             occluded: whether part of the probe is hidden.
         """
-        gallery = self.gallery
-        searched = confidences.Searched(gallery.name, len(gallery), scoring, gallery.views)
-        return confidences.judge(self.calibration, searched, match.similarity, occluded=occluded)
+        return confidences.judge(self.calibration, self._searched(scoring), match.similarity, occluded=occluded)
+
+    def why_not_confident(self, scoring: Scoring) -> str:
+        """Say in one sentence why `confidence` gives no answer for such searches; empty where it does."""
+        return confidences.why_not(self.calibration, self._searched(scoring))
+
+    def _searched(self, scoring: Scoring) -> confidences.Searched:
+        return confidences.Searched(self.gallery.name, len(self.gallery), scoring, self.gallery.views)
 
     def visible_parts(self, probe: Descriptor) -> tuple[visibilities.Seen, ...]:
         """Say how probable it is that each body part can be seen; nothing where these weights were not measured."""

@@ -15,7 +15,7 @@ from reid_demo.cli import common
 def add(commands) -> None:
     """Add these commands to the parser."""
     text = "measure whether the maps that explain a match are faithful: deletion and insertion beside plain maps"
-    _study(commands, "faithfulness", _faithfulness, text, limit=(40, "probes"))
+    _study(commands, "faithfulness", _faithfulness, text, limit=(30, "probes"))
     text = "measure whether a part's contribution means its body part: hide it by its mask, and see what falls"
     _root(_study(commands, "meaning", _meaning, text, limit=(200, "pictures")))
     text = "measure how well presence tells which body parts can be seen; writes visibility.json"
@@ -26,6 +26,11 @@ def add(commands) -> None:
     sub = _study(commands, "counterfactuals", _counterfactuals, text, limit=(60, "people"))
     sub.add_argument("--assets", required=True, metavar="DIR", help="the folder of MakeHuman assets")
     sub.add_argument("--strip", metavar="DIR", help="also write a strip of small pictures, with their listing")
+    sub = common.command(
+        commands, "fairness", _fairness, "measure errors by who the rendered people are", uses=common.ENGINE
+    )
+    sub.add_argument("--people", metavar="FILE", help="says who they are; default: the gallery's people.jsonl.gz")
+    _into(sub)
 
 
 def _study(
@@ -35,9 +40,13 @@ def _study(
     number, what = limit
     sub.add_argument("--limit", type=common.count, default=number, help=f"how many {what}; default {number}")
     sub.add_argument("--seed", type=int, default=0, help=f"draws the {what}; default 0")
+    _into(sub)
+    return sub
+
+
+def _into(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--into", metavar="FILE", help="also put the table into its place in a Markdown file")
     common.json_flag(sub)
-    return sub
 
 
 def _root(sub: argparse.ArgumentParser) -> None:
@@ -120,3 +129,10 @@ def _counterfactuals(options: argparse.Namespace) -> None:
     if options.strip:
         counterfactuals.strip(outcomes, Path(options.strip))
     _show(options, found, counterfactuals=found.table())
+
+
+def _fairness(options: argparse.Namespace) -> None:
+    from reid_demo.measuring import fairness
+
+    found = fairness.study(common.load_engine(options), Path(options.people) if options.people else None)
+    _show(options, found, fairness=found.table())

@@ -32,6 +32,8 @@ def add(commands) -> None:
         commands, "calibrate", _calibrate, "measure how far a similarity can be believed; writes calibration.json"
     )
     sub.add_argument("--gallery", help="gallery with probes; default: the shipped one")
+    text = "measure a gallery without probes by its own images of known people, and write the file into its folder"
+    sub.add_argument("--stored", action="store_true", help=text)
     common.json_flag(sub, always=True)
 
     sub = common.command(
@@ -95,12 +97,18 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _calibrate(options: argparse.Namespace) -> None:
     from reid_demo.measuring import calibrate
     from reid_demo.search import bundled
+    from reid_demo.search import gallery as galleries
     from reid_demo.whatif import confidence
 
     describer, fingerprint, _ = common.describer(options)
     gallery = Path(options.gallery) if options.gallery else bundled.gallery_for(describer, fingerprint)
-    text = json.dumps(asdict(calibrate.calibrate(describer, gallery, fingerprint)), indent=2)
-    Path(bundled.weights_folder(options.weights), confidence.FILE).write_text(text + "\n", encoding="utf-8")
+    if options.stored:
+        found = calibrate.calibrate_stored(galleries.load(gallery, fingerprint), fingerprint)
+    else:
+        found = calibrate.calibrate(describer, gallery, fingerprint)
+    text = json.dumps(asdict(found), indent=2)
+    folder = gallery if options.stored else bundled.weights_folder(options.weights)
+    Path(folder, confidence.FILE).write_text(text + "\n", encoding="utf-8")
     print(text)
 
 

@@ -5,7 +5,7 @@ out, as if the person were absent. Rates are per search at the gallery's size; t
 gallery, where an absent person finds more look-alikes.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,13 @@ from reid_demo.model.describer import Describer
 from reid_demo.records import Identities, Occlusion, same_camera, same_person
 from reid_demo.search import gallery as galleries
 from reid_demo.search.gallery import Gallery
-from reid_demo.whatif.confidence import Calibration, Level, Rates
+from reid_demo.whatif.confidence import CONFIDENT_FPIR, Alarm, Calibration, Level, Mark, Rates
 
 HALVES = ("lower_half", "upper_half", "left_half", "right_half")
 FPIR_LEVELS = (0.01, 0.05, 0.1, 0.2, 0.5)
+LEAST_PEOPLE = 20  # for a threshold from a gallery's own people
+SHOWN = 4  # false alarms on each side of the mark
+BOOTSTRAPS = 500
 
 
 def calibrate(describer: Describer, gallery_folder: Path, fingerprint: str) -> Calibration:
@@ -54,6 +57,106 @@ def calibrate(describer: Describer, gallery_folder: Path, fingerprint: str) -> C
     )
 
 
+def calibrate_stored(gallery: Gallery, fingerprint: str, most: int = 1000) -> Calibration:
+    """Measure open-set error rates of a gallery by its own stored descriptors, for galleries that ship no probes.
+
+    Each image of a person whom two cameras saw is searched among the others; at most `most` of them, evenly taken.
+    The stored descriptors are means over the gallery's views, so a probe from outside, described once, scores a little
+    lower: the mark is then strict.
+
+    Args:
+        gallery: with known people and cameras.
+        fingerprint: of the weights.
+        most: images that are searched.
+
+    Raises:
+        DatasetError: fewer than `LEAST_PEOPLE` people were seen by two cameras.
+    """
+    ids = gallery.identities
+    seen = {pid: len(np.unique(ids.camids[ids.pids == pid])) for pid in np.unique(ids.pids) if pid > 0}
+    people = {pid for pid, cameras in seen.items() if cameras > 1}
+    if len(people) < LEAST_PEOPLE:
+        raise DatasetError(
+            f"Only {len(people)} people of this gallery were seen by two cameras; a threshold needs {LEAST_PEOPLE}."
+        )
+    rows = np.flatnonzero(np.isin(ids.pids, list(people)))
+    rows = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
+    similarity = np.stack([gallery.scores(gallery.descriptor(int(row)), gallery.scoring) for row in rows])
+    similarity[np.arange(len(rows)), rows] = -1  # the image itself
+    queries = Identities(ids.pids[rows], ids.camids[rows])
+    searched = [Search(str(ids.pids[row]), gallery.records[row].path) for row in rows]
+    return Calibration(
+        gallery=gallery.name,
+        num_images=len(gallery),
+        scoring=gallery.scoring.weighing,
+        views=gallery.views,
+        whole=_with_mark(similarity, queries, gallery, searched),
+        occluded=None,
+        fingerprint=fingerprint,
+    )
+
+
+@dataclass(frozen=True)
+class Search:
+    """One search."""
+
+    person: str  # what tells people apart
+    probe: str  # its file
+    hidden: str = ""  # an occlusion's name, "" for nothing
+
+
+def _with_mark(similarity: np.ndarray, queries: Identities, gallery: Gallery, searched: list[Search]) -> Rates:
+    """Return the rates of many searches, and what the confident level hangs on."""
+    rates = open_set_rates(similarity, queries, gallery.identities)
+    outcome = first_matches(similarity, queries, gallery.identities)
+    people = np.array([one.person for one in searched])
+    threshold = rates.confident.threshold
+    order = np.argsort(outcome.strangers)
+    above = [i for i in order if outcome.strangers[i] >= threshold][:SHOWN]
+    below = [i for i in order[::-1] if outcome.strangers[i] < threshold][:SHOWN]
+    alarms = [
+        tuple(
+            Alarm(
+                searched[i].probe,
+                searched[i].hidden,
+                gallery.records[int(outcome.first[i])].path,
+                round(float(outcome.strangers[i]), 4),
+            )
+            for i in chosen
+        )
+        for chosen in (above, below)
+    ]
+    return replace(rates, mark=Mark(*mark_intervals(outcome, threshold, people), *alarms))
+
+
+def mark_intervals(
+    outcome: "FirstMatches", threshold: float, people: np.ndarray
+) -> tuple[tuple[float, float], tuple[float, float], tuple[float, float] | None]:
+    """Return 95 % intervals of the confident threshold, and of FPIR and FNIR at the threshold as it stands.
+
+    Args:
+        outcome: of all searches.
+        threshold: of the confident level.
+        people: `(Q,)`, what tells people apart; all searches of one are drawn together.
+    """
+    rng = np.random.default_rng(0)
+    groups = [np.flatnonzero(people == name) for name in np.unique(people)]
+    found = []
+    for _ in range(BOOTSTRAPS):
+        rows = np.concatenate([groups[i] for i in rng.integers(len(groups), size=len(groups))])
+        strangers, present = outcome.strangers[rows], outcome.present[rows]
+        missed = ~(outcome.right[rows] & (outcome.best[rows] >= threshold))[present]
+        again = threshold_at(CONFIDENT_FPIR, strangers)
+        found.append((again, (strangers >= threshold).mean(), missed.mean() if len(missed) else np.nan))
+    low, high = (
+        np.nanpercentile(found, (2.5, 97.5), axis=0)
+        if outcome.present.any()
+        else np.percentile(np.array(found)[:, :2], (2.5, 97.5), axis=0)
+    )
+    spans = [(round(float(a), 4), round(float(b), 4)) for a, b in zip(low, high, strict=True)]
+    return spans[0], spans[1], spans[2] if len(spans) > 2 else None
+
+
 def _rates(
     describer: Describer, gallery: Gallery, rows: list[ShippedProbe], occlusions: list[Occlusion | None]
 ) -> Rates:
@@ -67,7 +170,37 @@ def _rates(
         similarity += [gallery.scores(probe, gallery.scoring) for probe in described]
     searched = rows * len(occlusions)
     queries = Identities.of((row.pid for row in searched), (row.camid for row in searched))
-    return open_set_rates(np.stack(similarity), queries, gallery.identities)
+    names = [
+        Search(row.path, row.path, occlusion.kind if occlusion else "") for occlusion in occlusions for row in rows
+    ]
+    return _with_mark(np.stack(similarity), queries, gallery, names)
+
+
+@dataclass(frozen=True, eq=False)
+class FirstMatches:
+    """What `Q` searches found first."""
+
+    strangers: np.ndarray  # (Q,) similarity of the first match if the person were absent
+    first: np.ndarray  # (Q,) its gallery row
+    present: np.ndarray  # (Q,) bool, whether the person is in the gallery under another camera
+    best: np.ndarray  # (Q,) similarity of the person's best image; -inf where there is none
+    right: np.ndarray  # (Q,) bool, whether that comes before all strangers
+
+
+def first_matches(similarity: np.ndarray, queries: Identities, gallery: Identities) -> FirstMatches:
+    """Tell what searches find first, with and without the person; arguments as of `open_set_rates`."""
+    own = same_person(queries.pids[:, None], gallery.pids[None])
+    right = own & ~same_camera(queries.camids[:, None], gallery.camids[None])
+    others = np.where(own, -np.inf, similarity)
+    best = np.where(right, similarity, -np.inf).max(axis=1)
+    strangers = others.max(axis=1)
+    return FirstMatches(strangers, others.argmax(axis=1), right.any(axis=1), best, best > strangers)
+
+
+def threshold_at(aim: float, strangers: np.ndarray) -> float:
+    """Return the lowest threshold that at most a share `aim` of the absent people's first matches reach."""
+    allowed = int(np.floor(aim * len(strangers)))
+    return float(np.nextafter(np.sort(strangers)[::-1][allowed], np.inf)) if allowed < len(strangers) else -1.0
 
 
 def open_set_rates(similarity: np.ndarray, queries: Identities, gallery: Identities) -> Rates:
@@ -84,18 +217,12 @@ def open_set_rates(similarity: np.ndarray, queries: Identities, gallery: Identit
     Returns:
         One level for each of `FPIR_LEVELS`.
     """
-    own = same_person(queries.pids[:, None], gallery.pids[None])
-    right = own & ~same_camera(queries.camids[:, None], gallery.camids[None])
-    strangers = np.where(own, -np.inf, similarity).max(axis=1)  # (Q,) first match if the person were absent
-    present = right.any(axis=1)
-    best = np.where(right, similarity, -np.inf).max(axis=1)[present]
-    first_is_right = best > strangers[present]
+    found = first_matches(similarity, queries, gallery)
+    best, first_is_right = found.best[found.present], found.right[found.present]
     levels = []
     for aim in FPIR_LEVELS:
-        # The lowest threshold that at most this share of the absent people's first matches reach.
-        allowed = int(np.floor(aim * len(strangers)))
-        threshold = float(np.nextafter(np.sort(strangers)[::-1][allowed], np.inf)) if allowed < len(strangers) else -1.0
-        fpir = round(float((strangers >= threshold).mean()), 4)
+        threshold = threshold_at(aim, found.strangers)
+        fpir = round(float((found.strangers >= threshold).mean()), 4)
         fnir = round(float(1 - (first_is_right & (best >= threshold)).mean()), 4) if len(best) else None
         levels.append(Level(aim, threshold, fpir, fnir))
-    return Rates(num_present=int(present.sum()), num_absent=len(strangers), levels=tuple(levels))
+    return Rates(num_present=len(best), num_absent=len(found.strangers), levels=tuple(levels))

@@ -244,7 +244,7 @@ def cases(engine: Engine, count: int, seed: int) -> list[Case]:
 
 
 def study(
-    engine: Engine, count: int = 40, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None
+    engine: Engine, count: int = 30, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Faithfulness:
     """Measure all maps on `count` whole probes of the gallery, drawn by `seed`."""
     compared = methods()

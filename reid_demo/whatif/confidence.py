@@ -29,6 +29,27 @@ class Level:
     fnir: float | None  # share of searches for a present person that do not, or find another first; None: no search
 
 
+@dataclass(frozen=True)
+class Alarm:
+    """A first match of somebody who is absent: such images set the mark of "no confident match"."""
+
+    probe: str  # file of the probe
+    hidden: str  # what was hidden of it: an occlusion's name, "" for nothing
+    match: str  # gallery path of the stranger who came first
+    similarity: FiniteFloat
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How sure the confident level is, and what it hangs on. Intervals hold 95 % of bootstraps over people."""
+
+    threshold: tuple[FiniteFloat, FiniteFloat]
+    fpir: tuple[FiniteFloat, FiniteFloat]  # of the threshold as it stands
+    fnir: tuple[FiniteFloat, FiniteFloat] | None
+    above: tuple[Alarm, ...]  # the false alarms nearest above the threshold, the nearest first
+    below: tuple[Alarm, ...]  # those nearest below, which just fail
+
+
 def _has_confident(levels: tuple[Level, ...]) -> tuple[Level, ...]:
     if all(level.fpir_aim != CONFIDENT_FPIR for level in levels):
         raise ValueError(f"no level has the fpir_aim {CONFIDENT_FPIR}")
@@ -49,6 +70,7 @@ class Rates:
     num_present: int | None = None  # searches for a person who is in the gallery; None: an earlier release's file
     num_absent: int | None = None
     levels: Annotated[tuple[Level, ...], AfterValidator(_has_confident)]  # ascending in `fpir_aim`
+    mark: Mark | None = None  # of the confident level; None: an earlier release's file
 
     @property
     def confident(self) -> Level:
@@ -65,7 +87,7 @@ class Calibration:
     scoring: Annotated[Weighing, BeforeValidator(_weighing)]
     views: tuple[str, ...] = ONE_VIEW  # in which the gallery's images were described; earlier releases had one
     whole: Rates
-    occluded: Rates
+    occluded: Rates | None  # None: measured on stored descriptors, of which nothing can be hidden
     fingerprint: str  # of the weights
 
 
@@ -118,9 +140,29 @@ def judge(calibration: Calibration | None, searched: Searched, similarity: float
     measured = calibration.gallery, calibration.num_images, calibration.scoring, calibration.views
     if measured != (searched.gallery, searched.num_images, searched.scoring.weighing, searched.views):
         return None
-    level = (calibration.occluded if occluded else calibration.whole).confident
+    rates = calibration.occluded if occluded else calibration.whole
+    if rates is None:
+        return None
+    level = rates.confident
     confident = similarity >= level.threshold
     return Verdict(confident, similarity, level.threshold, level.fpir, level.fnir, occluded, searched.num_images)
+
+
+def why_not(calibration: Calibration | None, searched: Searched) -> str:
+    """Say in one sentence why `judge` says nothing of a search; empty where it does."""
+    if calibration is None:
+        return "How far a similarity can be believed was not measured for these weights and this gallery."
+    if not searched.scoring.counts_all:
+        return "How far a similarity can be believed was measured with all parts counting; some are switched off."
+    if (calibration.gallery, calibration.num_images) != (searched.gallery, searched.num_images):
+        return (
+            f"How far a similarity can be believed was measured on {calibration.gallery!r} "
+            f"({calibration.num_images:,} images), not on this gallery; look-alikes differ from place to place, and a "
+            "larger gallery has more of them. `calibrate --stored` measures a gallery with known people and cameras."
+        )
+    if (calibration.scoring, calibration.views) != (searched.scoring.weighing, searched.views):
+        return "How far a similarity can be believed was measured with another similarity than the one chosen."
+    return ""
 
 
 @dataclass(frozen=True)
