@@ -57,7 +57,7 @@ def calibrate(describer: Describer, gallery_folder: Path, fingerprint: str) -> C
     )
 
 
-def calibrate_stored(gallery: Gallery, fingerprint: str, most: int = 1000) -> Calibration:
+def calibrate_stored(gallery: Gallery, fingerprint: str, *, most: int = 1000, least: int = LEAST_PEOPLE) -> Calibration:
     """Measure open-set error rates of a gallery by its own stored descriptors, for galleries that ship no probes.
 
     Each image of a person whom two cameras saw is searched among the others; at most `most` of them, evenly taken.
@@ -68,16 +68,17 @@ def calibrate_stored(gallery: Gallery, fingerprint: str, most: int = 1000) -> Ca
         gallery: with known people and cameras.
         fingerprint: of the weights.
         most: images that are searched.
+        least: people whom two cameras saw, without whom a threshold means nothing.
 
     Raises:
-        DatasetError: fewer than `LEAST_PEOPLE` people were seen by two cameras.
+        DatasetError: there are fewer than `least` such people.
     """
     ids = gallery.identities
     seen = {pid: len(np.unique(ids.camids[ids.pids == pid])) for pid in np.unique(ids.pids) if pid > 0}
     people = {pid for pid, cameras in seen.items() if cameras > 1}
-    if len(people) < LEAST_PEOPLE:
+    if len(people) < least:
         raise DatasetError(
-            f"Only {len(people)} people of this gallery were seen by two cameras; a threshold needs {LEAST_PEOPLE}."
+            f"Only {len(people)} people of this gallery were seen by two cameras; a threshold needs {least}."
         )
     rows = np.flatnonzero(np.isin(ids.pids, list(people)))
     rows = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]

@@ -283,7 +283,7 @@ def strip(found: list[Outcome], folder: Path, people: int = 8, each: int = 5) ->
         changed.sort(key=lambda o: (-o.rank[1], -o.fall))
         for number, outcome in enumerate([untouched, *changed[: each - 1]]):
             name = f"{pid}_{number}.webp"
-            Image.fromarray(outcome.image).resize((96, 192), Image.Resampling.LANCZOS).save(folder / name, quality=80)
+            Image.fromarray(outcome.image).save(folder / name, quality=78)
             chosen = "drawn" if pid in drawn else "worst"
             listed.append(
                 Pictured(

@@ -29,6 +29,7 @@ class Fit:
     correlation: float  # Pearson's, -1 to 1
     slope: float  # of the fall on the contribution; 1: what the contribution says is what is lost
     own: float  # share of pictures in which the part's own contribution fell more than that of any other part
+    lost: float  # share of the part's own contribution that is gone
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Meaning:
         """Write the rows as a Markdown table."""
         head = ["body part", "pictures", "contribution"]
         for way in ("whole", "half", "switch"):
-            head += [f"{way}: fall", "r", "slope", *([] if way == "switch" else ["own part fell most"])]
+            head += [f"{way}: fall", "r", "slope", *([] if way == "switch" else ["own part fell most", "of it lost"])]
         rows = [
             (words(r.body_part), r.num_pictures, f"{r.contribution:.3f}")
             + _cells(r.whole)
@@ -68,7 +69,7 @@ class Meaning:
 
 
 def _cells(fit: Fit) -> tuple[str, ...]:
-    return f"{fit.fall:.3f}", f"{fit.correlation:.2f}", f"{fit.slope:.2f}", f"{fit.own:.0%}"
+    return f"{fit.fall:.3f}", f"{fit.correlation:.2f}", f"{fit.slope:.2f}", f"{fit.own:.0%}", f"{fit.lost:.0%}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,4 +161,5 @@ def fit(before: np.ndarray, after: np.ndarray, term: int) -> Fit:
     correlation = np.corrcoef(said, fall)[0, 1] if varies else 0.0
     slope = correlation * fall.std() / said.std() if varies else 0.0
     own = ((before - after)[:, 1:].argmax(axis=1) == term - 1).mean()
-    return Fit(*(round(float(value), 4) for value in (fall.mean(), correlation, slope, own)))
+    lost = (said - after[:, term]).mean() / said.mean() if said.mean() else 0.0
+    return Fit(*(round(float(value), 4) for value in (fall.mean(), correlation, slope, own, lost)))

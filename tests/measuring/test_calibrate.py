@@ -1,6 +1,7 @@
 """Open-set rates worked by hand, and against a slow count."""
 
 import json
+import re
 import shutil
 from dataclasses import asdict, replace
 
@@ -8,11 +9,12 @@ import numpy as np
 import pytest
 
 from reid_demo.data.probes import read_probes
+from reid_demo.engine import Engine
 from reid_demo.errors import DatasetError, WeightsError
-from reid_demo.measuring.calibrate import FPIR_LEVELS, calibrate, open_set_rates
+from reid_demo.measuring.calibrate import FPIR_LEVELS, calibrate, calibrate_stored, open_set_rates
 from reid_demo.records import Identities, Scoring
 from reid_demo.search.gallery_views import ONE_VIEW, VIEWS
-from reid_demo.whatif.confidence import Calibration, Level, Rates, Searched, judge, read
+from reid_demo.whatif.confidence import Calibration, Level, Rates, Searched, judge, read, why_not
 
 
 def test_by_hand():
@@ -169,3 +171,58 @@ def test_people_of_a_gallery_without_cameras_are_all_present(tiny_engine, tmp_pa
     (folder / "probes" / "probes.jsonl").write_text(json.dumps(row) + "\n")
     record = calibrate(tiny_engine.describer, folder, "abc")
     assert (record.whole.num_present, record.occluded.num_present) == (1, 4)
+
+
+def test_the_mark_is_set_by_the_false_alarms_nearest_to_it(tiny_engine, tmp_path):
+    record = calibrate_stored(tiny_engine.gallery, "abc", least=2)
+    assert record.occluded is None and record.whole.num_present == 18
+    assert judge(record, searched_in(tiny_engine.gallery), 0.9, occluded=True) is None
+    mark, level = record.whole.mark, record.whole.confident
+    above, below = ([alarm.similarity for alarm in alarms] for alarms in (mark.above, mark.below))
+    assert above == sorted(above) and below == sorted(below, reverse=True)
+    assert not above or min(above) >= level.threshold - 1e-4
+    assert max(below) < level.threshold + 1e-4
+    rows = {record.path: row for row, record in enumerate(tiny_engine.gallery.records)}
+    for alarm in (*mark.above, *mark.below):
+        probe, match = rows[alarm.probe], rows[alarm.match]
+        assert tiny_engine.pids[probe] != tiny_engine.pids[match]
+        scores = tiny_engine.gallery.scores(tiny_engine.gallery.descriptor(probe), tiny_engine.gallery.scoring)
+        assert scores[match] == pytest.approx(alarm.similarity, abs=1e-4)
+    for span, value in ((mark.threshold, level.threshold), (mark.fpir, level.fpir), (mark.fnir, level.fnir)):
+        assert span[0] - 1e-3 <= value <= span[1] + 1e-3
+    path = tmp_path / "calibration.json"
+    path.write_text(json.dumps(asdict(record)))
+    assert read(path, "abc") == record
+
+
+def test_a_gallery_of_few_people_is_not_calibrated_by_itself(tiny_engine):
+    with pytest.raises(DatasetError, match="Only 6 people .* needs 20"):
+        calibrate_stored(tiny_engine.gallery, "abc")
+
+
+def searched_in(gallery):
+    return Searched(gallery.name, len(gallery), gallery.scoring, gallery.views)
+
+
+@pytest.mark.parametrize(
+    ("calibration", "asked", "words"),
+    [
+        (None, Searched("tiny", 18, Scoring()), "not measured for these weights"),
+        (RECORD, Searched("mine", 40, Scoring()), "measured on 'tiny' .18 images., not on this gallery"),
+        (RECORD, Searched("tiny", 18, Scoring("adaptive")), "another similarity"),
+        (RECORD, Searched("tiny", 18, Scoring(parts=(True, False))), "switched off"),
+    ],
+)
+def test_it_is_said_why_a_match_is_not_judged(calibration, asked, words):
+    assert judge(calibration, asked, 0.9, occluded=False) is None
+    assert re.search(words, why_not(calibration, asked))
+    assert why_not(RECORD, Searched("tiny", 18, Scoring())) == ""
+
+
+def test_an_engine_prefers_what_was_measured_on_its_own_gallery(tiny_engine, tiny_weights, tmp_path):
+    folder = tmp_path / "gallery"
+    shutil.copytree(tiny_engine.gallery.folder, folder)
+    measured = calibrate_stored(tiny_engine.gallery, tiny_engine.gallery.fingerprint, least=2)
+    (folder / "calibration.json").write_text(json.dumps(asdict(measured)))
+    engine = Engine.load(tiny_weights, folder)
+    assert engine.calibration == measured and not engine.why_not_confident(engine.default_scoring)
