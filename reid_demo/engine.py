@@ -257,9 +257,9 @@ class Engine:
         shown = Descriptor(stored.parts, stored.presence, fresh.template_attention, fresh.part_attention)
         return explanations.explain(probe, shown, self.term_names, scoring or self.default_scoring)
 
-    def hide_places(self, image: np.ndarray) -> explanations.Places:
-        """Describe a `(H, W, 3)` uint8 probe with one coarse place after another hidden."""
-        return explanations.hide_places(image, self.describer.describe)
+    def hide_places(self, image: np.ndarray, probe: Descriptor) -> explanations.Places:
+        """Describe a `(H, W, 3)` uint8 probe with one coarse place after another hidden: where its templates look."""
+        return explanations.hide_for(image, probe, self.describer.describe)
 
     def place_changes(
         self, probe: Descriptor, places: explanations.Places, index: int, scoring: Scoring | None = None

@@ -34,6 +34,7 @@ def add(commands) -> None:
     sub.add_argument("--gallery", help="gallery with probes; default: the shipped one")
     text = "measure a gallery without probes by its own images of known people, and write the file into its folder"
     sub.add_argument("--stored", action="store_true", help=text)
+    sub.add_argument("--into", metavar="FILE", help="also put the tables into their places in a Markdown file")
     common.json_flag(sub, always=True)
 
     sub = common.command(
@@ -95,7 +96,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _calibrate(options: argparse.Namespace) -> None:
-    from reid_demo.measuring import calibrate
+    from reid_demo.measuring import calibrate, intervals
     from reid_demo.search import bundled
     from reid_demo.search import gallery as galleries
     from reid_demo.whatif import confidence
@@ -109,6 +110,9 @@ def _calibrate(options: argparse.Namespace) -> None:
     text = json.dumps(asdict(found), indent=2)
     folder = gallery if options.stored else bundled.weights_folder(options.weights)
     Path(folder, confidence.FILE).write_text(text + "\n", encoding="utf-8")
+    if options.into:
+        intervals.put(Path(options.into), "mark", calibrate.mark_table(found))
+        intervals.put(Path(options.into), "alarms", calibrate.alarm_table(found))
     print(text)
 
 

@@ -14,6 +14,7 @@ from reid_demo import occlude
 from reid_demo.data.probes import ShippedProbe, read_probes
 from reid_demo.errors import DatasetError
 from reid_demo.images import read_image
+from reid_demo.measuring import intervals
 from reid_demo.model.describer import Describer
 from reid_demo.records import Identities, Occlusion, same_camera, same_person
 from reid_demo.search import gallery as galleries
@@ -227,3 +228,29 @@ def open_set_rates(similarity: np.ndarray, queries: Identities, gallery: Identit
         fnir = round(float(1 - (first_is_right & (best >= threshold)).mean()), 4) if len(best) else None
         levels.append(Level(aim, threshold, fpir, fnir))
     return Rates(num_present=len(best), num_absent=len(found.strangers), levels=tuple(levels))
+
+
+def mark_table(found: Calibration) -> str:
+    """Write the confident level, with intervals, as a Markdown table."""
+    rows = []
+    for name, rates in (("whole", found.whole), ("half hidden", found.occluded)):
+        if rates is not None and rates.mark is not None:
+            level, mark = rates.confident, rates.mark
+            missed = "-" if level.fnir is None or mark.fnir is None else _cell(level.fnir, mark.fnir, "{:.0%}")
+            threshold = _cell(level.threshold, mark.threshold, "{:.3f}")
+            false = _cell(level.fpir, mark.fpir, "{:.0%}")
+            rows.append((name, rates.num_absent, threshold, false, rates.num_present, missed))
+    head = ("probes", "searches for the absent", "threshold", "pass (FPIR)", "for the present", "fail (FNIR)")
+    return intervals.table(head, rows)
+
+
+def alarm_table(found: Calibration) -> str:
+    """Write the false alarms that set the mark of whole probes as a Markdown table."""
+    mark = found.whole.mark
+    alarms = [] if mark is None else [*reversed(mark.above), *mark.below]
+    rows = [(f"`{Path(a.probe).name}`", f"`{Path(a.match).name}`", f"{a.similarity:.3f}") for a in alarms]
+    return intervals.table(("absent probe", "finds first", "similarity"), rows)
+
+
+def _cell(value: float, span: tuple[float, float], form: str) -> str:
+    return f"{form.format(value)} ({form.format(span[0])} to {form.format(span[1])})"

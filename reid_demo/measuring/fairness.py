@@ -20,7 +20,7 @@ from reid_demo.measuring.calibrate import first_matches
 from reid_demo.measuring.intervals import Interval
 from reid_demo.records import Identities
 
-LEAST = 8  # people of a group, below which nothing is said of it
+LEAST = 8  # people of a group in the gallery, below which nothing is said of it
 SKIRTS = ("dress", "skirt", "short skirt", "long skirt")
 GROUPS: dict[str, Callable[[dict[str, Any]], str]] = {  # what is asked -> the group of a person
     "build": lambda row: row["weight"],
@@ -118,7 +118,11 @@ def study(engine: Engine, people: Path | None = None) -> Fairness:
         members: dict[str, list[int]] = {}
         for pid in np.unique(found.pids[known]):
             members.setdefault(group_of(rows[int(pid)]), []).append(int(pid))
-        groups += [_row(asked, name, pids, first, alarms) for name, pids in members.items() if len(pids) >= LEAST]
+        groups += [
+            _row(asked, name, pids, first, alarms)
+            for name, pids in members.items()
+            if len(first.keys() & pids) >= LEAST
+        ]
     groups.sort(key=lambda row: (row.first.value, -row.false_alarms.value))
     return Fairness(
         fingerprint=engine.gallery.fingerprint,

@@ -21,7 +21,7 @@ from reid_demo.measuring.faithfulness import GRID, Case
 from reid_demo.measuring.intervals import Interval
 from reid_demo.model.describer import Describer
 from reid_demo.model.dpti import DPTI
-from reid_demo.whatif import explain, sweep
+from reid_demo.whatif import explain
 
 LAYERS = ("part_attention", "final_encoder", "templates", "mid_encoder", "backbone")  # from the output on
 SHIFT = 0.125  # of the picture's height or width
@@ -68,11 +68,11 @@ class Pair:
 def maps_of(engine: Engine, describer: Describer, pair: Pair) -> np.ndarray:
     """Return the maps of a pair as a network makes them: `(2, 32, 16)`, in the order of `MAPS`."""
     probe, match = describer.describe([pair.image, pair.match])
-    places = explain.hide_places(pair.image, describer.describe)
+    places = explain.hide_for(pair.image, probe, describer.describe)
     changes = explain.place_changes(probe, places, match, engine.default_scoring)
     why = explain.explain(probe, match, engine.term_names, engine.default_scoring)
-    heat = explain.weighed_heatmap(why)
-    return np.stack([-sweep.sweep_map(places.boxes, changes, *GRID), faithfulness.resized(heat)])
+    maps = (-explain.place_map(places, changes), explain.weighed_heatmap(why))
+    return np.stack([faithfulness.resized(found) for found in maps])
 
 
 def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:

@@ -100,13 +100,19 @@ def sweep_map(boxes: np.ndarray, change: np.ndarray, height: int = 64, width: in
     Returns:
         `(height, width)` float32, signed and raw; NaN where no window was tried.
     """
-    ys, xs = (np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width
     total, count = np.zeros((height, width)), np.zeros((height, width))
-    for (x0, y0, x1, y1), value in zip(boxes, change, strict=True):
+    for box, value in zip(boxes, change, strict=True):
         if np.isnan(value):
             continue
-        inside = np.outer((ys >= y0) & (ys <= y1), (xs >= x0) & (xs <= x1))
+        inside = cells_in(box, height, width)
         total[inside] += value
         count[inside] += 1
     with np.errstate(invalid="ignore"):
         return np.where(count > 0, total / count, np.nan).astype(np.float32)
+
+
+def cells_in(box: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Mark the cells, `(height, width)` bool, whose centres lie in a box of fractions."""
+    x0, y0, x1, y1 = box
+    ys, xs = (np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width
+    return np.outer((ys >= y0) & (ys <= y1), (xs >= x0) & (xs <= x1))

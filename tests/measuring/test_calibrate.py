@@ -11,7 +11,14 @@ import pytest
 from reid_demo.data.probes import read_probes
 from reid_demo.engine import Engine
 from reid_demo.errors import DatasetError, WeightsError
-from reid_demo.measuring.calibrate import FPIR_LEVELS, calibrate, calibrate_stored, open_set_rates
+from reid_demo.measuring.calibrate import (
+    FPIR_LEVELS,
+    alarm_table,
+    calibrate,
+    calibrate_stored,
+    mark_table,
+    open_set_rates,
+)
 from reid_demo.records import Identities, Scoring
 from reid_demo.search.gallery_views import ONE_VIEW, VIEWS
 from reid_demo.whatif.confidence import Calibration, Level, Rates, Searched, judge, read, why_not
@@ -226,3 +233,11 @@ def test_an_engine_prefers_what_was_measured_on_its_own_gallery(tiny_engine, tin
     (folder / "calibration.json").write_text(json.dumps(asdict(measured)))
     engine = Engine.load(tiny_weights, folder)
     assert engine.calibration == measured and not engine.why_not_confident(engine.default_scoring)
+
+
+def test_the_mark_is_written_as_tables(tiny_engine):
+    record = calibrate_stored(tiny_engine.gallery, "abc", least=2)
+    assert mark_table(record).count("\n") == 2  # nothing is known of hidden probes
+    mark = record.whole.mark
+    assert alarm_table(record).count("\n") == 1 + len(mark.above) + len(mark.below)
+    assert mark_table(RECORD).count("\n") == 1

@@ -28,7 +28,8 @@ def test_what_if_reports_moves_over_the_whole_gallery(tiny_engine, probe_image):
 
 @pytest.mark.parametrize("scoring", SCORINGS, ids=str)
 def test_what_hiding_a_place_changes_is_what_a_search_says(tiny_engine, probe_image, scoring):
-    probe, places = tiny_engine.describe(probe_image), tiny_engine.hide_places(probe_image)
+    probe = tiny_engine.describe(probe_image)
+    places = tiny_engine.hide_places(probe_image, probe)
     changes = tiny_engine.place_changes(probe, places, 5, scoring)
     assert changes.shape == (len(places.boxes),)
     for box, change in list(zip(places.boxes, changes, strict=True))[:3]:

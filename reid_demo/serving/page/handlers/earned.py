@@ -11,7 +11,6 @@ from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.session import Session, chosen_match
 from reid_demo.serving.page.markup import render
 from reid_demo.whatif import explain
-from reid_demo.whatif.sweep import sweep_map
 
 SCALE = 0.1  # change of similarity that gets the full colour, for every picture
 SIZE = (384, 192)  # height, width of the picture, px
@@ -32,8 +31,7 @@ def earned(engine: Engine, session: Session) -> str:
     match = chosen_match(session)
     places = _places(engine, session)
     changes = engine.place_changes(session.probe, places, match.index, session.scoring)
-    # A few large cells, so that the colour runs smoothly from window to window.
-    spread = sweep_map(places.boxes, changes, 20, 10)
+    spread = explain.place_map(places, changes)
     picture = overlays.signed_overlay(session.current, spread / SCALE, *SIZE, power=1)
     worst = int(changes.argmin())
     if changes[worst] >= 0:
@@ -67,10 +65,11 @@ def _place(box: np.ndarray) -> str:
 def _places(engine: Engine, session: Session) -> explain.Places:
     # Only untouched pictures that ship with the page are remembered: never anything of a visitor.
     if not session.source or session.own or session.recipe:
-        return engine.hide_places(session.current)
+        return engine.hide_places(session.current, session.probe)
     return _shipped(engine.describer, session.current.tobytes(), session.current.shape)
 
 
 @functools.lru_cache(maxsize=32)
 def _shipped(describer: Describer, data: bytes, shape: tuple[int, int, int]) -> explain.Places:
-    return explain.hide_places(np.frombuffer(data, np.uint8).reshape(shape), describer.describe)
+    image = np.frombuffer(data, np.uint8).reshape(shape)
+    return explain.hide_for(image, describer.describe([image])[0], describer.describe)
