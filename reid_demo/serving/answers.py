@@ -159,6 +159,7 @@ def explain(
     probe = engine.describe(image)
     match = _at_rank(engine, engine.search(probe, max(rank, 1), scoring), rank)
     explanation = engine.explain(probe, match, scoring)
+    picture = read_image(engine.gallery.image_path(match.index))
     why: Why = {
         "similarity": explanation.similarity,
         "names": list(explanation.names),
@@ -168,9 +169,9 @@ def explain(
         "match": match_row(match),
         "note": PRESENCE_NOTE,
         "visible_probe": visible_rows(engine, explanation.probe),
-        "visible_match": visible_rows(engine, explanation.match),
+        "visible_match": visible_rows(engine, engine.describe(picture)),  # stored lengths are means over views
     }
-    return why, explanation, read_image(engine.gallery.image_path(match.index))
+    return why, explanation, picture
 
 
 def visible_rows(engine: Engine, image: Descriptor) -> list[VisibleRow]:

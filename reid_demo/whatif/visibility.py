@@ -78,10 +78,15 @@ class Seen:
         if self.probability is None:
             return "cannot be told"
         if self.probability >= SURE:
-            return f"probably visible ({self.probability:.1f})"
+            return f"probably visible ({_tenths(self.probability)})"
         if self.probability <= 1 - SURE:
-            return f"probably hidden ({1 - self.probability:.1f})"
+            return f"probably hidden ({_tenths(1 - self.probability)})"
         return "uncertain"
+
+
+def _tenths(probability: float) -> str:
+    """Round down, so that nothing is ever said to be certain."""
+    return f"{min(9, int(10 * probability + 1e-6)) / 10:.1f}"
 
 
 def features(probe: Descriptor) -> np.ndarray:

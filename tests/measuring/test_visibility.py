@@ -8,9 +8,12 @@ import pytest
 from rendered_gallery import with_truth
 
 from reid_demo.data.ground_truth import PARTS
+from reid_demo.engine import Engine
 from reid_demo.errors import DatasetError, WeightsError
+from reid_demo.images import read_image
 from reid_demo.measuring import visibility as measuring
 from reid_demo.measuring.rendered import rendered
+from reid_demo.records import Occlusion
 from reid_demo.whatif import visibility
 from reid_demo.whatif.visibility import Bin, BodyPart, Seen, Visibility
 
@@ -125,3 +128,20 @@ def test_nothing_is_said_far_from_what_was_fitted(tiny_engine, probe_image):
     far = replace(model, mean=tuple(value + 9 for value in model.mean))
     assert visibility.visible_parts(far, probe)[0].probability is None
     assert visibility.visible_parts(None, probe) == ()
+
+
+def test_the_shipped_weights_tell_what_is_hidden():
+    engine = Engine.load()
+    probe = next(e for e in engine.examples if e.kind == "whole")
+    picture = read_image(probe.path)
+
+    def words(occlusion=None):
+        shown = picture if occlusion is None else engine.occlude(picture, [occlusion])
+        return {seen.body_part: seen.words for seen in engine.visible_parts(engine.describe(shown))}
+
+    whole, lower = words(), words(Occlusion("lower_half"))
+    assert len(whole) == 8 and whole["head"] == lower["head"] == "probably visible (0.9)"
+    for part in ("left leg", "right leg", "feet"):
+        assert whole[part].startswith("probably visible") and lower[part].startswith("probably hidden")
+    nothing = words(Occlusion("box", box=(0.0, 0.0, 1.0, 1.0)))
+    assert all(said.startswith("probably hidden") for said in nothing.values())
