@@ -57,7 +57,7 @@ def test_the_worst_come_first_and_small_groups_are_left_out(engine, tmp_path):
 def test_what_is_missing_is_named(tiny_engine, engine, tmp_path):
     with pytest.raises(DatasetError, match="run `calibrate` first"):
         fairness.study(tiny_engine)
-    with pytest.raises(SyntheticError, match="people"):
+    with pytest.raises(SyntheticError, match="none.jsonl.gz"):
         fairness.study(engine, tmp_path / "none.jsonl.gz")
 
 
