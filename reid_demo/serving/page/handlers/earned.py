@@ -1,4 +1,4 @@
-"""Which places of the probe earned the chosen match: one picture, by hiding coarse places one at a time."""
+"""Which places of the probe earned the chosen match: one picture, by hiding where its part templates look."""
 
 import functools
 
