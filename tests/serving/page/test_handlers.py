@@ -390,18 +390,19 @@ def test_what_parts_were_measured_to_look_at_stands_on_bars_and_maps(tiny_engine
 
 
 def test_the_costliest_place_is_framed_and_its_numbers_are_true(tiny_engine, opened):
-    now = ranking.choose(opened, 3)
-    match = now.matches[3]
-    changes = []
-    for box in tiny_engine.hide_places(now.current, now.probe).boxes:
-        changed = tiny_engine.occlude(now.current, [Occlusion("box", "mean_grey", tuple(map(float, box)))])
-        scores = tiny_engine.gallery.scores(tiny_engine.describe(changed))
-        changes.append(float(scores[match.index]) - match.similarity)
-    assert len(changes) == len(tiny_engine.part_names)  # one where each template looks
-    worst = min(changes)
-    for _ in range(2):  # the second time from memory
-        shown = earned.earned(tiny_engine, now)
-        assert f"takes {match.similarity:.2f} to {match.similarity + worst:.2f}" in shown and "What earned #4" in shown
+    boxes = tiny_engine.hide_places(opened.current, opened.probe).boxes
+    assert len(boxes) == len(tiny_engine.part_names)  # one where each template looks
+    scores = []
+    for box in boxes:
+        changed = tiny_engine.occlude(opened.current, [Occlusion("box", "mean_grey", tuple(map(float, box)))])
+        scores.append(tiny_engine.gallery.scores(tiny_engine.describe(changed)))
+    for place, match in enumerate(opened.matches):
+        now = ranking.choose(opened, place)
+        worst = float(min(score[match.index] for score in scores))
+        said = f"takes {match.similarity:.2f} to {worst:.2f}" if worst < match.similarity else text.EARNED_NOTHING
+        for _ in range(2):  # the second time from memory
+            shown = earned.earned(tiny_engine, now)
+            assert said in shown and f"What earned #{place + 1}" in shown
     assert earned.earned(tiny_engine, Session()) == "" == earned.waiting(Session())
     assert text.EARNED_WAIT in earned.waiting(now)
 
