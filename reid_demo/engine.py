@@ -1,8 +1,9 @@
 """`Engine`: the demo's verbs - describe, search, explain, what_if, sweep. Read-only after load, no request state."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -34,6 +35,8 @@ from reid_demo.whatif import explain as explanations
 from reid_demo.whatif import sweep as sweeping
 from reid_demo.whatif import visibility as visibilities
 
+T = TypeVar("T")
+QUICK = 5_000  # images; scoring so many takes less time than a turn
 UNTRAINED = "These weights are untrained: nothing shown here means anything."
 
 
@@ -174,8 +177,8 @@ class Engine:
         exclude_same_camera: tuple[int, int] | None = None,
     ) -> list[Match]:
         """Rank the gallery; `exclude_same_camera` (pid, camid) leaves out that person under that camera."""
-        exclude = self._same_camera(exclude_same_camera)
-        return self.gallery.search(probe, top_k, scoring or self.default_scoring, exclude)
+        exclude, scoring = self._same_camera(exclude_same_camera), scoring or self.default_scoring
+        return self._in_turn(lambda: self.gallery.search(probe, top_k, scoring, exclude))
 
     def ranks(
         self, probe: Descriptor, scoring: Scoring | None = None, exclude_same_camera: tuple[int, int] | None = None
@@ -191,9 +194,13 @@ class Engine:
         exclude_same_camera: tuple[int, int] | None = None,
     ) -> tuple[list[Match], np.ndarray]:
         """Return what `search` and `ranks` return, with less work."""
-        exclude = self._same_camera(exclude_same_camera)
-        found, ranking = self.gallery.search_and_rank(probe, top_k, scoring or self.default_scoring, exclude)
+        exclude, scoring = self._same_camera(exclude_same_camera), scoring or self.default_scoring
+        found, ranking = self._in_turn(lambda: self.gallery.search_and_rank(probe, top_k, scoring, exclude))
         return found, ranking.ranks
+
+    def _in_turn(self, score: Callable[[], T]) -> T:
+        """Score the gallery: a large one when it is this visitor's turn, a small one at once."""
+        return self.describer.turns.alone(score) if len(self.gallery) > QUICK else score()
 
     def _same_camera(self, pair: tuple[int, int] | None) -> np.ndarray | None:
         """Mark the gallery images, `(G,)` bool, of one person under one camera."""
@@ -220,7 +227,8 @@ class Engine:
     def _ranking(
         self, probe: Descriptor, scoring: Scoring | None, exclude_same_camera: tuple[int, int] | None
     ) -> galleries.Ranking:
-        return self.gallery.ranking(probe, scoring or self.default_scoring, self._same_camera(exclude_same_camera))
+        exclude, scoring = self._same_camera(exclude_same_camera), scoring or self.default_scoring
+        return self._in_turn(lambda: self.gallery.ranking(probe, scoring, exclude))
 
     def _check_index(self, index: int) -> None:
         if not 0 <= index < len(self.gallery):
@@ -332,7 +340,7 @@ class Engine:
         out = self._same_camera(exclude_same_camera)
 
         def measure(probes: Sequence[Descriptor]) -> np.ndarray:
-            values = self.gallery.scores_of(probes, scoring)  # (n, G)
+            values = self._in_turn(lambda: self.gallery.scores_of(probes, scoring))  # (n, G)
             others = values if out is None else values[:, ~out]
             best = [values[:, list(group)].max(axis=1) for group in groups]
             return np.array([(value, (others > value[:, None]).sum(axis=1) + 1) for value in best]).transpose(2, 0, 1)

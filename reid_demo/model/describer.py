@@ -14,7 +14,10 @@ from reid_demo.images import to_model_input
 from reid_demo.model import runtimes, zerogpu
 from reid_demo.model.dpti import DPTI
 from reid_demo.model.export import DescribedBatch
+from reid_demo.model.turns import Turns
 from reid_demo.records import Descriptor
+
+STEP = 8  # images a turn where visitors share a CPU: about a quarter of a second
 
 
 class Describer:
@@ -53,6 +56,7 @@ class Describer:
             self._network.backbone = _InBfloat16(self._network.backbone)
         self.runtime, self._run = runtimes.prepare(asked, self.model, self._run_by_torch, precision)
         self._batch = zerogpu.on_gpu(self._describe_batch)
+        self.turns = Turns()
 
     @property
     def runs_by(self) -> str:
@@ -64,11 +68,18 @@ class Describer:
         return list(self.describe_stream(images))
 
     def describe_stream(self, images: Iterable[np.ndarray]) -> Iterator[Descriptor]:
-        """Describe a stream of images, holding one batch in memory."""
+        """Describe a stream of images, holding one batch in memory; others have their turn after each batch."""
         images = iter(images)
         while batch := list(islice(images, self.batch_size)):
-            pixels = torch.from_numpy(np.stack([to_model_input(image) for image in batch]))
-            yield from self._batch(pixels)
+            yield from self.turns.ask(self._describe_inputs, [to_model_input(image) for image in batch])
+
+    def share(self) -> None:
+        """Serve several visitors from now on: batches on a CPU become small, so that nobody waits long for a turn."""
+        if self.device.type == "cpu":
+            self.batch_size = min(self.batch_size, STEP)
+
+    def _describe_inputs(self, inputs: list[np.ndarray]) -> list[Descriptor]:
+        return self._batch(torch.from_numpy(np.stack(inputs)))
 
     def _describe_batch(self, pixels: torch.Tensor) -> list[Descriptor]:
         return to_descriptors(self._run(pixels))

@@ -18,12 +18,14 @@ from starlette.middleware import Middleware
 
 from reid_demo.engine import Engine
 from reid_demo.errors import ReidError
-from reid_demo.serving import answers, api_calls
+from reid_demo.serving import answers, api_calls, gradio_patches
 from reid_demo.serving.api_calls import Fill, Weighing
 from reid_demo.serving.border import Border, Rules
 from reid_demo.serving.visitors import PrivateGalleries
 
-QUEUE = {"concurrency_id": "model", "concurrency_limit": 1}  # the page's own: one queue asks the network
+# The page's own queues: clicks and calls of several visitors are carried out at once, and take turns at the network.
+QUEUE = {"concurrency_id": "model", "concurrency_limit": gradio_patches.AT_ONCE["model"]}
+LONG = {"concurrency_id": "long", "concurrency_limit": gradio_patches.AT_ONCE["long"]}  # runs of many steps
 FAILURE = "Something went wrong on the server. Try once more; its log says what it was."
 _log = logging.getLogger(__name__)
 
@@ -32,7 +34,8 @@ def add_api(engine: Engine) -> None:
     """Add the endpoints to the `gr.Blocks` that is being built."""
     offered = Endpoints(engine, Path(utils.get_upload_folder()))
     for endpoint in (offered.search, offered.explain, offered.what_if, offered.sweep, offered.gallery_info):
-        gr.api(_told(endpoint), api_name=endpoint.__name__, **QUEUE)
+        queue = LONG if endpoint == offered.sweep else QUEUE
+        gr.api(_told(endpoint), api_name=endpoint.__name__, **queue)
 
 
 class Endpoints:

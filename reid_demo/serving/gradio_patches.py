@@ -1,9 +1,10 @@
-"""What is changed in Gradio itself: five patches, made for the versions of `MADE_FOR`, checked as they are applied.
+"""What is changed in Gradio itself: six patches, made for the versions of `MADE_FOR`, checked as they are applied.
 
 `app.py` needs the first patch before it imports Gradio, so this module imports Gradio only inside its functions.
 """
 
 import contextlib
+import importlib
 import inspect
 import logging
 import os
@@ -21,15 +22,26 @@ NOT_UPLOADED = "image: upload the file first and name the path that the upload g
 _log = logging.getLogger(__name__)
 
 
+# Clicks and calls that are carried out at once, by their `concurrency_id`. Those of one visit are not: see `_in_order`.
+AT_ONCE = {"model": 12, "long": 6}
+
+
 @dataclass(frozen=True)
 class Patch:
-    """One function of `gradio.processing_utils` that is replaced."""
+    """One function of Gradio that is replaced."""
 
     target: str
     parameters: tuple[str, ...]  # the names its callers use
     make: Callable[[Callable], Callable]  # from the function that is there to the one that takes its place
     why: str
     needed: bool = False  # without it nothing is served
+    owner: str = "gradio.processing_utils"  # the module, or the class in it, that holds the function
+
+    def holder(self) -> ModuleType | type:
+        """Return what holds the function."""
+        module, _, name = self.owner.partition(":")
+        found = importlib.import_module(module)
+        return getattr(found, name) if name else found
 
 
 @contextlib.contextmanager
@@ -60,18 +72,18 @@ def install() -> None:
         ConfigError: the no-fetch guard has no target in this version of Gradio, so nothing may be served with it.
     """
     import gradio
-    from gradio import processing_utils
 
     if not gradio.__version__.startswith(tuple(f"{version}." for version in MADE_FOR)):
         _log.warning("Gradio %s is not %s, for which the patches were made.", gradio.__version__, " or ".join(MADE_FOR))
     for patch in PATCHES:
-        missing = fault(patch, processing_utils)
+        holder = patch.holder()
+        missing = fault(patch, holder)
         if not missing:
-            present = getattr(processing_utils, patch.target)
+            present = getattr(holder, patch.target)
             if not hasattr(present, "reid_demo_patch"):
                 made = patch.make(present)
                 made.reid_demo_patch = patch.target
-                setattr(processing_utils, patch.target, made)
+                setattr(holder, patch.target, made)
         elif patch.needed:
             raise ConfigError(
                 f"Gradio {gradio.__version__}: {missing}, so nothing would stop it from fetching addresses that "
@@ -87,16 +99,14 @@ def require_guard() -> None:
     Raises:
         ConfigError: it was never installed, or something put Gradio's own function back.
     """
-    from gradio import processing_utils
-
-    guarded = [patch.target for patch in PATCHES if patch.needed]
-    if not all(hasattr(getattr(processing_utils, name, None), "reid_demo_patch") for name in guarded):
+    guarded = [(patch.holder(), patch.target) for patch in PATCHES if patch.needed]
+    if not all(hasattr(getattr(holder, name, None), "reid_demo_patch") for holder, name in guarded):
         raise ConfigError("The guard that keeps Gradio from fetching addresses is not in place. Start with app.py.")
 
 
-def fault(patch: Patch, module: ModuleType) -> str:
+def fault(patch: Patch, holder: ModuleType | type) -> str:
     """Say what is wrong with the target of a patch in one clause; empty where it is as expected."""
-    target = getattr(module, patch.target, None)
+    target = getattr(holder, patch.target, None)
     if not callable(target):
         return f"it has no {patch.target}"
     if hasattr(target, "reid_demo_patch"):
@@ -175,6 +185,44 @@ def _telling(move: Callable) -> Callable:
     return told
 
 
+def _in_order(get_events: Callable) -> Callable:
+    """Start no click of a visit before its last one has ended, while those of other visits go on.
+
+    Gradio knows a limit for all visitors together alone. A click that started beside the visitor's last one would see
+    the visit as it was before both, and undo what the first one did.
+    """
+
+    def ordered(self):
+        running = {event.session_hash for job in self.active_jobs if job for event in job if _counts(event)}
+        queues = [self.event_queue_per_concurrency_id[name] for name in AT_ONCE.keys() & _names(self)]
+        first = {}  # visit -> its oldest event that waits, in whichever queue
+        for event in sorted((e for queue in queues for e in queue.queue), key=lambda e: e.enqueue_time):
+            first.setdefault(event.session_hash, event)
+        every = [queue.queue for queue in queues]
+        for queue in queues:
+            queue.queue = [e for e in queue.queue if first[e.session_hash] is e and e.session_hash not in running]
+        try:
+            found = get_events(self)
+        finally:
+            for queue, waiting in zip(queues, every, strict=True):
+                queue.queue = waiting
+        for event in found[0] if found else ():
+            waiting = self.event_queue_per_concurrency_id[found[2]].queue
+            if event in waiting:
+                waiting.remove(event)
+        return found
+
+    return ordered
+
+
+def _names(queue) -> set[str]:
+    return set(queue.event_queue_per_concurrency_id)
+
+
+def _counts(event) -> bool:
+    return event.concurrency_id in AT_ONCE
+
+
 PATCHES = (
     Patch(
         "async_ssrf_protected_download",
@@ -194,5 +242,12 @@ PATCHES = (
         ("img", "cache_dir", "name", "format"),
         lambda write: save_whole,
         "a browser may get half a picture",
+    ),
+    Patch(
+        "get_events",
+        ("self",),
+        _in_order,
+        "two quick clicks of one visitor may undo each other",
+        owner="gradio.queueing:Queue",
     ),
 )

@@ -23,7 +23,7 @@ def picture() -> Image.Image:
 @pytest.fixture(autouse=True)
 def _patched(monkeypatch):
     for patch in gradio_patches.PATCHES:
-        monkeypatch.setattr(processing_utils, patch.target, getattr(processing_utils, patch.target))
+        monkeypatch.setattr(patch.holder(), patch.target, getattr(patch.holder(), patch.target))
     gradio_patches.install()
 
 
@@ -67,7 +67,7 @@ def test_a_picture_shown_again_is_young_again(tmp_path, picture):
 def test_every_patch_is_in_place_and_was_made_for_this_gradio():
     assert gradio.__version__.startswith(tuple(f"{version}." for version in gradio_patches.MADE_FOR))
     for patch in gradio_patches.PATCHES:
-        assert getattr(processing_utils, patch.target).reid_demo_patch == patch.target
+        assert getattr(patch.holder(), patch.target).reid_demo_patch == patch.target
     before = processing_utils.async_move_files_to_cache
     gradio_patches.install()
     assert processing_utils.async_move_files_to_cache is before, "a second installation wraps nothing twice"

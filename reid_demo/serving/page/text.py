@@ -149,6 +149,7 @@ NO_PROBE = "Bring a probe first: upload a picture, paste one, or choose an examp
 NO_MATCH = "Choose a match first: click one of the ranked images."
 NOTHING_TO_UNDO = "There is nothing to undo: the probe is untouched."
 NO_SUCH_EXAMPLE = "That example is not here any more. Reload the page."
+WAITING = "Others asked first: {count} before you. Your answer comes in a moment."
 BUSY_FAILURE = "Something went wrong on the server; your probe and settings are kept. Try once more."
 
 # What changed

@@ -50,6 +50,7 @@ class Tabs:
 def build_ui(engine: Engine, galleries: PrivateGalleries | None = None) -> gr.Blocks:
     """Build the page over an engine, with these or new private galleries; nothing is started."""
     gradio_patches.install()
+    engine.describer.share()
     with gr.Blocks(title=text.TITLE, delete_cache=(CLEAN_EVERY_S, KEEP_FILES_S), analytics_enabled=False) as demo:
         galleries = galleries or PrivateGalleries(engine, cache=Path(get_upload_folder()))
         visits = Visits()

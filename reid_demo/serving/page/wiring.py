@@ -8,13 +8,16 @@ import gradio as gr
 
 from reid_demo.engine import Engine
 from reid_demo.errors import ReidError
+from reid_demo.model import turns
+from reid_demo.serving import api
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import probe as probes
 from reid_demo.serving.page.handlers import ranking
 from reid_demo.serving.page.handlers.session import Session, Settings
 from reid_demo.serving.visitors import PrivateGalleries
 
-QUEUE = {"concurrency_id": "model", "concurrency_limit": 1, "api_visibility": "private"}  # all that asks the network
+QUEUE = {**api.QUEUE, "api_visibility": "private"}  # all that asks the network
+LONG = {**api.LONG, "api_visibility": "private"}
 _log = logging.getLogger(__name__)
 
 
@@ -159,7 +162,8 @@ def guard(action: Callable, show: Callable, outputs: int) -> Callable:
 
     def run(*inputs):
         try:
-            shown = show(action(*inputs))
+            with turns.telling(_tell_of_wait):
+                shown = show(action(*inputs))
             return shown[0] if outputs == 1 and isinstance(shown, list) else shown
         except ReidError as error:
             gr.Warning(str(error))
@@ -169,6 +173,10 @@ def guard(action: Callable, show: Callable, outputs: int) -> Callable:
         return gr.skip() if outputs == 1 else [gr.skip()] * outputs
 
     return run
+
+
+def _tell_of_wait(first: int) -> None:
+    gr.Info(text.WAITING.format(count=first), duration=3)
 
 
 def guard_steps(steps: Callable) -> Callable:

@@ -234,24 +234,21 @@ def _what(recipe: tuple[Occlusion, ...]) -> str:
 
 
 class Stage:
-    """What the browser calls while a visitor drags: one call at a time asks the network; errors come back as values."""
+    """What the browser calls while a visitor drags; calls take turns at the network, errors come back as values."""
 
     def __init__(self, visits: Visits, engine_of: Callable[[Session], Engine]) -> None:
         """Answer for `visits`; `engine_of` finds the gallery that a visit searches."""
         self._visits, self._engine_of = visits, engine_of
-        self._turn = threading.Lock()
 
     def __deepcopy__(self, memo) -> "Stage":
-        """Never copy it: it holds the lock."""
+        """Never copy a page's visits."""
         return self
 
     def rank(self, asked: Mapping) -> dict:
         """Rank for `token` with the block at `box`."""
 
         def act(engine: Engine, session: Session) -> dict:
-            box = read_box(asked.get("box"))
-            with self._turn:
-                return asdict(preview(engine, session, box))
+            return asdict(preview(engine, session, read_box(asked.get("box"))))
 
         return self._answer(asked, act)
 

@@ -11,7 +11,7 @@ from reid_demo.measuring import sets as whatif
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import changed, link, sets, sweep, verify
 from reid_demo.serving.page.handlers.session import Session
-from reid_demo.serving.page.wiring import QUEUE, Detail, Wiring, guard, guard_steps
+from reid_demo.serving.page.wiring import LONG, QUEUE, Detail, Wiring, guard, guard_steps
 
 FILLS = [(words, name) for name, words in text.FILLS.items()]
 
@@ -99,7 +99,7 @@ def _wire_run(panel: RunPanel, verb: Callable, wiring: Wiring) -> None:
         yield from verb(wiring.engine_of(now), now, *values)
 
     running = panel.run.click(
-        guard_steps(steps), [wiring.session, *panel.inputs], panel.shown, show_progress="minimal", **QUEUE
+        guard_steps(steps), [wiring.session, *panel.inputs], panel.shown, show_progress="minimal", **LONG
     )
     panel.stop.click(
         lambda: gr.Info(text.SWEEP_STOPPED), None, None, cancels=[running], queue=False, api_visibility="private"
