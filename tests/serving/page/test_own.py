@@ -53,6 +53,8 @@ def test_a_visit_searches_its_own_gallery_with_every_verb(tiny_engine, galleries
     assert "1 files not used." in own.told(report) and "frames without" not in own.told(report)  # only what there is
     assert "4 pictures, which only you see" in ranking.status(engine, now)
     assert "own-badge" not in ranking.status(tiny_engine, shipped)
+    believed = "How far a similarity can be believed"  # an own gallery was not measured, and that is said
+    assert believed in ranking.status(engine, now) and believed not in ranking.status(tiny_engine, shipped)
     assert caption(now, now.matches[0]).endswith("IMG_2")
     hidden = hide(engine, now, settings, Hiding("lower_half", "black"))
     assert hidden.own == now.own and len(hidden.matches) == 4 and hidden.matches[0].similarity < 0.999

@@ -102,6 +102,8 @@ def _lines(engine: Engine, session: Session) -> list[str]:
     if session.recipe:
         words = text.STATUS_CHANGED if session.entered else text.STATUS_SAME
         lines.append(words.format(count=session.entered, top_k=len(session.matches)))
+    if session.own and (unmeasured := engine.why_not_confident(session.scoring)):
+        lines.append(unmeasured)
     return lines
 
 
