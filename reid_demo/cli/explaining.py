@@ -21,9 +21,9 @@ def add(commands) -> None:
     text = "measure how well presence tells which body parts can be seen; writes visibility.json"
     _root(_study(commands, "visibility", _visibility, text, limit=(1600, "pictures"), uses=("weights", "device")))
     text = "check that maps depend on the network, on the match and on where things are"
-    _study(commands, "sanity", _sanity, text, limit=(16, "probes"))
+    _study(commands, "sanity", _sanity, text, limit=(12, "probes"))
     text = "draw people again with one thing changed, and measure what each change costs a search"
-    sub = _study(commands, "counterfactuals", _counterfactuals, text, limit=(60, "people"))
+    sub = _study(commands, "counterfactuals", _counterfactuals, text, limit=(70, "people"))
     sub.add_argument("--assets", required=True, metavar="DIR", help="the folder of MakeHuman assets")
     sub.add_argument("--strip", metavar="DIR", help="also write a strip of small pictures, with their listing")
     sub = common.command(

@@ -214,7 +214,7 @@ def _check_shipped(engine: Engine, pid: int, picture: np.ndarray) -> None:
 def study(
     engine: Engine,
     studio: Studio,
-    count: int = 60,
+    count: int = 70,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Counterfactuals, list[Outcome]]:

@@ -148,7 +148,7 @@ def changes_of(engine: Engine, case: Case, networks: Sequence[tuple[str, Describ
 
 
 def study(
-    engine: Engine, count: int = 16, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None
+    engine: Engine, count: int = 12, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Sanity:
     """Change networks, matches and pictures for `count` whole probes of the gallery, drawn by `seed`.
 
