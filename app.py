@@ -1,10 +1,12 @@
 """Start the demo: `python app.py`."""
 
 import argparse
+import ctypes
 import logging
 import os
 import signal
 import socket
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +72,7 @@ def serve(engine: Engine, place: Place = Place(), **more):
     demo = create_demo(engine, galleries)
     gradio_patches.require_guard()
     demo.queue(max_size=MAX_WAITING)
+    _give_back_memory()
     _check_free(place)
     _keep_loopback_off_the_proxy(place.host)
     if not place.rules().trusts_proxy:  # or uvicorn lets any program of this machine say that it was asked by https
@@ -103,6 +106,14 @@ def _private_cache() -> Path:
     folder = workplace.of_this_process().subfolder("pictures")
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     return folder
+
+
+def _give_back_memory() -> None:
+    """Return to the system what reading weights and graphs took; the C library of Linux keeps it otherwise."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+        if trim is not None:
+            trim(0)
 
 
 def _check_free(place: Place) -> None:

@@ -55,6 +55,7 @@ def add(commands) -> None:
     what = sub.add_mutually_exclusive_group()
     what.add_argument("--train", action="store_true", help="measure a training step and the loader instead")
     what.add_argument("--page", action="store_true", help="measure what visitors of the page wait for instead")
+    what.add_argument("--start", action="store_true", help="measure the start of the page and its memory instead")
     text = "measure a gallery of N mixed descriptors instead"
     what.add_argument("--large", type=common.count, metavar="N", help=text)
     common.set_flag(sub, "with --train: change the paper's recipe")
@@ -154,8 +155,8 @@ def _bench(options: argparse.Namespace) -> None:
 
     if options.set and not options.train:
         options.refuse("--set changes the recipe of --train")
-    if options.gallery_size and (options.train or options.large):
-        options.refuse("--train and --large make up no gallery of --gallery-size")
+    if options.gallery_size and (options.train or options.large or options.start):
+        options.refuse("--train, --large and --start make up no gallery of --gallery-size")
     if options.train and (options.weights or options.gallery):
         options.refuse("--train measures a recipe, not --weights or --gallery")
     rows = _measured(options)
@@ -170,6 +171,11 @@ def _measured(options: argparse.Namespace) -> list:
         from reid_demo.serving.bench.training import bench_training
 
         return bench_training(read_train_config(None, None, options.set), device=options.device)
+    if options.start:
+        from reid_demo.serving.bench.start import bench_start
+
+        given = {name: getattr(options, name) for name in (*common.ENGINE, "runtime")}
+        return bench_start([word for name, value in given.items() if value for word in (f"--{name}", str(value))])
     engine = common.load_engine(options)
     if options.page:
         from reid_demo.serving.bench.page import bench_page

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from pydantic import BaseModel
@@ -13,11 +14,9 @@ from pydantic import BaseModel
 from reid_demo.data.files import inside, read_json, read_json_lines
 from reid_demo.errors import ConfigError, GalleryError, ReidError
 from reid_demo.records import WEIGHINGS, Descriptor, Identities, ImageRecord, Match, Scoring
-from reid_demo.search import milvus, vectors
-from reid_demo.search import similarity as matching
+from reid_demo.search import milvus, similarity, vectors
 from reid_demo.search.gallery_views import ONE_VIEW
 from reid_demo.search.store import (
-    BLOCK,
     FORMAT_VERSION,
     META,
     PARTS,
@@ -28,7 +27,8 @@ from reid_demo.search.store import (
     finish,
 )
 
-MATRIX_BYTES = 512 << 20  # largest float32 matrix kept for a scoring that is not the index's own
+PASSES = 8  # probes whose products with a gallery are remembered; 36 bytes an image each
+SAMPLE_BYTES = 256 << 20  # descriptors that are checked when a gallery is opened
 
 
 class Gallery:
@@ -55,7 +55,8 @@ class Gallery:
         self.fingerprint: str = meta["fingerprint"]
         self.scoring = Scoring.read(meta)  # that of the index's vectors, and how the gallery is searched by default
         self.views: tuple[str, ...] = tuple(meta.get("views", ONE_VIEW))  # in which its images were described
-        self._matrices: dict[Scoring, np.ndarray] = {}
+        # Probe -> `vectors.products` of it: one pass serves all that a click shows, under every scoring.
+        self._passes: WeakKeyDictionary[Descriptor, np.ndarray] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -123,25 +124,31 @@ class Gallery:
         """
         if not self.exact and self.is_indexed(scoring):
             return self._estimates(probe, scoring)
-        return self._exact(matching.probe_vectors(probe.parts, probe.presence, scoring), scoring)
+        return self._exact(probe, scoring)
 
     def scores_of(self, probes: Sequence[Descriptor], scoring: Scoring = Scoring()) -> np.ndarray:
         """Return the `(n, G)` float32 similarities of several probes; as `scores`, in one pass over the gallery."""
         if not self.exact and self.is_indexed(scoring):
             return np.stack([self._estimates(probe, scoring) for probe in probes])
-        parts, presence = np.stack([p.parts for p in probes]), np.stack([p.presence for p in probes])
-        return self._exact(matching.probe_vectors(parts, presence, scoring).T, scoring).T
+        passed = vectors.products(self.parts, np.stack([probe.parts for probe in probes]))
+        each = zip(passed, probes, strict=True)
+        return np.stack([similarity.from_products(some, probe, self._measured, scoring) for some, probe in each])
 
-    def _exact(self, probes: np.ndarray, scoring: Scoring) -> np.ndarray:
-        """Multiply every stored vector by one probe's, `(D,)`, or by several, `(D, n)`; `(G,)` or `(G, n)` float32."""
-        if self.parts.size * 4 <= MATRIX_BYTES:
-            return vectors.product(self._matrix(scoring), probes)
-        values = np.empty((len(self), *probes.shape[1:]), np.float32)
-        for start in range(0, len(self), BLOCK):
-            rows = slice(start, start + BLOCK)
-            block = matching.gallery_vectors(self.parts[rows].astype(np.float32), self.presence[rows], scoring)
-            values[rows] = vectors.product(block, probes)
-        return values
+    def _exact(self, probe: Descriptor, scoring: Scoring) -> np.ndarray:
+        """Return the `(G,)` similarities of a probe that was compared before, or is compared now and remembered."""
+        with self._lock:
+            products = self._passes.get(probe)
+        if products is None:
+            products = vectors.products(self.parts, probe.parts[None])[0]
+            with self._lock:
+                if len(self._passes) >= PASSES:
+                    self._passes.pop(next(iter(self._passes)), None)
+                self._passes[probe] = products
+        return similarity.from_products(products, probe, self._measured, scoring)
+
+    @functools.cached_property
+    def _measured(self) -> similarity.Candidates:
+        return similarity.Candidates(vectors.lengths(self.parts), self.presence)
 
     def ranking(self, probe: Descriptor, scoring: Scoring = Scoring(), exclude: np.ndarray | None = None) -> "Ranking":
         """Score every image once, and rank them all; arguments as of `search`.
@@ -151,7 +158,7 @@ class Gallery:
         return Ranking.of(self.scores(probe, scoring), exclude)
 
     def _estimates(self, probe: Descriptor, scoring: Scoring) -> np.ndarray:
-        vector = matching.probe_vectors(probe.parts, probe.presence, scoring)
+        vector = similarity.probe_vectors(probe.parts, probe.presence, scoring)
         values = self.index.estimate(vector)
         candidates = self.index.nearest(vector, self.index.tuning.depth)
         exact = self._terms(probe, candidates, scoring).sum(axis=1)
@@ -161,20 +168,9 @@ class Gallery:
         return values
 
     def _terms(self, probe: Descriptor, rows: np.ndarray, scoring: Scoring) -> np.ndarray:
-        return matching.contributions(
+        return similarity.contributions(
             probe.parts, probe.presence, self.parts[rows].astype(np.float32), self.presence[rows], scoring
         )
-
-    def _matrix(self, scoring: Scoring) -> np.ndarray:
-        """The gallery's vectors under a scoring; as many are kept as a match is explained by, one after another."""
-        # Part-aware switches act on the probe alone.
-        key = Scoring(scoring.weighing) if scoring.weighing == "part_aware" else scoring
-        with self._lock:
-            if key not in self._matrices:
-                if len(self._matrices) >= len(WEIGHINGS):
-                    self._matrices.pop(next(iter(self._matrices)))
-                self._matrices[key] = matching.gallery_vectors(self.parts.astype(np.float32), self.presence, scoring)
-            return self._matrices[key]
 
     def is_indexed(self, scoring: Scoring) -> bool:
         """Say whether the index itself holds vectors under this scoring."""
@@ -218,9 +214,11 @@ class Gallery:
         """Return what `search` and `ranking` return; an exact gallery is scored once, not twice."""
         if not self.exact or top_k < 1 or probe.parts.shape != self.parts.shape[1:]:
             return self.search(probe, top_k, scoring, exclude), self.ranking(probe, scoring, exclude)
-        ranking = self.ranking(probe, scoring, exclude)
-        count = min(4 * top_k + 32, len(self) - (0 if exclude is None else int(exclude.sum())))
-        return self._best(probe, np.flatnonzero(ranking.ranks <= count), top_k, scoring), ranking
+        values = self.scores(probe, scoring)
+        candidates = _first(values, 4 * top_k + 32, exclude)
+        found = self._best(probe, candidates, top_k, scoring)
+        values[[match.index for match in found]] = [match.similarity for match in found]  # ranks follow what is listed
+        return found, Ranking.of(values, exclude)
 
     def _best(self, probe: Descriptor, candidates: np.ndarray, top_k: int, scoring: Scoring) -> list[Match]:
         terms = self._terms(probe, candidates, scoring)
@@ -234,18 +232,14 @@ class Gallery:
     def _candidates(self, probe: Descriptor, top_k: int, scoring: Scoring, exclude: np.ndarray | None) -> np.ndarray:
         """Return the rows to score for `top_k` matches: more than asked, so that rounded vectors cannot lose one."""
         count = min(len(self), 4 * top_k + 32)
-        if self.is_indexed(scoring):
+        if self.index.proposes and self.is_indexed(scoring):
             if not self.exact:
                 count = max(count, min(self.index.tuning.depth * -(-top_k // 10), vectors.MAX_DEPTH))
-            return self.index.nearest(matching.probe_vectors(probe.parts, probe.presence, scoring), count, exclude)
+            return self.index.nearest(similarity.probe_vectors(probe.parts, probe.presence, scoring), count, exclude)
         if not self.exact:  # the codes hold another scoring: go deep with it, then score as asked
-            vector = matching.probe_vectors(probe.parts, probe.presence, self.scoring)
+            vector = similarity.probe_vectors(probe.parts, probe.presence, self.scoring)
             return self.index.nearest(vector, max(count, vectors.MAX_DEPTH), exclude)
-        values = self.scores(probe, scoring)
-        if exclude is not None:
-            values = np.where(exclude, -np.inf, values)
-            count = min(count, int((~exclude).sum()))
-        return np.argsort(-values, kind="stable")[:count]
+        return _first(self.scores(probe, scoring), count, exclude)
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,6 +256,14 @@ class Ranking:
         ranks = np.empty(len(values), np.int64)
         ranks[np.argsort(-values, kind="stable")] = np.arange(1, len(values) + 1)
         return cls(similarity, ranks)
+
+
+def _first(values: np.ndarray, count: int, exclude: np.ndarray | None) -> np.ndarray:
+    """Return the rows of the highest `(G,)` values, at most `count`, in no order; none that `(G,)` marks leave out."""
+    if exclude is not None:
+        values = np.where(exclude, -np.inf, values)
+        count = min(count, int((~exclude).sum()))
+    return np.argpartition(-values, count - 1)[:count] if 0 < count < len(values) else np.arange(len(values))[:count]
 
 
 def _distinct(numbers: np.ndarray) -> np.ndarray:
@@ -400,15 +402,15 @@ def _arrays(folder: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
         raise GalleryError(
             f"Its files disagree in length: {count} records, parts {parts.shape}, presence {presence.shape}."
         )
-    step = max(1, parts.size * 4 // MATRIX_BYTES)  # of a large gallery, a sample
+    step = max(1, parts.size * 2 // SAMPLE_BYTES)  # of a large gallery, a sample
     if not np.isfinite(parts[::step]).all() or not np.isfinite(presence).all():
         raise GalleryError("Its descriptors are damaged: some are not finite numbers.")
     return parts, np.array(presence, np.float32)
 
 
 def _mapped(path: Path, dimensions: int) -> np.ndarray:
-    try:  # mapped, so that a header cannot claim more than the file holds
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    try:  # mapped, so that a header cannot claim more than the file holds; "c", as PyTorch warns of read-only arrays
+        array = np.load(path, mmap_mode="c", allow_pickle=False)
     except (ValueError, TypeError, EOFError, OverflowError, SyntaxError) as error:
         raise GalleryError(f"{path.name} is damaged ({error}).") from error
     if not isinstance(array, np.ndarray) or array.ndim != dimensions or array.dtype.kind != "f":
@@ -433,7 +435,7 @@ def _open_index(gallery: Gallery, address: str | None):
 
         def rows(numbers: np.ndarray) -> np.ndarray:
             parts, presence = gallery.rows(numbers)
-            return matching.gallery_vectors(parts.astype(np.float32), presence, gallery.scoring)
+            return similarity.gallery_vectors(parts.astype(np.float32), presence, gallery.scoring)
 
         return vectors.build(rows, count, terms * dim, lambda line: None, count)
     if not (gallery.folder / VECTORS).is_file():
@@ -449,6 +451,6 @@ def _check_index(gallery: Gallery, index) -> None:
     """Compare a few vectors of the index with the stored parts: zeros, or another gallery's, would rank nonsense."""
     for row in {0, len(gallery) // 2, len(gallery) - 1}:
         parts, presence = gallery.rows(np.array([row]))
-        ways = (matching.gallery_vectors(parts.astype(np.float32), presence, Scoring(name))[0] for name in WEIGHINGS)
+        ways = (similarity.gallery_vectors(parts.astype(np.float32), presence, Scoring(name))[0] for name in WEIGHINGS)
         if not any(index.holds(row, vector) for vector in ways):
             raise GalleryError(f"{VECTORS} is damaged: its vectors are not those of {PARTS}.")

@@ -31,9 +31,10 @@ def is_address(name: str | Path) -> bool:
 
 
 class Collection:
-    """A flat inner-product collection; the answer is exact. The same verbs as `vectors.Flat`."""
+    """A flat inner-product collection; the answer is exact. The verbs of `vectors.Compressed`."""
 
     exact = True
+    proposes = True
 
     def __init__(self, client, address: str, name: str, stamp: str, count: int) -> None:
         """Hold an open client."""
@@ -44,7 +45,7 @@ class Collection:
         return self._count
 
     def nearest(self, vector: np.ndarray, count: int, exclude: np.ndarray | None = None) -> np.ndarray:
-        """Return the rows, `(n,)` int64 with n at most `count`, best first; arguments as `vectors.Flat.nearest`."""
+        """Return the rows, `(n,)` int64, at most `count`, best first; arguments as `vectors.Compressed.nearest`."""
         import pymilvus
 
         left_out = np.flatnonzero(exclude) if exclude is not None else np.zeros(0, np.int64)

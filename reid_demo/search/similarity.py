@@ -8,11 +8,13 @@ how much the probe has of it, `|p_i| min(1, N rho_i)^(1/4)`. A candidate's own l
 they do: there a leg that the probe hides still ranks the candidates who show one.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from reid_demo.config import ModelConfig
 from reid_demo.errors import ConfigError, ShapeError
-from reid_demo.records import Scoring
+from reid_demo.records import Descriptor, Scoring
 
 _EPS = 1e-12
 PRESENCE_POWER = 0.25  # part_aware: a mild one, since a hidden part has a short descriptor as well
@@ -92,11 +94,18 @@ def probe_vectors(parts: np.ndarray, presence: np.ndarray, scoring: Scoring = Sc
         return unit_vectors(parts, presence, scoring)
     _check_shapes(parts, presence)
     parts, num_parts = np.asarray(parts, np.float32), presence.shape[-1]
-    seen = np.minimum(1, num_parts * presence) ** PRESENCE_POWER
-    weights = np.concatenate([np.ones((*seen.shape[:-1], 1), np.float32), seen], axis=-1) * switches(num_parts, scoring)
+    weights = _seen(presence, scoring)
     # |p_i| times the unit vector of p_i is p_i
     total = (weights * np.linalg.norm(parts, axis=-1)).sum(axis=-1)[..., None, None]
     return _flat(np.sqrt(num_parts + 1) * parts * weights[..., None] / np.maximum(total, _EPS))
+
+
+def _seen(presence: np.ndarray, scoring: Scoring) -> np.ndarray:
+    """Return the part-aware weight `(..., P+1)` of a probe's terms, without their lengths."""
+    num_parts = presence.shape[-1]
+    seen = np.minimum(1, num_parts * presence) ** PRESENCE_POWER
+    ones = np.ones((*seen.shape[:-1], 1), np.float32)
+    return np.concatenate([ones, seen], axis=-1) * switches(num_parts, scoring)
 
 
 def gallery_vectors(parts: np.ndarray, presence: np.ndarray, scoring: Scoring = Scoring()) -> np.ndarray:
@@ -110,6 +119,50 @@ def gallery_vectors(parts: np.ndarray, presence: np.ndarray, scoring: Scoring = 
     parts = np.asarray(parts, np.float32)
     lengths = np.linalg.norm(parts, axis=-1, keepdims=True)
     return _flat(parts / np.maximum(lengths * np.sqrt(parts.shape[-2]), _EPS))
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """What the similarities of many images need beside the products of their parts with a probe's."""
+
+    lengths: np.ndarray  # (P+1, G) float32, of the unweighted parts
+    presence: np.ndarray  # (G, P) float32
+
+
+def from_products(products: np.ndarray, probe: Descriptor, candidates: Candidates, scoring: Scoring) -> np.ndarray:
+    """Return the similarities of a probe, under any scoring, from one pass over the candidates.
+
+    Args:
+        products: `(P+1, G)` float32 inner products of each part of the probe with that of each candidate, unweighted.
+        probe: what was multiplied.
+        candidates: G images.
+        scoring: which similarity.
+
+    Returns:
+        `(G,)` float32; `probe_vectors` times `gallery_vectors`, to rounding.
+    """
+    own = np.linalg.norm(probe.parts, axis=-1)  # (P+1,)
+    if scoring.weighing == "part_aware":
+        weights = _seen(probe.presence, scoring)
+        shares = weights / np.maximum((weights * own).sum(), _EPS)
+        return _weighed(shares, products / np.maximum(candidates.lengths, _EPS))
+    ours = part_weights(probe.presence, scoring)
+    shares = ours / np.maximum(np.linalg.norm(ours * own), _EPS)
+    if scoring.weighing == "adaptive":
+        theirs = part_weights(candidates.presence, scoring).T  # (P+1, G)
+        return _weighed(shares, products * theirs) / np.maximum(
+            np.linalg.norm(candidates.lengths * theirs, axis=0), _EPS
+        )
+    squares = _weighed(switches(len(own) - 1, scoring), candidates.lengths**2)
+    return _weighed(shares, products) / np.maximum(np.sqrt(squares), _EPS)
+
+
+def _weighed(shares: np.ndarray, terms: np.ndarray) -> np.ndarray:
+    """Add up `(P+1, G)` terms by `(P+1,)` shares, `(G,)` float32; equal columns have equal sums wherever they stand."""
+    total = np.zeros(terms.shape[1], np.float32)
+    for share, row in zip(shares.astype(np.float32), terms, strict=True):
+        total += share * row
+    return total
 
 
 def _flat(terms: np.ndarray) -> np.ndarray:

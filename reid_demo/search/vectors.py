@@ -1,7 +1,8 @@
-"""Unit vectors in, nearest rows out: the only module that imports FAISS. Knows no images, records or scorings.
+"""Vectors in, products and nearest rows out: the only module that imports FAISS. Knows no images, records or scorings.
 
-Up to `EXACT_LIMIT` rows the index is flat and exact. Above, it is compressed (principal axes, 8 bits each) and pruned
-(inverted lists): it proposes candidates, and the gallery scores those exactly from its half-precision file.
+Up to `EXACT_LIMIT` rows the index is flat: unit vectors in half precision, and a probe is compared with every image by
+`products`. Above, it is compressed (principal axes, 8 bits each) and pruned (inverted lists): it proposes candidates,
+and the gallery scores those exactly from its half-precision file.
 """
 
 import json
@@ -20,6 +21,7 @@ from reid_demo.errors import GalleryError
 
 EXACT_LIMIT = 200_000  # rows; a flat index of 2304-dimensional vectors takes 0.9 GB there
 TARGET_RECALL = 0.99  # recall@10 sought on the tuning queries; a measurement on others is then above 0.98
+CACHED_ROWS = 64  # rows of 2304 numbers in float32 that a core's cache holds
 BLOCK = 4096  # rows read, turned and added at a time
 TRAINING_ROWS = 65_536
 TUNING_QUERIES = 128
@@ -32,46 +34,63 @@ Rows = Callable[[np.ndarray], np.ndarray]  # (n,) int64 ascending row numbers ->
 Say = Callable[[str], None]
 
 
-def product(matrix: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return the matrix product `(G, D) @ (D,)` or `(G, D) @ (D, n)`, float32, by the threads that run the network.
+def products(parts: np.ndarray, probes: np.ndarray) -> np.ndarray:
+    """Multiply each part of every row with the same part of each probe, in one pass over the rows.
 
-    NumPy has threads of its own, which go on waiting for work after each product and take the processor from the
-    network meanwhile: on two cores a probe that is described right after one takes twice as long.
+    A few rows at a time become float32 in the processor's cache, so half as much memory is read, and once. The threads
+    are those of the network: NumPy's go on waiting for work after each product and take the processor from it.
+
+    Args:
+        parts: `(G, T, D)` float16, memory-mapped perhaps.
+        probes: `(n, T, D)` float32.
+
+    Returns:
+        `(n, T, G)` float32; a row's are the same wherever it stands.
     """
-    return (torch.from_numpy(matrix) @ torch.from_numpy(np.ascontiguousarray(other))).numpy()
+    count, terms, dim = parts.shape
+    stored = torch.from_numpy(parts)
+    asked = torch.from_numpy(np.ascontiguousarray(probes.transpose(1, 0, 2), np.float32))  # (T, n, D)
+    found = torch.empty(terms, len(probes), count)
+    block = torch.zeros(CACHED_ROWS, terms, dim)  # whole at the end too: another shape may round otherwise
+    for start in range(0, count, CACHED_ROWS):
+        rows = stored[start : start + CACHED_ROWS]
+        block[: len(rows)].copy_(rows)
+        some = torch.bmm(asked, block.permute(1, 2, 0))  # (T, n, CACHED_ROWS)
+        found[:, :, start : start + len(rows)] = some[:, :, : len(rows)]
+    return np.ascontiguousarray(found.numpy().swapaxes(0, 1))
+
+
+def lengths(parts: np.ndarray) -> np.ndarray:
+    """Return the Euclidean length of every part of `(G, T, D)` float16 rows, `(T, G)` float32."""
+    stored, found = torch.from_numpy(parts), torch.empty(parts.shape[1], len(parts))
+    for start in range(0, len(parts), CACHED_ROWS):
+        found[:, start : start + CACHED_ROWS] = stored[start : start + CACHED_ROWS].float().norm(dim=2).T
+    return found.numpy()
 
 
 class Flat:
-    """Every vector in half precision; the answer is the exact inner product."""
+    """Every vector in half precision. It proposes nothing: a gallery compares a probe with all of its images."""
 
     exact = True
+    proposes = False
 
-    def __init__(self, index: faiss.Index) -> None:
-        """Hold a FAISS index of the inner product."""
-        self._index = index
+    def __init__(self, stored: np.ndarray) -> None:
+        """Hold `(G, D)` float16 unit vectors, memory-mapped perhaps."""
+        self._stored = stored
 
     def __len__(self) -> int:
         """Number of vectors."""
-        return self._index.ntotal
-
-    def nearest(self, vector: np.ndarray, count: int, exclude: np.ndarray | None = None) -> np.ndarray:
-        """Return the rows, `(n,)` int64 with n at most `count`, best first.
-
-        Args:
-            vector: `(D,)` float32 of a probe.
-            count: how many.
-            exclude: `(G,)` bool, rows to leave out.
-        """
-        found = self._index.search(vector[None], min(count, len(self)), params=_parameters(exclude))[1][0]
-        return found[found >= 0]
+        return len(self._stored)
 
     def holds(self, row: int, vector: np.ndarray) -> bool:
         """Tell whether a row is this `(D,)` vector, as far as half precision goes."""
-        return bool(np.allclose(self._index.reconstruct(row), vector, atol=2e-3))
+        return bool(np.allclose(self._stored[row].astype(np.float32), vector, atol=2e-3))
 
     def save(self, path: Path) -> None:
-        """Write the index as one file."""
-        faiss.write_index(self._index, str(path))
+        """Write the vectors as one file, which FAISS reads as well."""
+        with open(path, "wb") as file:
+            file.write(_flat_head(*self._stored.shape))
+            file.write(self._stored.data)
 
     def facts(self) -> dict:
         """Say what `meta.json` keeps of the index."""
@@ -94,6 +113,7 @@ class Compressed:
     """Principal axes at 8 bits in inverted lists: proposes candidates, and estimates the similarity of all others."""
 
     exact = False
+    proposes = True
 
     def __init__(self, index: faiss.IndexPreTransform, tuning: Tuning) -> None:
         """Hold a trained index; the search width is set here, once, and never by a request."""
@@ -108,9 +128,12 @@ class Compressed:
         return self._index.ntotal
 
     def nearest(self, vector: np.ndarray, count: int, exclude: np.ndarray | None = None) -> np.ndarray:
-        """Return candidate rows, `(n,)` int64, nearest first; arguments as `Flat.nearest`.
+        """Return candidate rows, `(n,)` int64 with n at most `count`, nearest first.
 
-        At least `tuning.depth` are given, in proportion more when more than ten matches are wanted.
+        Args:
+            vector: `(D,)` float32 of a probe.
+            count: how many.
+            exclude: `(G,)` bool, rows to leave out.
         """
         parameters = _parameters(exclude, self.tuning.probes)
         found = self._lists.search(self._turn(vector), min(count, len(self)), params=parameters)[1][0]
@@ -214,10 +237,10 @@ def build(rows: Rows, count: int, dim: int, say: Say, limit: int, probes: Rows |
     """
     if count > limit:
         return Compressed.build(rows, count, dim, say, probes)
-    index = _flat(dim)
+    stored = np.empty((count, dim), "<f2")
     for start in range(0, count, BLOCK):
-        index.add(rows(np.arange(start, min(start + BLOCK, count))))
-    return Flat(index)
+        stored[start : start + BLOCK] = rows(np.arange(start, min(start + BLOCK, count)))
+    return Flat(stored)
 
 
 def load(path: Path, facts: dict, count: int, dim: int) -> "Flat | Compressed":
@@ -232,17 +255,17 @@ def load(path: Path, facts: dict, count: int, dim: int) -> "Flat | Compressed":
     Raises:
         GalleryError: the file is damaged, or not of that kind and these sizes.
     """
-    kinds = {"flat": (Flat, faiss.IndexScalarQuantizer), "compressed": (Compressed, faiss.IndexPreTransform)}
-    if facts["kind"] not in kinds:
+    if facts["kind"] not in ("flat", "compressed"):
         raise GalleryError(f"{path.name} has the unknown kind {facts['kind']!r}.")
-    holder, kind = kinds[facts["kind"]]
     _check_size(path, facts["kind"], count, dim)
+    if facts["kind"] == "flat":
+        return Flat(np.memmap(path, "<f2", "r", len(_flat_head(count, dim)), (count, dim)))
     try:
-        tuning = [_tuning(facts, path.name)] if holder is Compressed else []
+        tuning = _tuning(facts, path.name)
         index = faiss.read_index(str(path))
-        if not isinstance(index, kind) or index.d != dim or index.ntotal != count:
+        if not isinstance(index, faiss.IndexPreTransform) or index.d != dim or index.ntotal != count:
             raise GalleryError(f"{path.name} is damaged: it is no index of {count} vectors of {dim} numbers.")
-        return holder(index, *tuning)
+        return Compressed(index, tuning)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise GalleryError(f"{path.name} is damaged ({str(error).splitlines()[0]}).") from error
 
@@ -259,26 +282,26 @@ def _check_size(path: Path, kind: str, count: int, dim: int) -> None:
         if not 8 * count < size < 4 * count * (dim + 8) + 8 * dim * (dim + 65_536) + (1 << 20):
             raise GalleryError(f"{path.name} is damaged: {size} bytes are not what {count} vectors take.")
         return
-    head = bytearray(faiss.serialize_index(_flat(dim)).tobytes())  # ends with the number of bytes that follow
-    head[8:16], head[-8:] = (number.to_bytes(8, "little") for number in (count, 2 * count * dim))
+    head = _flat_head(count, dim)
     with open(path, "rb") as file:
         if size != len(head) + 2 * count * dim or file.read(len(head)) != head:
             raise GalleryError(f"{path.name} is damaged: it does not begin as {count} vectors of {dim} numbers do.")
 
 
-def _flat(dim: int) -> faiss.IndexScalarQuantizer:
+def _flat_head(count: int, dim: int) -> bytes:
+    """Return how FAISS begins a file of `count` vectors in half precision; `count * dim` numbers follow."""
     index = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
     index.train(np.zeros((1, dim), np.float32))
-    return index
+    head = bytearray(faiss.serialize_index(index).tobytes())  # ends with the number of bytes that follow
+    head[8:16], head[-8:] = (number.to_bytes(8, "little") for number in (count, 2 * count * dim))
+    return bytes(head)
 
 
-def _parameters(exclude: np.ndarray | None, probes: int | None = None):
+def _parameters(exclude: np.ndarray | None, probes: int):
     """Join what one search is told: rows to leave out, and lists to visit."""
     if exclude is None:
         return None
     selector = faiss.IDSelectorBitmap(np.packbits(~exclude, bitorder="little"))
-    if probes is None:
-        return faiss.SearchParameters(sel=selector)
     return faiss.SearchParametersIVF(sel=selector, nprobe=probes)
 
 

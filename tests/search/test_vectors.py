@@ -1,10 +1,13 @@
 """The compressed index finds what the exact one finds; the exact one finds what a full product finds."""
 
+from dataclasses import replace
+
+import faiss
 import numpy as np
 import pytest
 
 from reid_demo.errors import GalleryError
-from reid_demo.records import Descriptor, ImageRecord, Scoring
+from reid_demo.records import WEIGHINGS, Descriptor, ImageRecord, Scoring
 from reid_demo.search import gallery, similarity, store, vectors
 from reid_demo.serving.bench.large import bench_large
 
@@ -53,14 +56,25 @@ def truth(probe: Descriptor, scoring: Scoring = Scoring()) -> np.ndarray:
     )[0]
 
 
-@pytest.mark.parametrize("shape", [(40,), (40, 7)])
-def test_the_product_is_numpy_s(shape):
+@pytest.mark.parametrize("count", [1, 64, 300])
+@pytest.mark.parametrize("probes", [1, 7])
+def test_products_and_lengths_are_numpy_s(count, probes):
     rng = np.random.default_rng(0)
-    matrix = rng.standard_normal((300, 40), np.float32)
-    other = rng.standard_normal(shape[::-1], np.float32).T  # as a transposed view
-    found = vectors.product(matrix, other)
-    assert found.dtype == np.float32 and found.shape == (300, *shape[1:])
-    np.testing.assert_allclose(found, matrix.astype(np.float64) @ other, atol=1e-4)
+    parts = rng.standard_normal((count, 3, 40)).astype(np.float16)
+    asked = rng.standard_normal((probes, 3, 40), np.float32)
+    found = vectors.products(parts, asked)
+    assert found.dtype == np.float32 and found.shape == (probes, 3, count)
+    np.testing.assert_allclose(found, np.einsum("gtd,ntd->ntg", parts.astype(float), asked), atol=1e-4)
+    lengths = vectors.lengths(parts)
+    assert lengths.dtype == np.float32
+    np.testing.assert_allclose(lengths, np.linalg.norm(parts.astype(float), axis=2).T, rtol=1e-5)
+
+
+def test_faiss_reads_a_flat_index(exact):
+    index = faiss.read_index(str(exact.folder / gallery.VECTORS))
+    wanted = similarity.gallery_vectors(PARTS[:50].astype(np.float32), PRESENCE[:50])
+    np.testing.assert_allclose(index.reconstruct_n(0, 50), wanted, atol=2e-3)
+    assert index.ntotal == len(exact) == COUNT
 
 
 def test_the_size_decides_which_index_is_made(exact, compressed):
@@ -143,10 +157,39 @@ def test_a_compressed_gallery_may_hold_part_aware_vectors(tmp_path):
     assert large.search(PROBES[4], 1, some)[0].index == int(np.argmax(values))
 
 
-def test_scores_without_a_matrix_are_the_same(exact, monkeypatch):
-    wanted = exact.scores(PROBES[1])
-    monkeypatch.setattr(gallery, "MATRIX_BYTES", 0)
-    np.testing.assert_allclose(exact.scores(PROBES[1]), wanted, atol=1e-6)
+@pytest.mark.parametrize("weighing", WEIGHINGS)
+@pytest.mark.parametrize("parts", [None, (True, False, True, True, False)], ids=str)
+def test_one_pass_gives_every_scoring(exact, weighing, parts, monkeypatch):
+    scoring = Scoring(weighing, parts)
+    np.testing.assert_allclose(exact.scores(PROBES[1], scoring), truth(PROBES[1], scoring), atol=1e-6)
+    several = exact.scores_of(PROBES[:3], scoring)
+    np.testing.assert_allclose(several, [truth(probe, scoring) for probe in PROBES[:3]], atol=1e-6)
+    monkeypatch.setattr(vectors, "products", None)  # the gallery is not passed again for the same probe
+    assert len(exact.search(PROBES[1], 5, scoring)) == 5
+    assert exact.ranking(PROBES[1], Scoring("cosine")).ranks.min() == 1
+
+
+def test_products_are_remembered_for_a_few_probes_that_live(exact):
+    for probe in PROBES[:20]:
+        exact.scores(probe)
+    assert len(exact._passes) == gallery.PASSES
+    gone = replace(PROBES[0])
+    exact.scores(gone)
+    del gone
+    assert len(exact._passes) == gallery.PASSES - 1
+
+
+def test_equal_images_rank_in_gallery_order_wherever_they_stand(tmp_path, exact):
+    rows = np.r_[np.arange(130), 5, 5, 129]
+    parts, presence = exact.rows(rows)
+    records = [ImageRecord(f"images/{i}.png") for i in range(len(rows))]
+    store.write(tmp_path / "twins", records, iter([(parts, presence)]), store.About("x", "twins"))
+    twins = gallery.load(tmp_path / "twins")
+    for scoring in (Scoring(name) for name in WEIGHINGS):
+        found, ranking = twins.search_and_rank(PROBES[2], len(rows), scoring)
+        assert len(set(ranking.similarity[[5, 130, 131]])) == len(set(ranking.similarity[[129, 132]])) == 1
+        assert [ranking.ranks[match.index] for match in found] == list(range(1, len(rows) + 1))
+        assert ranking.ranks[5] == ranking.ranks[130] - 1 == ranking.ranks[131] - 2
 
 
 def test_progress_is_told(tmp_path, monkeypatch):
