@@ -12,6 +12,7 @@ from reid_demo.errors import GalleryError
 from reid_demo.serving.bench import page as bench_page
 from reid_demo.serving.bench.engine import made_up
 from reid_demo.serving.bench.rows import Row
+from reid_demo.serving.page.view import build_ui, launch_options
 
 
 def test_the_command_measures_every_wait(tiny_engine, monkeypatch, capsys):
@@ -35,7 +36,12 @@ def test_an_answer_of_another_visitor_is_noticed(tiny_engine, monkeypatch):
         return asked(engine, visitor, given.setdefault("kind", kind))  # everybody gets the first one's change
 
     monkeypatch.setattr(bench_page, "_hide", mixed_up)
-    rows = bench_page.bench_page(tiny_engine, gallery_size=20, step=0.5, repeats=1)
+    demo = build_ui(tiny_engine)
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
+    try:
+        rows = bench_page._visitors(tiny_engine, demo, url, 1)
+    finally:
+        demo.close()
     assert next(row.value for row in rows if "crossed over" in row.what) > 0
 
 
