@@ -227,8 +227,8 @@ def _shown(answer: list) -> tuple[str, list[str]]:
 
 
 def _stop(engine: Engine, demo, url: str) -> Row:
-    """Time from stopping a sweep until another visitor's click is worked on, beside waiting for the sweep's end."""
-    visitor, other = _open(engine, demo, url, 0), _open(engine, demo, url, 0)
+    """Time from stopping a sweep until its work has ended, beside waiting for the sweep's end."""
+    visitor = _open(engine, demo, url, 0)
     number = visitor.listener("sweep-run", "click")
     data = [None, 20, 10, "mean_grey"]
     start = time.perf_counter()
@@ -239,13 +239,10 @@ def _stop(engine: Engine, demo, url: str) -> Row:
     for message in visitor.messages():
         if message["msg"] == "process_generating" and message.get("event_id") == event:
             break
-    hide = other.listener(f"hide-{KINDS[0]}", "click")
     start = time.perf_counter()
     visitor.stop(number, event)
-    event = other.join(hide, _hiding(engine))
-    for message in other.messages():
-        if message.get("event_id") == event and message["msg"] in ("process_starts", "process_completed"):
-            break
+    while any(demo._queue.active_jobs):
+        time.sleep(0.002)
     stopped = time.perf_counter() - start
-    what = "stop a sweep, until the next click starts; beside its end"
+    what = "stop a sweep, until its work has ended; beside its end"
     return of(what, "ms", stopped * 1e3, whole * 1e3, engine.describer.precision, whole / stopped)
