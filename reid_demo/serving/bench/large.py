@@ -109,8 +109,8 @@ def _mix(real: Gallery, count: int, rng: np.random.Generator) -> tuple[np.ndarra
 
 def _blocks(real: Gallery, count: int, rng: np.random.Generator, say: Callable[[str], None]) -> Iterator:
     last = time.monotonic()
-    for start in range(0, count, galleries.BLOCK):
-        parts, presence = _mix(real, min(galleries.BLOCK, count - start), rng)
+    for start in range(0, count, store.BLOCK):
+        parts, presence = _mix(real, min(store.BLOCK, count - start), rng)
         yield parts.astype(np.float16), presence
         if time.monotonic() - last > 5:
             last = time.monotonic()
@@ -124,8 +124,8 @@ def _exact(
     vectors = similarity.probe_vectors(parts, presence, scoring)
     best: list[tuple[np.ndarray, np.ndarray]] = []
     one_s, last = 0.0, time.monotonic()
-    for start in range(0, len(large), galleries.BLOCK):
-        rows = np.arange(start, min(start + galleries.BLOCK, len(large)))
+    for start in range(0, len(large), store.BLOCK):
+        rows = np.arange(start, min(start + store.BLOCK, len(large)))
         stored, rho = large.rows(rows)
         block = similarity.gallery_vectors(stored.astype(np.float32), rho, scoring)
         begun = time.perf_counter()
