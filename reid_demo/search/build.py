@@ -403,8 +403,8 @@ class _Run:
 
     def _blocks(self) -> store.Blocks:
         """Yield the stored descriptors of the rows, from the old gallery and from the journal."""
-        for start in range(0, len(self.rows), galleries.BLOCK):
-            places = [row.place for row in self.rows[start : start + galleries.BLOCK]]
+        for start in range(0, len(self.rows), store.BLOCK):
+            places = [row.place for row in self.rows[start : start + store.BLOCK]]
             parts = presence = None
             for fresh, source in ((False, self.old), (True, self.journal)):
                 at = np.flatnonzero([place.fresh == fresh for place in places])

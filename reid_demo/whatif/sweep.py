@@ -9,7 +9,7 @@ from reid_demo import occlude
 from reid_demo.errors import OcclusionError
 from reid_demo.records import Descriptor, Occlusion
 
-BATCH = 8  # windows a step; whoever stops a sweep waits for the end of one
+FIRST, BATCH = 4, 8  # windows of the first step and of all others; whoever stops a sweep waits for the end of one
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,12 @@ def sweep(
     boxes = sweep_boxes(window.size, window.stride, image.shape[1] / image.shape[0])
     base = np.asarray(measure(describe([image]))[0], np.float64)
     changes = np.full((2, len(base), len(boxes)), np.nan, np.float32)
-    for start in range(0, len(boxes), BATCH):
-        part = boxes[start : start + BATCH]
+    starts = [0, *range(FIRST, len(boxes), BATCH)]
+    for start, stop in zip(starts, [*starts[1:], len(boxes)], strict=True):
+        part = boxes[start:stop]
         hidden = [occlude.apply(image, [Occlusion("box", window.fill, tuple(map(float, box)))]) for box in part]
-        changes[:, :, start : start + len(part)] = (measure(describe(hidden)) - base).T
-        yield SweepStep(start + len(part), len(boxes), boxes, base, changes[0].copy(), changes[1].copy())
+        changes[:, :, start:stop] = (measure(describe(hidden)) - base).T
+        yield SweepStep(stop, len(boxes), boxes, base, changes[0].copy(), changes[1].copy())
 
 
 def sweep_map(boxes: np.ndarray, change: np.ndarray, height: int = 64, width: int = 32) -> np.ndarray:
