@@ -7,7 +7,7 @@ from reid_demo.serving.page import text
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 expect = playwright.expect
 pytestmark = pytest.mark.browser
-LOWER, NOTHING = '[data-half="0.0,0.5,1.0,1.0"]', '[data-half=""]'
+LOWER, NOTHING = "#hide-lower_half", "#back"
 
 
 def test_a_half_is_a_toggle_and_becomes_a_change(page):

@@ -27,8 +27,8 @@ def decide(session: Session, decision: str) -> Session:
     decisions = {**session.decisions, match.index: decision}
     if decision == "open":
         decisions.pop(match.index)
-    place = min((session.chosen or 0) + 1, len(session.matches) - 1)
-    return replace(session, decisions=decisions, chosen=place)
+    after = session.matches[min(match.rank, len(session.matches) - 1)]
+    return replace(session, decisions=decisions, chosen=after)
 
 
 def candidate(engine: Engine, session: Session) -> str:

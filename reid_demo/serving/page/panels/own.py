@@ -157,7 +157,7 @@ def wire_own(demo: gr.Blocks, mine: OwnPanel, tabs: gr.Tabs, wiring: Wiring) -> 
     outputs = [*wiring.everything, mine.files, mine.told, *controls]
     inputs = [wiring.session, mine.files, mine.frames, *wiring.places.settings]
     step = mine.make.click(make, inputs, outputs, show_progress_on=[mine.told], **BUILD)
-    wiring.follow(step, everything=True)
+    wiring.follow(step)
 
     def leave(now: Session, *settings) -> list:
         def show(after: Session) -> list:
@@ -166,7 +166,7 @@ def wire_own(demo: gr.Blocks, mine: OwnPanel, tabs: gr.Tabs, wiring: Wiring) -> 
         return guard(lambda: own.leave(galleries, now, read_settings(*settings)), show, len(outputs))()
 
     step = mine.leave.click(leave, [wiring.session, *wiring.places.settings], outputs, **QUEUE)
-    wiring.follow(step, everything=True)
+    wiring.follow(step)
 
     mine.look.click(
         lambda: gr.Tabs(selected=BROWSE_TAB), None, tabs, queue=False, show_progress="hidden", api_visibility="private"
