@@ -62,7 +62,7 @@ def _draw_scale(sheet: np.ndarray) -> None:
     sheet[top : top + 12, GAP : GAP + long] = overlays.colours(overlays.unscale(np.linspace(0, 1, long)))
     uniform = GAP + round(long * float(overlays.scale(1)))
     sheet[top - 3 : top + 15, uniform] = INK
-    for words, left in (("0", GAP), ("1 = uniform", uniform), (f"{overlays.FULL_SCALE:g}x: all", GAP + long - 64)):
+    for words, left in (("0", GAP), ("1 = uniform", uniform), (f"{overlays.FULL_SCALE:g}x and more", GAP + long - 100)):
         _write(sheet, words, left, top + 28)
 
 

@@ -125,8 +125,8 @@ WHY_PRESENCE_NOTE = (
 )
 WHY_HEAT = "Where each part template looks"
 WHY_HEAT_NOTE = (
-    "Same scale for every picture: attention as a multiple of uniform. Colours grow with the logarithm, up to all "
-    "attention in one of the 128 cells."
+    "Same scale for every picture: attention as a multiple of uniform. Colours grow with the logarithm up to 64 "
+    "times; the highest peak measured is 47."
 )
 WHY_MEANINGS = "The words beside a part were measured on rendered people, over many pictures."
 WHY_POINT = "Point at another part, or tab to it, to light it up on both pictures; at global to see them plain."
@@ -139,7 +139,7 @@ DISTANCE_COLUMNS = ("weighing", "similarity", "rank")
 WHY_NO_PARTS = "This model has a global descriptor only, so it has no part templates to show."
 HEAT_ALT = "{name} on the {side}: strongest attention {peak:.1f} times uniform, {place}"
 PLACES = (("upper left", "upper right"), ("middle left", "middle right"), ("lower left", "lower right"))
-LEGEND = ("0", "1 = uniform", "128 = all in one place")
+LEGEND = ("0", "1 = uniform", "64 times and more")
 
 NO_PROBE = "Bring a probe first: upload a picture, paste one, or choose an example."
 NO_MATCH = "Choose a match first: click one of the ranked images."
@@ -366,11 +366,11 @@ STAGE_WHY = "Why"
 STAGE_SUM = "sum = similarity"
 STAGE_WAS = "was {was}"
 STAGE_LOST = "Lost most: {parts}"
-STAGE_LEGEND = ("0", "even", "all in one place")
+STAGE_LEGEND = ("0", "even", "64 times")
 STAGE_LEGEND_INFO = (
-    "Where a part looks on both pictures, as a multiple of even attention. Colours grow with the logarithm up to 128 "
-    "times, all attention in one place; the scale is the same for every picture. A bar is what a part adds to the "
-    "similarity, the thin line what it added before."
+    "Where a part looks on both pictures, as a multiple of even attention. Colours grow with the logarithm up to 64 "
+    "times; the highest peak measured is 47, and the scale is the same for every picture. A bar is what a part adds to "
+    "the similarity, the thin line what it added before."
 )
 STAGE_PART_INFO = "{part}, measured on rendered people: {meaning}"
 STAGE_PARTS_LABEL = "What each part adds. Point at one to see where it looks"

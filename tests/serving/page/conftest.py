@@ -49,6 +49,7 @@ def page(browser, address):
     expect(shown.locator("#strip .thumbnail-item")).to_have_count(10)
     expect(shown.locator("#earned")).to_contain_text("What earned #1")
     expect(shown.locator("#earned")).not_to_contain_text(text.EARNED_WAIT)
+    shown.wait_for_timeout(1500)  # the stream of the opening's answers ends now; a click in that moment may be lost
     yield shown
     shown.close()
 

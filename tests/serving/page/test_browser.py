@@ -161,13 +161,14 @@ def test_odd_but_good_files_are_searched(page):
 
 
 def test_a_picture_that_is_pasted_or_dropped_anywhere_is_searched(page):
-    bring = """(kind) => fetch(document.querySelector('.stage-probe img').src).then((answer) => answer.blob()).then((blob) => {
+    bring = """async (kind) => {
+        const blob = await (await fetch(document.querySelector('.stage-probe img').src)).blob();
         const data = new DataTransfer();
         data.items.add(new File([blob], 'mine.webp', { type: 'image/webp' }));
         const event = kind === 'paste' ? new ClipboardEvent('paste', { clipboardData: data, bubbles: true })
             : new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true });
         document.body.dispatchEvent(event);
-    })"""
+    }"""
     for kind in ("paste", "drop"):
         page.evaluate(bring, kind)
         expect(page.locator("#probe-line")).to_contain_text(text.UPLOADED)
@@ -178,7 +179,7 @@ def test_a_picture_that_is_pasted_or_dropped_anywhere_is_searched(page):
 def test_everything_has_a_name_and_can_be_reached_by_keyboard(page):
     unnamed = page.evaluate(
         """() => [...document.querySelectorAll('button, input, textarea, select')]
-            .filter(e => e.offsetParent !== null && !e.innerText.trim() && !e.getAttribute('aria-label')
+            .filter(e => e.checkVisibility({visibilityProperty: true}) && !e.innerText.trim() && !e.getAttribute('aria-label')
                 && !e.title && !(e.labels && e.labels.length))
             .map(e => e.outerHTML.slice(0, 160))"""
     )

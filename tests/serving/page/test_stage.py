@@ -1,4 +1,4 @@
-"""The stage: the block as a change, the ranking while it is dragged, why a candidate scores, tokens that open one visit."""
+"""The stage: the block as a change, the ranking while it is dragged, why a candidate scores, and tokens."""
 
 import base64
 from dataclasses import replace
