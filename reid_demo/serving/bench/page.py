@@ -121,15 +121,6 @@ class Visitor:
                     return number
         raise KeyError(f"The page has no {event} on {elem_id!r}.")
 
-    def follower(self, number: int) -> int:
-        """Return the number of the listener that runs after another."""
-        return next(after for after, listener in self.demo.fns.items() if listener.trigger_after == number)
-
-    def run(self, number: int, data: list, event_data: dict) -> None:
-        """Carry out an event that passes the queue by."""
-        body = {"data": data, "fn_index": number, "session_hash": self.name, "event_data": event_data}
-        self.http.post(f"{self.url}/run/predict", json=body).raise_for_status()
-
     def join(self, number: int, data: list, event_data: dict | None = None) -> str:
         """Queue an event; give its name."""
         body = {"data": data, "fn_index": number, "session_hash": self.name, "event_data": event_data}
@@ -172,15 +163,13 @@ def _open(engine: Engine, demo, url: str, example: int) -> Visitor:
 
 
 def _act(engine: Engine, visitor: Visitor, asked: dict) -> list:
-    """Do something on the stage as the browser does: note it, then queue what it means."""
-    return visitor.ask(*_noted(engine, visitor, asked))
+    """Do something on the stage as the browser does."""
+    return visitor.ask(visitor.listener("stage", "act"), _inputs(engine), asked)
 
 
-def _noted(engine: Engine, visitor: Visitor, asked: dict) -> tuple[int, list]:
-    """Note what a visitor does; return the listener that carries it out, and its inputs."""
-    noted = visitor.listener("stage", "act")
-    visitor.run(noted, [], asked)
-    return visitor.follower(noted), [None, None, 25, 1, *_settings(engine)]
+def _inputs(engine: Engine) -> list:
+    """Return the inputs of what is done on the stage: session, coverage and seed of a random block, settings."""
+    return [None, 25, 1, *_settings(engine)]
 
 
 def _hide(engine: Engine, visitor: Visitor, kind: str) -> list:

@@ -170,6 +170,7 @@ element.addEventListener("keydown", (event) => {
     find("#more").focus();
     return;
   }
+  if (event.target.closest('[role="toolbar"]') && walk(event)) return;
   const shown = mode === "crop" ? frame : box;
   if (!event.target.closest(".stage-block") || !shown) return;
   const arrows = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
@@ -181,6 +182,17 @@ element.addEventListener("keydown", (event) => {
   event.preventDefault();
   if (mode === "block") settle();
 });
+
+function walk(event) { // one stop for the keyboard, with arrows from button to button
+  const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
+  if (!step) return false;
+  const buttons = [...event.target.closest('[role="toolbar"]').querySelectorAll("button")];
+  const next = buttons[(buttons.indexOf(event.target) + step + buttons.length) % buttons.length];
+  for (const button of buttons) button.tabIndex = button === next ? 0 : -1;
+  next.focus();
+  event.preventDefault();
+  return true;
+}
 
 function cropNow() {
   const cut = frame;

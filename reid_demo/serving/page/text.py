@@ -57,7 +57,6 @@ CROP_OUTSIDE = "The crop {x}, {y}, {w} x {h} leaves the probe, which is {width} 
 DECISION_MARKS = {"confirmed": "confirmed", "rejected": "rejected"}
 KIND_WORDS = {"brush": "painted", "crop": "crop", "box": "box"}
 
-SETTINGS = "Ranking settings"
 TOP_K = "How many matches"
 WEIGHING = "How parts are weighed"
 WEIGHING_INFO = "Part-aware asks only for what the probe shows"
@@ -86,6 +85,7 @@ STATUS_SELF = "The probe is a picture of the gallery, so it finds itself first."
 STATUS_VIEWS = "Not at 1: a gallery's pictures are described mirrored and half hidden as well, for half hidden probes."
 STATUS_CHANGED = "{count} of the top {top_k} were not there before the change."
 STATUS_SAME = "The change brought no new image into the top {top_k}."
+STATUS_ABOUT = "What marks and arrows mean"
 STATUS_KEY = "✓ and green: same person. ✗ and orange: another. ▲▼: move against the untouched probe."
 
 NOT_CONFIDENT = "No confident match: the first similarity, {similarity:.3f}, is below {threshold:.3f}."
@@ -249,6 +249,7 @@ SETS_SAVE_JSON, SETS_SAVE_SVG = "Save the numbers (JSON)", "Save the curve (SVG)
 # Verify and export
 STEP_VERIFY = "Verify and export"
 VERIFY_INTRO = "Look at both pictures and decide yourself. Decisions stay with the probe until you choose another."
+VERIFY_PROBE, VERIFY_CHANGED = "probe, untouched", "probe, changed: this one was searched"
 VERIFY_HEADING = "Candidate #{rank} of {total}: {decision}"
 VERIFY_CONFIRM, VERIFY_REJECT, VERIFY_LEAVE = "Confirm", "Reject", "Leave open"
 DECISION_WORDS = {"confirmed": "confirmed", "rejected": "rejected", "open": "open"}
@@ -326,6 +327,7 @@ FRAME_INTRO = (
     "The network was made for one upright person, cut out closely. Cut one out here: let the finder look, click two "
     "opposite corners, or type the box."
 )
+FRAME_WIDE = "That picture is wide, so it may hold more than one person: choose one under *Your pictures*."
 FRAME_UPLOAD = "Open a frame"
 FRAME_FIND = "Find people"
 FRAME_PICTURE = "The frame. Click two opposite corners of a box"

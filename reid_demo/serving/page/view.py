@@ -84,7 +84,7 @@ def build_ui(engine: Engine, galleries: PrivateGalleries | None = None) -> gr.Bl
         probe.wire(changes, wiring)
         probe.wire_pictures(live.upload, camera, wiring)
         results.wire_ranking(right, settings, wiring)
-        _wire_tabs(demo, tabs, wiring)
+        _wire_tabs(demo, tabs, live.upload, wiring)
         _wire_opening(demo, first, wiring)
         api.add_api(engine)
     return demo
@@ -112,19 +112,19 @@ def _build_tabs(engine: Engine) -> Tabs:
             verify = lab.build_verify()
         with gr.Tab(text.STEP_BROWSE, id=browse.BROWSE_TAB) as gallery_tab:
             looked = browse.build_browse()
-        with gr.Tab(text.STEP_OWN, id="own"):
+        with gr.Tab(text.STEP_OWN, id=own_panel.OWN_TAB):
             mine, frame = own_panel.build_own()
     return Tabs(tabs, why, changed, sweep, sets, verify, gallery_tab, looked, mine, frame)
 
 
-def _wire_tabs(demo: gr.Blocks, tabs: Tabs, wiring: Wiring) -> None:
+def _wire_tabs(demo: gr.Blocks, tabs: Tabs, upload: gr.UploadButton, wiring: Wiring) -> None:
     results.wire_why(tabs.why, wiring)
     lab.wire_sweep(tabs.sweep, wiring)
     lab.wire_sets(tabs.sets, wiring)
     lab.wire_verify(tabs.verify, wiring)
     browse.wire_browse(tabs.gallery_tab, tabs.browse, wiring)
     own_panel.wire_own(demo, tabs.own, tabs.tabs, wiring)
-    own_panel.wire_frame(tabs.frame, wiring)
+    own_panel.wire_frame(tabs.frame, upload, tabs.tabs, wiring)
 
 
 def _wire_opening(demo: gr.Blocks, first: Session, wiring: Wiring) -> None:

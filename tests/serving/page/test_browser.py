@@ -179,7 +179,8 @@ def test_a_picture_that_is_pasted_or_dropped_anywhere_is_searched(page):
 def test_everything_has_a_name_and_can_be_reached_by_keyboard(page):
     unnamed = page.evaluate(
         """() => [...document.querySelectorAll('button, input, textarea, select')]
-            .filter(e => e.checkVisibility({visibilityProperty: true}) && !e.innerText.trim() && !e.getAttribute('aria-label')
+            .filter(e => e.checkVisibility({visibilityProperty: true}))
+            .filter(e => !e.innerText.trim() && !e.getAttribute('aria-label')
                 && !e.title && !(e.labels && e.labels.length))
             .map(e => e.outerHTML.slice(0, 160))"""
     )

@@ -173,7 +173,7 @@ def test_the_list_is_reached_in_ten_tabs_and_says_what_it_shows(open_page):
     shown.locator(LOWER).click()
     expect(shown.locator("#probe-line")).to_contain_text("lower half")
     shown.evaluate("document.activeElement.blur()")
-    for presses in range(1, 11):
+    for _ in range(10):
         shown.keyboard.press("Tab")
         if shown.evaluate("document.activeElement.matches('[data-row=now] .stage-tile')"):
             break
@@ -181,7 +181,7 @@ def test_the_list_is_reached_in_ten_tabs_and_says_what_it_shows(open_page):
         pytest.fail("ten tabs do not reach the list")
     label = shown.evaluate("document.activeElement.getAttribute('aria-label')")
     right, wrong = text.STAGE_MARKS["right"], text.STAGE_MARKS["wrong"]
-    assert re.fullmatch(rf"Rank \d+, person \d+, camera \d+, ({right}|{wrong})", label), (presses, label)
+    assert re.fullmatch(rf"Rank \d+, person \d+, camera \d+, ({right}|{wrong})", label), label
     assert shown.locator(".stage-say > p").get_attribute("role") == "status"
 
 
@@ -220,6 +220,15 @@ def test_words_are_large_and_dark_enough_and_targets_wide_enough(open_page, sche
     expect(shown.locator("#top-k")).to_be_visible()
     shown.keyboard.press("Escape")
     expect(shown.locator("#top-k")).to_be_hidden()
+
+
+def test_the_buttons_that_hide_are_one_stop_with_arrows(page):
+    page.locator("#hide-upper_half").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page.locator("#probe-line")).to_contain_text("lower half")
+    page.keyboard.press("Tab")
+    assert page.evaluate("!document.activeElement.closest('.stage-halves')")
 
 
 def test_what_an_i_tells_opens_on_focus_on_hover_and_by_a_click(open_page):

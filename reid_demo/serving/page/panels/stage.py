@@ -11,11 +11,11 @@ from reid_demo.drawing import figures, overlays
 from reid_demo.engine import Engine
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import acts, examples, stage
-from reid_demo.serving.page.handlers.session import Session, Settings, choose_row
+from reid_demo.serving.page.handlers.session import Session, choose_row
 from reid_demo.serving.page.handlers.visits import Visits
 from reid_demo.serving.page.handlers.why import people_names
 from reid_demo.serving.page.markup import render
-from reid_demo.serving.page.wiring import QUEUE, Detail, Wiring, guard
+from reid_demo.serving.page.wiring import QUEUE, Detail, Wiring, guard, read_settings
 
 FOLDER = Path(__file__).parent.parent
 SCRIPTS = ("stage.js", "stage_why.js", "stage_hand.js")
@@ -23,11 +23,9 @@ SCRIPTS = ("stage.js", "stage_why.js", "stage_hand.js")
 
 @dataclass(frozen=True)
 class StagePanel:
-    """The stage, and what its last event brought."""
+    """The stage, with the upload that stands behind its last example."""
 
     shown: gr.HTML
-    asked: gr.State
-    row: gr.State
     upload: gr.UploadButton
     visits: Visits
     stories: list[Story]
@@ -72,7 +70,7 @@ def build_stage(engine: Engine, visits: Visits, answers: stage.Stage, first: Ses
         elem_id="stage",
     )
     upload = gr.UploadButton(text.UPLOAD, file_types=["image"], type="filepath", elem_id="upload")
-    return StagePanel(shown, gr.State(None), gr.State(None), upload, visits, stories)
+    return StagePanel(shown, upload, visits, stories)
 
 
 def _setup(engine: Engine) -> dict:
@@ -109,21 +107,22 @@ def _setup(engine: Engine) -> dict:
 
 def wire_stage(panel: StagePanel, wiring: Wiring, dials: tuple) -> None:
     """Connect the stage: what a visitor does there is a change of the probe, and a tile that is clicked is chosen."""
-    at_once = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
-    def asked(event: gr.EventData):
-        return event._data
+    def act(event: gr.EventData, now: Session, *values) -> list:
+        def do() -> Session:
+            coverage, seed, *settings = values
+            wanted, numbers = read_settings(*settings), acts.Dials(coverage, seed)
+            return acts.act(wiring.engine_of(now), now, wanted, event._data, numbers, panel.stories)
 
-    def row(event: gr.EventData):
-        return event._data.get("index")
+        return guard(do, wiring.show_everything, len(wiring.everything))()
 
-    def act(engine: Engine, now: Session, settings: Settings, wish, coverage, seed) -> Session:
-        return acts.act(engine, now, settings, wish, acts.Dials(coverage, seed), panel.stories)
+    def choose(event: gr.EventData, now: Session) -> list:
+        def do() -> Session:
+            return choose_row(wiring.engine_of(now), now, event._data.get("index"))
 
-    def choose(now: Session, index) -> list:
-        return guard(lambda: choose_row(wiring.engine_of(now), now, index), wiring.show_choice, len(wiring.choice))()
+        return guard(do, wiring.show_choice, len(wiring.choice))()
 
-    done = panel.shown.act(asked, None, panel.asked, **at_once)
-    wiring.search(done.success, act, [panel.asked, *dials])
-    picked = panel.shown.choose(row, None, panel.row, **at_once)
-    wiring.follow(picked.success(choose, [wiring.session, panel.row], wiring.choice, **QUEUE), choice=True)
+    # What a visitor does travels with its own event: quick acts would overwrite one another in a state.
+    inputs = [wiring.session, *dials, *wiring.places.settings]
+    wiring.follow(panel.shown.act(act, inputs, wiring.everything, show_progress_on=[wiring.places.strip], **QUEUE))
+    wiring.follow(panel.shown.choose(choose, [wiring.session], wiring.choice, **QUEUE), choice=True)
