@@ -1,4 +1,4 @@
-"""Record the README's pictures from the real page: `python docs/record.py` writes `docs/drag.webp` and `docs/page.jpg`.
+"""Record the README's pictures from the real page: `python -m docs.record` writes docs/drag.webp and docs/page.jpg.
 
 It serves the shipped gallery, opens it in Chromium (Debian's `chromium`, driven by Playwright, as the tests do), and
 drags the block over the probe of an example. Every person shown is synthetic.
