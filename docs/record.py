@@ -19,7 +19,7 @@ SIZE = {"width": 1440, "height": 900}
 WIDE = 960  # px of the animation
 STEP_MS, REST_MS, GLIDE_MS = 110, 1400, 420
 MOST_BYTES = 2_000_000
-EXAMPLE = 1  # place in the strip
+EXAMPLE = 0  # place in the strip
 FLAGS = ["--no-sandbox", "--use-gl=swiftshader", "--enable-unsafe-swiftshader"]
 
 

@@ -109,13 +109,18 @@ def choose(engine: Engine, measured: Sequence[Measured]) -> list[Story]:
     holds = [m for m in whole if _first(m) and m.clean and m.occluder in HALVES]
     stays = [m for m in covered if _first(m) and m.clean]
     return [
-        *best(falls, stories.FALLS, lambda m: (m.occluder not in HALVES, -m.part_aware.hidden), FALLS),
+        *best(falls, stories.FALLS, lambda m: (_place(m), -m.part_aware.hidden), FALLS),
         *best(parts, stories.PARTS, lambda m: (m.occluder not in HALVES, -m.cosine.hidden), PARTS),
         *best(rises, stories.RISES, lambda m: (-m.part_aware.untouched,), RISES),
-        *best(holds, stories.HOLDS, lambda m: (HALVES.index(m.occluder),), 1),
+        *best(holds, stories.HOLDS, lambda m: (_place(m),), 1),
         *(Story(s.path, s.story, None, s.cosine, s.part_aware) for s in best(stays, stories.COVERED, lambda m: (), 1)),
         *_nobody(engine),
     ]
+
+
+def _place(measured: Measured) -> int:
+    """Return how early an occluder comes: legs and bags tell people apart more visibly than what is above them."""
+    return HALVES.index(measured.occluder) if measured.occluder in HALVES else len(HALVES)
 
 
 def _first(measured: Measured) -> bool:
