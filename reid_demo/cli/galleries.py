@@ -1,4 +1,4 @@
-"""Make galleries: `index` and `probes`."""
+"""Make galleries: `index`, `probes` and `examples`."""
 
 import argparse
 import functools
@@ -53,6 +53,11 @@ def add(commands) -> None:
     sub.add_argument("dataset", metavar="DIR", help="with query, query_occluded, query_partial")
     sub.add_argument("--gallery", required=True, help="gets the probes")
     sub.add_argument("--absent", metavar="DIR", help="images of people who are not in the gallery")
+    common.json_flag(sub, always=True)
+
+    text = "measure every shipped probe with each part hidden; choose the examples that the page offers: examples.json"
+    sub = common.command(commands, "examples", _examples, text)
+    sub.add_argument("--gallery", help="gallery with probes; default: the shipped one")
     common.json_flag(sub, always=True)
 
 
@@ -126,3 +131,17 @@ def _probes(options: argparse.Namespace) -> None:
 
     absent = Path(options.absent) if options.absent else None
     print(json.dumps(ship_probes(Path(options.dataset), gallery.load(options.gallery), absent)))
+
+
+def _examples(options: argparse.Namespace) -> None:
+    from reid_demo.data import stories
+    from reid_demo.measuring import telling
+
+    engine = common.load_engine(options)
+    with common.progress_bar("probe") as progress:
+        measured = telling.measure(engine, progress)
+    chosen = telling.choose(engine, measured)
+    found = stories.Stories(engine.gallery.fingerprint, common.command_line(), chosen)
+    written = json.dumps(found.as_dict(), indent=2)
+    (engine.gallery.folder / stories.FILE).write_text(written + "\n", encoding="utf-8")
+    print(written)

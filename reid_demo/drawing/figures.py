@@ -60,8 +60,7 @@ def download_link(data: bytes, file_name: str, kind: str, words: str) -> Markup:
 
 def legend(low: str, middle: str, high: str) -> Markup:
     """Return the colour scale of `overlays.heat_overlay`, with words for its two ends and for 'uniform'."""
-    stops = overlays.colours(np.arange(0, 256, 15) / 255 * overlays.FULL_SCALE)
-    return _legend(stops, 100 / overlays.FULL_SCALE, (low, middle, high), "legend")
+    return _legend(overlays.palette()[::15], 100 * float(overlays.scale(1)), (low, middle, high), "legend")
 
 
 def signed_legend(low: str, middle: str, high: str, *, power: float = 0.5) -> Markup:

@@ -5,8 +5,11 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-FULL_SCALE = 8.0  # attention relative to uniform that gets the last colour; the same for every picture
-RIGHT, WRONG, UNKNOWN = (0, 114, 178), (213, 94, 0), (136, 146, 158)  # Okabe-Ito: told apart by colour-blind people
+# Attention relative to uniform that gets the last colour, the same for every picture: half of it in one of 128 cells.
+# Colours grow with the logarithm, so that peaks stay apart; the highest one measured is 47.
+FULL_SCALE = 64.0
+RIGHT, WRONG, UNKNOWN = (0, 122, 94), (200, 80, 10), (136, 146, 158)  # told apart by colour-blind people; with marks
+HELPS, HURTS = (92, 52, 168), (184, 134, 11)  # of signed maps: violet takes away, ochre adds
 PAD = (136, 136, 136)
 _COLOURS = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_VIRIDIS)[:, 0, ::-1]  # (256, 3) RGB
 
@@ -16,10 +19,30 @@ def relative_attention(attention: np.ndarray) -> np.ndarray:
     return attention * attention.size
 
 
+def scale(values: np.ndarray) -> np.ndarray:
+    """Return how far along the scale values of 0 to `FULL_SCALE` lie: `log(1 + value)`, 0 to 1, float32."""
+    return np.clip(np.log1p(np.maximum(np.asarray(values, np.float32), 0)) / np.log1p(np.float32(FULL_SCALE)), 0, 1)
+
+
+def unscale(places: np.ndarray) -> np.ndarray:
+    """Return the values at places, 0 to 1, of the scale; the inverse of `scale`."""
+    return np.expm1(np.asarray(places, np.float32) * np.log1p(np.float32(FULL_SCALE)))
+
+
+def heat_steps(attention: np.ndarray) -> np.ndarray:
+    """Return the step of `palette`, uint8, for every cell of attention maps `(..., h, w)` that each sum to 1."""
+    cells = attention.shape[-2] * attention.shape[-1]
+    return np.round(scale(attention * cells) * 255).astype(np.uint8)
+
+
+def palette() -> np.ndarray:
+    """Return the `(256, 3)` uint8 RGB colours of the scale, from its beginning to its end."""
+    return _COLOURS.copy()
+
+
 def colours(values: np.ndarray) -> np.ndarray:
     """Return the viridis colour, `(..., 3)` uint8 RGB, of values in 0 to `FULL_SCALE`; beyond it the last colour."""
-    steps = np.clip(np.asarray(values, np.float32) / FULL_SCALE, 0, 1)
-    return _COLOURS[np.round(steps * 255).astype(np.uint8)]
+    return _COLOURS[np.round(scale(values) * 255).astype(np.uint8)]
 
 
 def heat_overlay(image: np.ndarray, attention: np.ndarray, height: int = 192, width: int = 96) -> np.ndarray:
@@ -53,12 +76,12 @@ def signed_overlay(
         power: the colour grows with this power of the strength; below 1, small effects stay visible.
 
     Returns:
-        `(height, width, 3)` uint8; blue is negative, orange positive, never rescaled to the picture.
+        `(height, width, 3)` uint8; violet is negative, ochre positive, never rescaled to the picture.
     """
     grey = cv2.cvtColor(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
     known = np.nan_to_num(np.clip(np.asarray(strength, np.float32), -1, 1))
     smooth = cv2.resize(known, (width, height), interpolation=cv2.INTER_LINEAR)[:, :, None]
-    ends = np.where(smooth < 0, np.float32(RIGHT), np.float32(WRONG))
+    ends = np.where(smooth < 0, np.float32(HELPS), np.float32(HURTS))
     weight = 0.85 * np.abs(smooth) ** power  # the legend is drawn by the same rule
     return np.round(grey[:, :, None] * (1 - weight) + ends * weight).astype(np.uint8)
 
@@ -73,32 +96,9 @@ def mark_box(image: np.ndarray, box: Sequence[float]) -> np.ndarray:
     return out
 
 
-def enlarge(image: np.ndarray, aim: int = 480, most: int = 1024) -> np.ndarray:
-    """Copy an image for a canvas: enlarged by a whole number towards `aim` px, or shrunk to at most `most` px."""
-    longest = max(image.shape[:2])
-    if longest > most:
-        size = [max(1, round(side * most / longest)) for side in (image.shape[1], image.shape[0])]
-        return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    times = max(1, aim // longest)
-    return np.repeat(np.repeat(image, times, axis=0), times, axis=1)
-
-
-def locate(piece: np.ndarray, whole: np.ndarray) -> tuple[float, float, float, float] | None:
-    """Find where a picture was cut from another.
-
-    Args:
-        piece: `(h, w, 3)` uint8.
-        whole: `(H, W, 3)` uint8.
-
-    Returns:
-        Box `(x0, y0, x1, y1)` in fractions of `whole`, or `None` where it is no part of it.
-    """
-    (h, w), (height, width) = piece.shape[:2], whole.shape[:2]
-    if h > height or w > width:
-        return None
-    _, _, (x, y), _ = cv2.minMaxLoc(cv2.matchTemplate(whole, piece, cv2.TM_SQDIFF))
-    difference = np.abs(whole[y : y + h, x : x + w].astype(int) - piece).mean()
-    return (x / width, y / height, (x + w) / width, (y + h) / height) if difference < 2 else None
+def shrink(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Copy a `(H, W, 3)` uint8 picture at a smaller size, px."""
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def thumbnail(

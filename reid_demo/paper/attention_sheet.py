@@ -59,10 +59,10 @@ def attention_sheet(describer: Describer, images: Sequence[np.ndarray], *, maps:
 
 def _draw_scale(sheet: np.ndarray) -> None:
     top, long = len(sheet) - FOOT + 6, min(4 * (WIDTH + GAP), sheet.shape[1] - 2 * GAP)
-    sheet[top : top + 12, GAP : GAP + long] = overlays.colours(np.linspace(0, overlays.FULL_SCALE, long))
-    uniform = GAP + round(long / overlays.FULL_SCALE)
+    sheet[top : top + 12, GAP : GAP + long] = overlays.colours(overlays.unscale(np.linspace(0, 1, long)))
+    uniform = GAP + round(long * float(overlays.scale(1)))
     sheet[top - 3 : top + 15, uniform] = INK
-    for words, left in (("0", GAP), ("1 = uniform", uniform), (f"{overlays.FULL_SCALE:g}x and more", GAP + long - 92)):
+    for words, left in (("0", GAP), ("1 = uniform", uniform), (f"{overlays.FULL_SCALE:g}x and more", GAP + long - 100)):
         _write(sheet, words, left, top + 28)
 
 

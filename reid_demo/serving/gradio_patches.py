@@ -116,21 +116,6 @@ def fault(patch: Patch, holder: ModuleType | type) -> str:
     return f"its {patch.target} takes no {' and no '.join(lacking)}" if lacking else ""
 
 
-def forgive_an_early_click(canvas) -> None:
-    """Let a canvas that the browser has not drawn yet, and sends as an empty file, count as one that nobody touched."""
-    from PIL import UnidentifiedImageError
-
-    read = canvas.preprocess
-
-    def preprocess(payload):
-        try:
-            return read(payload)
-        except UnidentifiedImageError:
-            return None
-
-    canvas.preprocess = preprocess
-
-
 def save_whole(img, cache_dir: str, name: str = "image", format: str = "webp") -> str:
     """Write a picture under a name of its content in a folder, as Gradio's function of this signature does.
 

@@ -19,30 +19,21 @@ def test_uniform_attention_is_one_and_its_colour_depends_on_nothing_else():
 
 
 def test_colours_end_at_the_scale():
-    ends = overlays.colours(np.array([-1, 0, overlays.FULL_SCALE, 99]))
+    ends = overlays.colours(np.array([-1, 0, overlays.FULL_SCALE, 999]))
     assert np.array_equal(ends[0], ends[1]) and np.array_equal(ends[2], ends[3])
     assert not np.array_equal(ends[0], ends[2])
 
 
-@pytest.mark.parametrize(("shape", "expected"), [((128, 64), (384, 192)), ((500, 300), (500, 300))])
-def test_enlarge_is_exact(shape, expected):
-    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
-    large = overlays.enlarge(image)
-    assert large.shape[:2] == expected
-    times = expected[0] // shape[0]
-    assert np.array_equal(large[::times, ::times], image)
-
-
-def test_enlarge_shrinks_what_is_too_large_for_a_canvas():
-    assert max(overlays.enlarge(np.zeros((4000, 2000, 3), np.uint8)).shape) == 1024
-
-
-def test_locate_finds_a_crop_and_refuses_another_picture():
-    rng = np.random.default_rng(1)
-    whole = rng.integers(0, 256, (80, 40, 3), np.uint8)
-    assert overlays.locate(whole[20:60, 10:30].copy(), whole) == (10 / 40, 20 / 80, 30 / 40, 60 / 80)
-    assert overlays.locate(rng.integers(0, 256, (40, 20, 3), np.uint8), whole) is None
-    assert overlays.locate(rng.integers(0, 256, (90, 20, 3), np.uint8), whole) is None
+def test_the_scale_keeps_peaks_apart():
+    found = overlays.scale(np.array([0, 1, 8, 16, 47, 64]))
+    assert found[0] == 0 and found[-1] == 1 and (np.diff(found) > 0.07).all()
+    assert np.allclose(overlays.unscale(found), [0, 1, 8, 16, 47, 64], rtol=1e-5)
+    peaked = np.zeros((2, 16, 8), np.float32)
+    peaked[0, 3, 4] = 1
+    peaked[1] = 1 / 128
+    steps = overlays.heat_steps(peaked)
+    assert steps.dtype == np.uint8 and steps[0, 3, 4] == 255 and steps[0].sum() == 255
+    assert (overlays.palette()[steps[1, 0, 0]] == overlays.colours(np.array(1.0))).all()
 
 
 @pytest.mark.parametrize("shape", [(16, 300), (300, 16), (128, 64)])

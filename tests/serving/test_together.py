@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from reid_demo.serving import gradio_patches
-from reid_demo.serving.bench.page import Visitor, _hiding, _open
+from reid_demo.serving.bench.page import Visitor, _hide, _inputs, _open
 from reid_demo.serving.page.view import build_ui, launch_options
 
 MANY = [None, 20, 10, "mean_grey"]  # session, size, stride and fill of a sweep over some 170 windows
@@ -54,9 +54,10 @@ def test_a_page_opens_while_another_visitor_sweeps(page, sweeping):
     visitor = Visitor(demo, url)
     load = next(n for n, fn in demo.fns.items() if any(event == "load" for _, event in fn.targets))
     start = time.monotonic()
-    answer = visitor.ask(load, [None])
+    body = {"data": [None], "fn_index": load, "session_hash": visitor.name}  # it passes the queue by
+    answer = visitor.http.post(f"{visitor.url}/run/predict", json=body).json()["data"]
     assert time.monotonic() - start < 2
-    assert answer[3] and not is_idle(demo), "the list is there, the sweep goes on"
+    assert answer[4] and not is_idle(demo), "the list is there, the sweep goes on"
 
 
 def test_a_page_opens_while_another_visitor_measures_sets(page):
@@ -96,18 +97,18 @@ def test_quick_clicks_of_one_visitor_build_on_each_other(page, tiny_engine):
     enter, demo, _ = page
     visitor = enter()
     names = [
-        visitor.join(visitor.listener(f"hide-{kind}", "click"), _hiding(tiny_engine))
-        for kind in ("lower_half", "left_half")
+        visitor.join(visitor.listener("stage", "act"), _inputs(tiny_engine), {"verb": "hide", "kind": kind})
+        for kind in ("random_block", "lower_half")
     ]
     lines = {}
     for message in visitor.messages():
         if message["msg"] == "process_completed" and message.get("event_id") in names:
-            lines[message["event_id"]] = message["output"]["data"][1]
+            lines[message["event_id"]] = message["output"]["data"][2]
         if len(lines) == 2:
             break
     first, second = (lines[name] for name in names)
-    assert "ower half" in first and "eft half" not in first
-    assert "ower half" in second and "eft half" in second
+    assert "andom block" in first and "ower half" not in first
+    assert "andom block" in second and "ower half" in second
 
 
 def test_the_patch_picks_the_oldest_of_each_visit(page):
@@ -147,14 +148,14 @@ def test_ten_visitors_at_once_get_their_own_answers(page, tiny_engine):
     visitors = [enter() for _ in kinds]
     wanted = {}
     for visitor, kind in zip(visitors[:5], kinds, strict=False):
-        wanted[kind] = visitor.ask(visitor.listener(f"hide-{kind}", "click"), _hiding(tiny_engine))[1]
+        wanted[kind] = _hide(tiny_engine, visitor, kind)[2]
     visitors = [enter() for _ in kinds]
     answers, begin = [None] * 10, threading.Barrier(10)
 
     def click(i):
         begin.wait()
         try:
-            answers[i] = visitors[i].ask(visitors[i].listener(f"hide-{kinds[i]}", "click"), _hiding(tiny_engine))
+            answers[i] = _hide(tiny_engine, visitors[i], kinds[i])
         except httpx.HTTPError as error:
             answers[i] = error
 
@@ -163,4 +164,4 @@ def test_ten_visitors_at_once_get_their_own_answers(page, tiny_engine):
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert [answer[1] for answer in answers] == [wanted[kind] for kind in kinds]
+    assert [answer[2] for answer in answers] == [wanted[kind] for kind in kinds]

@@ -18,18 +18,20 @@ import numpy as np
 from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError
 from reid_demo.images import read_image
+from reid_demo.occlude import BOXES
 from reid_demo.records import Occlusion
 from reid_demo.serving.bench.engine import made_up
 from reid_demo.serving.bench.plain import Plain
 from reid_demo.serving.bench.rows import Row, in_ms, of, timed, timed_cold
-from reid_demo.serving.page.handlers import probe, ranking
+from reid_demo.serving.page.handlers import acts, probe, ranking
+from reid_demo.serving.page.handlers.examples import stories_of
 from reid_demo.serving.page.handlers.session import Session, default_settings
 from reid_demo.serving.page.view import build_ui, launch_options
 from reid_demo.whatif.sweep import Window
 
 VISITORS = 10
 STEP = 1 / 8  # a window of this side and stride has 128 positions on a picture twice as high as wide
-KINDS = ("lower_half", "upper_half", "left_half", "right_half", "upper_third", "middle_third", "lower_third", "centre")
+KINDS = tuple(BOXES)
 WAIT_S = 120
 LIMIT = 6.0  # the slowest of all visitors may take so many times a lone one
 
@@ -119,15 +121,6 @@ class Visitor:
                     return number
         raise KeyError(f"The page has no {event} on {elem_id!r}.")
 
-    def follower(self, number: int) -> int:
-        """Return the number of the listener that runs after another."""
-        return next(after for after, listener in self.demo.fns.items() if listener.trigger_after == number)
-
-    def run(self, number: int, data: list, event_data: dict) -> None:
-        """Carry out an event that passes the queue by."""
-        body = {"data": data, "fn_index": number, "session_hash": self.name, "event_data": event_data}
-        self.http.post(f"{self.url}/run/predict", json=body).raise_for_status()
-
     def join(self, number: int, data: list, event_data: dict | None = None) -> str:
         """Queue an event; give its name."""
         body = {"data": data, "fn_index": number, "session_hash": self.name, "event_data": event_data}
@@ -165,25 +158,28 @@ def _settings(engine: Engine) -> list:
 
 def _open(engine: Engine, demo, url: str, example: int) -> Visitor:
     visitor = Visitor(demo, url)
-    picked = visitor.listener("examples", "select")
-    visitor.run(picked, [], {"index": example, "value": None, "selected": True})
-    visitor.ask(visitor.follower(picked), [None, None, *_settings(engine)])
+    _act(engine, visitor, {"verb": "example", "number": example})
     return visitor
 
 
+def _act(engine: Engine, visitor: Visitor, asked: dict) -> list:
+    """Do something on the stage as the browser does."""
+    return visitor.ask(visitor.listener("stage", "act"), _inputs(engine), asked)
+
+
+def _inputs(engine: Engine) -> list:
+    """Return the inputs of what is done on the stage: session, coverage and seed of a random block, settings."""
+    return [None, 25, 1, *_settings(engine)]
+
+
 def _hide(engine: Engine, visitor: Visitor, kind: str) -> list:
-    return visitor.ask(visitor.listener(f"hide-{kind}", "click"), _hiding(engine))
-
-
-def _hiding(engine: Engine) -> list:
-    """Return the inputs of a click on an occluder: session, canvas, fill, coverage, seed and settings."""
-    canvas = {"background": None, "layers": [], "composite": None}
-    return [None, canvas, "mean_grey", 25, 1, *_settings(engine)]
+    return _act(engine, visitor, {"verb": "settle", "box": BOXES[kind]})
 
 
 def _visitors(engine: Engine, demo, url: str, repeats: int) -> list[Row]:
     """Time ten changes at once, beside one visitor making them one after another; compare every answer."""
-    plan = [(i % len(engine.examples), KINDS[i % len(KINDS)]) for i in range(VISITORS)]
+    stories = stories_of(engine)
+    plan = [(i % len(stories or engine.examples), KINDS[i % len(KINDS)]) for i in range(VISITORS)]
     visitors = [_open(engine, demo, url, example) for example, _ in plan]
     alone = timed(lambda: _hide(engine, visitors[0], KINDS[0]), repeats)
     lone = alone.median_s
@@ -206,8 +202,8 @@ def _visitors(engine: Engine, demo, url: str, repeats: int) -> list[Row]:
     settings = default_settings(engine)
     crossed = 0
     for (example, kind), (_, answer) in zip(plan, answers, strict=True):
-        one = probe.open_example(engine, Session(), settings, example)
-        one = probe.hide(engine, one, settings, probe.Hiding(kind, "mean_grey"))
+        one = acts.open_story(engine, Session(), settings, stories, example)
+        one = acts.settle(engine, one, settings, BOXES[kind])
         wanted = (probe.probe_line(one), [ranking.caption(one, match) for match in one.matches])
         crossed += answer is not None and _shown(answer) != wanted
     name, in_turn, precision = f"{VISITORS} visitors at once", VISITORS * lone, engine.describer.precision
@@ -221,7 +217,7 @@ def _visitors(engine: Engine, demo, url: str, repeats: int) -> list[Row]:
 
 def _shown(answer: list) -> tuple[str, list[str]]:
     """Return the line of the probe and the captions of the list that an answer draws."""
-    line, strip = answer[1], answer[3]
+    line, strip = answer[2], answer[4]
     items = strip["value"] if isinstance(strip, dict) else strip
     return line, [item["caption"] for item in items]
 

@@ -1,29 +1,10 @@
-// The image editor fits its picture only when its size changes, not when it gets a new picture: change the size a little,
-// until the visitor takes hold of it.
-let waitingFits = [];
-window.fitProbe = () => {
-  const box = document.querySelector("#canvas");
-  if (!box) return;
-  waitingFits.forEach(clearTimeout);
-  waitingFits = [];
-  for (const wait of [150, 700, 1600, 3000]) {
-    waitingFits.push(setTimeout(() => {
-      box.style.marginRight = "2px";
-      setTimeout(() => { box.style.marginRight = ""; }, 120);
-    }, wait));
-  }
-  for (const hold of ["pointerdown", "drop", "paste", "change"]) {
-    box.addEventListener(hold, () => waitingFits.forEach(clearTimeout), { once: true, capture: true });
-  }
-};
-
 // A link needs this page's own address, which only the browser knows.
 window.fullLink = (query) =>
   query && query.startsWith("?") ? window.location.origin + window.location.pathname + query : query;
 
 // A picture far down the page became the probe: show its ranking, where it is out of sight.
 window.showRanking = () => {
-  const place = document.querySelector("#ranking-side");
+  const place = document.querySelector("#stage");
   if (!place || place.getBoundingClientRect().top >= 0) return;
   const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
   place.scrollIntoView({ behavior: still ? "auto" : "smooth", block: "start" });
@@ -38,22 +19,14 @@ document.addEventListener("focusin", (event) => {
   setTimeout(() => field.value === said && field.select()); // a click sets the cursor after this event
 });
 
-// The editor keeps a confirmed crop to itself until the picture is edited once more; its own redo, which has nothing to
-// redo then, counts as that. A confirmed crop is searched with at once.
-document.addEventListener("click", (event) => {
-  if (!event.target.closest("#canvas .crop-confirm-button")) return;
-  const waiting = setInterval(() => {
-    if (document.querySelector("#canvas .crop-confirm-button")) return;
-    clearInterval(waiting);
-    const redo = [...document.querySelectorAll("#canvas .top-panel button")].at(-2);
-    if (redo) {
-      redo.disabled = false;
-      redo.click();
-      redo.disabled = true;
-    }
-    setTimeout(() => document.querySelector("#search").click(), 100);
-  }, 50);
-}, true);
+// The sidebar opens by the page's own button; Escape and its own arrow close it.
+const sidebarToggle = () => document.querySelector(".sidebar .toggle-button");
+document.addEventListener("click", (event) => event.target.closest("#open-settings") && sidebarToggle()?.click());
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !document.querySelector(".sidebar.open")) return;
+  sidebarToggle().click();
+  document.querySelector("#open-settings").focus();
+});
 
 // Escape and a click elsewhere close what an i has opened.
 const closeCards = (but) => document.querySelectorAll(".about-run[open]").forEach((card) => {
@@ -61,3 +34,26 @@ const closeCards = (but) => document.querySelectorAll(".about-run[open]").forEac
 });
 document.addEventListener("keydown", (event) => event.key === "Escape" && closeCards());
 document.addEventListener("click", (event) => closeCards(event.target.closest(".about-run")));
+// It opens on focus and under a pointer too, and closes when both have left it.
+const cardOf = (event) => event.target.closest?.(".about-run");
+document.addEventListener("pointerover", (event) => {
+  if (event.pointerType === "touch") return;
+  const card = cardOf(event);
+  if (card && !card.open) { card.open = true; card.dataset.over = "1"; }
+  document.querySelectorAll(".about-run[data-over]").forEach((one) => {
+    if (one === card) return;
+    one.open = false;
+    delete one.dataset.over;
+  });
+});
+document.addEventListener("focusin", (event) => {
+  const card = cardOf(event);
+  if (card && event.target.matches("summary:focus-visible")) card.open = true;
+  closeCards(card);
+});
+document.addEventListener("click", (event) => { // what hovering opened stays open after a click
+  const card = cardOf(event);
+  if (!card?.dataset.over || !event.target.closest("summary")) return;
+  event.preventDefault();
+  delete card.dataset.over;
+}, true);

@@ -5,31 +5,23 @@ DESCRIPTION = (
     "Person re-identification with dynamic part templates: bring a person's picture, hide or crop a part, "
     "and see which gallery images match, which part earned the score, and what the change did."
 )
-HONESTY = "A ranking is a list of candidates for a human to verify, never an identification."
+HONESTY = "Candidates for a human to verify, never an identification"
 
 HEADER_MORE = "What this is and what it runs with"
 CHIP_WEIGHTS, CHIP_DEVICE, CHIP_GALLERY = "weights", "runs on", "gallery"
 GALLERY_SIZE = "{name}: {images:,} images"
 GALLERY_PEOPLE = " of {people:,} people"
 
-STEP_EXAMPLES = "Start with an example"
-STEP_PROBE = "Probe"
-STEP_HIDE = "Hide or crop"
-STEP_RANKING = "Ranked matches"
+STEP_SETTINGS = "Settings"
+STEP_RANKING = "All matches, by rank"
 STEP_WHY = "Why this match"
 STEP_ABOUT = "About the model"
 
-EXAMPLES_LABEL = "Example probes: one click searches"
 EXAMPLE_KINDS = {"whole": "whole", "occluded": "occluded", "partial": "partial", "absent": "not in the gallery"}
 UPLOAD = "Upload a picture"
-CANVAS_LABEL = "Probe. Paint over a part, then press Search with this; a confirmed crop is searched at once"
-SEARCH = "Search with this"
 UNDO = "Undo"
-BACK = "Back to original"
-CANVAS_HINT = (
-    "To crop by hand, choose the picture icon, then the crop icon. To paste a picture or use the webcam, first empty "
-    "the canvas with the bin."
-)
+BACK = "Show all"
+CAMERA_HEADING = "Take a picture"
 FILL = "Fill"
 FILLS = {"mean_grey": "mean grey", "blur": "blur", "noise": "noise", "black": "black", "inpaint": "background"}
 OCCLUDERS = {
@@ -45,7 +37,7 @@ OCCLUDERS = {
     "person": "Person",
     "object": "Object",
 }
-BLOCK_HEADING = "Random block, person, object: size and seed"
+BLOCK_HEADING = "Random block, person, object"
 COVERAGE = "Block: percent of the area"
 SEED = "Seed; empty: another block at each click"
 SEED_WORDS = " of seed {seed}"
@@ -65,7 +57,6 @@ CROP_OUTSIDE = "The crop {x}, {y}, {w} x {h} leaves the probe, which is {width} 
 DECISION_MARKS = {"confirmed": "confirmed", "rejected": "rejected"}
 KIND_WORDS = {"brush": "painted", "crop": "crop", "box": "box"}
 
-SETTINGS = "Ranking settings"
 TOP_K = "How many matches"
 WEIGHING = "How parts are weighed"
 WEIGHING_INFO = "Part-aware asks only for what the probe shows"
@@ -94,7 +85,8 @@ STATUS_SELF = "The probe is a picture of the gallery, so it finds itself first."
 STATUS_VIEWS = "Not at 1: a gallery's pictures are described mirrored and half hidden as well, for half hidden probes."
 STATUS_CHANGED = "{count} of the top {top_k} were not there before the change."
 STATUS_SAME = "The change brought no new image into the top {top_k}."
-STATUS_KEY = "Blue frame and ✓: same person. Orange frame and ✗: another. ▲▼: move against the untouched probe."
+STATUS_ABOUT = "What marks and arrows mean"
+STATUS_KEY = "✓ and green: same person. ✗ and orange: another. ▲▼: move against the untouched probe."
 
 NOT_CONFIDENT = "No confident match: the first similarity, {similarity:.3f}, is below {threshold:.3f}."
 CONFIDENT = "The first similarity, {similarity:.3f}, is above {threshold:.3f}."
@@ -113,11 +105,12 @@ EXAMPLE_TITLE = "Example: {title}"
 EARNED_HEADING = "What earned #{rank}"
 EARNED_LEGEND = ("helps", "0", "hurts")
 EARNED_WAIT = "Hiding one place after another ..."
-EARNED_HELPS = "Blue places earned this match. Hiding the framed one takes {before:.2f} to {after:.2f}."
+EARNED_HELPS = "Violet places earned this match. Hiding the framed one takes {before:.2f} to {after:.2f}."
 EARNED_NOTHING = "No place earns this match alone: hiding any of them does not lower its similarity."
 EARNED_SCALE = "Full colour: {most:.2f}. Finer maps: Sweep."
 EARNED_ALT = "Probe; the {place} helps this match most: hiding it changes the similarity by {change:+.2f}"
 EARNED_ALT_WAIT = "Probe"
+WHOLE_PERSON = "whole person"
 WHY_STRONGEST = "Lit: {name}, which adds most of all parts ({value:+.3f})."
 WHY_FAINT = "Careful: the probe gives this part little presence ({presence:.3f}), so what it compares may be hidden."
 WHY_EMPTY = "Click a ranked match to see which parts earned its score."
@@ -131,7 +124,10 @@ WHY_PRESENCE_NOTE = (
     "Presence is relative attention and sums to 1 whatever is hidden. It is not a measure of what can be seen."
 )
 WHY_HEAT = "Where each part template looks"
-WHY_HEAT_NOTE = "Same scale for every picture: attention as a multiple of uniform."
+WHY_HEAT_NOTE = (
+    "Same scale for every picture: attention as a multiple of uniform. Colours grow with the logarithm up to 64 "
+    "times; the highest peak measured is 47."
+)
 WHY_MEANINGS = "The words beside a part were measured on rendered people, over many pictures."
 WHY_POINT = "Point at another part, or tab to it, to light it up on both pictures; at global to see them plain."
 WHY_DISTANCES = "This match under each way of weighing"
@@ -143,7 +139,7 @@ DISTANCE_COLUMNS = ("weighing", "similarity", "rank")
 WHY_NO_PARTS = "This model has a global descriptor only, so it has no part templates to show."
 HEAT_ALT = "{name} on the {side}: strongest attention {peak:.1f} times uniform, {place}"
 PLACES = (("upper left", "upper right"), ("middle left", "middle right"), ("lower left", "lower right"))
-LEGEND = ("0", "1 = uniform", "8 times and more")
+LEGEND = ("0", "1 = uniform", "64 times and more")
 
 NO_PROBE = "Bring a probe first: upload a picture, paste one, or choose an example."
 NO_MATCH = "Choose a match first: click one of the ranked images."
@@ -253,6 +249,7 @@ SETS_SAVE_JSON, SETS_SAVE_SVG = "Save the numbers (JSON)", "Save the curve (SVG)
 # Verify and export
 STEP_VERIFY = "Verify and export"
 VERIFY_INTRO = "Look at both pictures and decide yourself. Decisions stay with the probe until you choose another."
+VERIFY_PROBE, VERIFY_CHANGED = "probe, untouched", "probe, changed: this one was searched"
 VERIFY_HEADING = "Candidate #{rank} of {total}: {decision}"
 VERIFY_CONFIRM, VERIFY_REJECT, VERIFY_LEAVE = "Confirm", "Reject", "Leave open"
 DECISION_WORDS = {"confirmed": "confirmed", "rejected": "rejected", "open": "open"}
@@ -330,6 +327,7 @@ FRAME_INTRO = (
     "The network was made for one upright person, cut out closely. Cut one out here: let the finder look, click two "
     "opposite corners, or type the box."
 )
+FRAME_WIDE = "That picture is wide, so it may hold more than one person: choose one under *Your pictures*."
 FRAME_UPLOAD = "Open a frame"
 FRAME_FIND = "Find people"
 FRAME_PICTURE = "The frame. Click two opposite corners of a box"
@@ -349,24 +347,80 @@ FRAME_BOX = "A box of your frame"
 # The stage
 STAGE_LABEL = "Hide a part of the probe and watch the ranking"
 STAGE_BLOCK = "Block that hides a part of the probe. Arrow keys move it, Shift resizes, Delete removes it"
+STAGE_FRAME = "Frame of the crop. Arrow keys move it, Shift resizes, Escape leaves it"
 STAGE_CORNER = "Drag to resize"
 STAGE_PROBE = "Probe"
 STAGE_HIDE = "Hide"
-STAGE_HALVES = {"upper_half": "upper half", "lower_half": "lower half", "left_half": "left", "right_half": "right"}
-STAGE_CLEAR = "nothing"
-STAGE_NOW, STAGE_BEFORE = "Now", "Before, untouched"
-STAGE_HINT = "Drag the block over the probe."
+STAGE_HALVES = {"upper_half": "Upper half", "lower_half": "Lower half", "left_half": "Left", "right_half": "Right"}
+STAGE_MORE_KINDS = ("upper_third", "middle_third", "lower_third", "centre", "random_block", "person", "object")
+STAGE_MORE, STAGE_MORE_TITLE = "More", "More ways to hide"
+STAGE_FILL = "Filled with"
+STAGE_PAINT, STAGE_CROP = "Paint", "Crop"
+STAGE_PAINT_HINT = "Paint over the probe; each stroke is searched. Press Paint again to stop."
+STAGE_CROP_HINT = "Drag the frame, then"
+STAGE_CROP_DO = "Crop to the frame"
+STAGE_REMOVE = "Show again: {what}"
+STAGE_NOW, STAGE_BEFORE = "Now", "Before"
+STAGE_VERIFY = "candidates for a human to verify"
+STAGE_COSINE, STAGE_PART_AWARE = "Cosine", "Part-aware"
+STAGE_COMPARE = "Compare weighings"
+STAGE_WHY = "Why"
+STAGE_SUM = "sum = similarity"
+STAGE_WAS = "was {was}"
+STAGE_LOST = "Lost most: {parts}"
+STAGE_LEGEND = ("0", "even", "64 times")
+STAGE_LEGEND_INFO = (
+    "Where a part looks on both pictures, as a multiple of even attention. Colours grow with the logarithm up to 64 "
+    "times; the highest peak measured is 47, and the scale is the same for every picture. A bar is what a part adds to "
+    "the similarity, the thin line what it added before."
+)
+STAGE_PART_INFO = "{part}, measured on rendered people: {meaning}"
+STAGE_PARTS_LABEL = "What each part adds. Point at one to see where it looks"
+STAGE_EXAMPLES = "Try"
+STAGE_OWN = "Your picture"
+STAGE_OWN_HINT = "Upload, paste or drop a picture anywhere"
 STAGE_NAME = "person {pid}, camera {camid}"
+STAGE_MARKS = {"right": "right person", "wrong": "another person", "unknown": "not known"}
+STAGE_TILE = "Rank {rank}, {name}, {mark}"
 STAGE_FIRST = "The right person is first. Hide a part and watch."
 STAGE_PLAIN = "The right person is at rank {after}. Hide a part and watch."
 STAGE_FALLS = "{what}, the right person falls from {before} to {after}."
 STAGE_RISES = "{what}, the right person rises from {before} to {after}."
 STAGE_KEEPS = "{what}, the right person stays at rank {after}."
+STAGE_COMPARED = "{what}, cosine puts the right person at {cosine}, part-aware at {part_aware}."
+STAGE_COMPARED_SAME = "{what}, both put the right person at {cosine}."
 STAGE_WITHOUT = "Without the {part}"
 STAGE_WITH = "With this part hidden"
+STAGE_WHOLE = "With nothing hidden"
 STAGE_SEVERAL = "With these changes"
 STAGE_ABSENT = "This person is not in the gallery: every candidate is wrong."
-STAGE_UNKNOWN = "These are candidates for a human to verify."
+STAGE_UNKNOWN = "These look most like your picture. Hide a part and watch."
+STAGE_ALL_HIDDEN = "Nothing of the person is left in sight, so this ranking means nothing."
 STAGE_GONE = "This visit is over. Reload the page."
 STAGE_BOX = "The block must lie inside the probe. Drag it back."
-STAGE_LOST = "The server does not answer. Your probe is kept; try again."
+STAGE_LOST_SERVER = "The server does not answer. Your probe is kept; try again."
+STAGE_ABOUT_VERDICT = "What this verdict rests on"
+STAGE_ABOUT_HEAT = "What bars and colours mean"
+# Who stands first (right or not; None: not known; "absent": nobody to find), and whether the score is above the mark.
+VERDICTS = {
+    (True, True): "Right person first, strong score",
+    (True, False): "Right person first, weak score",
+    (True, None): "Right person first",
+    (False, True): "Another person first, in spite of a strong score",
+    (False, False): "Another person first, weak score",
+    (False, None): "Another person first",
+    ("absent", True): "Nobody to find, yet a strong score",
+    ("absent", False): "Nobody to find, and the score is weak",
+    ("absent", None): "Nobody to find",
+    (None, True): "Strong score",
+    (None, False): "Weak score",
+    (None, None): "",
+}
+STORIES = {
+    "falls": "{part} hidden: {untouched} to {part_aware}",
+    "parts": "{part} hidden: part-aware holds",
+    "rises": "{part} hidden: {untouched} to {part_aware}",
+    "holds": "{part} hidden: still first",
+    "covered": "Half covered: still first",
+    "absent": "Not in the gallery: weak score",
+}

@@ -1,6 +1,5 @@
 """The page: what stands where, and what is drawn after a search. `panels` hold the parts, `wiring` the clicks."""
 
-import functools
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,14 +10,16 @@ from reid_demo.engine import Engine
 from reid_demo.errors import ReidError
 from reid_demo.serving import api, gradio_patches
 from reid_demo.serving.page import text
-from reid_demo.serving.page.handlers import link, ranking
+from reid_demo.serving.page.handlers import acts, link, ranking
 from reid_demo.serving.page.handlers import probe as probes
+from reid_demo.serving.page.handlers.examples import stories_of
 from reid_demo.serving.page.handlers.session import Session, default_settings
-from reid_demo.serving.page.handlers.stage import Stage, Visits, new_token
+from reid_demo.serving.page.handlers.stage import Stage
+from reid_demo.serving.page.handlers.visits import Visits, new_token
 from reid_demo.serving.page.panels import browse, lab, probe, results, stage
 from reid_demo.serving.page.panels import own as own_panel
 from reid_demo.serving.page.theme import launch_options
-from reid_demo.serving.page.wiring import QUEUE, Detail, Places, Wiring, guard
+from reid_demo.serving.page.wiring import Detail, Places, Wiring, guard
 from reid_demo.serving.visitors import PrivateGalleries
 
 __all__ = ["build_ui", "launch_options"]
@@ -48,10 +49,11 @@ class Tabs:
 
 
 def build_ui(engine: Engine, galleries: PrivateGalleries | None = None) -> gr.Blocks:
-    """Build the page over an engine, with these or new private galleries; nothing is started."""
+    """Build the page over an engine, with these or new private galleries; its first result is drawn."""
     gradio_patches.install()
     engine.describer.share()
-    with gr.Blocks(title=text.TITLE, delete_cache=(CLEAN_EVERY_S, KEEP_FILES_S), analytics_enabled=False) as demo:
+    cleaning = (CLEAN_EVERY_S, KEEP_FILES_S)
+    with gr.Blocks(title=text.TITLE, delete_cache=cleaning, analytics_enabled=False, fill_width=True) as demo:
         galleries = galleries or PrivateGalleries(engine, cache=Path(get_upload_folder()))
         visits = Visits()
 
@@ -60,33 +62,40 @@ def build_ui(engine: Engine, galleries: PrivateGalleries | None = None) -> gr.Bl
             visits.drop(now.token)
 
         session = gr.State(Session(), time_to_live=KEEP_FILES_S, delete_callback=end)
+        first = _first(engine)
+        with gr.Sidebar(open=False, position="right", elem_id="sidebar"):
+            gr.Markdown(f"## {text.STEP_SETTINGS}")
+            settings = results.build_settings(engine)
+            changes = probe.build_changes()
+            camera = probe.build_camera()
+            link_field = lab.build_link()
         gr.HTML(ranking.header(engine), elem_id="header")
-        live = stage.build_stage(visits, Stage(visits, lambda now: galleries.engine_of(now.own)))
-        examples = probe.build_examples(engine)
-        with gr.Row(elem_id="work", equal_height=False):
-            with gr.Column(scale=0, min_width=320, elem_id="left"):
-                canvas = probe.build_canvas()
-                hide = probe.build_hide(engine)
-            with gr.Column(scale=1, min_width=320, elem_id="right"):
-                right = results.build_ranking(engine)
-                tabs = _build_tabs(engine)
-                link_field = lab.build_link()
+        live = stage.build_stage(engine, visits, Stage(visits, lambda now: galleries.engine_of(now.own)), first)
+        right = results.build_ranking(engine)
+        tabs = _build_tabs(engine)
         if engine.card:
             with gr.Accordion(text.STEP_ABOUT, open=False, elem_id="about"):
                 gr.Markdown(engine.card)
-        linked = Detail(link_field, lab.show_link)
-        details = (*live.details, *right.details, *tabs.details, *hide.recipe.details, linked)
-        settings = (*right.settings, hide.recipe.keep)
-        places = Places(session, settings, canvas.line, right.status, right.strip, canvas.canvas, link_field, details)
+        details = (*right.details, *tabs.details, *changes.recipe.details, Detail(link_field, lab.show_link))
+        wanted = (*settings, changes.recipe.keep)
+        places = Places(session, live.detail, wanted, right.line, right.status, right.strip, link_field, details)
         wiring = Wiring(engine, galleries, places)
-        stage.wire_stage(live, wiring)
-        probe.wire(canvas, hide, wiring)
-        results.wire_ranking(right, wiring)
-        _wire_tabs(demo, tabs, wiring)
-        _wire_examples(examples, wiring)
-        _wire_opening(demo, examples, wiring)
+        stage.wire_stage(live, wiring, changes.dials)
+        probe.wire(changes, wiring)
+        probe.wire_pictures(live.upload, camera, wiring)
+        results.wire_ranking(right, settings, wiring)
+        _wire_tabs(demo, tabs, live.upload, wiring)
+        _wire_opening(demo, first, wiring)
         api.add_api(engine)
     return demo
+
+
+def _first(engine: Engine) -> Session:
+    """Return the visit that a page opens with: the most telling example, or the first picture there is."""
+    stories, settings = stories_of(engine), default_settings(engine)
+    if stories or engine.examples:
+        return acts.open_story(engine, Session(), settings, stories, 0)
+    return probes.open_gallery_image(engine, Session(), settings, 0)
 
 
 def _build_tabs(engine: Engine) -> Tabs:
@@ -103,36 +112,24 @@ def _build_tabs(engine: Engine) -> Tabs:
             verify = lab.build_verify()
         with gr.Tab(text.STEP_BROWSE, id=browse.BROWSE_TAB) as gallery_tab:
             looked = browse.build_browse()
-        with gr.Tab(text.STEP_OWN, id="own"):
+        with gr.Tab(text.STEP_OWN, id=own_panel.OWN_TAB):
             mine, frame = own_panel.build_own()
     return Tabs(tabs, why, changed, sweep, sets, verify, gallery_tab, looked, mine, frame)
 
 
-def _wire_tabs(demo: gr.Blocks, tabs: Tabs, wiring: Wiring) -> None:
+def _wire_tabs(demo: gr.Blocks, tabs: Tabs, upload: gr.UploadButton, wiring: Wiring) -> None:
     results.wire_why(tabs.why, wiring)
     lab.wire_sweep(tabs.sweep, wiring)
     lab.wire_sets(tabs.sets, wiring)
     lab.wire_verify(tabs.verify, wiring)
     browse.wire_browse(tabs.gallery_tab, tabs.browse, wiring)
     own_panel.wire_own(demo, tabs.own, tabs.tabs, wiring)
-    own_panel.wire_frame(tabs.frame, wiring)
+    own_panel.wire_frame(tabs.frame, upload, tabs.tabs, wiring)
 
 
-def _wire_examples(examples: gr.Gallery, wiring: Wiring) -> None:
-    picked = gr.State(None)
-
-    def pick(event: gr.SelectData) -> int:
-        return event.index
-
-    chosen = examples.select(pick, None, picked, queue=False, show_progress="hidden", api_visibility="private")
-    wiring.search(chosen.success, probes.open_example, [picked])
-
-
-def _wire_opening(demo: gr.Blocks, examples: gr.Gallery, wiring: Wiring) -> None:
-    """Open the page with a result on it: what the address names, or the first example, ranked once for all."""
+def _wire_opening(demo: gr.Blocks, first: Session, wiring: Wiring) -> None:
+    """Open a visit with what the address names, or with the result that is drawn already; the queue is not asked."""
     engine = wiring.engine
-    open_first = probes.open_example if engine.examples else probes.open_gallery_image
-    first = functools.cache(lambda: open_first(engine, Session(), default_settings(engine), 0))
 
     def opening(now: Session, request: gr.Request) -> Session:
         values = dict(request.query_params)
@@ -141,18 +138,13 @@ def _wire_opening(demo: gr.Blocks, examples: gr.Gallery, wiring: Wiring) -> None
                 return replace(link.open_query(engine, values), token=new_token())
             except ReidError:
                 gr.Warning(text.LINK_BAD)
-        return replace(first(), token=new_token())
+        return replace(first, token=new_token())
 
-    def show_opening(now: Session) -> list:
-        if not now.matches:
-            now_settings = wiring.show_settings(replace(now, settings=default_settings(engine)))
-            return [now, probes.probe_line(now), "", [], None, *now_settings, []]
-        return [*wiring.show_everything_and_settings(now), probes.examples(engine)]
-
-    outputs = [*wiring.everything, *wiring.places.settings, examples]
-    guarded = guard(opening, show_opening, len(outputs))
+    outputs = [*wiring.everything, *wiring.places.settings]
+    guarded = guard(opening, wiring.show_everything_and_settings, len(outputs))
 
     def load(now: Session, request: gr.Request) -> list:
         return guarded(now, request)
 
-    wiring.follow(demo.load(load, [wiring.session], outputs, show_progress="hidden", **QUEUE), everything=True)
+    step = demo.load(load, [wiring.session], outputs, queue=False, show_progress="hidden", api_visibility="private")
+    wiring.follow(step)

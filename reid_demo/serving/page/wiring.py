@@ -36,11 +36,11 @@ class Places:
     """The components that every search reads or draws."""
 
     session: gr.State
+    stage: Detail  # at the top of the page, drawn before all else
     settings: tuple[gr.components.Component, ...]  # inputs of `read_settings`, in its order
     line: gr.HTML
     status: gr.HTML
     strip: gr.Gallery
-    canvas: gr.ImageEditor
     link: gr.Textbox  # the browser puts its own address before the link
     details: tuple[Detail, ...]
 
@@ -59,14 +59,14 @@ class Wiring:
         return self.places.session
 
     @property
-    def ranking(self) -> list:
+    def everything(self) -> list:
         """Outputs that a new ranking draws."""
-        return [self.places.session, self.places.line, self.places.status, self.places.strip]
+        return [*self.choice, self.places.line, self.places.status, self.places.strip]
 
     @property
-    def everything(self) -> list:
-        """Outputs that a new probe or change draws."""
-        return [*self.ranking, self.places.canvas]
+    def choice(self) -> list:
+        """Outputs that the choice of a match draws."""
+        return [self.places.session, self.places.stage.component]
 
     def engine_of(self, now: Session) -> Engine:
         """Return the engine over the gallery that a visit searches: the page's, or the visitor's own."""
@@ -76,13 +76,14 @@ class Wiring:
         """Draw the ranked list."""
         return gr.Gallery(value=ranking.strip(self.engine_of(now), now), selected_index=None)
 
-    def show_ranking(self, now: Session) -> list:
-        """Draw what a new ranking changes; one value for each of `ranking`."""
-        return [now, probes.probe_line(now), ranking.status(self.engine_of(now), now), self.show_strip(now)]
-
     def show_everything(self, now: Session) -> list:
-        """Draw what a new probe changes; one value for each of `everything`."""
-        return [*self.show_ranking(now), {"background": probes.canvas_image(now), "layers": [], "composite": None}]
+        """Draw what a new ranking changes; one value for each of `everything`."""
+        engine = self.engine_of(now)
+        return [*self.show_choice(now), probes.probe_line(now), ranking.status(engine, now), self.show_strip(now)]
+
+    def show_choice(self, now: Session) -> list:
+        """Draw what the choice of a match changes; one value for each of `choice`."""
+        return [now, self.places.stage.show(self.engine_of(now), now)]
 
     def show_settings(self, now: Session) -> list:
         """Draw the settings as a visit has them."""
@@ -98,17 +99,12 @@ class Wiring:
             verb: what the click does.
             inputs: components whose values the verb takes.
         """
-        self.follow(self._listen(listen, verb, inputs, self.show_everything, self.everything), everything=True)
+        self.follow(self._listen(listen, verb, inputs, self.show_everything, self.everything))
 
     def search_with_settings(self, listen: Callable, verb: Callable, inputs: Sequence) -> None:
         """Wire a click as `search` does, whose verb chooses settings as well."""
         outputs = [*self.everything, *self.places.settings]
-        step = self._listen(listen, verb, inputs, self.show_everything_and_settings, outputs)
-        self.follow(step, everything=True)
-
-    def rank(self, listen: Callable, verb: Callable) -> None:
-        """Wire a click that ranks the same probe anew; the canvas stays as it is."""
-        self.follow(self._listen(listen, verb, (), self.show_ranking, self.ranking))
+        self.follow(self._listen(listen, verb, inputs, self.show_everything_and_settings, outputs))
 
     def show_everything_and_settings(self, now: Session) -> list:
         """Draw what a new probe with settings of its own changes."""
@@ -128,10 +124,8 @@ class Wiring:
             **QUEUE,
         )
 
-    def follow(self, step, *, everything: bool = False, choice: bool = False) -> None:
-        """Draw all details once a step has ended well; fit the canvas where it was drawn."""
-        if everything:
-            step.then(None, js="() => window.fitProbe()", api_visibility="private")
+    def follow(self, step, *, choice: bool = False) -> None:
+        """Draw all details once a step has ended well."""
         wanted = [detail for detail in self.places.details if detail.on_choice or not choice]
         drawn = self._draw(step, [detail for detail in wanted if not detail.late])
         link = self.places.link

@@ -49,19 +49,34 @@ def page(browser, address):
     expect(shown.locator("#strip .thumbnail-item")).to_have_count(10)
     expect(shown.locator("#earned")).to_contain_text("What earned #1")
     expect(shown.locator("#earned")).not_to_contain_text(text.EARNED_WAIT)
-    shown.wait_for_timeout(3000)  # the stream of the opening's answers ends now; a click in that moment may be lost
+    shown.wait_for_timeout(1500)  # the stream of the opening's answers ends now; a click in that moment may be lost
     yield shown
     shown.close()
 
 
 @pytest.fixture
+def settings(page):
+    """Return a function that opens the sidebar and one of its drawers."""
+
+    def open_drawer(drawer: str | None = None) -> None:
+        if not page.locator(".sidebar.open").count():
+            page.locator("#open-settings").click()
+        if drawer:
+            page.locator(f"#{drawer} button").first.click()
+
+    return open_drawer
+
+
+@pytest.fixture
 def paint(page):
-    """Return a function that draws a stroke between two points of the canvas, in fractions of it."""
+    """Return a function that chooses the brush and draws a stroke between two points of the probe, in fractions."""
 
     def draw(start: tuple[float, float] = (0.42, 0.3), end: tuple[float, float] = (0.58, 0.35)) -> None:
-        page.wait_for_timeout(4000)  # the editor draws and fits its new background after the answer
-        page.locator("#canvas").scroll_into_view_if_needed()
-        box = page.locator("#canvas canvas").last.bounding_box()
+        if not page.locator("#stage-drawer").is_visible():
+            page.locator("#more").click()
+        if page.locator("#paint").get_attribute("aria-pressed") == "false":
+            page.locator("#paint").click()
+        box = page.locator(".stage-probe").bounding_box()
         page.mouse.move(box["x"] + box["width"] * start[0], box["y"] + box["height"] * start[1])
         page.mouse.down()
         page.mouse.move(box["x"] + box["width"] * end[0], box["y"] + box["height"] * end[1], steps=6)

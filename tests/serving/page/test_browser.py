@@ -16,17 +16,16 @@ pytestmark = pytest.mark.browser
 
 def test_hide_search_and_see_why(page, paint):
     expect(page.locator("#probe-line")).to_contain_text("person 2")
-    page.locator("#examples .thumbnail-item").nth(1).click()
+    page.locator("[data-example]").nth(1).click()
     expect(page.locator("#probe-line")).to_contain_text("person 50")
     expect(page.locator("#status")).to_contain_text("not in the gallery")
-    page.locator("#examples .thumbnail-item").first.click()
+    page.locator("[data-example]").first.click()
     expect(page.locator("#probe-line")).to_contain_text("person 2")
 
     page.get_by_role("button", name=text.OCCLUDERS["lower_half"], exact=True).click()
     expect(page.locator("#probe-line")).to_contain_text("lower half (mean grey)")
     expect(page.locator("#status")).to_contain_text("untouched")
-    paint()
-    page.locator("#search").click()
+    paint()  # searched when the stroke ends
     expect(page.locator("#probe-line")).to_contain_text("painted (mean grey)")
 
     page.locator("#strip .thumbnail-item").nth(2).click()
@@ -40,40 +39,48 @@ def test_hide_search_and_see_why(page, paint):
     for over in page.locator("#why .over-3").all():
         expect(over).to_have_css("opacity", "1")
     expect(page.locator("#why .over-4").first).to_have_css("opacity", "0")
+    chosen = page.locator('[data-row="now"] .stage-tile.chosen, [data-row="before"] .stage-tile.chosen').first
+    chosen = chosen.get_attribute("data-index")
 
-    page.locator("#undo").click()
-    expect(page.locator("#probe-line")).not_to_contain_text("painted")
-    expect(page.locator("#why-heading")).to_contain_text("Match #1")
+    page.locator("#undo").click()  # the half, which is on top
+    expect(page.locator("#probe-line")).not_to_contain_text("lower half")
     page.locator("#back").click()
     expect(page.locator("#probe-line")).to_contain_text(text.NO_RECIPE)
+    expect(page.locator(".stage-tile.chosen").first).to_have_attribute("data-index", chosen)  # through all changes
 
 
-def test_strokes_survive_a_click_on_an_occluder(page, paint):
+def test_strokes_lie_under_the_block_and_are_one_change(page, paint):
     paint()
+    expect(page.locator(".stage-chip")).to_have_count(1)
     page.locator("#hide-lower_third").click()
     expect(page.locator("#probe-line")).to_contain_text("painted (mean grey) → lower third (mean grey)")
     paint((0.45, 0.2), (0.5, 0.2))
-    page.locator("#undo").click()  # the waiting strokes only
     page.wait_for_timeout(1000)
     expect(page.locator("#probe-line")).to_contain_text("painted (mean grey) → lower third (mean grey)")
+    page.locator("#fill").select_option("black")
+    expect(page.locator("#probe-line")).to_contain_text("painted (black) → lower third (black)")
+    page.locator(".stage-chip").first.click()
+    expect(page.locator("#probe-line")).to_contain_text("Changes: lower third (black)")
+
+
+def test_a_swipe_over_the_probe_paints_nothing_unless_the_brush_was_chosen(page):
+    box = page.locator(".stage-probe").bounding_box()
+    page.mouse.move(box["x"] + 40, box["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 90, box["y"] + 200, steps=5)
+    page.mouse.up()
+    page.wait_for_timeout(500)
+    expect(page.locator("#probe-line")).to_contain_text(text.NO_RECIPE)
 
 
 def test_a_crop_by_hand_is_searched_at_once(page):
-    page.wait_for_timeout(4000)  # the editor draws and fits its new background after the answer
-    page.locator("#canvas").scroll_into_view_if_needed()
-    page.locator("#canvas").get_by_role("button", name="Image", exact=True).click()
-    page.locator("#canvas").get_by_role("button", name="Crop", exact=True).click()
-    page.wait_for_timeout(1500)
-    dark = (
-        np.asarray(Image.open(io.BytesIO(page.locator("#canvas").screenshot())).convert("L"), int) < 12
-    )  # the handles
-    down, across = np.flatnonzero(dark.sum(1) > 20)[-3], np.flatnonzero(dark.sum(0) > 20)[-3]
-    box = page.locator("#canvas").bounding_box()
-    page.mouse.move(box["x"] + across, box["y"] + down)
-    page.mouse.down()
-    page.mouse.move(box["x"] + across - 10, box["y"] + down - 150, steps=6)
-    page.mouse.up()
-    page.get_by_role("button", name="Confirm crop").click()
+    page.locator("#more").click()
+    page.locator("#crop-by-hand").click()
+    frame = page.locator(".stage-block")
+    frame.focus()
+    page.keyboard.press("Shift+ArrowUp")
+    page.keyboard.press("Shift+ArrowUp")
+    page.locator("#crop-now").click()
     expect(page.locator("#probe-line")).to_contain_text("Changes: crop")
     expect(page.locator("#probe-line")).to_contain_text(
         re.compile(r"person 2: \d+ x \d+ px, id 2")
@@ -83,18 +90,15 @@ def test_a_crop_by_hand_is_searched_at_once(page):
     expect(page.locator("#probe-line")).to_contain_text(text.NO_RECIPE)
 
 
-def test_the_probe_stands_in_the_middle_of_its_canvas(page):
-    page.locator("#hide-centre").click()
-    expect(page.locator("#probe-line")).to_contain_text("centre")
-    for _ in range(20):
-        page.wait_for_timeout(1000)
-        shot = Image.open(io.BytesIO(page.locator("#canvas canvas").first.screenshot())).convert("L")
-        grey = np.asarray(shot, int)[:, 4:-4]  # without the frame
-        columns = np.flatnonzero((np.abs(grey[60:] - grey[-4, 2]) > 12).mean(axis=0) > 0.5)
-        wide = columns.max() - columns.min() if len(columns) else 0
-        if wide > 150 and abs((columns.min() + columns.max()) / 2 - grey.shape[1] / 2) < 15:
-            return
-    pytest.fail(f"columns {columns.min()} to {columns.max()} of {grey.shape[1]}")
+def test_the_probe_stands_in_its_own_proportions(page):
+    wide = np.random.default_rng(0).integers(0, 256, (60, 120, 3), np.uint8)
+    page.get_by_test_id(f"{text.UPLOAD}-upload-button").set_input_files(
+        {"name": "wide.png", "mimeType": "image/png", "buffer": png(wide)}
+    )
+    expect(page.locator("#probe-line")).to_contain_text("120 x 60")
+    page.wait_for_timeout(500)
+    box = page.locator(".stage-probe").bounding_box()
+    assert box["width"] / box["height"] == pytest.approx(2, rel=0.03)
 
 
 def png(array: np.ndarray, mode: str | None = None) -> bytes:
@@ -152,26 +156,31 @@ def test_odd_but_good_files_are_searched(page):
             {"name": name, "mimeType": "image/png", "buffer": data}
         )
         expect(page.locator("#probe-line")).to_contain_text(f"{text.UPLOADED}: {sizes[name]}")
-        page.locator("#examples .thumbnail-item").first.click()
+        page.locator("[data-example]").first.click()
         expect(page.locator("#probe-line")).to_contain_text("person 2")
 
 
-def test_a_picture_put_on_the_canvas_is_searched_at_once(page):
-    expect(page.locator("#canvas")).to_contain_text(re.compile(r"\d+%"))  # the editor has drawn the example
-    page.wait_for_timeout(4000)
-    page.locator("#canvas input[type=file]").first.set_input_files(
-        {"name": "mine.png", "mimeType": "image/png", "buffer": png(PICTURE)}
-    )
-    expect(page.locator("#probe-line")).to_contain_text(f"{text.UPLOADED}: 64 x 128")
-    page.get_by_role("button", name="Clear canvas", exact=True).click()
-    for source in ("Paste", "Webcam"):
-        expect(page.locator("#canvas").get_by_role("button", name=source, exact=True)).to_be_visible()
+def test_a_picture_that_is_pasted_or_dropped_anywhere_is_searched(page):
+    bring = """async (kind) => {
+        const blob = await (await fetch(document.querySelector('.stage-probe img').src)).blob();
+        const data = new DataTransfer();
+        data.items.add(new File([blob], 'mine.webp', { type: 'image/webp' }));
+        const event = kind === 'paste' ? new ClipboardEvent('paste', { clipboardData: data, bubbles: true })
+            : new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true });
+        document.body.dispatchEvent(event);
+    }"""
+    for kind in ("paste", "drop"):
+        page.evaluate(bring, kind)
+        expect(page.locator("#probe-line")).to_contain_text(text.UPLOADED)
+        page.locator("[data-example]").first.click()
+        expect(page.locator("#probe-line")).to_contain_text("person 2")
 
 
 def test_everything_has_a_name_and_can_be_reached_by_keyboard(page):
     unnamed = page.evaluate(
-        """() => [...document.querySelectorAll('#work button, #work input, #work textarea')]
-            .filter(e => e.offsetParent !== null && !e.innerText.trim() && !e.getAttribute('aria-label')
+        """() => [...document.querySelectorAll('button, input, textarea, select')]
+            .filter(e => e.checkVisibility({visibilityProperty: true}))
+            .filter(e => !e.innerText.trim() && !e.getAttribute('aria-label')
                 && !e.title && !(e.labels && e.labels.length))
             .map(e => e.outerHTML.slice(0, 160))"""
     )

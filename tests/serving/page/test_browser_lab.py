@@ -16,14 +16,15 @@ def tab(page, name: str) -> None:
     page.get_by_role("tab", name=name, exact=True).click()
 
 
-def test_from_a_change_to_its_numbers(page):
+def test_from_a_change_to_its_numbers(page, settings):
     tab(page, text.STEP_CHANGED)
     expect(page.locator("#changed")).to_contain_text(text.CHANGED_EMPTY)
     page.locator("#hide-upper_half").click()
     expect(page.locator("#changed-sentence")).to_contain_text("Hiding the upper half")
     expect(page.locator("#changed svg")).to_be_visible()
-    page.locator("#settings button").first.click()
+    settings()
     page.locator("#weighing").get_by_label(WEIGHINGS["part_aware"]).check()
+    page.keyboard.press("Escape")
     tab(page, text.STEP_WHY)
     expect(page.locator("#why .distances [aria-current]")).to_contain_text(WEIGHINGS["part_aware"])
 
@@ -31,6 +32,7 @@ def test_from_a_change_to_its_numbers(page):
     page.locator("#sweep-run").click()
     expect(page.locator("#sweep-progress")).to_contain_text("windows tried")
     expect(page.locator("#sweep img")).to_have_count(4)
+    page.locator("#more").click()
     page.locator("#hide-centre").click()
     expect(page.locator("#sweep img")).to_have_count(0)  # maps of another probe do not stay
 
@@ -41,6 +43,7 @@ def test_from_a_change_to_its_numbers(page):
 
 
 def test_decide_save_and_open_the_case(page, tmp_path):
+    page.locator("#more").click()
     page.locator("#hide-lower_third").click()
     expect(page.locator("#probe-line")).to_contain_text("lower third")
     tab(page, text.STEP_VERIFY)
@@ -57,7 +60,7 @@ def test_decide_save_and_open_the_case(page, tmp_path):
     waiting.value.save_as(tmp_path / "case.json")
     assert json.loads((tmp_path / "case.json").read_text())["candidates"][0]["decision"] == "confirmed"
 
-    page.locator("#examples .thumbnail-item").nth(1).click()
+    page.locator("[data-example]").nth(1).click()
     expect(page.locator("#probe-line")).to_contain_text("person 50")
     page.get_by_test_id(f"{text.CASE_LOAD}-upload-button").set_input_files(tmp_path / "case.json")
     expect(page.locator("#probe-line")).to_contain_text("person 2")
@@ -65,12 +68,12 @@ def test_decide_save_and_open_the_case(page, tmp_path):
     assert page.locator("#strip .thumbnail-item").all_inner_texts() == ranked
 
 
-def test_a_link_opens_the_same_view_and_a_recipe_replays(page, browser):
+def test_a_link_opens_the_same_view_and_a_recipe_replays(page, browser, settings):
     page.locator("#hide-right_half").click()
     expect(page.locator("#probe-line")).to_contain_text("right half")
     page.locator("#strip .thumbnail-item").nth(3).click()
     expect(page.locator("#why-heading")).to_contain_text("Match #4")
-    page.locator("#link-box button").first.click()
+    settings("link-box")
     field = page.locator("#link textarea")
     expect(field).to_have_value(playwright_pattern("match=4"))
     other = browser.new_page(viewport={"width": 1280, "height": 1000})
@@ -80,9 +83,9 @@ def test_a_link_opens_the_same_view_and_a_recipe_replays(page, browser):
     assert other.locator("#why-heading").inner_text() == page.locator("#why-heading").inner_text()
     other.close()
 
-    page.locator("#recipe-side button").first.click()
+    settings("recipe-side")
     written = page.locator("#recipe textarea").input_value()
-    page.locator("#examples .thumbnail-item").nth(1).click()
+    page.locator("[data-example]").nth(1).press("Enter")
     expect(page.locator("#probe-line")).to_contain_text("person 50")
     expect(page.locator("#recipe textarea")).to_have_value("[]")
     page.locator("#recipe textarea").fill(written)

@@ -1,4 +1,6 @@
-"""The stage in a real browser: halves, drag, keyboard, tiles, a phone."""
+"""The stage in a real browser: halves, drag, keyboard, why, what stands on the first screen, and who can use it."""
+
+import re
 
 import pytest
 
@@ -7,11 +9,40 @@ from reid_demo.serving.page import text
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 expect = playwright.expect
 pytestmark = pytest.mark.browser
-LOWER, NOTHING = '[data-half="0.0,0.5,1.0,1.0"]', '[data-half=""]'
+LOWER, NOW = "#hide-lower_half", '[data-row="now"]'
+SIZES = [(1440, 900), (390, 844)]
+
+
+@pytest.fixture
+def open_page(browser, address):
+    """Return a function that opens the page at a size; on a touch screen where it is a phone's."""
+    opened = []
+
+    def visit(width: int, height: int, scheme: str = "light", settled: bool = True, **more):
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, has_touch=width < 500, color_scheme=scheme, **more
+        )
+        opened.append(context)
+        shown = context.new_page()
+        shown.add_init_script(
+            """window.shifts = 0; new PerformanceObserver((list) => list.getEntries().forEach((entry) => {
+                if (!entry.hadRecentInput) window.shifts += entry.value;
+            })).observe({type: 'layout-shift', buffered: true});"""
+        )
+        shown.goto(address + ("?__theme=dark" if scheme == "dark" else ""))
+        expect(shown.locator(f"{NOW} .stage-tile").first).to_be_visible()
+        if settled:
+            expect(shown.locator("#why article")).to_have_count(8)
+            shown.wait_for_timeout(1500)
+        return shown
+
+    yield visit
+    for context in opened:
+        context.close()
 
 
 def test_a_half_is_a_toggle_and_becomes_a_change(page):
-    expect(page.locator('[data-row="now"] .stage-tile')).not_to_have_count(0)
+    expect(page.locator(f"{NOW} .stage-tile")).not_to_have_count(0)
     page.locator(LOWER).click()
     expect(page.locator(".stage-say")).to_contain_text("Without the lower half")
     expect(page.locator(LOWER)).to_have_attribute("aria-pressed", "true")
@@ -42,19 +73,181 @@ def test_the_block_is_dragged_and_moved_by_keyboard(page):
     expect(page.locator("#probe-line")).to_contain_text(text.NO_RECIPE)
 
 
-def test_a_tile_that_is_clicked_is_explained(page):
-    page.locator('[data-row="now"] .stage-tile').nth(2).click()
+def test_a_tile_that_is_clicked_is_explained_and_stays_chosen(page):
+    page.locator(f"{NOW} .stage-tile").nth(2).click()
     expect(page.locator("#why-heading")).to_contain_text("Match #3")
-    expect(page.locator('[data-row="now"] .stage-tile.chosen')).to_have_count(1)
+    expect(page.locator(f"{NOW} .stage-tile.chosen")).to_have_count(1)
+    expect(page.locator("#stage-why-heading")).to_contain_text(f"{text.STAGE_WHY} 3")
+    shown = page.locator(".stage-part em").all_inner_texts()
+    terms = [float(term.replace("−", "-").replace("+", "")) for term in shown]
+    assert len(terms) == 9
+    total = float(page.locator(".stage-sum b").inner_text().split(",")[0])
+    assert sum(terms) == pytest.approx(total, abs=0.006)  # each is rounded to a thousandth
+    index = page.locator(f"{NOW} .stage-tile.chosen").get_attribute("data-index")
+    page.locator(LOWER).click()
+    expect(page.locator("#probe-line")).to_contain_text("lower half")
+    expect(page.locator(".stage-tile.chosen").first).to_have_attribute("data-index", index)
+    expect(page.locator(".stage-sum b")).to_contain_text("was")
 
 
-@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
-def test_sentence_probe_halves_and_list_are_on_the_first_screen(browser, address, width, height):
-    shown = browser.new_page(viewport={"width": width, "height": height})
-    shown.goto(address)
-    expect(shown.locator('[data-row="now"] .stage-tile').first).to_be_visible()
-    for place in (".stage-say", ".stage-probe", LOWER, NOTHING, '[data-row="now"]'):
+def test_a_part_lights_both_pictures_by_pointer_and_by_focus(page):
+    pixels = "() => [...document.querySelectorAll('.stage-pair canvas')].map((c) => c.toDataURL())"
+    page.locator(".stage-part").nth(2).hover()
+    expect(page.locator('.stage-part[data-part="2"]')).to_have_class(re.compile("lit"))
+    one = page.evaluate(pixels)
+    page.locator(".stage-part").nth(6).focus()
+    page.locator(".stage-say").hover()
+    expect(page.locator('.stage-part[data-part="6"]')).to_have_class(re.compile("lit"))
+    other = page.evaluate(pixels)
+    assert one[0] != other[0] and one[1] != other[1]
+    page.locator(".stage-part").first.hover()  # the whole person: plain pictures
+    assert page.evaluate(pixels)[0] not in (one[0], other[0])
+
+
+def test_weighings_are_compared_and_the_rows_are_named(page):
+    page.locator(LOWER).click()
+    expect(page.locator("#probe-line")).to_contain_text("lower half")
+    page.locator("#compare").click()
+    expect(page.locator('[data-name="now"]')).to_have_text(text.STAGE_COSINE)
+    expect(page.locator('[data-name="before"]')).to_have_text(text.STAGE_PART_AWARE)
+    expect(page.locator(".stage-say")).to_contain_text(re.compile("cosine puts|both put"))
+    page.locator("#hide-upper_half").click()
+    expect(page.locator("#probe-line")).to_contain_text("upper half")
+    expect(page.locator('[data-name="now"]')).to_have_text(text.STAGE_COSINE)  # through a change
+    page.locator("#compare").click()
+    expect(page.locator('[data-name="now"]')).to_have_text(text.STAGE_NOW)
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_what_matters_is_on_the_first_screen(open_page, width, height):
+    shown = open_page(width, height)
+    places = [".stage-say", ".stage-probe", LOWER, "#hide-upper_half", "#hide-left_half", "#hide-right_half", NOW]
+    if width > 860:
+        places += ['[data-row="before"]', ".stage-why", '.stage-pair [data-side="match"]', ".stage-sum", ".stage-chips"]
+    for place in places:
         box = shown.locator(place).bounding_box()
-        assert box["y"] >= 0 and box["y"] + box["height"] <= height and box["x"] + box["width"] <= width, place
-    assert shown.locator(LOWER).bounding_box()["height"] >= 44
+        assert box["y"] >= 0 and box["y"] + box["height"] <= height, (place, box)
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width + 1, (place, box)
+    if width < 500:
+        assert shown.locator(LOWER).bounding_box()["height"] >= 44
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    prose = shown.evaluate(
+        """(height) => [...document.querySelectorAll('h1, .honesty, .stage p, .stage-verdict b, .stage-verify')]
+            .filter((e) => e.offsetParent && !e.closest('.about-card') && e.getBoundingClientRect().top < height)
+            .map((e) => e.innerText).join(' ')""",
+        height,
+    )
+    assert len(prose.split()) <= 60, prose
+    assert text.STAGE_VERIFY in prose
+    assert shown.evaluate("window.shifts") < 0.05
+
+
+def test_sentence_and_row_stay_in_sight_on_a_phone_which_scrolls_by_a_swipe(open_page):
+    shown = open_page(390, 844)
+    for place, wanted in ((".stage-block", "none"), (".stage-probe", "auto"), (".stage-say", "auto"), (NOW, "auto")):
+        assert shown.locator(place).evaluate("e => getComputedStyle(e).touchAction") == wanted
+    for down in (300, 900, 2000):
+        shown.evaluate("(y) => window.scrollTo(0, y)", down)
+        shown.wait_for_timeout(200)
+        bottom = 0
+        for place in (".stage-say", NOW):
+            box = shown.locator(place).bounding_box()
+            assert box["y"] >= bottom - 30 and box["y"] + box["height"] <= 844, (down, place, box)
+            bottom = box["y"]
+
+
+def test_the_page_opens_with_its_result_though_the_queue_never_answers(browser, address):
+    shown = browser.new_page(viewport={"width": 1440, "height": 900})
+    shown.route("**/queue/join*", lambda route: None)  # held for ever
+    shown.goto(address)
+    expect(shown.locator(f"{NOW} .stage-tile img").first).to_have_attribute("src", re.compile("^data:"))
+    expect(shown.locator(".stage-say")).to_contain_text("right person")
+    expect(shown.locator(".stage-part")).to_have_count(9)
+    shown.locator(LOWER).click()  # and it drags: that passes the queue by
+    expect(shown.locator(".stage-say")).to_contain_text("Without the lower half")
     shown.close()
+
+
+def test_the_list_is_reached_in_ten_tabs_and_says_what_it_shows(open_page):
+    shown = open_page(1440, 900)
+    shown.locator(LOWER).click()
+    expect(shown.locator("#probe-line")).to_contain_text("lower half")
+    shown.evaluate("document.activeElement.blur()")
+    for _ in range(10):
+        shown.keyboard.press("Tab")
+        if shown.evaluate("document.activeElement.matches('[data-row=now] .stage-tile')"):
+            break
+    else:
+        pytest.fail("ten tabs do not reach the list")
+    label = shown.evaluate("document.activeElement.getAttribute('aria-label')")
+    right, wrong = text.STAGE_MARKS["right"], text.STAGE_MARKS["wrong"]
+    assert re.fullmatch(rf"Rank \d+, person \d+, camera \d+, ({right}|{wrong})", label), label
+    assert shown.locator(".stage-say > p").get_attribute("role") == "status"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_are_large_and_dark_enough_and_targets_wide_enough(open_page, scheme):
+    shown = open_page(1440, 900, scheme)
+    shown.locator("#more").click()
+    faults = shown.evaluate(
+        """() => {
+            const rgb = (colour) => (colour.match(/[\\d.]+/g) || []).map(Number);
+            const light = ([r, g, b]) => [r, g, b].map((v) => v / 255).map((v) => v <= 0.03928 ? v / 12.92
+                : ((v + 0.055) / 1.055) ** 2.4).reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+            const behind = (e) => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor);
+                if (c.length === 3 || c[3] === 1) return c; } return [255, 255, 255]; };
+            const found = [];
+            for (const e of document.querySelectorAll('#header *, .stage *')) {
+                const words = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+                if (!words || !e.offsetParent || e.closest('.leaving')) continue;
+                const style = getComputedStyle(e), a = light(rgb(style.color)), b = light(behind(e));
+                const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+                if (parseFloat(style.fontSize) < 12) found.push(['small', e.className, style.fontSize]);
+                if (ratio < 4.5) found.push(['faint', e.className, e.textContent.slice(0, 20), ratio.toFixed(2)]);
+            }
+            for (const e of document.querySelectorAll('button, summary, select')) {
+                const box = e.getBoundingClientRect();
+                if (!e.offsetParent || !e.closest('#header, .stage')) continue;
+                if (box.width < 24 || box.height < 24) found.push(['tiny', e.id || e.className, box.height]);
+            }
+            return found;
+        }"""
+    )
+    assert faults == []
+    shown.keyboard.press("Escape")
+    expect(shown.locator("#stage-drawer")).to_be_hidden()
+    shown.locator("#open-settings").click()
+    expect(shown.locator("#top-k")).to_be_visible()
+    shown.keyboard.press("Escape")
+    expect(shown.locator("#top-k")).to_be_hidden()
+
+
+def test_the_buttons_that_hide_are_one_stop_with_arrows(page):
+    page.locator("#hide-upper_half").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page.locator("#probe-line")).to_contain_text("lower half")
+    page.keyboard.press("Tab")
+    assert page.evaluate("!document.activeElement.closest('.stage-halves')")
+
+
+def test_what_an_i_tells_opens_on_focus_on_hover_and_by_a_click(open_page):
+    shown = open_page(1440, 900)
+    card, mark = shown.locator(".stage-scale .about-card"), shown.locator(".stage-scale summary")
+    mark.hover()
+    expect(card).to_be_visible()
+    shown.locator(".stage-say").hover()
+    expect(card).to_be_hidden()
+    mark.click()
+    expect(card).to_be_visible()
+    shown.keyboard.press("Escape")
+    expect(card).to_be_hidden()
+    shown.locator("#compare").focus()
+    shown.keyboard.press("Tab")
+    expect(card).to_be_visible()
+
+
+def test_at_twice_the_size_nothing_scrolls_sideways(open_page):
+    shown = open_page(720, 450)
+    assert shown.evaluate("document.documentElement.scrollWidth") <= 720
+    assert shown.locator(".stage-say").is_visible() and shown.locator(LOWER).is_visible()

@@ -51,7 +51,7 @@ def test_look_filter_turn_and_search(page, monkeypatch):
     expect(page.locator("#strip .thumbnail-item").first).to_contain_text("id 4")
     expect(page.locator("#ranking-side")).to_be_in_viewport()
 
-    page.locator("#examples .thumbnail-item").first.click()
+    page.locator("[data-example]").first.click()
     expect(page.locator("#probe-line")).to_contain_text("person 2")
     grid.first.click()  # the same picture once more
     expect(page.locator("#probe-line")).to_contain_text("Gallery image, id 4")

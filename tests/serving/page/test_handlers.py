@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 from figures import one_block
 from markupsafe import escape
-from PIL import Image
 
-from reid_demo.drawing import overlays
 from reid_demo.engine import UNTRAINED, AboutWeights, Engine, Quality
 from reid_demo.errors import ConfigError, GalleryError, ImageError, OcclusionError
 from reid_demo.images import read_image
@@ -29,18 +27,6 @@ from reid_demo.whatif.confidence import Calibration, Level, Rates
 @pytest.fixture
 def opened(tiny_engine) -> Session:
     return probes.open_example(tiny_engine, Session(), Settings(), 0)
-
-
-def rgba(image: np.ndarray) -> np.ndarray:
-    return np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])
-
-
-def canvas_of(session: Session, painted: np.ndarray | None = None) -> dict:
-    shown = rgba(probes.canvas_image(session))
-    layer = np.zeros_like(shown)
-    if painted is not None:
-        layer[painted] = (232, 68, 122, 255)
-    return {"background": shown, "layers": [layer], "composite": None}
 
 
 def places(session: Session) -> list[int]:
@@ -73,41 +59,6 @@ def test_each_occluder_searches_again_and_can_be_undone(tiny_engine, opened, kin
     assert places(undone) == places(opened) and np.array_equal(undone.current, opened.image)
     with pytest.raises(OcclusionError):
         probes.undo(tiny_engine, undone, Settings())
-
-
-def test_strokes_that_wait_are_kept_by_a_click(tiny_engine, opened):
-    shown = probes.canvas_image(opened)
-    painted = np.zeros(shown.shape[:2], bool)
-    painted[: shown.shape[0] // 4] = True
-    canvas = canvas_of(opened, painted)
-    hidden = probes.hide(tiny_engine, opened, Settings(), probes.Hiding("lower_half", "black"), canvas)
-    assert [o.kind for o in hidden.recipe] == ["brush", "lower_half"]
-    quarter, half = opened.image.shape[0] // 4, opened.image.shape[0] // 2
-    assert not hidden.current[:quarter].any() and not hidden.current[half:].any()
-    assert np.array_equal(hidden.current[quarter:half], opened.image[quarter:half])
-    cropped = probes.crop(
-        tiny_engine, opened, Settings(), probes.PixelBox(0, 0, 64, 100), probes.Drawn(canvas, "black")
-    )
-    assert [o.kind for o in cropped.recipe] == ["brush", "crop"]
-
-
-def test_undo_takes_waiting_strokes_first(tiny_engine, opened):
-    hidden = probes.hide(tiny_engine, opened, Settings(), probes.Hiding("centre", "black"))
-    everywhere = np.ones(probes.canvas_image(hidden).shape[:2], bool)
-    undone = probes.undo(tiny_engine, hidden, Settings(), canvas_of(hidden, everywhere))
-    assert undone.recipe == hidden.recipe
-    assert probes.undo(tiny_engine, undone, Settings(), canvas_of(undone)).recipe == ()
-
-
-def test_a_click_that_overtakes_the_drawing_is_no_new_picture(tiny_engine, opened):
-    old = canvas_of(opened)
-    hidden = probes.hide(tiny_engine, opened, Settings(), probes.Hiding("lower_half", "black"), old)
-    again = probes.hide(
-        tiny_engine, hidden, Settings(), probes.Hiding("upper_third", "black"), old
-    )  # the old drawing still
-    assert [o.kind for o in again.recipe] == ["lower_half", "upper_third"] and again.pid == 2
-    cropped = probes.crop(tiny_engine, again, Settings(), probes.PixelBox(0, 0, 60, 60), probes.Drawn(old))
-    assert probes.search_canvas(tiny_engine, cropped, Settings(), probes.Drawn(old, "black")).recipe == cropped.recipe
 
 
 def test_a_random_block_has_the_size_and_seed_asked_for(tiny_engine, opened):
@@ -143,39 +94,6 @@ def test_random_occluders_differ_from_click_to_click(tiny_engine, opened):
     twice = probes.hide(tiny_engine, once, Settings(), probes.Hiding("random_block", "black"))
     assert twice.recipe[0].seed != twice.recipe[1].seed
     assert probes.back(tiny_engine, twice, Settings()).recipe == ()
-
-
-def test_an_untouched_canvas_changes_nothing(tiny_engine, opened):
-    for canvas in (canvas_of(opened), {**canvas_of(opened), "layers": []}):
-        again = probes.search_canvas(tiny_engine, opened, Settings(), probes.Drawn(canvas, "mean_grey"))
-        assert again.recipe == () and places(again) == places(opened) and again.pid == 2
-
-
-def test_strokes_hide_what_they_cover(tiny_engine, opened):
-    shown = probes.canvas_image(opened)
-    painted = np.zeros(shown.shape[:2], bool)
-    painted[: shown.shape[0] // 2] = True
-    done = probes.search_canvas(tiny_engine, opened, Settings(), probes.Drawn(canvas_of(opened, painted), "black"))
-    half = opened.image.shape[0] // 2
-    assert not done.current[:half].any() and np.array_equal(done.current[half:], opened.image[half:])
-
-
-def test_a_crop_on_the_canvas_is_found_again(tiny_engine, opened):
-    shown = probes.canvas_image(opened)
-    times = shown.shape[0] // opened.image.shape[0]
-    piece = shown[10 * times : 90 * times, 5 * times : 60 * times]
-    canvas = {"background": rgba(piece), "layers": [np.zeros((*piece.shape[:2], 4), np.uint8)]}
-    done = probes.search_canvas(tiny_engine, opened, Settings(), probes.Drawn(canvas, "mean_grey"))
-    assert np.array_equal(done.current, opened.image[10:90, 5:60]) and done.pid == 2
-
-
-def test_another_picture_on_the_canvas_is_a_new_probe(tiny_engine, opened):
-    other = np.random.default_rng(0).integers(0, 256, (90, 50, 3), np.uint8)
-    done = probes.search_canvas(
-        tiny_engine, opened, Settings(), probes.Drawn({"background": rgba(other), "layers": []}, "black")
-    )
-    assert np.array_equal(done.image, other) and done.pid is None and done.recipe == ()
-    assert "not known" in ranking.status(tiny_engine, done)
 
 
 def test_crop_by_numbers(tiny_engine, opened):
@@ -243,7 +161,7 @@ def test_without_a_probe_every_click_says_what_to_do(tiny_engine):
     empty = Session()
     for call in (
         lambda: probes.hide(tiny_engine, empty, Settings(), probes.Hiding("centre", "black")),
-        lambda: probes.search_canvas(tiny_engine, empty, Settings(), probes.Drawn(None, "black")),
+        lambda: probes.open_named(tiny_engine, empty, Settings(), "nobody"),
         lambda: ranking.rank_again(tiny_engine, empty, Settings()),
         lambda: probes.open_picture(tiny_engine, empty, Settings(), None),
         lambda: probes.crop(tiny_engine, empty, Settings(), probes.PixelBox(0, 0, 20, 20)),
@@ -334,24 +252,6 @@ def test_the_page_builds(tiny_engine):
     for listener in listeners:
         assert listener.outputs or listener.js or listener.targets in [*stops, *ends]
         assert listener.inputs or listener.targets or listener.api_name == "gallery_info"
-
-
-def test_a_click_before_the_canvas_is_drawn_counts_as_untouched(tiny_engine, tmp_path):
-    from gradio.components.image_editor import EditorData
-    from gradio.data_classes import FileData
-
-    demo = view.build_ui(tiny_engine)
-    canvas = next(block for block in demo.blocks.values() if getattr(block, "elem_id", None) == "canvas")
-    (tmp_path / "background.png").write_bytes(b"")
-    empty = EditorData(background=FileData(path=str(tmp_path / "background.png")), layers=[], composite=None)
-    assert canvas.preprocess(empty) is None
-    Image.fromarray(np.zeros((8, 4, 3), np.uint8)).save(tmp_path / "background.png")
-    assert canvas.preprocess(empty)["background"].shape == (8, 4, 4)
-
-
-def test_canvas_is_a_whole_number_larger(opened):
-    assert probes.canvas_image(opened).shape == (384, 192, 3)
-    assert np.array_equal(probes.canvas_image(opened), overlays.enlarge(opened.image))
 
 
 def test_a_first_match_below_the_threshold_is_no_confident_one(tiny_engine, opened, monkeypatch):

@@ -166,13 +166,13 @@ def test_a_set_is_measured_over_the_shipped_probes(tiny_engine, hidden):
 def test_decisions_go_from_candidate_to_candidate(tiny_engine, opened):
     now = verify.decide(opened, "confirmed")
     now = verify.decide(now, "rejected")
-    assert [now.decisions.get(i) for i in places(now)[:3]] == ["confirmed", "rejected", None] and now.chosen == 2
+    assert [now.decisions.get(i) for i in places(now)[:3]] == ["confirmed", "rejected", None] and now.chosen.rank == 3
     assert text.VERIFY_COUNT.format(confirmed=1, rejected=1, open=8) in verify.candidate(tiny_engine, now)
     assert text.DECISION_MARKS["confirmed"] in ranking.caption(now, now.matches[0])
     again = verify.decide(ranking.choose(now, 0), "open")
     assert places(again)[0] not in again.decisions
     last = verify.decide(ranking.choose(now, 9), "rejected")
-    assert last.chosen == 9
+    assert last.chosen.rank == 10
     changed_probe = probe.hide(tiny_engine, now, Settings(), probe.Hiding("centre", "black"))
     assert changed_probe.decisions == now.decisions  # they belong to the probe, not to one ranking
     assert probe.open_example(tiny_engine, now, Settings(), 1).decisions == {}
@@ -199,7 +199,7 @@ def test_a_link_carries_the_view(tiny_engine, hidden):
     now = ranking.choose(ranking.rank_again(tiny_engine, hidden, settings), 2)
     values = dict(parse_qsl(link.query(tiny_engine, now)))
     back = link.open_query(tiny_engine, values)
-    assert places(back) == places(now) and back.chosen == 2 and back.recipe == now.recipe
+    assert places(back) == places(now) and back.chosen.rank == 3 and back.recipe == now.recipe
     assert np.array_equal(back.current, now.current) and back.settings == now.settings
     from_gallery = probe.open_match(tiny_engine, now, settings)
     back = link.open_query(tiny_engine, dict(parse_qsl(link.query(tiny_engine, from_gallery))))

@@ -1,15 +1,19 @@
-"""The stage: the block as a change, the ranking while it is dragged, and tokens that open one visit alone."""
+"""The stage: the block as a change, the ranking while it is dragged, why a candidate scores, and tokens."""
 
+import base64
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from reid_demo import occlude
+from reid_demo.drawing import overlays
 from reid_demo.errors import GalleryError, OcclusionError
+from reid_demo.images import read_image
 from reid_demo.records import Occlusion
 from reid_demo.serving.page import text
-from reid_demo.serving.page.handlers import probe, stage
-from reid_demo.serving.page.handlers.session import Session, Settings, with_recipe
+from reid_demo.serving.page.handlers import acts, block, probe, stage, visits
+from reid_demo.serving.page.handlers.session import Session, Settings, choose_row, with_recipe
 
 LOWER = [0, 0.5, 1, 1]
 
@@ -17,77 +21,186 @@ LOWER = [0, 0.5, 1, 1]
 @pytest.fixture
 def opened(tiny_engine) -> Session:
     """Open the first example as a visit."""
-    return replace(probe.open_example(tiny_engine, Session(), Settings(), 0), token=stage.new_token())
+    return replace(probe.open_example(tiny_engine, Session(), Settings(), 0), token=visits.new_token())
 
 
 @pytest.fixture
 def answers(tiny_engine, opened):
     """Answer for that visit."""
-    visits = stage.Visits()
-    visits.keep(opened)
-    return stage.Stage(visits, lambda session: tiny_engine)
+    held = visits.Visits()
+    held.keep(opened)
+    return stage.Stage(held, lambda session: tiny_engine)
+
+
+@pytest.fixture
+def act(tiny_engine):
+    """Do one thing on the stage."""
+
+    def do(session: Session, verb: str, **values) -> Session:
+        return acts.act(tiny_engine, session, Settings(), {"verb": verb, **values}, acts.Dials(), [])
+
+    return do
 
 
 def test_dragging_ranks_as_hiding_the_same_half_does(tiny_engine, opened, answers):
     shown = answers.rank({"token": opened.token, "box": LOWER})
     hidden = probe.hide(tiny_engine, opened, Settings(), probe.Hiding("lower_half"))
-    assert [tile["index"] for tile in shown["now"]] == [match.index for match in hidden.matches[: stage.TILES]]
-    assert np.allclose([t["similarity"] for t in shown["now"]], [m.similarity for m in hidden.matches[: stage.TILES]])
-    assert shown["right"]["rank"] == hidden.first_right[1] and "Without the lower half" in shown["sentence"]
+    tiles = shown["now"]["tiles"]
+    assert [tile["index"] for tile in tiles] == [match.index for match in hidden.matches[: stage.TILES]]
+    assert np.allclose([t["similarity"] for t in tiles], [m.similarity for m in hidden.matches[: stage.TILES]])
+    assert shown["now"]["right"]["rank"] == hidden.first_right[1] and "Without the lower half" in shown["sentence"]
     assert opened.recipe == ()
 
 
-def test_letting_go_makes_one_change_of_many_drags(tiny_engine, opened):
-    first = stage.settle(tiny_engine, opened, Settings(), [0.1, 0.1, 0.6, 0.6])
+def test_letting_go_makes_one_change_of_many_drags(opened, act):
+    first = act(opened, "settle", box=[0.1, 0.1, 0.6, 0.6])
     assert [(o.kind, o.box) for o in first.recipe] == [("box", (0.1, 0.1, 0.6, 0.6))] and first.token == opened.token
-    second = stage.settle(tiny_engine, first, Settings(), LOWER)
+    second = act(first, "settle", box=LOWER)
     assert [o.kind for o in second.recipe] == ["lower_half"]
-    assert stage.settle(tiny_engine, second, Settings(), None).recipe == ()
+    assert act(second, "settle", box=None).recipe == ()
 
 
-def test_the_block_lies_over_the_other_changes(tiny_engine, opened):
-    under = with_recipe(tiny_engine, opened, Settings(), (Occlusion("centre", "black"),))
-    both = stage.settle(tiny_engine, under, Settings(), LOWER)
-    assert [o.kind for o in both.recipe] == ["centre", "lower_half"]
+def test_the_block_lies_over_the_other_changes(tiny_engine, opened, act):
+    under = with_recipe(tiny_engine, opened, Settings(), (Occlusion("random_block", "black"),))
+    both = act(under, "settle", box=LOWER)
+    assert [o.kind for o in both.recipe] == ["random_block", "lower_half"]
     drawn = stage.opening(tiny_engine, both)
-    assert drawn["box"] == (0.0, 0.5, 1.0, 1.0) and text.STAGE_SEVERAL in drawn["shown"]["sentence"]
-    assert [o.kind for o in stage.settle(tiny_engine, both, Settings(), None).recipe] == ["centre"]
+    assert drawn["box"] == (0, 0.5, 1, 1) and text.STAGE_SEVERAL in drawn["shown"]["sentence"]
+    assert [o.kind for o in act(both, "settle", box=None).recipe] == ["random_block"]
+    third = act(both, "hide", kind="object")
+    assert [o.kind for o in third.recipe] == ["random_block", "object", "lower_half"]
 
 
-def test_the_chosen_match_stays_chosen(tiny_engine, opened):
-    chosen = stage.choose_tile(opened, opened.matches[3].index)
-    after = stage.settle(tiny_engine, chosen, Settings(top_k=18), LOWER)
-    assert after.matches[after.chosen].index == opened.matches[3].index
+@pytest.mark.parametrize("kind", [kind for kind in text.OCCLUDERS])
+def test_each_occluder_is_a_toggle(opened, act, kind):
+    hidden = act(opened, "hide", kind=kind)
+    assert [step.kind for step in hidden.recipe] == [kind] and not np.array_equal(hidden.current, opened.current)
+    shown = act(hidden, "hide", kind=kind)
+    assert shown.recipe == () and np.array_equal(shown.current, opened.image)
+
+
+def test_every_change_can_be_taken_back_by_its_place(opened, act):
+    now = opened
+    for kind in ("random_block", "object", "lower_half"):
+        now = act(now, "hide", kind=kind)
+    assert [o.kind for o in act(now, "remove", step=1).recipe] == ["random_block", "lower_half"]
+    assert [o.kind for o in act(now, "undo").recipe] == ["random_block", "object"]
+    assert act(now, "back").recipe == ()
+    for step in (3, -1, None, "0"):
+        with pytest.raises(OcclusionError):
+            act(now, "remove", step=step)
+
+
+def test_the_fill_acts_on_present_changes_and_on_those_to_come(opened, act):
+    now = act(act(opened, "hide", kind="lower_half"), "fill", fill="black")
+    assert [o.fill for o in now.recipe] == ["black"] and not now.current[len(now.current) // 2 :].any()
+    now = act(now, "paint", stroke=[[0.2, 0.1], [0.8, 0.1]])
+    assert [(o.kind, o.fill) for o in now.recipe] == [("brush", "black"), ("lower_half", "black")]
+    with pytest.raises(OcclusionError):
+        act(now, "fill", fill="gold")
+
+
+def test_a_stroke_hides_what_it_covers_and_joins_the_one_before(opened, act):
+    once = act(opened, "paint", stroke=[[0, 0.5], [1, 0.5]])
+    height, width = opened.image.shape[:2]
+    changed = (once.current != opened.image).any(axis=2)
+    rows = np.flatnonzero(changed.any(axis=1))
+    assert abs(rows.mean() - height / 2) < 3 and 0 < len(rows) <= acts.BRUSH * width * 2
+    twice = act(once, "paint", stroke=[[0.5, 0], [0.5, 1]])
+    assert [o.kind for o in twice.recipe] == ["brush"]
+    assert occlude.mask(twice.recipe[0], height, width).sum() > occlude.mask(once.recipe[0], height, width).sum()
+    for bad in (None, [], "stroke", [[0.1]], [[float("nan"), 0]], [[0, 0]] * (acts.LONGEST_STROKE + 1)):
+        with pytest.raises(OcclusionError):
+            act(opened, "paint", stroke=bad)
+
+
+def test_a_crop_cuts_what_is_shown_and_keeps_the_person(opened, act):
+    now = act(opened, "crop", box=[0, 0, 0.5, 1])
+    height, width = opened.image.shape[:2]
+    assert np.array_equal(now.current, opened.image[:, : width // 2]) and now.pid == opened.pid
+    with pytest.raises(OcclusionError):
+        act(opened, "crop", box=None)
+
+
+def test_an_unknown_wish_is_one_sentence(tiny_engine, opened):
+    for wish in (None, {}, {"verb": "fly"}, "x", {"verb": "hide", "kind": "hat"}):
+        with pytest.raises(OcclusionError):
+            acts.act(tiny_engine, opened, Settings(), wish, acts.Dials(), [])
     with pytest.raises(GalleryError):
-        stage.choose_tile(opened, -1)
+        acts.act(tiny_engine, opened, Settings(), {"verb": "example", "number": "1"}, acts.Dials(), [])
+
+
+def test_the_chosen_match_stays_chosen_in_the_list_and_beyond(tiny_engine, opened, act):
+    index = opened.matches[3].index
+    chosen = choose_row(tiny_engine, opened, index)
+    for settings in (Settings(top_k=18), Settings(top_k=1)):
+        after = acts.act(tiny_engine, chosen, settings, {"verb": "settle", "box": LOWER}, acts.Dials(), [])
+        ranks = tiny_engine.ranks(after.probe)
+        assert after.chosen.index == index and after.chosen.rank == ranks[index]
+        scores = tiny_engine.gallery.scores(after.probe, after.scoring)
+        assert after.chosen.similarity == pytest.approx(float(scores[index]), abs=1e-5)
+        assert after.chosen.contributions.sum() == pytest.approx(after.chosen.similarity, abs=1e-5)
+    for row in (-1, len(tiny_engine.gallery), None, "0"):
+        with pytest.raises(GalleryError):
+            choose_row(tiny_engine, opened, row)
+
+
+def test_the_terms_of_why_sum_to_the_similarity_and_its_maps_are_the_probes(tiny_engine, opened, answers):
+    row = opened.matches[5].index
+    why = answers.rank({"token": opened.token, "box": LOWER, "chosen": row})["why"]
+    hidden = tiny_engine.describe(tiny_engine.occlude(opened.image, [Occlusion("lower_half")]))
+    scores = [float(tiny_engine.gallery.scores(one, opened.scoring)[row]) for one in (hidden, opened.untouched)]
+    assert why["index"] == row and sum(why["terms"]) == pytest.approx(why["similarity"], abs=1e-5)
+    assert (why["similarity"], why["was"]) == pytest.approx(scores, abs=1e-5)
+    assert sum(why["terms_before"]) == pytest.approx(why["was"], abs=1e-5)
+    steps = np.frombuffer(base64.b64decode(why["maps"]), np.uint8).reshape(-1, *why["grid"])
+    assert np.array_equal(steps, overlays.heat_steps(hidden.template_attention))
+    found = answers.maps({"token": opened.token, "row": row})
+    fresh = tiny_engine.describe(read_image(tiny_engine.gallery.image_path(row)))
+    assert base64.b64decode(found["maps"]) == overlays.heat_steps(fresh.template_attention).tobytes()
+
+
+def test_weighings_are_compared_in_one_call(tiny_engine, opened, answers):
+    shown = answers.rank({"token": opened.token, "box": LOWER, "compare": True})
+    hidden = tiny_engine.describe(tiny_engine.occlude(opened.image, [Occlusion("lower_half")]))
+    for name, row in zip(stage.COMPARED, shown["compared"], strict=True):
+        found = tiny_engine.search(hidden, stage.TILES, replace(opened.scoring, weighing=name))
+        assert [tile["index"] for tile in row["tiles"]] == [match.index for match in found]
+        assert str(row["right"]["rank"]) in shown["sentence"]
+    assert answers.rank({"token": opened.token, "box": LOWER})["compared"] == ()
+
+
+def test_nothing_left_in_sight_is_warned_of(opened, answers):
+    assert answers.rank({"token": opened.token, "box": [0, 0, 1, 1]})["warning"] == text.STAGE_ALL_HIDDEN
+    assert answers.rank({"token": opened.token, "box": LOWER})["warning"] == ""
 
 
 def test_another_token_opens_nothing(opened, answers):
-    for token in ("", None, 7, [], opened.token[:-1], stage.new_token()):
-        asked = {"token": token, "box": None, "rows": [0]}
-        assert answers.rank(asked) == answers.pictures(asked) == {"error": text.STAGE_GONE}
+    for token in ("", None, 7, [], opened.token[:-1], visits.new_token()):
+        asked = {"token": token, "box": None, "rows": [0], "row": 0}
+        assert answers.rank(asked) == answers.pictures(asked) == answers.maps(asked) == {"error": text.STAGE_GONE}
     assert "error" in answers.rank(None) and "error" in answers.rank("x")
 
 
 def test_a_dropped_visit_and_the_oldest_of_too_many_are_gone(opened, monkeypatch):
-    monkeypatch.setattr(stage, "MOST_VISITS", 2)
-    visits = stage.Visits()
-    kept = [replace(opened, token=str(i)) for i in range(3)]
-    for session in kept:
-        visits.keep(session)
+    monkeypatch.setattr(visits, "MOST_VISITS", 2)
+    held = visits.Visits()
+    kept = [replace(opened, token=f"t{i}") for i in range(3)]
+    for session in (*kept, replace(opened, token="")):  # one without a token is not held
+        held.keep(session)
     with pytest.raises(GalleryError):
-        visits.open("0")
-    assert visits.open("2") is kept[2]
-    visits.drop("2")
+        held.open("t0")
+    assert held.open("t2") is kept[2]
+    held.drop("t2")
     with pytest.raises(GalleryError):
-        visits.open("2")
+        held.open("t2")
 
 
 @pytest.mark.parametrize("box", [[0, 0, 2, 1], [0.5, 0, 0.5, 1], [0, 0, 1], "half", {"x": 1}, [0, 0, float("nan"), 1]])
 def test_a_bad_box_is_one_sentence(opened, answers, box):
     assert answers.rank({"token": opened.token, "box": box}) == {"error": text.STAGE_BOX}
     with pytest.raises(OcclusionError):
-        stage.read_box(box)
+        block.read_box(box)
 
 
 def test_pictures_come_from_the_gallery_that_the_visit_searches(tiny_engine, opened, answers):
@@ -95,10 +208,21 @@ def test_pictures_come_from_the_gallery_that_the_visit_searches(tiny_engine, ope
     assert set(found) == {"0", "2"} and all(uri.startswith("data:image/webp") for uri in found.values())
     assert "error" in answers.pictures({"token": opened.token, "rows": [len(tiny_engine.gallery)]})
     assert "error" in answers.pictures({"token": opened.token, "rows": ["x"]})
+    for row in (len(tiny_engine.gallery), -1, "x", None):
+        assert "error" in answers.maps({"token": opened.token, "row": row})
+        assert row is None or "error" in answers.rank({"token": opened.token, "box": None, "chosen": row})
 
 
 def test_an_absent_person_is_said_to_be_absent(tiny_engine):
     absent = probe.open_example(tiny_engine, Session(), Settings(), 1)
     drawn = stage.opening(tiny_engine, absent)
-    assert drawn["shown"]["right"] is None and drawn["shown"]["sentence"] == text.STAGE_ABSENT
+    assert drawn["shown"]["now"]["right"] is None and drawn["shown"]["sentence"] == text.STAGE_ABSENT
+    assert drawn["shown"]["verdict"] == text.VERDICTS["absent", None]
     assert stage.opening(tiny_engine, Session()) is None
+
+
+def test_an_opening_carries_all_pictures_that_it_shows(tiny_engine, opened):
+    drawn = stage.with_pictures(tiny_engine, stage.opening(tiny_engine, opened))
+    tiles = [*drawn["before"]["tiles"], *drawn["shown"]["now"]["tiles"]]
+    assert {str(tile["index"]) for tile in tiles} <= set(drawn["pictures"])
+    assert str(drawn["shown"]["why"]["index"]) in drawn["maps"]

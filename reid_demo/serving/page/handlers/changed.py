@@ -17,6 +17,7 @@ from reid_demo.serving.page.markup import render
 from reid_demo.whatif.compare import Comparison, Move
 
 LEAST_TERM, LEAST_PRESENCE = 0.01, 0.02  # differences that fill a whole bar at least
+FULL_CHANGE = 8.0  # of attention relative to uniform, that gets the full colour
 LISTED = 10  # pictures of each list
 KINDS = {True: charts.RIGHT, False: charts.WRONG, None: charts.UNKNOWN}
 MARKS = {charts.RIGHT: text.RIGHT, charts.WRONG: text.WRONG, charts.UNKNOWN: ""}
@@ -213,7 +214,7 @@ def _heat(engine: Engine, session: Session) -> Heat | None:
     cropped = any(step.kind == "crop" for step in session.recipe)
     legends = [figures.legend(*text.LEGEND)]
     if not cropped:
-        words = (w.format(most=overlays.FULL_SCALE) for w in text.CHANGED_HEAT_LEGEND)
+        words = (w.format(most=FULL_CHANGE) for w in text.CHANGED_HEAT_LEGEND)
         legends.append(figures.signed_legend(*words, power=1))
     rows = zip(engine.part_names, engine.part_meanings, *maps, strict=True)
     return Heat(
@@ -241,8 +242,8 @@ def _heat_pair(session: Session, name: str, before: np.ndarray, after: np.ndarra
 
 
 def _heat_triple(session: Session, name: str, before: np.ndarray, after: np.ndarray) -> list[tuple[str, Markup]]:
-    """Add the difference to a pair; blue gained attention, as a blue bar gained presence."""
-    change = overlays.relative_attention(before - after) / overlays.FULL_SCALE
+    """Add the difference to a pair; violet gained attention."""
+    change = overlays.relative_attention(before - after) / FULL_CHANGE
     shown = overlays.signed_overlay(session.current, change, 192, 96, power=1)
     return [*_heat_pair(session, name, before, after), _heat_picture(name, text.CHANGED_COLUMNS[3], shown)]
 

@@ -37,8 +37,8 @@ def query(engine: Engine, session: Session) -> str:
     if session.recipe:
         packed = zlib.compress(occlude.write_recipe(session.recipe).encode(), 9)
         values["recipe"] = base64.urlsafe_b64encode(packed).decode().rstrip("=")
-    if session.chosen:
-        values["match"] = session.chosen + 1
+    if session.chosen and 1 < session.chosen.rank <= len(session.matches):
+        values["match"] = session.chosen.rank
     written = urlencode(values)
     if len(written) > LONGEST:
         raise OcclusionError(text.LINK_LONG)
@@ -73,8 +73,7 @@ def _open(engine: Engine, values: Mapping[str, str]) -> Session:
     settings = Settings(top_k, weighing, values.get("same_camera") == "1", terms)
     kind, _, name = values["probe"].partition(":")
     if kind == "example":
-        index = next((i for i, e in enumerate(engine.examples) if e.path.stem == name), -1)
-        now = probes.open_example(engine, Session(), settings, index)
+        now = probes.open_named(engine, Session(), settings, name)
     elif kind == "gallery" and name.isdigit() and int(name) < len(engine.gallery):
         now = probes.open_gallery_image(engine, Session(), settings, int(name))
     else:

@@ -117,6 +117,14 @@ def open_frame(path: str | Path | None) -> Frame:
     return Frame(Path(path).read_bytes(), *image.shape[:2])
 
 
+def is_wide(path: str | Path | None) -> bool:
+    """Tell whether a picture is wider than high, so that it may be a whole frame rather than one person."""
+    if not path:
+        return False
+    height, width = images.read_image(path).shape[:2]
+    return width > height
+
+
 def find(frame: Frame, finder: finders.HogFinder) -> Frame:
     """Look for people in a frame."""
     return replace(frame, people=tuple(finder.find(_pixels(frame))))

@@ -1,13 +1,10 @@
 """Bring a probe, hide a part of it, crop it, take a change back."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from reid_demo import images, occlude
-from reid_demo.drawing import figures, overlays
-from reid_demo.engine import Engine
+from reid_demo.drawing import figures
+from reid_demo.engine import Engine, Example
 from reid_demo.errors import ImageError, OcclusionError
 from reid_demo.records import Occlusion
 from reid_demo.serving.page import text
@@ -16,7 +13,6 @@ from reid_demo.serving.page.handlers.session import (
     Session,
     Settings,
     chosen_match,
-    digest,
     file_name,
     name_of,
     need_probe,
@@ -37,14 +33,6 @@ class Hiding:
     fill: str = "mean_grey"  # of `occlude.FILLS`
     coverage: float | None = None  # of a random block, percent of the area; None: a quarter
     seed: float | None = None  # of what is random; None: another one at each click
-
-
-@dataclass(frozen=True, eq=False)
-class Drawn:
-    """What the browser sent of the canvas, and the fill of its strokes."""
-
-    canvas: Mapping | None = None  # `background` (h, w, 4) uint8 or None, and `layers`, a list of the same
-    fill: str = "mean_grey"
 
 
 @dataclass(frozen=True)
@@ -73,10 +61,21 @@ class PixelBox:
 
 
 def open_example(engine: Engine, session: Session, settings: Settings, index: int) -> Session:
-    """Start over with a shipped probe."""
+    """Start over with a probe that the page offers, by its place."""
     if not 0 <= index < len(engine.examples):
         raise ImageError(text.NO_SUCH_EXAMPLE)
-    example = engine.examples[index]
+    return _open(engine, session, settings, engine.examples[index])
+
+
+def open_named(engine: Engine, session: Session, settings: Settings, name: str) -> Session:
+    """Start over with any shipped probe, by the name of its file without the ending."""
+    example = next((one for one in engine.probes if one.path.stem == name), None)
+    if example is None:
+        raise ImageError(text.NO_SUCH_EXAMPLE)
+    return _open(engine, session, settings, example)
+
+
+def _open(engine: Engine, session: Session, settings: Settings, example: Example) -> Session:
     title = text.EXAMPLE_TITLE.format(title=example.title)
     source = f"example:{example.path.stem}"
     picture = Picture(images.read_image(example.path), title, example.pid, example.camid, source)
@@ -106,72 +105,35 @@ def open_match(engine: Engine, session: Session, settings: Settings) -> Session:
     return open_gallery_image(engine, session, settings, chosen_match(session).index)
 
 
-def hide(
-    engine: Engine, session: Session, settings: Settings, hiding: Hiding, canvas: Mapping | None = None
-) -> Session:
-    """Hide a part by one click, after the strokes that wait on the canvas, and search again."""
-    session, strokes = _take_canvas(engine, session, settings, Drawn(canvas, hiding.fill))
+def hide(engine: Engine, session: Session, settings: Settings, hiding: Hiding) -> Session:
+    """Hide a part by one click and search again."""
     need_probe(session)
+    step = step_of(session, hiding)
+    return replace(with_recipe(engine, session, settings, (*session.recipe, step)), seed=session.seed + 1)
+
+
+def step_of(session: Session, hiding: Hiding) -> Occlusion:
+    """Return the change that one click makes."""
     number = session.seed + 1 if hiding.seed is None else int(hiding.seed)
     share = OBJECT_SHARE if hiding.kind == "object" else BLOCK_SHARE
     share = hiding.coverage / 100 if hiding.coverage is not None and hiding.kind == "random_block" else share
-    step = Occlusion(hiding.kind, hiding.fill, coverage=share, seed=number)
-    return replace(with_recipe(engine, session, settings, (*session.recipe, *strokes, step)), seed=session.seed + 1)
+    return Occlusion(hiding.kind, hiding.fill, coverage=share, seed=number)
 
 
-def crop(engine: Engine, session: Session, settings: Settings, box: PixelBox, drawn: Drawn = Drawn()) -> Session:
-    """Crop to exact pixels of the probe as it is now, after waiting strokes, and search again."""
-    session, strokes = _take_canvas(engine, session, settings, drawn)
+def crop(engine: Engine, session: Session, settings: Settings, box: PixelBox) -> Session:
+    """Crop to exact pixels of the probe as it is now, and search again."""
     height, width = need_probe(session).shape[:2]
     if not box.complete:
         raise OcclusionError(text.CROP_NEEDS)
     if not box.fits(width, height):
         raise OcclusionError(text.CROP_OUTSIDE.format(**box.words(width, height)))
     share = (box.x / width, box.y / height, (box.x + box.w) / width, (box.y + box.h) / height)
-    return with_recipe(engine, session, settings, (*session.recipe, *strokes, Occlusion("crop", box=share)))
+    return with_recipe(engine, session, settings, (*session.recipe, Occlusion("crop", box=share)))
 
 
-def search_canvas(engine: Engine, session: Session, settings: Settings, drawn: Drawn) -> Session:
-    """Search with what is on the canvas: strokes and a crop become occlusions, another picture a new probe."""
-    if (drawn.canvas or {}).get("background") is None:
-        raise ImageError(text.NO_PROBE)
-    session, changes = _take_canvas(engine, session, settings, drawn)
-    return with_recipe(engine, session, settings, (*session.recipe, *changes))
-
-
-def _take_canvas(
-    engine: Engine, session: Session, settings: Settings, drawn: Drawn
-) -> tuple[Session, tuple[Occlusion, ...]]:
-    """Read what the visitor did on the canvas since the server drew it: a new picture, a crop, strokes."""
-    canvas = drawn.canvas or {}
-    background = canvas.get("background")
-    if background is None:
-        return session, ()
-    picture = images.read_image(background)
-    painted = np.zeros(picture.shape[:2], bool)
-    for layer in canvas.get("layers") or []:
-        if layer is not None and layer.shape[:2] == painted.shape:
-            painted |= layer[:, :, -1] > 127
-    strokes = (occlude.brush(painted, drawn.fill),) if painted.any() else ()
-    if session.current is None:
-        return open_picture(engine, session, settings, background), strokes
-    shown = overlays.enlarge(session.current)
-    if picture.shape == shown.shape and np.abs(picture.astype(np.int16) - shown).mean() <= 2:
-        return session, strokes
-    if digest(picture) in session.canvases:  # drawn by an earlier answer: a click overtook the new drawing
-        return session, strokes if picture.shape == shown.shape else ()
-    box = overlays.locate(picture, shown) if picture.shape != shown.shape else None
-    if box is None:
-        return open_picture(engine, session, settings, background), strokes
-    return session, (Occlusion("crop", box=box), *strokes)
-
-
-def undo(engine: Engine, session: Session, settings: Settings, canvas: dict | None = None) -> Session:
-    """Take the last change back; strokes that were not searched with are the last change."""
+def undo(engine: Engine, session: Session, settings: Settings) -> Session:
+    """Take the last change back."""
     need_probe(session)
-    layers = (canvas or {}).get("layers") or []
-    if any(layer is not None and (layer[..., -1] > 127).any() for layer in layers):
-        return with_recipe(engine, session, settings, session.recipe)
     if not session.recipe:
         raise OcclusionError(text.NOTHING_TO_UNDO)
     return with_recipe(engine, session, settings, session.recipe[:-1])
@@ -185,19 +147,6 @@ def back(engine: Engine, session: Session, settings: Settings) -> Session:
 def replay(engine: Engine, session: Session, settings: Settings, recipe_json: str) -> Session:
     """Replace the changes of the probe by a recipe written as JSON."""
     return with_recipe(engine, session, settings, tuple(occlude.read_recipe(recipe_json or "")))
-
-
-def canvas_image(session: Session) -> np.ndarray | None:
-    """Return the probe as it is now, enlarged by a whole number so that a stroke is usable."""
-    return None if session.current is None else overlays.enlarge(session.current)
-
-
-def examples(engine: Engine) -> list[tuple[np.ndarray, str]]:
-    """Return the shipped probes as thumbnails with captions."""
-    return [
-        (overlays.thumbnail(images.read_image(e.path), 192, 96), text.EXAMPLE_KINDS.get(e.kind, e.kind))
-        for e in engine.examples
-    ]
 
 
 def probe_line(session: Session) -> str:
@@ -215,10 +164,11 @@ def probe_line(session: Session) -> str:
 
 def recipe_words(recipe: tuple[Occlusion, ...]) -> str:
     """Return a recipe in a few words; empty where nothing was done."""
-    return " → ".join(_step(occlusion) for occlusion in recipe)
+    return " → ".join(recipe_step(occlusion) for occlusion in recipe)
 
 
-def _step(occlusion: Occlusion) -> str:
+def recipe_step(occlusion: Occlusion) -> str:
+    """Return one change in a few words."""
     names = {**{k: v.lower() for k, v in text.OCCLUDERS.items()}, **text.KIND_WORDS}
     name = names.get(occlusion.kind, occlusion.kind.replace("_", " "))
     if occlusion.kind == "random_block":

@@ -8,7 +8,7 @@ from reid_demo import images
 from reid_demo.drawing import overlays
 from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError
-from reid_demo.records import Match
+from reid_demo.records import Match, Occlusion
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.session import (
     Session,
@@ -16,11 +16,13 @@ from reid_demo.serving.page.handlers.session import (
     file_name,
     is_hidden,
     is_right,
+    left_out,
     name_of,
     need_probe,
     ranked,
 )
 from reid_demo.serving.page.markup import render
+from reid_demo.whatif.confidence import Verdict
 
 
 def rank_again(engine: Engine, session: Session, settings: Settings) -> Session:
@@ -33,7 +35,7 @@ def choose(session: Session, index: int) -> Session:
     """Choose a match by its place in the list."""
     if not 0 <= index < len(session.matches):
         raise GalleryError(text.NO_MATCH)
-    return replace(session, chosen=index)
+    return replace(session, chosen=session.matches[index])
 
 
 def strip(engine: Engine, session: Session) -> list[tuple[np.ndarray, str]]:
@@ -118,19 +120,45 @@ class Judged:
 
 def _confidence(engine: Engine, session: Session) -> Judged | None:
     """Judge the first match; `None` where that was not calibrated."""
+    judged = _judge(engine, session, session.matches[0], session.recipe)
+    if judged is None:
+        return None
+    words = text.CONFIDENT if judged.confident else text.NOT_CONFIDENT
+    errs = text.CONFIDENCE_RATES.format(
+        probe=text.CONFIDENCE_PROBES[judged.occluded], images=judged.num_images, fpir=round(100 * judged.fpir)
+    )
+    if judged.fnir is not None:
+        errs += text.CONFIDENCE_MISSES.format(fnir=round(100 * judged.fnir))
+    said = words.format(similarity=judged.similarity, threshold=judged.threshold)
+    return Judged(judged.confident, said, errs + text.CONFIDENCE_END)
+
+
+def _judge(engine: Engine, session: Session, first: Match, recipe: tuple[Occlusion, ...]) -> Verdict | None:
     if session.source.startswith("gallery:"):
         return None  # such a probe finds itself, which was not measured
-    verdict = engine.confidence(session.matches[0], session.scoring, occluded=is_hidden(engine, session))
-    if verdict is None:
-        return None
-    words = text.CONFIDENT if verdict.confident else text.NOT_CONFIDENT
-    rates = text.CONFIDENCE_RATES.format(
-        probe=text.CONFIDENCE_PROBES[verdict.occluded], images=verdict.num_images, fpir=round(100 * verdict.fpir)
-    )
-    if verdict.fnir is not None:
-        rates += text.CONFIDENCE_MISSES.format(fnir=round(100 * verdict.fnir))
-    said = words.format(similarity=verdict.similarity, threshold=verdict.threshold)
-    return Judged(verdict.confident, said, rates + text.CONFIDENCE_END)
+    occluded = is_hidden(engine, replace(session, recipe=recipe))
+    return engine.confidence(first, session.scoring, occluded=occluded)
+
+
+def verdict(engine: Engine, session: Session, first: Match, recipe: tuple[Occlusion, ...]) -> str:
+    """Say in a few words who stands first and how far the score can be believed; empty where nothing is known.
+
+    Args:
+        engine: over the gallery that was searched.
+        session: the visit.
+        first: the first match of the probe under `recipe`.
+        recipe: the changes it was found with.
+    """
+    judged = _judge(engine, session, first, recipe)
+    known = len(engine.right_matches(session.pid, left_out(session, session.settings))) > 0
+    who = is_right(session, first) if known or session.pid is None else "absent"
+    return text.VERDICTS[who, None if judged is None else judged.confident]
+
+
+def rates(engine: Engine, session: Session) -> str:
+    """Say what the mark of a strong score is and how often it errs; empty where that was not measured."""
+    judged = _confidence(engine, session) if session.matches else None
+    return f"{judged.said} {judged.rates}" if judged else ""
 
 
 def header(engine: Engine) -> str:

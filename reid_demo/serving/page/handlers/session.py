@@ -1,18 +1,15 @@
 """`Session`, the small frozen record of one visit, and how its ranking comes about. It never holds model or gallery."""
 
-import hashlib
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from reid_demo.drawing import overlays
 from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError, ImageError
 from reid_demo.records import Descriptor, Match, Occlusion, Scoring, Weighing, same_person
 from reid_demo.serving.page import text
+from reid_demo.whatif import explain
 from reid_demo.whatif.compare import ranks_gained
-
-CANVASES_KEPT = 8
 
 
 @dataclass(frozen=True)
@@ -57,12 +54,13 @@ class Session:
     entered: int = 0  # matches that were not in the untouched top-k
     settings: Settings = Settings()  # of this ranking
     scoring: Scoring = Scoring()
-    chosen: int | None = None  # place in `matches`
+    chosen: Match | None = None  # as it ranks now, in the list or beyond it; stays chosen through changes
     decisions: dict[int, str] = field(default_factory=dict)  # gallery index -> a key of `text.DECISION_MARKS`
     seed: int = 0  # grows with every random occluder, so that each click gives another
     own: str = ""  # token of the visitor's own gallery; empty for the page's
     token: str = ""  # of this visit, for the stage's own calls; nobody can guess it
-    canvases: tuple[str, ...] = ()  # digests of the last pictures drawn on the canvas, newest last
+    fill: str = "mean_grey"  # of what is hidden next
+    compare: bool = False  # both ways of weighing are shown
 
 
 def start(engine: Engine, session: Session, settings: Settings, picture: Picture) -> Session:
@@ -78,7 +76,8 @@ def start(engine: Engine, session: Session, settings: Settings, picture: Picture
         untouched=probe,
         probe=probe,
         seed=session.seed,
-        canvases=session.canvases,
+        fill=session.fill,
+        compare=session.compare,
         own=session.own,
         token=session.token,
     )
@@ -90,9 +89,7 @@ def with_recipe(engine: Engine, session: Session, settings: Settings, recipe: tu
     need_probe(session)
     current = engine.occlude(session.image, recipe)
     probe = engine.describe(current) if recipe else session.untouched
-    canvases = (*session.canvases, digest(overlays.enlarge(current)))[-CANVASES_KEPT:]
-    changed = replace(session, recipe=tuple(recipe), current=current, probe=probe, canvases=canvases)
-    return ranked(engine, changed, settings)
+    return ranked(engine, replace(session, recipe=tuple(recipe), current=current, probe=probe), settings)
 
 
 def ranked(engine: Engine, session: Session, settings: Settings) -> Session:
@@ -115,8 +112,50 @@ def ranked(engine: Engine, session: Session, settings: Settings) -> Session:
         entered=sum(int(before[m.index]) > len(matches) for m in matches),
         settings=settings,
         scoring=scoring,
-        chosen=None,
+        chosen=_followed(engine, session, scoring, matches, after),
     )
+
+
+def _followed(
+    engine: Engine, session: Session, scoring: Scoring, matches: tuple[Match, ...], ranks: np.ndarray
+) -> Match | None:
+    """Return the chosen match as it ranks now; `None` where none is chosen."""
+    if session.chosen is None or session.chosen.index >= len(engine.gallery):
+        return None
+    row = session.chosen.index
+    return next((match for match in matches if match.index == row), None) or _match(
+        engine, session, row, ranks, scoring
+    )
+
+
+def _match(engine: Engine, session: Session, row: int, ranks: np.ndarray, scoring: Scoring) -> Match:
+    found = explain.explain(session.probe, engine.gallery.descriptor(row), engine.term_names, scoring)
+    return Match(engine.gallery.records[row], row, int(ranks[row]), found.similarity, found.contributions)
+
+
+def choose_row(engine: Engine, session: Session, row: object) -> Session:
+    """Choose a gallery image as the match to explain, wherever it ranks.
+
+    Raises:
+        GalleryError: there is no such image, or no ranking.
+    """
+    if not session.matches or not isinstance(row, int) or not 0 <= row < len(engine.gallery):
+        raise GalleryError(text.NO_MATCH)
+    listed = next((match for match in session.matches if match.index == row), None)
+    if listed is None:
+        ranks = engine.ranks(session.probe, session.scoring, left_out(session, session.settings))
+        listed = _match(engine, session, row, ranks, session.scoring)
+    return replace(session, chosen=listed)
+
+
+def choose_best(engine: Engine, session: Session) -> Session:
+    """Choose the best image of the right person, wherever it ranks; nothing where that person is not known or there."""
+    leave_out = left_out(session, session.settings)
+    right = engine.right_matches(session.pid, leave_out)
+    if not len(right):
+        return session
+    ranks = engine.ranks(session.probe, session.scoring, leave_out)
+    return choose_row(engine, session, int(right[np.argmin(ranks[right])]))
 
 
 def left_out(session: Session, settings: Settings) -> tuple[int, int] | None:
@@ -154,7 +193,7 @@ def chosen_match(session: Session) -> Match:
     """Return the chosen match, or the first one where none is chosen."""
     if not session.matches:
         raise GalleryError(text.NO_MATCH)
-    return session.matches[session.chosen or 0]
+    return session.chosen or session.matches[0]
 
 
 def is_right(session: Session, match: Match) -> bool | None:
@@ -185,8 +224,3 @@ def name_of(number: int | None) -> str:
 def file_name(path: str) -> str:
     """Return a picture's own name: without folders, content hash and ending."""
     return path.rpartition("/")[2].partition(".")[0]
-
-
-def digest(picture: np.ndarray) -> str:
-    """Return a short name of a picture's exact pixels."""
-    return hashlib.sha256(np.ascontiguousarray(picture).tobytes()).hexdigest()[:16] + str(picture.shape)

@@ -1,37 +1,37 @@
-"""The stage: a block over the probe, and the ranking that follows it while it is dragged.
+"""The stage: the probe under its block, the ranking that follows it, and why the chosen candidate scores what it does.
 
 Gradio's server functions get no session and pass its queue by. So each visit has a token that nobody can guess; the
 browser sends it with every call, and probe, settings and gallery come from the visit that it opens.
 """
 
-import secrets
-import threading
-import time
+import base64
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from reid_demo import images
+from reid_demo import images, occlude
 from reid_demo.drawing import figures, overlays
 from reid_demo.engine import Engine
-from reid_demo.errors import GalleryError, OcclusionError, ReidError
-from reid_demo.records import Match, Occlusion
+from reid_demo.errors import GalleryError, ReidError
+from reid_demo.measuring.sets import coverage
+from reid_demo.records import Descriptor, Match, Occlusion
 from reid_demo.serving.page import text
-from reid_demo.serving.page.handlers.ranking import choose
-from reid_demo.serving.page.handlers.session import Session, Settings, is_right, left_out, name_of, with_recipe
+from reid_demo.serving.page.handlers.block import Box, box_of, join, read_box, split
+from reid_demo.serving.page.handlers.probe import recipe_step
+from reid_demo.serving.page.handlers.ranking import rates, verdict
+from reid_demo.serving.page.handlers.session import Session, is_right, left_out, name_of
+from reid_demo.serving.page.handlers.visits import Visits
+from reid_demo.serving.page.handlers.why import people_names
+from reid_demo.whatif import explain
 
 TILES = 8  # of each row
-MOST_VISITS, KEEP_S = 1000, 3600
-LEAST = 0.02  # side of a block, of the probe's
-PROBE_SIZE, TILE_SIZE = (512, 256), (192, 96)  # height, width, px
-HALVES = {
-    "upper_half": (0.0, 0.0, 1.0, 0.5),
-    "lower_half": (0.0, 0.5, 1.0, 1.0),
-    "left_half": (0.0, 0.0, 0.5, 1.0),
-    "right_half": (0.5, 0.0, 1.0, 1.0),
-}
-Box = tuple[float, float, float, float]
+PROBE_SIZE, TILE_SIZE = (512, 512), (192, 96)  # most height and width, px
+PLAIN = ("mean_grey", "black")  # fills that the browser draws itself
+ALL_HIDDEN = 0.97  # of the probe's area, from which nothing of the person is left
+COMPARED = ("cosine", "part_aware")  # in the order of the rows
+SMALL = np.zeros((128, 64, 3), np.uint8)  # to measure areas on
+MAPS_KEPT = 2  # parts that are said to have lost most
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,40 @@ class Tile:
 
 
 @dataclass(frozen=True)
+class Row:
+    """One ranking as a row of tiles."""
+
+    tiles: tuple[Tile, ...]
+    right: Tile | None  # the best image of the right person, to pin it where it has left the row
+
+
+@dataclass(frozen=True)
+class Why:
+    """The chosen candidate's similarity as the sum of its terms, with the probe's attention maps."""
+
+    index: int  # row in the gallery
+    rank: int
+    right: bool | None
+    name: str
+    similarity: float
+    was: float  # with the untouched probe
+    terms: tuple[float, ...]  # P+1, global first
+    terms_before: tuple[float, ...]
+    lost: str  # the parts that lost most, in words
+    maps: str  # (P, h, w) steps of the colour scale, base64
+    grid: tuple[int, int]  # h, w
+
+
+@dataclass(frozen=True)
 class Shown:
     """A ranking as the stage shows it."""
 
     sentence: str
-    now: tuple[Tile, ...]
-    right: Tile | None  # the best image of the right person, to pin it where it has left the row
+    verdict: str
+    warning: str
+    now: Row
+    compared: tuple[Row, ...]  # of `COMPARED`; empty unless asked for
+    why: Why
 
 
 @dataclass(frozen=True)
@@ -60,166 +88,170 @@ class Opening:
 
     token: str
     probe: str  # address of the picture under the block
+    covered: str  # of the picture with the block, where the browser cannot draw its fill; else empty
     box: Box | None
-    chosen: int | None  # gallery row
-    before: tuple[Tile, ...]
+    fill: str
+    kinds: tuple[str, ...]  # of the steps of the recipe
+    chips: tuple[str, ...]  # the same in words
+    compare: bool
+    rates: str  # how often the verdict errs
+    before: Row
     shown: Shown
-
-
-class Visits:
-    """The visits of a page by their tokens. Safe to share between threads; a token that is unknown opens nothing."""
-
-    def __init__(self) -> None:
-        """Start with none."""
-        self._visits: dict[str, tuple[float, Session]] = {}
-        self._lock = threading.Lock()
-
-    def __deepcopy__(self, memo) -> "Visits":
-        """Never copy a page's visits."""
-        return self
-
-    def keep(self, session: Session) -> None:
-        """Hold a visit as it is now; the oldest go when there are too many or after an hour."""
-        now = time.monotonic()
-        with self._lock:
-            self._visits.pop(session.token, None)
-            self._visits[session.token] = (now, session)
-            for token, (used, _) in list(self._visits.items()):
-                if len(self._visits) <= MOST_VISITS and now - used < KEEP_S:
-                    break  # they stand in the order of their use
-                del self._visits[token]
-
-    def open(self, token: object) -> Session:
-        """Return the visit of a token.
-
-        Raises:
-            GalleryError: there is none.
-        """
-        with self._lock:
-            found = self._visits.get(token) if isinstance(token, str) and token else None
-        if found is None:
-            raise GalleryError(text.STAGE_GONE)
-        return found[1]
-
-    def drop(self, token: str) -> None:
-        """Forget a visit."""
-        with self._lock:
-            self._visits.pop(token, None)
-
-
-def new_token() -> str:
-    """Return a token that nobody can guess."""
-    return secrets.token_urlsafe(18)
-
-
-def split(recipe: tuple[Occlusion, ...]) -> tuple[tuple[Occlusion, ...], Box | None]:
-    """Split a recipe into what lies under the block and the block, which is the last step if it is a box or a half."""
-    if recipe and recipe[-1].kind in HALVES:
-        return recipe[:-1], HALVES[recipe[-1].kind]
-    if recipe and recipe[-1].kind == "box":
-        return recipe[:-1], recipe[-1].box
-    return recipe, None
-
-
-def join(recipe: tuple[Occlusion, ...], box: Box | None, fill: str = "mean_grey") -> tuple[Occlusion, ...]:
-    """Put the block at a box, or take it away; a block that covers exactly a half is that half."""
-    under, _ = split(recipe)
-    if box is None:
-        return under
-    kind = next((name for name, half in HALVES.items() if np.allclose(half, box, atol=1e-3)), None)
-    return (*under, Occlusion(kind, fill) if kind else Occlusion("box", fill, box=box))
-
-
-def read_box(value: object) -> Box | None:
-    """Read a box in fractions `(x0, y0, x1, y1)` of the probe from the browser; `None` is no block.
-
-    Raises:
-        OcclusionError: it is none, or leaves the probe.
-    """
-    if value is None:
-        return None
-    try:
-        x0, y0, x1, y1 = (float(side) for side in value)
-    except (TypeError, ValueError) as error:
-        raise OcclusionError(text.STAGE_BOX) from error
-    if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1 and x1 - x0 >= LEAST and y1 - y0 >= LEAST):
-        raise OcclusionError(text.STAGE_BOX)
-    return x0, y0, x1, y1
-
-
-def settle(engine: Engine, session: Session, settings: Settings, value: object) -> Session:
-    """Make the block where it was let go a change of the probe."""
-    box = read_box(value)
-    under, old = split(session.recipe)
-    fill = session.recipe[-1].fill if old is not None else "mean_grey"
-    chosen = session.matches[session.chosen].index if session.chosen is not None else None
-    now = with_recipe(engine, session, settings, join(session.recipe, box, fill))
-    places = [place for place, match in enumerate(now.matches) if match.index == chosen]
-    return replace(now, chosen=places[0]) if places else now
-
-
-def choose_tile(session: Session, index: object) -> Session:
-    """Choose the match that shows a row of the gallery."""
-    place = next((i for i, match in enumerate(session.matches) if match.index == index), -1)
-    return choose(session, place)
 
 
 def opening(engine: Engine, session: Session) -> dict | None:
     """Return what the stage draws after a search, as plain values; `None` where there is no probe."""
     if not session.matches:
         return None
-    under, box = split(session.recipe)
-    picture = overlays.thumbnail(engine.occlude(session.image, under), *PROBE_SIZE)
-    leave_out = left_out(session, session.settings)
-    before = engine.search(session.untouched, TILES, session.scoring, leave_out)
-    now, ranks = engine.search_and_rank(session.probe, TILES, session.scoring, leave_out)
-    chosen = None if session.chosen is None else session.matches[session.chosen].index
+    under, block = split(session.recipe)
+    plain = block is None or block.fill in PLAIN
     return asdict(
         Opening(
             session.token,
-            figures.picture_uri(picture),
-            box,
-            chosen,
-            tuple(_tile(session, match) for match in before),
-            _shown(engine, session, session.recipe, now, ranks),
+            figures.picture_uri(_fitted(engine.occlude(session.image, under))),
+            "" if plain else figures.picture_uri(_fitted(session.current)),
+            box_of(block),
+            session.fill,
+            tuple(step.kind for step in session.recipe),
+            tuple(recipe_step(step) for step in session.recipe),
+            session.compare,
+            rates(engine, session),
+            _row(engine, session, session.untouched),
+            _shown(engine, session, session.recipe, session.probe, session.compare),
         )
     )
 
 
-def preview(engine: Engine, session: Session, box: Box | None) -> Shown:
-    """Rank the probe with the block at a box; the visit stays as it is."""
-    recipe = join(session.recipe, box)
+def preview(
+    engine: Engine, session: Session, box: Box | None, compare: bool = False, chosen: int | None = None
+) -> Shown:
+    """Rank the probe with the block at a box; the visit stays as it is.
+
+    Args:
+        engine: over the gallery that the visit searches.
+        session: the visit.
+        box: where the block is; `None`: there is none.
+        compare: rank by both ways of weighing as well.
+        chosen: gallery row to explain; `None`: the visit's own choice.
+    """
+    recipe = join(session.recipe, box, session.fill)
     probe = engine.describe(engine.occlude(session.image, recipe)) if recipe else session.untouched
-    now, ranks = engine.search_and_rank(probe, TILES, session.scoring, left_out(session, session.settings))
-    return _shown(engine, session, recipe, now, ranks)
+    return _shown(engine, session, recipe, probe, compare, chosen)
 
 
-def _shown(engine: Engine, session: Session, recipe: tuple[Occlusion, ...], now: list[Match], ranks) -> Shown:
+def with_pictures(engine: Engine, drawn: dict) -> dict:
+    """Add the pictures and the maps that an opening shows, so that a page draws it before it asks anything."""
+    rows = [drawn["before"], drawn["shown"]["now"]]
+    tiles = [tile for row in rows for tile in (*row["tiles"], *([row["right"]] if row["right"] else []))]
+    chosen = drawn["shown"]["why"]["index"]
+    pictures = {str(row): _picture(engine, row) for row in {tile["index"] for tile in tiles}}
+    return {**drawn, "pictures": pictures, "maps": {str(chosen): match_maps(engine, chosen)}}
+
+
+def match_maps(engine: Engine, row: int) -> dict:
+    """Return a gallery image with its attention maps."""
+    image = images.read_image(engine.gallery.image_path(row))
+    return {"picture": figures.picture_uri(_fitted(image)), "maps": _coded(engine.describe(image))}
+
+
+def _fitted(image: np.ndarray) -> np.ndarray:
+    """Shrink a picture to what the stage shows; never stretched, never enlarged."""
+    share = min(1.0, *(most / side for most, side in zip(PROBE_SIZE, image.shape[:2], strict=True)))
+    height, width = (max(1, round(side * share)) for side in image.shape[:2])
+    return image if share == 1 else overlays.shrink(image, height, width)
+
+
+def _row(engine: Engine, session: Session, probe: Descriptor, weighing: str | None = None) -> Row:
+    scoring = session.scoring if weighing is None else replace(session.scoring, weighing=weighing)
+    found, ranks = engine.search_and_rank(probe, TILES, scoring, left_out(session, session.settings))
+    return _as_row(engine, session, found, ranks)
+
+
+def _as_row(engine: Engine, session: Session, found: list[Match], ranks: np.ndarray) -> Row:
     right = engine.right_matches(session.pid, left_out(session, session.settings))
     best = None
     if len(right):
         index = int(right[np.argmin(ranks[right])])
         record = engine.gallery.records[index]
-        listed = next((match.similarity for match in now if match.index == index), None)
+        listed = next((match.similarity for match in found if match.index == index), None)
         best = Tile(index, int(ranks[index]), listed, True, _name(record.pid, record.camid))
-    tiles = tuple(_tile(session, match) for match in now)
-    return Shown(_sentence(session, recipe, tiles, best), tiles, best)
+    return Row(tuple(_tile(session, match) for match in found), best)
+
+
+def _shown(
+    engine: Engine,
+    session: Session,
+    recipe: tuple[Occlusion, ...],
+    probe: Descriptor,
+    compare: bool,
+    chosen: int | None = None,
+) -> Shown:
+    found, ranks = engine.search_and_rank(probe, TILES, session.scoring, left_out(session, session.settings))
+    now = _as_row(engine, session, found, ranks)
+    compared = tuple(_row(engine, session, probe, name) for name in COMPARED) if compare else ()
+    hidden = coverage(engine, SMALL, recipe) if recipe else 0.0
+    return Shown(
+        _sentence(session, recipe, now, compared),
+        verdict(engine, session, found[0], recipe),
+        text.STAGE_ALL_HIDDEN if hidden >= ALL_HIDDEN else "",
+        now,
+        compared,
+        _why(engine, session, probe, _explained(session, found, chosen), ranks),
+    )
+
+
+def _explained(session: Session, found: list[Match], chosen: int | None) -> int:
+    """Return the gallery row to explain: the one asked for, the visit's choice, or the first match."""
+    if chosen is not None:
+        return chosen
+    return found[0].index if session.chosen is None else session.chosen.index
+
+
+def _why(engine: Engine, session: Session, probe: Descriptor, index: int, ranks: np.ndarray) -> Why:
+    stored, record = engine.gallery.descriptor(index), engine.gallery.records[index]
+    after, before = (
+        explain.explain(one, stored, engine.term_names, session.scoring) for one in (probe, session.untouched)
+    )
+    match = Match(record, index, int(ranks[index]), after.similarity, after.contributions)
+    drops = before.contributions - after.contributions
+    worst = [int(i) for i in np.argsort(-drops)[:MAPS_KEPT] if drops[i] > 0.01]
+    names = people_names(engine)
+    return Why(
+        index,
+        match.rank,
+        is_right(session, match),
+        _name(record.pid, record.camid),
+        after.similarity,
+        before.similarity,
+        tuple(map(float, after.contributions)),
+        tuple(map(float, before.contributions)),
+        text.AND.join(names[i] for i in worst),
+        _coded(probe),
+        tuple(probe.template_attention.shape[-2:]),
+    )
+
+
+def _coded(descriptor: Descriptor) -> str:
+    return base64.b64encode(overlays.heat_steps(descriptor.template_attention).tobytes()).decode()
 
 
 def _tile(session: Session, match: Match) -> Tile:
     record = match.record
-    right = is_right(session, match)
-    return Tile(match.index, match.rank, match.similarity, right, _name(record.pid, record.camid))
+    return Tile(match.index, match.rank, match.similarity, is_right(session, match), _name(record.pid, record.camid))
 
 
 def _name(pid: int | None, camid: int | None) -> str:
     return text.STAGE_NAME.format(pid=name_of(pid), camid=name_of(camid))
 
 
-def _sentence(session: Session, recipe: tuple[Occlusion, ...], now: tuple[Tile, ...], best: Tile | None) -> str:
-    if best is None:
+def _sentence(session: Session, recipe: tuple[Occlusion, ...], now: Row, compared: tuple[Row, ...]) -> str:
+    if now.right is None:
         return text.STAGE_ABSENT if session.pid is not None else text.STAGE_UNKNOWN
-    before, after = session.first_right[0], best.rank
+    if compared:
+        cosine, part_aware = (row.right.rank for row in compared)
+        words = text.STAGE_COMPARED if cosine != part_aware else text.STAGE_COMPARED_SAME
+        return words.format(what=_what(recipe), cosine=cosine, part_aware=part_aware)
+    before, after = session.first_right[0], now.right.rank
     if not recipe:
         return text.STAGE_FIRST if after == 1 else text.STAGE_PLAIN.format(after=after)
     words = text.STAGE_KEEPS if before == after else text.STAGE_FALLS if after > before else text.STAGE_RISES
@@ -229,8 +261,10 @@ def _sentence(session: Session, recipe: tuple[Occlusion, ...], now: tuple[Tile, 
 def _what(recipe: tuple[Occlusion, ...]) -> str:
     if len(recipe) > 1:
         return text.STAGE_SEVERAL
-    kind = recipe[0].kind
-    return text.STAGE_WITHOUT.format(part=kind.replace("_", " ")) if kind in HALVES else text.STAGE_WITH
+    kind = recipe[0].kind if recipe else ""
+    if kind in occlude.BOXES:
+        return text.STAGE_WITHOUT.format(part=kind.replace("_", " "))
+    return text.STAGE_WITH if recipe else text.STAGE_WHOLE
 
 
 class Stage:
@@ -245,21 +279,33 @@ class Stage:
         return self
 
     def rank(self, asked: Mapping) -> dict:
-        """Rank for `token` with the block at `box`."""
+        """Rank for `token` with the block at `box`, explaining `chosen`; both ways of weighing if `compare`."""
 
         def act(engine: Engine, session: Session) -> dict:
-            return asdict(preview(engine, session, read_box(asked.get("box"))))
+            box, chosen = read_box(asked.get("box")), asked.get("chosen")
+            if chosen is not None:
+                _check(engine, [chosen])
+            return asdict(preview(engine, session, box, asked.get("compare") is True, chosen))
 
         return self._answer(asked, act)
 
     def pictures(self, asked: Mapping) -> dict:
-        """Return the addresses of the pictures of `rows`, at most twice a row of tiles and one, for `token`."""
+        """Return the addresses of the pictures of `rows`, at most three rows of tiles, for `token`."""
 
         def act(engine: Engine, session: Session) -> dict:
-            rows = [int(row) for row in list(asked.get("rows") or ())[: 2 * TILES + 1]]
-            if not all(0 <= row < len(engine.gallery) for row in rows):
-                raise GalleryError(text.STAGE_GONE)
+            rows = [int(row) for row in list(asked.get("rows") or ())[: 3 * TILES + 1]]
+            _check(engine, rows)
             return {str(row): _picture(engine, row) for row in rows}
+
+        return self._answer(asked, act)
+
+    def maps(self, asked: Mapping) -> dict:
+        """Return the picture and the attention maps of the gallery image `row`, for `token`."""
+
+        def act(engine: Engine, session: Session) -> dict:
+            row = int(asked.get("row", -1))
+            _check(engine, [row])
+            return match_maps(engine, row)
 
         return self._answer(asked, act)
 
@@ -271,6 +317,11 @@ class Stage:
             return {"error": str(error)}
         except (TypeError, ValueError):
             return {"error": text.STAGE_BOX}
+
+
+def _check(engine: Engine, rows: list[int]) -> None:
+    if not all(isinstance(row, int) and 0 <= row < len(engine.gallery) for row in rows):
+        raise GalleryError(text.STAGE_GONE)
 
 
 def _picture(engine: Engine, row: int) -> str:

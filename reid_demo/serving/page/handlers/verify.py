@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from reid_demo import images
 from reid_demo.drawing import figures, overlays
 from reid_demo.engine import Engine
 from reid_demo.errors import CaseError
 from reid_demo.serving import case as cases
 from reid_demo.serving.page import text
-from reid_demo.serving.page.handlers.ranking import framed
 from reid_demo.serving.page.handlers.session import (
     Picture,
     Session,
@@ -27,8 +28,8 @@ def decide(session: Session, decision: str) -> Session:
     decisions = {**session.decisions, match.index: decision}
     if decision == "open":
         decisions.pop(match.index)
-    place = min((session.chosen or 0) + 1, len(session.matches) - 1)
-    return replace(session, decisions=decisions, chosen=place)
+    after = session.matches[min(match.rank, len(session.matches) - 1)]
+    return replace(session, decisions=decisions, chosen=after)
 
 
 def candidate(engine: Engine, session: Session) -> str:
@@ -44,16 +45,21 @@ def candidate(engine: Engine, session: Session) -> str:
     made = [session.decisions.get(m.index, "open") for m in session.matches]
     count = text.VERIFY_COUNT.format(**{name: made.count(name) for name in text.DECISION_WORDS})
     of_match = text.WHY_MATCH_OF.format(pid=name_of(match.record.pid), camid=name_of(match.record.camid))
-    shown = (
-        (text.WHY_PROBE, overlays.thumbnail(session.image, 384, 192, overlays.UNKNOWN)),
-        (of_match, overlays.thumbnail(framed(session, match, picture), 398, 206)),
-    )
+    shown = [(text.VERIFY_PROBE if session.recipe else text.WHY_PROBE, session.image)]
+    if session.recipe:
+        shown.append((text.VERIFY_CHANGED, session.current))
+    shown.append((of_match, picture))
     return render(
         "candidate.html.jinja",
         heading=words,
         count=count,
-        pictures=[(says, figures.picture(image, says)) for says, image in shown],
+        pictures=[(says, figures.picture(_plain(image), says)) for says, image in shown],
     )
+
+
+def _plain(image: np.ndarray) -> np.ndarray:
+    """Frame a picture as any other: right or wrong is for the person at the page to say."""
+    return overlays.thumbnail(image, 384, 192, overlays.UNKNOWN)
 
 
 def case_of(session: Session) -> cases.Case:

@@ -76,6 +76,16 @@ def why(engine: Engine, session: Session) -> str:
     )
 
 
+def people_names(engine: Engine) -> tuple[str, ...]:
+    """Return what people call the `P+1` terms, global first: "right leg", or "part 6" where not measured."""
+    names = [meaning.removeprefix("mostly ").removeprefix("leans to ") for meaning in engine.part_meanings]
+    told = [name or part for name, part in zip(names, engine.part_names, strict=True)]
+    return (
+        text.WHOLE_PERSON,
+        *(f"{name} {told[:i].count(name) + 1}" if told.count(name) > 1 else name for i, name in enumerate(told)),
+    )
+
+
 def _side(picture: np.ndarray, words: str) -> Side:
     return Side(figures.picture(picture, words), words)
 

@@ -129,9 +129,9 @@ def build_verify() -> VerifyPanel:
 
 def wire_verify(panel: VerifyPanel, wiring: Wiring) -> None:
     """Connect the decisions: each marks the candidate in the strip and goes on to the next one."""
-    outputs = [wiring.session, wiring.places.strip]
+    outputs = [*wiring.choice, wiring.places.strip]
     for name, button in panel.decide.items():
-        act = guard(_decider(name), lambda now: [now, wiring.show_strip(now)], len(outputs))
+        act = guard(_decider(name), lambda now: [*wiring.show_choice(now), wiring.show_strip(now)], len(outputs))
         wiring.follow(button.click(act, [wiring.session], outputs, **QUEUE), choice=True)
 
     def make(now: Session) -> str:

@@ -16,6 +16,7 @@ from reid_demo.serving.page.panels.browse import BROWSE_TAB
 from reid_demo.serving.page.wiring import QUEUE, Wiring, guard, read_settings
 from reid_demo.serving.visitors import MAX_IMAGES, MAX_TOTAL, MAX_UPLOAD
 
+OWN_TAB = "own"  # its name among the tabs
 # Making a gallery takes a while: it has a queue of its own, so that others search meanwhile.
 BUILD = {"concurrency_id": "own", "concurrency_limit": 1, "api_visibility": "private"}
 
@@ -157,7 +158,7 @@ def wire_own(demo: gr.Blocks, mine: OwnPanel, tabs: gr.Tabs, wiring: Wiring) -> 
     outputs = [*wiring.everything, mine.files, mine.told, *controls]
     inputs = [wiring.session, mine.files, mine.frames, *wiring.places.settings]
     step = mine.make.click(make, inputs, outputs, show_progress_on=[mine.told], **BUILD)
-    wiring.follow(step, everything=True)
+    wiring.follow(step)
 
     def leave(now: Session, *settings) -> list:
         def show(after: Session) -> list:
@@ -166,7 +167,7 @@ def wire_own(demo: gr.Blocks, mine: OwnPanel, tabs: gr.Tabs, wiring: Wiring) -> 
         return guard(lambda: own.leave(galleries, now, read_settings(*settings)), show, len(outputs))()
 
     step = mine.leave.click(leave, [wiring.session, *wiring.places.settings], outputs, **QUEUE)
-    wiring.follow(step, everything=True)
+    wiring.follow(step)
 
     mine.look.click(
         lambda: gr.Tabs(selected=BROWSE_TAB), None, tabs, queue=False, show_progress="hidden", api_visibility="private"
@@ -186,8 +187,8 @@ def wire_own(demo: gr.Blocks, mine: OwnPanel, tabs: gr.Tabs, wiring: Wiring) -> 
     demo.unload(end)
 
 
-def wire_frame(panel: FramePanel, wiring: Wiring) -> None:
-    """Connect the frame: look for people, choose one or a box, and search it."""
+def wire_frame(panel: FramePanel, upload: gr.UploadButton, tabs: gr.Tabs, wiring: Wiring) -> None:
+    """Connect the frame: look for people, choose one or a box, and search it; a wide upload opens it by itself."""
     finder = None if not hasattr(finders.cv2, "HOGDescriptor") else finders.HogFinder()
     drawn = [panel.frame, panel.line, panel.picture, panel.hint, panel.found, panel.people, *panel.box]
 
@@ -209,6 +210,16 @@ def wire_frame(panel: FramePanel, wiring: Wiring) -> None:
     count = len(drawn)
     panel.open_frame.upload(guard(own.open_frame, show, count), [panel.open_frame], drawn, **QUEUE)
     panel.find.click(guard(find, show, count), [panel.frame], drawn, show_progress_on=[panel.picture], **QUEUE)
+
+    def open_wide(path) -> list:
+        if not path or not own.is_wide(path):
+            return [gr.skip()] * (count + 1)
+        gr.Info(text.FRAME_WIDE)
+        return [*show(find(own.open_frame(path))), gr.Tabs(selected=OWN_TAB)]
+
+    opened = [*drawn, tabs]
+    opening = guard(open_wide, lambda outputs: outputs, len(opened))
+    upload.upload(opening, [upload], opened, show_progress="hidden", **QUEUE)
 
     def corner(frame: own.Frame, event: gr.SelectData) -> list:
         return guard(lambda: own.click(frame, *event.index), show, count)()

@@ -1,29 +1,13 @@
-"""The left side: examples, the probe on its canvas, and all that hides or crops."""
+"""Settings of what is hidden by chance, a crop by numbers, the changes as text, and a camera: beside the stage."""
 
 from dataclasses import dataclass
 
 import gradio as gr
 
-from reid_demo.engine import Engine
-from reid_demo.serving import gradio_patches
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import probe as handlers
 from reid_demo.serving.page.handlers.session import Session, Settings
 from reid_demo.serving.page.wiring import Detail, Wiring
-
-BRUSH_PX = 36  # on the enlarged canvas
-
-
-@dataclass(frozen=True)
-class CanvasPanel:
-    """The canvas and the buttons that go with it."""
-
-    canvas: gr.ImageEditor
-    line: gr.HTML
-    search: gr.Button
-    upload: gr.UploadButton
-    undo: gr.Button
-    back: gr.Button
 
 
 @dataclass(frozen=True)
@@ -54,101 +38,20 @@ class RecipePanel:
 
 
 @dataclass(frozen=True)
-class HidePanel:
-    """All that hides or crops a part."""
+class ChangePanel:
+    """All that changes the probe by numbers."""
 
-    occluders: dict[str, gr.Button]  # of `occlude.KINDS`
-    fill: gr.Radio
-    coverage: gr.Slider
-    seed: gr.Number
+    dials: tuple[gr.Slider, gr.Number]  # coverage and seed of what is random
     crop: CropPanel
     recipe: RecipePanel
 
 
-def build_examples(engine: Engine) -> gr.Gallery:
-    """Lay out the strip of shipped probes."""
-    with gr.Column(elem_id="example-side", visible=bool(engine.examples)):
-        gr.Markdown(f"## {text.STEP_EXAMPLES}")
-        return gr.Gallery(
-            label=text.EXAMPLES_LABEL,
-            show_label=False,
-            columns=max(1, len(engine.examples)),
-            rows=1,
-            height="auto",
-            object_fit="contain",
-            allow_preview=False,
-            interactive=False,
-            buttons=[],
-            elem_id="examples",
-        )
-
-
-def build_canvas() -> CanvasPanel:
-    """Lay out the canvas with its buttons."""
-    with gr.Column(elem_id="probe-side"):
-        gr.Markdown(f"## {text.STEP_PROBE}")
-        canvas = gr.ImageEditor(
-            label=text.CANVAS_LABEL,
-            show_label=False,
-            image_mode="RGBA",
-            type="numpy",
-            format="png",
-            sources=["upload", "clipboard", "webcam"],
-            transforms=["crop"],
-            brush=gr.Brush(default_size=BRUSH_PX, colors=["#e8447a"], color_mode="fixed"),
-            eraser=gr.Eraser(default_size=BRUSH_PX),
-            layers=False,
-            fixed_canvas=False,
-            canvas_size=(480, 480),
-            height=540,
-            buttons=[],
-            interactive=True,
-            elem_id="canvas",
-        )
-        gradio_patches.forgive_an_early_click(canvas)
-        line = gr.HTML(elem_id="probe-line")
-        with gr.Row(elem_classes="tight"):
-            search = gr.Button(text.SEARCH, variant="primary", elem_id="search", size="md", min_width=130)
-            upload = gr.UploadButton(
-                text.UPLOAD, file_types=["image"], type="filepath", elem_id="upload", size="md", min_width=130
-            )
-        with gr.Row(elem_classes="tight"):
-            undo = gr.Button(text.UNDO, elem_id="undo", size="sm", min_width=90)
-            back = gr.Button(text.BACK, elem_id="back", size="sm", min_width=130)
-        gr.Markdown(text.CANVAS_HINT, elem_classes="intro")
-    return CanvasPanel(canvas, line, search, upload, undo, back)
-
-
-def build_hide(engine: Engine) -> HidePanel:
-    """Lay out the occluders, the fill, the crop and the recipe."""
-    kinds = [k for k in text.OCCLUDERS if k != "person" or engine.cutouts.get("person")]
-    occluders = {}
-    with gr.Column(elem_id="hide-side"):
-        gr.Markdown(f"## {text.STEP_HIDE}")
-        with gr.Row(elem_classes="occluders"):
-            for kind in kinds:
-                occluders[kind] = gr.Button(text.OCCLUDERS[kind], size="sm", elem_id=f"hide-{kind}", min_width=92)
-        fill = gr.Radio(
-            [(words, name) for name, words in text.FILLS.items()],
-            value="mean_grey",
-            label=text.FILL,
-            elem_id="fill",
-        )
-        with gr.Accordion(text.BLOCK_HEADING, open=False, elem_id="block-box"):
-            with gr.Row(elem_classes="tight"):
-                coverage = gr.Slider(5, 80, value=25, step=5, label=text.COVERAGE, elem_id="coverage", min_width=150)
-                seed = gr.Number(
-                    label=text.SEED,
-                    precision=0,
-                    minimum=0,
-                    maximum=2**31 - 1,
-                    value=None,
-                    min_width=150,
-                    elem_id="seed",
-                )
-        crop = _build_crop()
-        recipe = _build_recipe()
-    return HidePanel(occluders, fill, coverage, seed, crop, recipe)
+def build_changes() -> ChangePanel:
+    """Lay out the dials, the crop and the recipe."""
+    with gr.Accordion(text.BLOCK_HEADING, open=False, elem_id="block-box"):
+        coverage = gr.Slider(5, 80, value=25, step=5, label=text.COVERAGE, elem_id="coverage")
+        seed = gr.Number(label=text.SEED, precision=0, minimum=0, maximum=2**31 - 1, value=None, elem_id="seed")
+    return ChangePanel((coverage, seed), _build_crop(), _build_recipe())
 
 
 def _build_crop() -> CropPanel:
@@ -188,31 +91,32 @@ def _build_recipe() -> RecipePanel:
     return RecipePanel(keep, recipe, replay, load, saved)
 
 
-def wire(canvas: CanvasPanel, hide: HidePanel, wiring: Wiring) -> None:
-    """Connect the clicks of the left side."""
-
-    def search(engine: Engine, now: Session, settings: Settings, drawn, fill: str) -> Session:
-        return handlers.search_canvas(engine, now, settings, handlers.Drawn(drawn, fill))
-
-    def crop(engine: Engine, now: Session, settings: Settings, *values) -> Session:
-        *box, drawn, fill = values
-        return handlers.crop(engine, now, settings, handlers.PixelBox(*box), handlers.Drawn(drawn, fill))
-
-    drawing = [canvas.canvas, hide.fill]
-    wiring.search(canvas.search.click, search, drawing)
-    wiring.search(canvas.upload.upload, handlers.open_picture, [canvas.upload])
-    wiring.search(canvas.canvas.upload, search, drawing)
-    wiring.search(canvas.undo.click, handlers.undo, [canvas.canvas])
-    wiring.search(canvas.back.click, handlers.back)
-    wiring.search(hide.crop.crop.click, crop, [*hide.crop.box, *drawing])
-    wiring.search(hide.recipe.replay.click, handlers.replay, [hide.recipe.recipe])
-    wiring.search(hide.recipe.load.upload, handlers.replay_file, [hide.recipe.load])
-    for kind, button in hide.occluders.items():
-        wiring.search(button.click, _hider(kind), [canvas.canvas, hide.fill, hide.coverage, hide.seed])
+def build_camera() -> gr.Image:
+    """Lay out a camera whose picture becomes the probe."""
+    with gr.Accordion(text.CAMERA_HEADING, open=False, elem_id="camera-box"):
+        return gr.Image(
+            label=text.CAMERA_HEADING,
+            show_label=False,
+            sources=["webcam"],
+            type="filepath",
+            format="png",
+            webcam_options=gr.WebcamOptions(mirror=False),
+            elem_id="camera",
+        )
 
 
-def _hider(kind: str):
-    def hide(engine: Engine, now: Session, settings: Settings, drawn, *values) -> Session:
-        return handlers.hide(engine, now, settings, handlers.Hiding(kind, *values), drawn)
+def wire(panel: ChangePanel, wiring: Wiring) -> None:
+    """Connect the crop and the recipe."""
 
-    return hide
+    def crop(engine, now: Session, settings: Settings, *box) -> Session:
+        return handlers.crop(engine, now, settings, handlers.PixelBox(*box))
+
+    wiring.search(panel.crop.crop.click, crop, panel.crop.box)
+    wiring.search(panel.recipe.replay.click, handlers.replay, [panel.recipe.recipe])
+    wiring.search(panel.recipe.load.upload, handlers.replay_file, [panel.recipe.load])
+
+
+def wire_pictures(upload: gr.UploadButton, camera: gr.Image, wiring: Wiring) -> None:
+    """Connect what brings a picture of the visitor's own."""
+    wiring.search(upload.upload, handlers.open_picture, [upload])
+    wiring.search(camera.input, handlers.open_picture, [camera])

@@ -16,10 +16,10 @@ from reid_demo.serving.page.wiring import QUEUE, Detail, Wiring, guard
 class RankingPanel:
     """Components that others read or draw."""
 
+    line: gr.HTML
     status: gr.HTML
     earned: gr.HTML
     strip: gr.Gallery
-    settings: tuple  # top-k, weighing, same camera, terms
 
     @property
     def details(self) -> tuple[Detail, ...]:
@@ -47,6 +47,7 @@ def build_ranking(engine: Engine) -> RankingPanel:
     """Lay out what earned the chosen match, the ranked strip and what it is ranked by."""
     with gr.Column(elem_id="ranking-side"):
         gr.Markdown(f"## {text.STEP_RANKING}")
+        line = gr.HTML(elem_id="probe-line")
         status = gr.HTML(elem_id="status")
         with gr.Row(elem_id="found", equal_height=False):
             places = gr.HTML(elem_id="earned")
@@ -61,36 +62,35 @@ def build_ranking(engine: Engine) -> RankingPanel:
                 buttons=[],
                 elem_id="strip",
             )
-        settings = _build_settings(engine)
-    return RankingPanel(status, places, strip, settings)
+    return RankingPanel(line, status, places, strip)
 
 
-def _build_settings(engine: Engine) -> tuple:
+def build_settings(engine: Engine) -> tuple:
+    """Lay out what the list is ranked by: top-k, weighing, same camera, terms."""
     has_parts = len(engine.part_names) > 0
     start = default_settings(engine)
-    with gr.Accordion(text.SETTINGS, open=False, elem_id="settings"):
-        with gr.Row():
-            top_k = gr.Slider(
-                1,
-                min(50, len(engine.gallery)),
-                value=start.top_k,
-                step=1,
-                label=text.TOP_K,
-                elem_id="top-k",
-                min_width=200,
-            )
-            weighing = gr.Radio(
-                [(words, name) for name, words in WEIGHINGS.items()],
-                value=start.weighing,
-                label=text.WEIGHING,
-                info=text.WEIGHING_INFO,
-                visible=has_parts,
-                elem_id="weighing",
-                min_width=260,
-            )
-            same_camera = gr.Checkbox(
-                False, label=text.SAME_CAMERA, info=text.SAME_CAMERA_INFO, elem_id="same-camera", min_width=200
-            )
+    with gr.Column(elem_id="settings"):
+        top_k = gr.Slider(
+            1,
+            min(50, len(engine.gallery)),
+            value=start.top_k,
+            step=1,
+            label=text.TOP_K,
+            elem_id="top-k",
+            min_width=200,
+        )
+        weighing = gr.Radio(
+            [(words, name) for name, words in WEIGHINGS.items()],
+            value=start.weighing,
+            label=text.WEIGHING,
+            info=text.WEIGHING_INFO,
+            visible=has_parts,
+            elem_id="weighing",
+            min_width=260,
+        )
+        same_camera = gr.Checkbox(
+            False, label=text.SAME_CAMERA, info=text.SAME_CAMERA_INFO, elem_id="same-camera", min_width=200
+        )
         terms = gr.CheckboxGroup(
             list(zip(engine.term_labels, engine.term_names, strict=True)),
             value=list(engine.term_names),
@@ -102,16 +102,16 @@ def _build_settings(engine: Engine) -> tuple:
     return top_k, weighing, same_camera, terms
 
 
-def wire_ranking(panel: RankingPanel, wiring: Wiring) -> None:
+def wire_ranking(panel: RankingPanel, settings: tuple, wiring: Wiring) -> None:
     """Connect the settings; a new ranking asks the network nothing."""
-    top_k, *others = panel.settings
+    top_k, *others = settings
     for listen in (top_k.release, *(component.input for component in others)):
-        wiring.rank(listen, ranking.rank_again)
+        wiring.search(listen, ranking.rank_again)
 
-    def click(now: Session, event: gr.SelectData) -> Session:
-        return guard(lambda s: ranking.choose(s, event.index), lambda chosen: chosen, 1)(now)
+    def click(now: Session, event: gr.SelectData) -> list:
+        return guard(lambda s: ranking.choose(s, event.index), wiring.show_choice, len(wiring.choice))(now)
 
-    wiring.follow(panel.strip.select(click, [wiring.session], [wiring.session], **QUEUE), choice=True)
+    wiring.follow(panel.strip.select(click, [wiring.session], wiring.choice, **QUEUE), choice=True)
 
 
 def build_why() -> WhyPanel:

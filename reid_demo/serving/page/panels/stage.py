@@ -1,4 +1,4 @@
-"""The stage, at the top of the page: its component, and how its drags become changes of the probe."""
+"""The stage, at the top of the page: its component, and how what a visitor does there becomes changes of the probe."""
 
 import json
 from dataclasses import dataclass
@@ -6,37 +6,43 @@ from pathlib import Path
 
 import gradio as gr
 
+from reid_demo.data.stories import Story
+from reid_demo.drawing import figures, overlays
 from reid_demo.engine import Engine
-from reid_demo.serving.page.handlers import stage
-from reid_demo.serving.page.handlers.session import Session
+from reid_demo.serving.page import text
+from reid_demo.serving.page.handlers import acts, examples, stage
+from reid_demo.serving.page.handlers.session import Session, choose_row
+from reid_demo.serving.page.handlers.visits import Visits
+from reid_demo.serving.page.handlers.why import people_names
 from reid_demo.serving.page.markup import render
-from reid_demo.serving.page.wiring import QUEUE, Detail, Wiring, guard
+from reid_demo.serving.page.wiring import QUEUE, Detail, Wiring, guard, read_settings
 
 FOLDER = Path(__file__).parent.parent
+SCRIPTS = ("stage.js", "stage_why.js", "stage_hand.js")
 
 
 @dataclass(frozen=True)
 class StagePanel:
-    """The stage, and what its last event brought."""
+    """The stage, with the upload that stands behind its last example."""
 
     shown: gr.HTML
-    box: gr.State
-    index: gr.State
-    visits: stage.Visits
+    upload: gr.UploadButton
+    visits: Visits
+    stories: list[Story]
 
     @property
-    def details(self) -> tuple[Detail, ...]:
-        """What is drawn after every search; the visit is kept for the stage's own calls."""
+    def detail(self) -> Detail:
+        """What is drawn first of all after every search."""
+        return Detail(self.shown, self.draw)
 
-        def show(engine: Engine, now: Session) -> str:
-            self.visits.keep(now)
-            return json.dumps(stage.opening(engine, now))
+    def draw(self, engine: Engine, now: Session) -> str:
+        """Keep a visit for the stage's own calls, and return what the stage draws of it."""
+        self.visits.keep(now)
+        return json.dumps(stage.opening(engine, now))
 
-        return (Detail(self.shown, show),)
 
-
-def build_stage(visits: stage.Visits, answers: stage.Stage) -> StagePanel:
-    """Lay out the stage."""
+def build_stage(engine: Engine, visits: Visits, answers: stage.Stage, first: Session) -> StagePanel:
+    """Lay out the stage with a visit drawn on it."""
 
     def rank(asked: dict) -> dict:  # Gradio marks a server function, which cannot be a method
         return answers.rank(asked)
@@ -44,30 +50,79 @@ def build_stage(visits: stage.Visits, answers: stage.Stage) -> StagePanel:
     def pictures(asked: dict) -> dict:
         return answers.pictures(asked)
 
+    def maps(asked: dict) -> dict:
+        return answers.maps(asked)
+
+    stories = examples.stories_of(engine)
+    drawn = stage.opening(engine, first)
     shown = gr.HTML(
-        "null",
-        html_template=render("stage.html.jinja", halves=stage.HALVES),
-        js_on_load=(FOLDER / "stage.js").read_text(encoding="utf-8"),
-        server_functions=[rank, pictures],
+        json.dumps(stage.with_pictures(engine, drawn) if drawn else None),
+        html_template=render(
+            "stage.html.jinja",
+            kinds=[kind for kind in text.STAGE_MORE_KINDS if kind != "person" or engine.cutouts.get("person")],
+            examples=examples.offered(engine, stories),
+            legend=figures.legend(*text.STAGE_LEGEND),
+            compares=len(engine.part_names) > 0,
+            setup=json.dumps(_setup(engine)),
+        ),
+        js_on_load="\n".join((FOLDER / name).read_text(encoding="utf-8") for name in SCRIPTS),
+        server_functions=[rank, pictures, maps],
         elem_id="stage",
     )
-    return StagePanel(shown, gr.State(None), gr.State(None), visits)
+    upload = gr.UploadButton(text.UPLOAD, file_types=["image"], type="filepath", elem_id="upload")
+    return StagePanel(shown, upload, visits, stories)
 
 
-def wire_stage(panel: StagePanel, wiring: Wiring) -> None:
-    """Connect the stage: where a block is let go becomes a change, and a tile that is clicked is chosen."""
-    at_once = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+def _setup(engine: Engine) -> dict:
+    """Return what the browser needs once: names, words and colours."""
+    about = [
+        text.STAGE_PART_INFO.format(part=part, meaning=meaning) if meaning else part
+        for part, meaning in zip(engine.part_names, engine.part_meanings, strict=True)
+    ]
+    words = {
+        "now": text.STAGE_NOW,
+        "before": text.STAGE_BEFORE,
+        "cosine": text.STAGE_COSINE,
+        "part_aware": text.STAGE_PART_AWARE,
+        "lostServer": text.STAGE_LOST_SERVER,
+        "remove": text.STAGE_REMOVE,
+        "tile": text.STAGE_TILE,
+        "why": text.STAGE_WHY,
+        "was": text.STAGE_WAS,
+        "lost": text.STAGE_LOST,
+        "block": text.STAGE_BLOCK,
+        "frame": text.STAGE_FRAME,
+        "upload": text.UPLOAD,
+    }
+    return {
+        "names": people_names(engine),
+        "about": ["", *about],
+        "palette": overlays.palette().ravel().tolist(),
+        "marks": text.STAGE_MARKS,
+        "boxes": {name: list(box) for name, box in stage.occlude.BOXES.items()},
+        "words": words,
+        "brush": acts.BRUSH,
+    }
 
-    def box(event: gr.EventData):
-        return event._data.get("box")
 
-    def index(event: gr.EventData):
-        return event._data.get("index")
+def wire_stage(panel: StagePanel, wiring: Wiring, dials: tuple) -> None:
+    """Connect the stage: what a visitor does there is a change of the probe, and a tile that is clicked is chosen."""
 
-    def choose(now: Session, row) -> Session:
-        return guard(lambda: stage.choose_tile(now, row), lambda chosen: chosen, 1)()
+    def act(event: gr.EventData, now: Session, *values) -> list:
+        def do() -> Session:
+            coverage, seed, *settings = values
+            wanted, numbers = read_settings(*settings), acts.Dials(coverage, seed)
+            return acts.act(wiring.engine_of(now), now, wanted, event._data, numbers, panel.stories)
 
-    settled = panel.shown.settle(box, None, panel.box, **at_once)
-    wiring.search(settled.success, stage.settle, [panel.box])
-    picked = panel.shown.choose(index, None, panel.index, **at_once)
-    wiring.follow(picked.success(choose, [wiring.session, panel.index], [wiring.session], **QUEUE), choice=True)
+        return guard(do, wiring.show_everything, len(wiring.everything))()
+
+    def choose(event: gr.EventData, now: Session) -> list:
+        def do() -> Session:
+            return choose_row(wiring.engine_of(now), now, event._data.get("index"))
+
+        return guard(do, wiring.show_choice, len(wiring.choice))()
+
+    # What a visitor does travels with its own event: quick acts would overwrite one another in a state.
+    inputs = [wiring.session, *dials, *wiring.places.settings]
+    wiring.follow(panel.shown.act(act, inputs, wiring.everything, show_progress_on=[wiring.places.strip], **QUEUE))
+    wiring.follow(panel.shown.choose(choose, [wiring.session], wiring.choice, **QUEUE), choice=True)

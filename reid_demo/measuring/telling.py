@@ -1,0 +1,137 @@
+"""Pick the examples that a page opens with: every shipped probe is measured with every part hidden in turn."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from reid_demo import images, occlude
+from reid_demo.data import stories
+from reid_demo.data.probes import ABSENT
+from reid_demo.data.stories import Ranks, Story
+from reid_demo.engine import Engine, Example
+from reid_demo.records import Descriptor, Occlusion, Scoring
+
+WEIGHINGS = ("cosine", "part_aware")
+AT_ONCE = 8  # probes that are described in one batch, each with all its occluders
+LEAST_FALL, MOST_FALL = 8, 40  # ranks that tell a story: far enough to see, near enough to believe
+HALVES = ("lower_half", "upper_half", "left_half", "right_half")
+FALLS, PARTS, RISES = 3, 2, 2  # examples of each kind that are offered
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One probe under one occluder."""
+
+    example: Example
+    occluder: str
+    cosine: Ranks
+    part_aware: Ranks
+    clean: bool  # with the part hidden, all images of the right person stand before all others, part-aware
+
+    def story(self, kind: str) -> Story:
+        """Tell it as an example of a kind."""
+        return Story(self.example.path.name, kind, self.occluder, self.cosine, self.part_aware)
+
+
+def measure(engine: Engine, progress: Callable[[int, int], None] = lambda done, total: None) -> list[Measured]:
+    """Rank every shipped probe of a person who is in the gallery, untouched and with each of `occlude.BOXES` hidden.
+
+    Args:
+        engine: over a gallery that ships probes; all of it is ranked.
+        progress: told (probes done, in all).
+    """
+    known = [example for example in engine.probes if len(engine.right_matches(example.pid))]
+    found: list[Measured] = []
+    for done, batch in _batches(known):
+        found += _measure(engine, batch)
+        progress(done, len(known))
+    return found
+
+
+def _batches(examples: Sequence[Example]) -> Iterator[tuple[int, list[Example]]]:
+    left, done = iter(examples), 0
+    while batch := list(islice(left, AT_ONCE)):
+        done += len(batch)
+        yield done, batch
+
+
+def _measure(engine: Engine, batch: Sequence[Example]) -> list[Measured]:
+    pictures = [images.read_image(example.path) for example in batch]
+    recipes = [(), *((Occlusion(kind),) for kind in occlude.BOXES)]
+    described = engine.describer.describe([engine.occlude(p, recipe) for p in pictures for recipe in recipes])
+    found = []
+    for number, example in enumerate(batch):
+        untouched, *hidden = described[number * len(recipes) : (number + 1) * len(recipes)]
+        before = [_ranks(engine, example, untouched, weighing).min() for weighing in WEIGHINGS]
+        for kind, descriptor in zip(occlude.BOXES, hidden, strict=True):
+            cosine, part_aware = (_ranks(engine, example, descriptor, weighing) for weighing in WEIGHINGS)
+            found.append(
+                Measured(
+                    example,
+                    kind,
+                    Ranks(int(before[0]), int(cosine.min())),
+                    Ranks(int(before[1]), int(part_aware.min())),
+                    bool(part_aware.max() == len(part_aware)),
+                )
+            )
+    return found
+
+
+def _ranks(engine: Engine, example: Example, probe: Descriptor, weighing: str) -> np.ndarray:
+    return engine.ranks(probe, Scoring(weighing))[engine.right_matches(example.pid)]
+
+
+def choose(engine: Engine, measured: Sequence[Measured]) -> list[Story]:
+    """Choose the examples to offer, the most telling one first; kinds that no probe tells are left out.
+
+    Args:
+        engine: as given to `measure`.
+        measured: what it found.
+    """
+    whole = [m for m in measured if m.example.kind == "whole"]
+    taken: set[str] = set()
+
+    def best(candidates: Sequence[Measured], kind: str, order: Callable[[Measured], tuple], count: int) -> list[Story]:
+        chosen: list[Measured] = []
+        for one in sorted(candidates, key=lambda m: (order(m), m.example.path.name, m.occluder)):
+            again = one.example.path.name in taken or one.occluder in {m.occluder for m in chosen}
+            if len(chosen) < count and not again:
+                chosen.append(one)
+                taken.add(one.example.path.name)
+        return [one.story(kind) for one in chosen]
+
+    falls = [m for m in whole if _first(m) and LEAST_FALL <= m.part_aware.hidden <= MOST_FALL]
+    parts = [m for m in whole if _first(m) and m.part_aware.hidden == 1 and LEAST_FALL <= m.cosine.hidden]
+    covered = [m for m in measured if m.example.kind == "occluded"]
+    rises = [m for m in covered if m.part_aware.untouched >= LEAST_FALL and m.part_aware.hidden == 1]
+    holds = [m for m in whole if _first(m) and m.clean and m.occluder in HALVES]
+    stays = [m for m in covered if _first(m) and m.clean]
+    return [
+        *best(falls, stories.FALLS, lambda m: (_place(m), -m.part_aware.hidden), FALLS),
+        *best(parts, stories.PARTS, lambda m: (m.occluder not in HALVES, -m.cosine.hidden), PARTS),
+        *best(rises, stories.RISES, lambda m: (-m.part_aware.untouched,), RISES),
+        *best(holds, stories.HOLDS, lambda m: (_place(m),), 1),
+        *(Story(s.path, s.story, None, s.cosine, s.part_aware) for s in best(stays, stories.COVERED, lambda m: (), 1)),
+        *_nobody(engine),
+    ]
+
+
+def _place(measured: Measured) -> int:
+    """Return how early an occluder comes: legs and bags tell people apart more visibly than what is above them."""
+    return HALVES.index(measured.occluder) if measured.occluder in HALVES else len(HALVES)
+
+
+def _first(measured: Measured) -> bool:
+    return measured.cosine.untouched == measured.part_aware.untouched == 1
+
+
+def _nobody(engine: Engine) -> list[Story]:
+    """Return the probe of an absent person whose first match scores lowest: the page calls it weak, as it should."""
+    absent = [example for example in engine.probes if example.kind == ABSENT]
+    if not absent:
+        return []
+    described = engine.describer.describe([images.read_image(example.path) for example in absent])
+    scores = [engine.search(descriptor, 1)[0].similarity for descriptor in described]
+    return [Story(absent[int(np.argmin(scores))].path.name, stories.ABSENT, None)]

@@ -1,0 +1,46 @@
+"""The examples that the page offers: stories measured beforehand, or plain probes where none were."""
+
+from dataclasses import dataclass
+
+from reid_demo import images
+from reid_demo.data.probes import FOLDER
+from reid_demo.data.stories import Story, read_stories
+from reid_demo.drawing import figures, overlays
+from reid_demo.engine import Engine
+from reid_demo.serving.page import text
+
+SIZE = (144, 72)  # height, width of a picture, px
+
+
+@dataclass(frozen=True)
+class Offered:
+    """One example as the page offers it."""
+
+    picture: str  # its address
+    words: str
+
+
+def stories_of(engine: Engine) -> list[Story]:
+    """Return the stories that this gallery's probes tell with these weights."""
+    gallery = engine.gallery
+    return read_stories(gallery.folder, gallery.fingerprint) if engine.probes else []
+
+
+def offered(engine: Engine, stories: list[Story]) -> list[Offered]:
+    """Return the examples, the most telling one first."""
+    if stories:
+        folder = engine.gallery.folder / FOLDER
+        return [Offered(_picture(folder / story.path), caption(story)) for story in stories]
+    return [Offered(_picture(e.path), text.EXAMPLE_KINDS.get(e.kind, e.kind)) for e in engine.examples]
+
+
+def caption(story: Story) -> str:
+    """Say what to look for."""
+    part = text.OCCLUDERS.get(story.occluder or "", "")
+    ranks = {"cosine": story.cosine.hidden, "part_aware": story.part_aware.hidden} if story.cosine else {}
+    untouched = story.part_aware.untouched if story.part_aware else 0
+    return text.STORIES[story.story].format(part=part, lower=part.lower(), untouched=untouched, **ranks)
+
+
+def _picture(path) -> str:
+    return figures.picture_uri(overlays.thumbnail(images.read_image(path), *SIZE))

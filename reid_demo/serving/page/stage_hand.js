@@ -1,0 +1,253 @@
+// What the visitor does on the stage: drag, paint, crop, press, type, paste and drop.
+const LEAST = 0.08, STEP = 0.05, SETTLE_MS = 150;
+let inHand = false, settled = null, waitsFor = null; // a block in the hand; the box that the page is to confirm
+let mode = "block", frame = null; // or "paint" or "crop", with the frame of the crop
+
+const act = (verb, values = {}) => trigger("act", { verb, compare: comparing, ...values });
+
+function placeBlock() {
+  const block = find(".stage-block"), shown = mode === "crop" ? frame : box;
+  block.hidden = !shown;
+  if (shown) {
+    const [x0, y0, x1, y1] = shown.map((side) => side * 100);
+    block.style.cssText = `left:${x0}%;top:${y0}%;width:${x1 - x0}%;height:${y1 - y0}%`;
+  }
+  const fill = state ? state.fill : "mean_grey";
+  block.dataset.fill = mode === "crop" ? "frame" : fill;
+  block.classList.toggle("drawn", mode !== "crop" && Boolean(state && state.covered) && !inHand);
+  block.setAttribute("aria-label", mode === "crop" ? words.frame : words.block);
+  for (const button of element.querySelectorAll("[data-kind]")) {
+    const place = setup.boxes[button.dataset.kind];
+    const on = place ? same(place, box) : Boolean(state && state.kinds.includes(button.dataset.kind));
+    button.setAttribute("aria-pressed", String(on));
+  }
+}
+
+function showProbe() {
+  const picture = find(".stage-probe img"), uri = state.covered && !inHand && mode !== "crop" ? state.covered : state.probe;
+  if (picture.src !== uri) picture.src = uri;
+  if (probeImage.src !== (state.covered || state.probe)) probeImage.src = state.covered || state.probe;
+  find("#fill").value = state.fill;
+  if (find("#compare")) find("#compare").setAttribute("aria-pressed", String(comparing));
+}
+
+find(".stage-probe img").addEventListener("load", (event) => { // in its own proportions
+  const { naturalWidth: wide, naturalHeight: tall } = event.target;
+  find(".stage-probe").style.setProperty("--shape", wide / tall);
+});
+
+function drawChips() {
+  const chips = find(".stage-chips");
+  chips.replaceChildren(...state.chips.map((what, step) => {
+    const chip = document.createElement("button");
+    chip.type = "button";
+    chip.className = "stage-chip";
+    chip.textContent = `${what} ✕`;
+    chip.setAttribute("aria-label", say(words.remove, { what }));
+    chip.addEventListener("click", () => act("remove", { step }));
+    return chip;
+  }));
+}
+
+function move(next) {
+  if (same(next, box)) return;
+  box = next;
+  placeBlock();
+  ask();
+}
+
+function settle() { // tell the page: the change is made once, where the block was let go
+  clearTimeout(settled);
+  settled = setTimeout(() => {
+    settled = null;
+    waitsFor = { box, since: Date.now() };
+    act("settle", { box });
+  }, SETTLE_MS);
+}
+
+function overtaken(next) { // whether the visitor has moved the block on since the page drew what it sends now
+  const old = waitsFor && Date.now() - waitsFor.since < PATIENCE_MS && !same(next, waitsFor.box);
+  if (!old) waitsFor = null;
+  return inHand || settled || old;
+}
+
+function shift([x0, y0, x1, y1], dx, dy) {
+  dx = clamp(dx, -x0, 1 - x1);
+  dy = clamp(dy, -y0, 1 - y1);
+  return [x0 + dx, y0 + dy, x1 + dx, y1 + dy];
+}
+
+const stretch = ([x0, y0, x1, y1], dx, dy) => [x0, y0, clamp(x1 + dx, x0 + LEAST, 1), clamp(y1 + dy, y0 + LEAST, 1)];
+
+function setBlock(next) {
+  if (mode !== "crop") { move(next); return; }
+  frame = next;
+  placeBlock();
+}
+
+function setMode(next) {
+  mode = mode === next ? "block" : next;
+  frame = mode === "crop" ? [0.1, 0.05, 0.9, 0.95] : null;
+  find(".stage").dataset.mode = mode;
+  find("#paint").setAttribute("aria-pressed", String(mode === "paint"));
+  find("#crop-by-hand").setAttribute("aria-pressed", String(mode === "crop"));
+  for (const hint of element.querySelectorAll(".stage-hint")) hint.hidden = hint.dataset.mode !== mode;
+  if (state) showProbe();
+  placeBlock();
+}
+
+function openDrawer(open) {
+  find("#stage-drawer").hidden = !open;
+  find("#more").setAttribute("aria-expanded", String(open));
+  if (!open && mode !== "block") setMode("block");
+}
+
+// A block or a frame in the hand.
+element.addEventListener("pointerdown", (event) => {
+  const block = event.target.closest(".stage-block");
+  if (!block || !state || mode === "paint" || event.button > 0) return;
+  block.setPointerCapture(event.pointerId);
+  const change = event.target.matches("i") ? stretch : shift;
+  const start = mode === "crop" ? frame : box, size = find(".stage-probe").getBoundingClientRect();
+  inHand = mode !== "crop";
+  showProbe();
+  placeBlock();
+  const onMove = (to) =>
+    setBlock(change(start, (to.clientX - event.clientX) / size.width, (to.clientY - event.clientY) / size.height));
+  const onUp = () => {
+    inHand = false;
+    block.removeEventListener("pointermove", onMove);
+    block.removeEventListener("pointerup", onUp);
+    block.removeEventListener("pointercancel", onUp);
+    if (mode !== "crop" && !same(start, box)) settle();
+    else { showProbe(); placeBlock(); }
+  };
+  block.addEventListener("pointermove", onMove);
+  block.addEventListener("pointerup", onUp);
+  block.addEventListener("pointercancel", onUp);
+});
+
+// A stroke of the brush, after the brush was chosen.
+element.addEventListener("pointerdown", (event) => {
+  const probe = event.target.closest(".stage-probe");
+  if (!probe || mode !== "paint" || !state || event.button > 0) return;
+  event.preventDefault();
+  probe.setPointerCapture(event.pointerId);
+  const size = probe.getBoundingClientRect(), canvas = probe.querySelector("canvas"), pen = canvas.getContext("2d");
+  canvas.width = size.width;
+  canvas.height = size.height;
+  const colours = { mean_grey: "rgb(124,116,104)", black: "#000" };
+  pen.strokeStyle = pen.fillStyle = colours[state.fill] || "rgba(124,116,104,.75)";
+  pen.lineWidth = Math.max(2, setup.brush * size.width);
+  pen.lineCap = pen.lineJoin = "round";
+  const stroke = [];
+  const onMove = (to) => {
+    const point = [(to.clientX - size.left) / size.width, (to.clientY - size.top) / size.height];
+    if (stroke.length) {
+      pen.beginPath();
+      pen.moveTo(...stroke.at(-1).map((side, i) => side * [size.width, size.height][i]));
+      pen.lineTo(point[0] * size.width, point[1] * size.height);
+      pen.stroke();
+    }
+    if (stroke.length < 2000) stroke.push(point);
+  };
+  const onUp = () => {
+    probe.removeEventListener("pointermove", onMove);
+    probe.removeEventListener("pointerup", onUp);
+    probe.removeEventListener("pointercancel", onUp);
+    act("paint", { stroke });
+    setTimeout(() => pen.clearRect(0, 0, canvas.width, canvas.height), 1500);
+  };
+  onMove(event);
+  probe.addEventListener("pointermove", onMove);
+  probe.addEventListener("pointerup", onUp);
+  probe.addEventListener("pointercancel", onUp);
+});
+
+element.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && !find("#stage-drawer").hidden) {
+    openDrawer(false);
+    find("#more").focus();
+    return;
+  }
+  if (event.target.closest('[role="toolbar"]') && walk(event)) return;
+  const shown = mode === "crop" ? frame : box;
+  if (!event.target.closest(".stage-block") || !shown) return;
+  const arrows = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
+  const arrow = arrows[event.key];
+  if (arrow) setBlock((event.shiftKey ? stretch : shift)(shown, ...arrow));
+  else if (mode === "crop" && event.key === "Enter") cropNow();
+  else if (mode === "block" && ["Delete", "Backspace", "Escape"].includes(event.key)) move(null);
+  else return;
+  event.preventDefault();
+  if (mode === "block") settle();
+});
+
+function walk(event) { // one stop for the keyboard, with arrows from button to button
+  const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
+  if (!step) return false;
+  const buttons = [...event.target.closest('[role="toolbar"]').querySelectorAll("button")];
+  const next = buttons[(buttons.indexOf(event.target) + step + buttons.length) % buttons.length];
+  for (const button of buttons) button.tabIndex = button === next ? 0 : -1;
+  next.focus();
+  event.preventDefault();
+  return true;
+}
+
+function cropNow() {
+  const cut = frame;
+  setMode("block");
+  act("crop", { box: cut });
+}
+
+function press(button) {
+  const { kind, verb, example } = button.dataset, place = kind && setup.boxes[kind];
+  if (place) { // the block goes there; a place that is hidden is shown again
+    move(same(place, box) ? null : place);
+    settle();
+  } else if (kind) act("hide", { kind });
+  else if (verb) act(verb);
+  else if (example) { waitsFor = null; act("example", { number: Number(example) }); }
+  else if (button.id === "more") openDrawer(find("#stage-drawer").hidden);
+  else if (button.id === "paint") setMode("paint");
+  else if (button.id === "crop-by-hand") setMode("crop");
+  else if (button.id === "crop-now") cropNow();
+  else if (button.id === "own-picture") uploadInput()?.click();
+  else if (button.id === "compare") {
+    comparing = !comparing;
+    button.setAttribute("aria-pressed", String(comparing));
+    if (!comparing) draw();
+    ask();
+  }
+}
+
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (button && state) press(button);
+});
+find("#fill").addEventListener("change", (event) => act("fill", { fill: event.target.value }));
+
+const uploadInput = () => document.querySelector(`input[data-testid="${words.upload}-upload-button"]`);
+
+// A picture that is pasted or dropped anywhere goes the way of an upload.
+function bring(files) {
+  const picture = [...(files || [])].find((file) => file.type.startsWith("image/"));
+  const input = uploadInput();
+  if (!picture || !input) return false;
+  const list = new DataTransfer();
+  list.items.add(picture);
+  input.files = list.files;
+  input.dispatchEvent(new Event("change", { bubbles: true }));
+  return true;
+}
+document.addEventListener("paste", (event) => {
+  if (!event.target.closest?.("input, textarea") && bring(event.clipboardData?.files)) event.preventDefault();
+});
+document.addEventListener("dragover", (event) => event.dataTransfer?.types.includes("Files") && event.preventDefault());
+document.addEventListener("drop", (event) => {
+  if (!event.target.closest?.("#own-files") && bring(event.dataTransfer?.files)) event.preventDefault();
+});
+
+watch("value", take);
+new ResizeObserver(draw).observe(find('[data-row="now"]'));
+take();
