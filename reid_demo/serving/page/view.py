@@ -85,7 +85,7 @@ def build_ui(engine: Engine, galleries: PrivateGalleries | None = None) -> gr.Bl
         _wire_tabs(demo, tabs, wiring)
         _wire_examples(examples, wiring)
         _wire_opening(demo, examples, wiring)
-        api.add_api(engine)
+        api.add_api(galleries.current)
     return demo
 
 
@@ -130,24 +130,27 @@ def _wire_examples(examples: gr.Gallery, wiring: Wiring) -> None:
 
 def _wire_opening(demo: gr.Blocks, examples: gr.Gallery, wiring: Wiring) -> None:
     """Open the page with a result on it: what the address names, or the first example, ranked once for all."""
-    engine = wiring.engine
-    open_first = probes.open_example if engine.examples else probes.open_gallery_image
-    first = functools.cache(lambda: open_first(engine, Session(), default_settings(engine), 0))
+
+    @functools.lru_cache(maxsize=1)
+    def first(engine: Engine) -> Session:
+        open_first = probes.open_example if engine.examples else probes.open_gallery_image
+        return open_first(engine, Session(), default_settings(engine), 0)
 
     def opening(now: Session, request: gr.Request) -> Session:
+        engine = wiring.galleries.engine
         values = dict(request.query_params)
         if "probe" in values:
             try:
                 return replace(link.open_query(engine, values), token=new_token())
             except ReidError:
                 gr.Warning(text.LINK_BAD)
-        return replace(first(), token=new_token())
+        return replace(first(engine), token=new_token())
 
     def show_opening(now: Session) -> list:
         if not now.matches:
-            now_settings = wiring.show_settings(replace(now, settings=default_settings(engine)))
+            now_settings = wiring.show_settings(replace(now, settings=default_settings(wiring.galleries.engine)))
             return [now, probes.probe_line(now), "", [], None, *now_settings, []]
-        return [*wiring.show_everything_and_settings(now), probes.examples(engine)]
+        return [*wiring.show_everything_and_settings(now), probes.examples(wiring.galleries.engine)]
 
     outputs = [*wiring.everything, *wiring.places.settings, examples]
     guarded = guard(opening, show_opening, len(outputs))

@@ -9,6 +9,7 @@ from reid_demo.drawing import overlays
 from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError
 from reid_demo.records import Match
+from reid_demo.serving import answers, budget
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.session import (
     Session,
@@ -39,8 +40,8 @@ def choose(session: Session, index: int) -> Session:
 def strip(engine: Engine, session: Session) -> list[tuple[np.ndarray, str]]:
     """Return the ranked list as framed thumbnails with captions."""
     return [
-        (framed(session, match, images.read_image(engine.gallery.image_path(match.index))), caption(session, match))
-        for match in session.matches
+        (framed(session, match, images.image_or_placeholder(engine.gallery.image_path(match.index))), words)
+        for match, words in ((match, caption(session, match)) for match in session.matches)
     ]
 
 
@@ -79,14 +80,22 @@ def status(engine: Engine, session: Session) -> str:
     return render(
         "status.html.jinja",
         own=own,
-        lines=_lines(engine, session) if session.matches else (),
+        lines=_lines(engine, session) if session.matches else _none_left(session),
         key="" if session.pid is None else text.STATUS_KEY,
-        verdict=_confidence(engine, session) if session.matches else None,
+        verdict=confidence(engine, session) if session.matches else None,
     )
 
 
+def _none_left(session: Session) -> list[str]:
+    """Say why a probe has no list; nothing where there is no probe."""
+    return [] if session.probe is None else [text.STATUS_NONE]
+
+
 def _lines(engine: Engine, session: Session) -> list[str]:
-    lines = []
+    lines = [answers.NO_COLOUR] if images.lacks_colour(session.image) else []
+    if session.undone:
+        total = len(session.recipe) + session.undone
+        lines.append(answers.CHANGES_CUT.format(seconds=budget.CHANGES_S, done=len(session.recipe), total=total))
     if session.pid is None:
         lines.append(text.STATUS_UNKNOWN)
     elif session.first_right is None:
@@ -116,7 +125,7 @@ class Judged:
     rates: str
 
 
-def _confidence(engine: Engine, session: Session) -> Judged | None:
+def confidence(engine: Engine, session: Session) -> Judged | None:
     """Judge the first match; `None` where that was not calibrated."""
     if session.source.startswith("gallery:"):
         return None  # such a probe finds itself, which was not measured

@@ -19,7 +19,15 @@ from reid_demo.errors import GalleryError, OcclusionError, ReidError
 from reid_demo.records import Match, Occlusion
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.ranking import choose
-from reid_demo.serving.page.handlers.session import Session, Settings, is_right, left_out, name_of, with_recipe
+from reid_demo.serving.page.handlers.session import (
+    Session,
+    Settings,
+    check_list,
+    is_right,
+    left_out,
+    name_of,
+    with_recipe,
+)
 
 TILES = 8  # of each row
 MOST_VISITS, KEEP_S = 1000, 3600
@@ -266,7 +274,9 @@ class Stage:
     def _answer(self, asked: Mapping, act: Callable[[Engine, Session], dict]) -> dict:
         try:
             session = self._visits.open(asked.get("token") if isinstance(asked, Mapping) else None)
-            return act(self._engine_of(session), session)
+            engine = self._engine_of(session)
+            check_list(engine, session)
+            return act(engine, session)
         except ReidError as error:
             return {"error": str(error)}
         except (TypeError, ValueError):
@@ -274,4 +284,6 @@ class Stage:
 
 
 def _picture(engine: Engine, row: int) -> str:
-    return figures.picture_uri(overlays.thumbnail(images.read_image(engine.gallery.image_path(row)), *TILE_SIZE))
+    return figures.picture_uri(
+        overlays.thumbnail(images.image_or_placeholder(engine.gallery.image_path(row)), *TILE_SIZE)
+    )

@@ -78,9 +78,15 @@ def build_sets(engine: Engine) -> RunPanel:
         elem_id="sets-trials",
     )
     with gr.Row(equal_height=True, elem_classes="tight"):
-        most = max(2, min(100, available))
+        # Not bounded by this gallery: a visitor's own may have more probes, and fewer are no error.
         count = gr.Slider(
-            1, most, value=min(20, most), step=1, label=text.SETS_PROBES, elem_id="sets-probes", min_width=170
+            1,
+            100,
+            value=min(20, max(1, available)),
+            step=1,
+            label=text.SETS_PROBES,
+            elem_id="sets-probes",
+            min_width=170,
         )
         fill = gr.Dropdown(FILLS, value="mean_grey", label=text.FILL, elem_id="sets-fill", min_width=130)
     with gr.Row(elem_classes="tight"):
@@ -96,7 +102,7 @@ def wire_sets(panel: RunPanel, wiring: Wiring) -> None:
 
 def _wire_run(panel: RunPanel, verb: Callable, wiring: Wiring) -> None:
     def steps(now: Session, *values):
-        yield from verb(wiring.engine_of(now), now, *values)
+        yield from verb(wiring.engine_of_list(now), now, *values)
 
     running = panel.run.click(
         guard_steps(steps), [wiring.session, *panel.inputs], panel.shown, show_progress="minimal", **LONG
@@ -135,7 +141,7 @@ def wire_verify(panel: VerifyPanel, wiring: Wiring) -> None:
         wiring.follow(button.click(act, [wiring.session], outputs, **QUEUE), choice=True)
 
     def make(now: Session) -> str:
-        return verify.case_files(wiring.engine_of(now), now)
+        return verify.case_files(wiring.engine_of_list(now), now)
 
     panel.make.click(guard(make, lambda shown: shown, 1), [wiring.session], panel.files, **QUEUE)
     wiring.search_with_settings(panel.load.upload, verify.open_case, [panel.load])

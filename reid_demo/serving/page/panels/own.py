@@ -150,18 +150,24 @@ def wire_own(demo: gr.Blocks, mine: OwnPanel, tabs: gr.Tabs, wiring: Wiring) -> 
 
         def show(made) -> list:
             session, report = made
-            return [*wiring.show_everything(session), None, own.told(report), *show_controls(session)]
+            return [
+                *wiring.show_everything_and_settings(session),
+                None,
+                own.told(report),
+                *show_controls(session),
+            ]
 
         return guard(action, show, len(outputs))()
 
-    outputs = [*wiring.everything, mine.files, mine.told, *controls]
+    outputs = [*wiring.everything, *wiring.places.settings, mine.files, mine.told, *controls]
     inputs = [wiring.session, mine.files, mine.frames, *wiring.places.settings]
     step = mine.make.click(make, inputs, outputs, show_progress_on=[mine.told], **BUILD)
     wiring.follow(step, everything=True)
 
     def leave(now: Session, *settings) -> list:
         def show(after: Session) -> list:
-            return [*wiring.show_everything(after), None, own.told_plainly(text.OWN_DELETED), *show_controls(after)]
+            shown = wiring.show_everything_and_settings(after)
+            return [*shown, None, own.told_plainly(text.OWN_DELETED), *show_controls(after)]
 
         return guard(lambda: own.leave(galleries, now, read_settings(*settings)), show, len(outputs))()
 
