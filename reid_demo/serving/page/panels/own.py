@@ -178,18 +178,22 @@ def wire_own(demo: gr.Blocks, mine: OwnPanel, tabs: gr.Tabs, wiring: Wiring) -> 
         lambda: gr.Tabs(selected=BROWSE_TAB), None, tabs, queue=False, show_progress="hidden", api_visibility="private"
     )
 
-    def save(now: Session):
-        def show(path) -> list:
-            return [gr.DownloadButton(value=str(path), visible=True), own.told_plainly(text.OWN_SAVED)]
-
-        return guard(lambda: own.save(galleries, now), show, 2)()
-
-    mine.save.click(save, [wiring.session], [mine.fetch, mine.told], **BUILD)
+    _wire_saving(mine, wiring)
 
     def end(request: gr.Request) -> None:
         galleries.part(request.session_hash or "")
 
     demo.unload(end)
+
+
+def _wire_saving(mine: OwnPanel, wiring: Wiring) -> None:
+    def save(now: Session):
+        def show(path) -> list:
+            return [gr.DownloadButton(value=str(path), visible=True), own.told_plainly(text.OWN_SAVED)]
+
+        return guard(lambda: own.save(wiring.galleries, now), show, 2)()
+
+    mine.save.click(save, [wiring.session], [mine.fetch, mine.told], **BUILD)
 
 
 def wire_frame(panel: FramePanel, wiring: Wiring) -> None:
