@@ -14,7 +14,7 @@ Step = TypeVar("Step")
 def within(steps: Iterator[Step], seconds: float) -> Iterator[Step]:
     """Pass on steps until making them has taken `seconds`, at least one.
 
-    Only the making counts: while a step is shown, others may work.
+    While a step is shown the clock stands; waiting for a turn at the network counts.
     """
     spent = 0.0
     while spent <= seconds:
