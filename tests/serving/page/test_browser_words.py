@@ -46,3 +46,10 @@ def test_stop_says_that_it_stopped(page):
     expect(page.locator("#sweep")).to_contain_text("windows")
     page.locator("#sweep-stop").click()
     expect(page.get_by_text(text.SWEEP_STOPPED)).to_be_visible()
+
+
+def test_words_under_a_picture_keep_their_contrast_when_pointed_at(page):
+    for grid in ("#strip", "#examples"):
+        page.locator(f"{grid} .thumbnail-item").first.hover()
+        page.wait_for_timeout(600)  # longer than Gradio's transition
+        expect(page.locator(f"{grid} .caption-label").first).to_have_css("opacity", "1")
