@@ -41,7 +41,7 @@ def test_a_sweep_past_its_time_shows_what_it_has(tiny_engine, opened, monkeypatc
 
 def test_a_set_past_its_time_shows_what_it_has(tiny_engine, opened, monkeypatch):
     monkeypatch.setattr(budget, "SET_S", 0)
-    first, last = sets.measure(tiny_engine, opened, ["lower_half", "centre"], 1, "mean_grey")
+    _, first, last = sets.measure(tiny_engine, opened, ["lower_half", "centre"], 1, "mean_grey")
     assert "Stopped after 0 s: 1 of 3 what-ifs" in last and "Save the numbers" in last and "Stopped" not in first
 
 

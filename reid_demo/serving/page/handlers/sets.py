@@ -33,10 +33,12 @@ def measure(engine: Engine, session: Session, chosen: Sequence[str], count: floa
     probes = whatif.own_probes(engine, int(count))
     if not probes:
         raise OcclusionError(text.SETS_NONE)
-    step = None
-    for step in budget.within(whatif.run_set(engine, probes, trials, session.scoring), budget.SET_S):
+    steps = whatif.run_set(engine, probes, trials, session.scoring)
+    step = next(steps)  # before the first measurement
+    yield show(engine, step)
+    for step in budget.within(steps, budget.SET_S):
         yield show(engine, step)
-    if step is not None and step.done < step.total:
+    if step.done < step.total:
         yield show(engine, step, cut=True)
 
 
