@@ -85,7 +85,7 @@ def test_nothing_of_a_visitor_outlives_the_server(tiny_weights, tiny_gallery_fol
 
 
 def test_many_calls_do_not_fill_the_memory(tiny_weights, tiny_gallery_folder, tmp_path):
-    """600 calls of four clients with pictures that differ; the first 100 warm up what is kept once."""
+    """600 calls of four clients with pictures that differ; the first 300 warm up what every thread keeps once."""
     running, url = start(tiny_weights, tiny_gallery_folder, tmp_path, REID_DEMO_RUNTIME="torch")
     rng = np.random.default_rng(0)
 
@@ -102,7 +102,7 @@ def test_many_calls_do_not_fill_the_memory(tiny_weights, tiny_gallery_folder, tm
 
     try:
         with ThreadPoolExecutor(4) as clients:
-            list(clients.map(call, range(100)))
+            list(clients.map(call, range(300)))
             before = resident_mb(running.pid)
             list(clients.map(call, range(600)))
         grown = resident_mb(running.pid) - before

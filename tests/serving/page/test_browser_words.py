@@ -45,7 +45,9 @@ def test_stop_says_that_it_stopped(page):
     page.locator("#sweep-run").click()
     expect(page.locator("#sweep")).to_contain_text("windows")
     page.locator("#sweep-stop").click()
-    expect(page.get_by_text(text.SWEEP_STOPPED)).to_be_visible()
+    expect(page.locator("#sweep-told")).to_contain_text(text.SWEEP_STOPPED)
+    page.locator("#sweep-run").click()
+    expect(page.locator("#sweep-told")).not_to_contain_text(text.SWEEP_STOPPED)
 
 
 def test_words_under_a_picture_keep_their_contrast_when_pointed_at(page):

@@ -11,6 +11,7 @@ from reid_demo.measuring import sets as whatif
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import changed, link, sets, sweep, verify
 from reid_demo.serving.page.handlers.session import Session
+from reid_demo.serving.page.markup import render
 from reid_demo.serving.page.wiring import LONG, QUEUE, Detail, Wiring, guard, guard_steps
 
 FILLS = [(words, name) for name, words in text.FILLS.items()]
@@ -23,6 +24,7 @@ class RunPanel:
     inputs: tuple
     run: gr.Button
     stop: gr.Button
+    told: gr.HTML  # that it was stopped
     shown: gr.HTML
 
 
@@ -57,7 +59,8 @@ def build_sweep() -> RunPanel:
     with gr.Row(elem_classes="tight"):
         run = gr.Button(text.SWEEP_RUN, variant="primary", size="sm", elem_id="sweep-run", min_width=140)
         stop = gr.Button(text.SWEEP_STOP, size="sm", elem_id="sweep-stop", min_width=90)
-    return RunPanel((size, stride, fill), run, stop, gr.HTML(elem_id="sweep"))
+    told = gr.HTML(elem_id="sweep-told")
+    return RunPanel((size, stride, fill), run, stop, told, gr.HTML(elem_id="sweep"))
 
 
 def wire_sweep(panel: RunPanel, wiring: Wiring) -> None:
@@ -92,7 +95,8 @@ def build_sets(engine: Engine) -> RunPanel:
     with gr.Row(elem_classes="tight"):
         run = gr.Button(text.SETS_RUN, variant="primary", size="sm", elem_id="sets-run", min_width=140)
         stop = gr.Button(text.SWEEP_STOP, size="sm", elem_id="sets-stop", min_width=90)
-    return RunPanel((trials, count, fill), run, stop, gr.HTML(elem_id="sets"))
+    told = gr.HTML(elem_id="sets-told")
+    return RunPanel((trials, count, fill), run, stop, told, gr.HTML(elem_id="sets"))
 
 
 def wire_sets(panel: RunPanel, wiring: Wiring) -> None:
@@ -107,9 +111,10 @@ def _wire_run(panel: RunPanel, verb: Callable, wiring: Wiring) -> None:
     running = panel.run.click(
         guard_steps(steps), [wiring.session, *panel.inputs], panel.shown, show_progress="minimal", **LONG
     )
-    panel.stop.click(
-        lambda: gr.Info(text.SWEEP_STOPPED), None, None, cancels=[running], queue=False, api_visibility="private"
-    )
+    at_once = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}  # a toast would need the queue
+    panel.run.click(lambda: "", None, panel.told, **at_once)
+    stopped = render("note.html.jinja", words=text.SWEEP_STOPPED)
+    panel.stop.click(lambda: stopped, None, panel.told, cancels=[running], **at_once)
 
 
 def build_verify() -> VerifyPanel:
