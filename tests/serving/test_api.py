@@ -22,6 +22,7 @@ from reid_demo.__main__ import main
 from reid_demo.images import read_image
 from reid_demo.serving import answers, budget
 from reid_demo.serving import api_calls as handlers
+from reid_demo.whatif.sweep import FIRST
 
 DOCS = Path(__file__).parents[2] / "docs" / "API.md"
 ENDPOINTS = {"/search", "/explain", "/what_if", "/sweep", "/gallery_info"}
@@ -358,13 +359,13 @@ def test_a_sweep_past_its_time_answers_with_what_it_has(url, probe, monkeypatch)
     _, (whole,) = call(url, "sweep", image=data_url(probe), stride=0.2)
     monkeypatch.setattr(budget, "SWEEP_S", 0)
     event, (cut,) = call(url, "sweep", image=data_url(probe), stride=0.2)
-    assert event == "complete" and len(cut["boxes"]) == 8 < len(whole["boxes"])
-    total = len(whole["boxes"])
-    assert cut["warning"] == f"Stopped after 0 s: 8 of {total} windows were tried, coarse ones first."
+    assert event == "complete" and len(cut["boxes"]) == FIRST < len(whole["boxes"])
+    done, total = len(cut["boxes"]), len(whole["boxes"])
+    assert cut["warning"] == f"Stopped after 0 s: {done} of {total} windows were tried, coarse ones first."
     assert "warning" not in whole
-    assert cut["boxes"] == whole["boxes"][:8]
-    assert cut["similarity_change"] == pytest.approx(whole["similarity_change"][:8], abs=1e-6)
-    assert cut["rank_change"] == whole["rank_change"][:8]
+    assert cut["boxes"] == whole["boxes"][:FIRST]
+    assert cut["similarity_change"] == pytest.approx(whole["similarity_change"][:FIRST], abs=1e-6)
+    assert cut["rank_change"] == whole["rank_change"][:FIRST]
 
 
 def grey_url(path: str) -> str:

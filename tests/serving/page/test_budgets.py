@@ -9,6 +9,7 @@ from reid_demo.records import Occlusion
 from reid_demo.serving import answers, budget
 from reid_demo.serving.page.handlers import probe, ranking, sets, sweep
 from reid_demo.serving.page.handlers.session import Session, default_settings, with_recipe
+from reid_demo.whatif.sweep import FIRST
 
 
 @pytest.fixture
@@ -34,8 +35,8 @@ def test_a_sweep_past_its_time_shows_what_it_has(tiny_engine, opened, monkeypatc
     whole = list(sweep.sweep(tiny_engine, opened, 40, 20, "mean_grey"))
     monkeypatch.setattr(budget, "SWEEP_S", 0)
     first, last = sweep.sweep(tiny_engine, opened, 40, 20, "mean_grey")
-    assert "8 of" in first and "<table" not in first
-    assert "Stopped after 0 s: 8 of" in last and last.count('<td class="number">') == 8 * 6
+    assert f"{FIRST} of" in first and "<table" not in first
+    assert f"Stopped after 0 s: {FIRST} of" in last and last.count('<td class="number">') == FIRST * 6
     assert "All" in whole[-1] and "Stopped" not in whole[-1]
 
 
