@@ -72,6 +72,12 @@ class ModelConfig:
             raise ConfigError(f"mid_stage must be 1, 2 or 3, not {self.mid_stage}.")
         if self.adaptive_weighting and self.templates != "dynamic":
             raise ConfigError("Adaptive weighting (W) needs dynamic templates (D): use the variant 'G+D+W'.")
+        for name in ("dim", "num_heads", "ffn_dim"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        for name in ("ffn_dropout", "attention_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}.")
         if self.dim % self.num_heads:
             raise ConfigError(f"dim {self.dim} must be a multiple of num_heads {self.num_heads}.")
         if self.num_parts < 1 or (self.templates == "grid" and self.num_parts != 8):

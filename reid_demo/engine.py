@@ -1,5 +1,7 @@
 """`Engine`: the demo's verbs - describe, search, explain, what_if, sweep. Read-only after load, no request state."""
 
+import copy
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +28,7 @@ from reid_demo.records import (
     same_camera,
     same_person,
 )
-from reid_demo.search import bundled
+from reid_demo.search import bundled, milvus
 from reid_demo.search import gallery as galleries
 from reid_demo.search.gallery import Gallery
 from reid_demo.whatif import compare as comparing
@@ -98,8 +100,7 @@ class Engine:
         self.part_names = tuple(f"part {i + 1}" for i in range(config.parts))
         measured = len(about.part_meanings) == config.parts
         self.part_meanings = about.part_meanings if measured else ("",) * config.parts
-        self.probes = list(examples)
-        self.examples = [example for example in self.probes if example.featured]
+        self.offer(examples)
         self.trained, self.warning = about.quality.trained, about.quality.warning
         self.calibration, self.visibility = about.calibration, about.visibility
         self.cutouts = cutouts or {}
@@ -110,6 +111,32 @@ class Engine:
         self.gallery = gallery
         self.pids, self.camids = gallery.pids, gallery.camids
         self.default_scoring = gallery.scoring
+
+    def offer(self, probes: Sequence[Example]) -> None:
+        """Take these as the shipped probes; for the maker of an engine, never for one in use."""
+        self.probes = list(probes)
+        self.examples = [example for example in self.probes if example.featured]
+
+    def over(self, gallery: Gallery, probes: Sequence[Example]) -> "Engine":
+        """Return an engine with the same network over another gallery and its shipped probes."""
+        other = copy.copy(self)
+        other.hold(gallery)
+        other.offer(probes)
+        return other
+
+    def reopened(self) -> "Engine":
+        """Return an engine with the same network over this gallery as it lies on the disk now.
+
+        Raises:
+            GalleryError: it cannot be read, or other weights made it.
+            DatasetError: its listing of probes cannot be read.
+        """
+        old = self.gallery
+        gallery = galleries.load(old.address or old.folder, old.fingerprint, bundled.name_by)
+        other = self.over(gallery, _read_examples(gallery.folder))
+        own = confidences.read(gallery.folder / confidences.FILE, old.fingerprint)
+        other.calibration = own or self.calibration
+        return other
 
     @classmethod
     def load(
@@ -136,7 +163,7 @@ class Engine:
         own = confidences.read(folder / confidences.FILE, fingerprint)  # `calibrate --stored`
         return cls(
             describer,
-            galleries.load(folder, fingerprint, bundled.name_by),
+            galleries.load(gallery if gallery and milvus.is_address(gallery) else folder, fingerprint, bundled.name_by),
             about=replace(about, calibration=own or about.calibration),
             examples=_read_examples(folder),
             cutouts=bundled.cutouts(folder),
@@ -168,6 +195,19 @@ class Engine:
     def occlude(self, image: np.ndarray, occlusions: Sequence[Occlusion]) -> np.ndarray:
         """Apply occlusions with this gallery's cut-outs; `image` is not changed."""
         return occlude.apply(image, occlusions, self.cutouts)
+
+    def occlude_within(
+        self, image: np.ndarray, occlusions: Sequence[Occlusion], seconds: float
+    ) -> tuple[np.ndarray, int]:
+        """Apply occlusions in order until `seconds` have passed; return the picture and how many were applied."""
+        ends = time.monotonic() + seconds
+        done = 0
+        for occlusion in occlusions:
+            image = self.occlude(image, [occlusion])
+            done += 1
+            if time.monotonic() > ends:
+                break
+        return image.copy() if not done else image, done
 
     def search(
         self,
@@ -286,7 +326,17 @@ class Engine:
         exclude_same_camera: tuple[int, int] | None = None,
     ) -> WhatIf:
         """Search with the untouched and the changed probe, and say who moved."""
-        changed = self.occlude(image, occlusions)
+        return self.before_and_after(image, self.occlude(image, occlusions), top_k, scoring, exclude_same_camera)
+
+    def before_and_after(
+        self,
+        image: np.ndarray,
+        changed: np.ndarray,
+        top_k: int = 10,
+        scoring: Scoring | None = None,
+        exclude_same_camera: tuple[int, int] | None = None,
+    ) -> WhatIf:
+        """Search with the untouched probe and with another picture of it, and say who moved."""
         probes = self.describer.describe([image, changed])
         lists = [tuple(self.search(probe, top_k, scoring, exclude_same_camera)) for probe in probes]
         rankings = [self._ranking(probe, scoring, exclude_same_camera) for probe in probes]

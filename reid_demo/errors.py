@@ -25,6 +25,10 @@ class GalleryError(ReidError):
     """A gallery that is missing, damaged or made by other weights."""
 
 
+class NotWritableError(GalleryError):
+    """A folder in which no gallery can be written."""
+
+
 class NoImagesError(GalleryError):
     """A folder of which no image could be taken into a gallery."""
 

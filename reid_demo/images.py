@@ -24,6 +24,7 @@ MAX_PIXELS = 50_000_000
 MIN_SIDE = 16  # image px
 MAX_SIDE = 15_000  # image px
 MAX_ASPECT = 20
+LEAST_CHROMA = 3  # between the channels of a pixel, 0 to 255; colour photographs of people in grey reach 5
 PROBE_SIDE = 1024  # image px of the longer side of a picture of one person; the network sees 256 x 128 of it
 
 _MEAN = np.asarray(PIXEL_MEAN, np.float32)
@@ -190,6 +191,13 @@ def read_named(path: str | Path) -> np.ndarray:
         return read_probe(path)
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error
+
+
+def lacks_colour(image: np.ndarray) -> bool:
+    """Tell whether a picture, `(H, W, 3)` uint8 RGB, is grey all over, as an infrared camera's is."""
+    pixels = image[:: max(1, image.shape[0] // 256), :: max(1, image.shape[1] // 256)]
+    chroma = pixels.max(axis=2) - pixels.min(axis=2)
+    return bool(np.percentile(chroma, 99) <= LEAST_CHROMA)
 
 
 def check_size(width: int, height: int) -> None:

@@ -20,6 +20,7 @@ from reid_demo.images import (
     PROBE_SIDE,
     formats,
     image_or_placeholder,
+    lacks_colour,
     normalised,
     read_image,
     read_named,
@@ -234,3 +235,13 @@ def test_heic_is_read_where_its_package_is_installed_and_named_where_not():
     data = b"\0\0\0\x18ftypheic" + bytes(40)
     with pytest.raises(ImageError, match="damaged|not an image" if "HEIF" in formats() else "pip install pillow-heif"):
         read_image(data)
+
+
+def test_a_picture_without_colour_is_told_from_one_with_little():
+    grey = np.repeat(PICTURE[:, :, :1], 3, axis=2)
+    infrared = read_image(encode(Image.fromarray(grey), "JPEG", quality=60))
+    assert lacks_colour(grey) and lacks_colour(infrared) and not lacks_colour(PICTURE)
+    jacket = grey.copy()
+    jacket[10:20, 5:10] = (90, 100, 120)  # a twentieth of it is bluish
+    assert not lacks_colour(jacket)
+    assert lacks_colour(np.full((600, 2000, 3), 80, np.uint8))

@@ -27,7 +27,8 @@ ROWS = [
 # Inside `serving`, and inside its page: words, then what a click does, then Gradio's components, then the whole page.
 INNER_ROWS = {
     "serving": [
-        {"answers", "space", "case", "gradio_patches", "workplace"},
+        {"space", "case", "gradio_patches", "workplace", "current", "budget"},
+        {"answers"},
         {"visitors", "api_calls"},
         {"border"},
         {"api"},

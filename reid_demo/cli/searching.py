@@ -82,6 +82,8 @@ def _search(options: argparse.Namespace) -> None:
     for path in options.probes:
         image = engine.occlude(read_named(path), recipe)
         found.append({"probe": path, **answers.with_paths(answers.search(engine, image, options.top_k, scoring))})
+    for answer in found:
+        _warn(answer, answer["probe"])
     if options.json:
         print(json.dumps(found, indent=2))
         return
@@ -89,6 +91,12 @@ def _search(options: argparse.Namespace) -> None:
         print(f"{answer['probe']}: candidates to verify{'' if answer['exact'] else ', approximate'}")
         for row in answer["matches"]:
             print(f"  {_line(row)}")
+
+
+def _warn(answer, probe: str) -> None:
+    """Say on stderr what limits an answer; with `--json` it is its key `warning` as well."""
+    if "warning" in answer:
+        print(f"{probe}: {answer['warning']}", file=sys.stderr)
 
 
 def _line(row) -> str:
@@ -105,6 +113,7 @@ def _explain(options: argparse.Namespace) -> None:
     image = read_named(options.probe)
     why, explanation, match = answers.explain(engine, image, options.rank, common.engine_scoring(options, engine))
     why = answers.with_paths(why)
+    _warn(why, options.probe)
     written = write_explanation(Path(options.out), image, match, explanation, why)
     if options.json:
         print(json.dumps({**why, "files": [str(path) for path in written]}, indent=2))
@@ -133,6 +142,7 @@ def _sweep(options: argparse.Namespace) -> None:
             go_on=progress,
         )
     found = answers.with_paths(swept)
+    _warn(found, options.probe)
     if options.json:
         print(json.dumps(found, indent=2))
         return

@@ -5,17 +5,22 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
+from pydantic import BaseModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from reid_demo.config import ModelConfig, from_dict, to_dict
-from reid_demo.errors import ConfigError, WeightsError
+from reid_demo.data.files import read_json
+from reid_demo.errors import ReidError, WeightsError
 from reid_demo.model.dpti import DPTI, build_model
 
 MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
+MEND = "Copy the folder again, or name another."
 WEIGHTS_FOLDER = "weights"  # in the folder of a run
 
 
@@ -54,17 +59,49 @@ def load_weights(folder: str | Path) -> DPTI:
             hint = f"Name {inside}" if (inside / name).is_file() else "Use `train`, or name another"
             raise WeightsError(f"The weights folder {folder.name!r} has no {name}. {hint}.")
     try:
-        config = from_dict(ModelConfig, json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["model"])
+        said = read_json(_ConfigFile, folder / CONFIG_FILE, WeightsError, "")
+        config = from_dict(ModelConfig, said.model)
         state = load_file(folder / MODEL_FILE)
-    except (ValueError, KeyError, TypeError, ConfigError, SafetensorError) as error:
-        raise WeightsError(f"The weights {folder.name!r} are damaged: {error}") from error
+    except (ValueError, OSError, ReidError, SafetensorError) as error:
+        raise WeightsError(f"The weights {folder.name!r} are damaged: {str(error).strip()} {MEND}") from error
+    _check_fit(folder.name, config, state)
     with _float32_by_default():
         model = build_model(config)
-    try:
-        model.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in state.items()})
-    except RuntimeError as error:
-        raise WeightsError(f"The weights {folder.name!r} do not fit their own configuration: {error}") from error
+    model.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in state.items()})
     return model.eval().requires_grad_(False)
+
+
+class _ConfigFile(BaseModel):
+    """`config.json`."""
+
+    model: dict[str, Any]
+
+
+def _check_fit(name: str, config: ModelConfig, state: dict[str, Tensor]) -> None:
+    """Compare tensors with what the configuration asks for, before a network of its size is made.
+
+    Raises:
+        WeightsError: another size, other tensors, or numbers that are not finite.
+    """
+    try:
+        with torch.device("meta"):  # shapes alone: a configuration may name any size
+            wanted = build_model(config).state_dict()
+    except (RuntimeError, TypeError, OverflowError, MemoryError) as error:
+        raise WeightsError(f"The weights {name!r} name a network that cannot be made. {MEND}") from error
+    fault = ""
+    if lacking := sorted(wanted.keys() - state.keys()):
+        fault = f"{lacking[0]} is missing"
+    elif unknown := sorted(state.keys() - wanted.keys()):
+        fault = f"{unknown[0]} belongs to no such network"
+    for key in wanted.keys() & state.keys():
+        if wanted[key].shape != state[key].shape:
+            fault = f"{key} is {tuple(state[key].shape)}, not {tuple(wanted[key].shape)}"
+        elif wanted[key].is_floating_point() != state[key].is_floating_point():
+            fault = f"{key} holds {state[key].dtype}, not {wanted[key].dtype}".replace("torch.", "")
+        elif not torch.isfinite(state[key]).all():
+            fault = f"{key} holds numbers that are not finite"
+    if fault:
+        raise WeightsError(f"The weights {name!r} do not fit their own configuration: {fault}. {MEND}")
 
 
 @contextmanager
@@ -101,6 +138,10 @@ def choose_device(name: str | None = None) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise WeightsError(f"Unknown device {name!r}; use cpu, cuda or cuda:0.") from error
+    if device.type not in ("cpu", "cuda"):
+        raise WeightsError(f"This program does not run on {name!r}; use cpu, cuda or cuda:0.")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise WeightsError("No GPU is visible to PyTorch here; use --device cpu.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise WeightsError(f"There is no {name!r} here; the last GPU is cuda:{torch.cuda.device_count() - 1}.")
     return device

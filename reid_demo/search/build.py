@@ -21,7 +21,7 @@ from PIL import Image
 
 from reid_demo.data.files import inside, read_json_lines
 from reid_demo.data.layouts import market_ids
-from reid_demo.errors import GalleryError, ImageError, NoImagesError
+from reid_demo.errors import GalleryError, ImageError, NoImagesError, NotWritableError
 from reid_demo.images import MAX_BYTES, PROBE_SIDE, load_picture, read_image, shrunk
 from reid_demo.model.describer import Describer
 from reid_demo.records import Descriptor, ImageRecord, Scoring
@@ -104,7 +104,7 @@ def index_folder(
     except Timeout as error:
         raise GalleryError(f"Another `index` is writing {out.name!r}. Wait for it to end.") from error
     except OSError as error:
-        raise GalleryError(
+        raise NotWritableError(
             f"The gallery {out.name!r} cannot be written ({error.strerror or error}). Make room or name another --out; "
             "a new run goes on where this one stopped."
         ) from error

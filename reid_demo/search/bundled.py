@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from reid_demo import occlude
-from reid_demo.errors import GalleryError, WeightsError
+from reid_demo.errors import GalleryError, NotWritableError, WeightsError
 from reid_demo.model import checkpoint, hub, runtimes
 from reid_demo.model.describer import Describer, bulk_precision
 from reid_demo.search import gallery as galleries
@@ -101,14 +101,19 @@ def gallery_for(describer: Describer, fingerprint: str) -> Path:
     if _is_current(copy) and all((copy / part).is_dir() for part in BESIDE if (source / part).is_dir()):
         return copy
     print(f"Other weights than the gallery's: describing its pictures into {copy} (once).", file=sys.stderr)
-    with _progress() as progress:
-        index_folder(source / "images", copy, describer, fingerprint, IndexOptions(about.name, progress=progress))
     try:
+        with _progress() as progress:
+            index_folder(source / "images", copy, describer, fingerprint, IndexOptions(about.name, progress=progress))
         for part in BESIDE:
             if (source / part).is_dir():
                 shutil.copytree(source / part, copy / part, dirs_exist_ok=True)
-    except OSError as error:
-        raise GalleryError(f"The gallery {copy} cannot be written ({error.strerror or error}). Make room.") from error
+    except (NotWritableError, OSError) as error:
+        cause = error.__cause__ if isinstance(error, NotWritableError) else error
+        raise NotWritableError(
+            f"These weights need a copy of the shipped gallery, and {copy.parent} cannot be written "
+            f"({getattr(cause, 'strerror', None) or cause}). Name a folder with room in the environment variable "
+            "REID_DEMO_CACHE, or a gallery of these weights: --gallery."
+        ) from error
     return copy
 
 
@@ -142,10 +147,16 @@ def gallery_of_photos(
         precision=bulk_precision(place, runtime),
         runtime=runtimes.named(runtime, place),
     )
-    with _progress() as progress:
-        say = functools.partial(tqdm.write, file=sys.stderr)
-        options = IndexOptions(folder.name, progress=progress, say=say)
-        report = index_folder(folder, out, describer, checkpoint.fingerprint(source), options)
+    try:
+        with _progress() as progress:
+            say = functools.partial(tqdm.write, file=sys.stderr)
+            options = IndexOptions(folder.name, progress=progress, say=say)
+            report = index_folder(folder, out, describer, checkpoint.fingerprint(source), options)
+    except NotWritableError as error:
+        raise NotWritableError(
+            f"The pictures of {name!r} are described into {out}, which cannot be written. Describe them into another "
+            f"folder with `python -m reid_demo index {name} --out GALLERY`, and name that: --gallery GALLERY."
+        ) from error
     print(
         f"{report.total} pictures ({report.added} new, {report.duplicates} duplicates, {len(report.skipped)} skipped) "
         f"in {time.monotonic() - start:.0f} s.",

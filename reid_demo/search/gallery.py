@@ -53,6 +53,8 @@ class Gallery:
         self.meta = meta
         self.index = index
         self.fingerprint: str = meta["fingerprint"]
+        self.stamp = stamp_of(folder)  # of the files that were read: another one says that they were replaced
+        self.address: str | None = None  # of its vectors in Milvus, where it was opened by that
         self.scoring = Scoring.read(meta)  # that of the index's vectors, and how the gallery is searched by default
         self.views: tuple[str, ...] = tuple(meta.get("views", ONE_VIEW))  # in which its images were described
         # Probe -> `vectors.products` of it: one pass serves all that a click shows, under every scoring.
@@ -100,6 +102,15 @@ class Gallery:
         """
         asked = [marks == wanted for marks, wanted in ((self.pids, pid), (self.camids, camid)) if wanted is not None]
         return np.flatnonzero(np.logical_and.reduce(asked)) if asked else range(len(self))
+
+    def stamp_now(self) -> tuple[int, int] | None:
+        """Return `stamp_of` the folder that this gallery was read from."""
+        return stamp_of(self.folder)
+
+    @property
+    def is_replaced(self) -> bool:
+        """Tell whether other files of a gallery lie where this one was read from."""
+        return self.stamp_now() not in (None, self.stamp)
 
     def image_path(self, index: int) -> Path:
         """Return the file of an image; never one outside the gallery's own folder."""
@@ -290,19 +301,23 @@ def load(
     folder = milvus.folder_of(address) if address else Path(folder)
     for _ in range(3):
         finish(folder)
-        before = _stamp(folder)
+        before = stamp_of(folder)
         try:
             loaded = _read(folder, address, fingerprint, weights_called)
         except GalleryError:
-            if not (folder / READY).exists() and before == _stamp(folder):
+            if not (folder / READY).exists() and before == stamp_of(folder):
                 raise
             continue
-        if not (folder / READY).exists() and before == _stamp(folder):
+        if not (folder / READY).exists() and before == stamp_of(folder):
             return loaded  # nobody replaced the files meanwhile
     raise GalleryError(f"The gallery {folder.name!r} is being rewritten all the time. Wait for `index` to end.")
 
 
-def _stamp(folder: Path) -> tuple[int, int] | None:
+def stamp_of(folder: Path) -> tuple[int, int] | None:
+    """Return what changes whenever a gallery is written, by one look at `meta.json`; `None` where there is none.
+
+    `meta.json` is the last file that a writer puts in its place.
+    """
     try:
         facts = (folder / META).stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -331,7 +346,7 @@ def _read(
     try:
         stored = _arrays(folder, len(records))
         gallery = Gallery(folder, records, *stored, meta.model_dump(exclude_unset=True), None)
-        gallery.index = _open_index(gallery, address)
+        gallery.index, gallery.address = _open_index(gallery, address), address
     except OSError as error:
         raise GalleryError(f"The gallery {folder.name!r} cannot be read ({error.strerror}). {rebuild}") from error
     except ReidError as error:

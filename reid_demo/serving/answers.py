@@ -5,16 +5,23 @@ they should fetch. The command line's own key is `path` (`with_paths`).
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypedDict
+from typing import TypedDict, TypeVar
 
 import numpy as np
 
 from reid_demo.engine import Engine
 from reid_demo.errors import ConfigError, GalleryError
-from reid_demo.images import read_image
+from reid_demo.images import lacks_colour, read_image
 from reid_demo.records import Descriptor, Explanation, Match, Occlusion, Scoring
+from reid_demo.serving import budget
 from reid_demo.whatif.sweep import Window
 
+NO_COLOUR = (
+    "This probe has no colour, on which the network leans: expect far fewer right matches. The card of the weights "
+    "says how many."
+)
+SWEEP_CUT = "Stopped after {seconds} s: {done} of {total} windows were tried, coarse ones first."
+CHANGES_CUT = "Stopped after {seconds} s: {done} of {total} changes were made."
 PRESENCE_NOTE = "Presence is relative attention and sums to 1 over the parts whatever is hidden."
 
 
@@ -29,14 +36,20 @@ class MatchRow(TypedDict):
     contributions: list[float]  # global first; they sum to the similarity
 
 
-class Ranking(TypedDict):
+class Warned(TypedDict, total=False):
+    """What an answer may carry beside its own fields."""
+
+    warning: str  # there only where something limits what the answer says
+
+
+class Ranking(Warned):
     """A ranked list."""
 
     matches: list[MatchRow]
     exact: bool  # False: the gallery is compressed and the ranking approximate
 
 
-class Why(TypedDict):
+class Why(Warned):
     """Why a match scores what it scores."""
 
     similarity: float
@@ -66,7 +79,7 @@ class MoveRow(TypedDict):
     rank_after: int
 
 
-class Change(TypedDict):
+class Change(Warned):
     """A search before and after a change of the probe."""
 
     before: list[MatchRow]
@@ -77,7 +90,7 @@ class Change(TypedDict):
     exact: bool
 
 
-class SweepMap(TypedDict):
+class SweepMap(Warned):
     """What each window, hidden, does to one match."""
 
     match: MatchRow  # of the untouched probe
@@ -149,7 +162,8 @@ def switches(engine: Engine, parts: Sequence[str]) -> tuple[bool, ...] | None:
 def search(engine: Engine, image: np.ndarray, top_k: int = 10, scoring: Scoring | None = None) -> Ranking:
     """Rank the gallery for a probe, `(H, W, 3)` uint8."""
     matches = engine.search(engine.describe(image), top_k, scoring)
-    return {"matches": [match_row(match) for match in matches], "exact": engine.gallery.exact}
+    answer: Ranking = {"matches": [match_row(match) for match in matches], "exact": engine.gallery.exact}
+    return _warned(answer, image)
 
 
 def explain(
@@ -171,7 +185,7 @@ def explain(
         "visible_probe": visible_rows(engine, explanation.probe),
         "visible_match": visible_rows(engine, engine.describe(picture)),  # stored lengths are means over views
     }
-    return why, explanation, picture
+    return _warned(why, image), explanation, picture
 
 
 def visible_rows(engine: Engine, image: Descriptor) -> list[VisibleRow]:
@@ -189,9 +203,10 @@ def what_if(
     top_k: int = 10,
     scoring: Scoring | None = None,
 ) -> Change:
-    """Search with the untouched probe and with the changed one."""
-    found = engine.what_if(image, recipe, top_k, scoring)
-    return {
+    """Search with the untouched probe and with the changed one; changes that would take too long are left out."""
+    changed, done = engine.occlude_within(image, recipe, budget.CHANGES_S)
+    found = engine.before_and_after(image, changed, top_k, scoring)
+    answer: Change = {
         "before": [match_row(match) for match in found.before],
         "after": [match_row(match) for match in found.after],
         "moves": [
@@ -206,6 +221,8 @@ def what_if(
         "presence_after": [float(value) for value in found.probe_after.presence],
         "exact": engine.gallery.exact,
     }
+    cut = CHANGES_CUT.format(seconds=budget.CHANGES_S, done=done, total=len(recipe))
+    return _warned(answer, image, cut if done < len(recipe) else "")
 
 
 def sweep(
@@ -233,12 +250,14 @@ def sweep(
         if go_on(step.done, step.total) is False:
             break
     done = step.done  # boxes come coarse to fine, so that a part of them covers the picture too
-    return {
+    answer: SweepMap = {
         "match": match_row(match),
         "boxes": [[float(value) for value in box] for box in step.boxes[:done]],
         "similarity_change": [float(value) for value in step.similarity_change[0, :done]],
         "rank_change": [int(value) for value in step.rank_change[0, :done]],
     }
+    cut = SWEEP_CUT.format(seconds=budget.SWEEP_S, done=done, total=step.total)
+    return _warned(answer, image, cut if done < step.total else "")
 
 
 def gallery_info(engine: Engine) -> GalleryInfo:
@@ -258,6 +277,17 @@ def gallery_info(engine: Engine) -> GalleryInfo:
         "terms": list(engine.term_names),
         "warning": engine.warning,
     }
+
+
+Answer = TypeVar("Answer", bound=Warned)
+
+
+def _warned(answer: Answer, image: np.ndarray, cut: str = "") -> Answer:
+    """Add what limits an answer about a probe, if anything does: that it is grey, and that the work was `cut` short."""
+    words = " ".join(filter(None, (cut, NO_COLOUR if lacks_colour(image) else "")))
+    if words:
+        answer["warning"] = words
+    return answer
 
 
 def _at_rank(engine: Engine, matches: Sequence[Match], rank: int) -> Match:

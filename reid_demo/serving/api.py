@@ -18,9 +18,10 @@ from starlette.middleware import Middleware
 
 from reid_demo.engine import Engine
 from reid_demo.errors import ReidError
-from reid_demo.serving import answers, api_calls, gradio_patches
+from reid_demo.serving import answers, api_calls, budget, gradio_patches
 from reid_demo.serving.api_calls import Fill, Weighing
 from reid_demo.serving.border import Border, Rules
+from reid_demo.serving.current import Current
 from reid_demo.serving.visitors import PrivateGalleries
 
 # The page's own queues: clicks and calls of several visitors are carried out at once, and take turns at the network.
@@ -30,9 +31,9 @@ FAILURE = "Something went wrong on the server. Try once more; its log says what 
 _log = logging.getLogger(__name__)
 
 
-def add_api(engine: Engine) -> None:
+def add_api(current: Current) -> None:
     """Add the endpoints to the `gr.Blocks` that is being built."""
-    offered = Endpoints(engine, Path(utils.get_upload_folder()))
+    offered = Endpoints(current, Path(utils.get_upload_folder()))
     for endpoint in (offered.search, offered.explain, offered.what_if, offered.sweep, offered.gallery_info):
         queue = LONG if endpoint == offered.sweep else QUEUE
         gr.api(_told(endpoint), api_name=endpoint.__name__, **queue)
@@ -41,9 +42,9 @@ def add_api(engine: Engine) -> None:
 class Endpoints:
     """What the API offers. Gradio reads names, types, defaults and docstrings of these methods for its own schema."""
 
-    def __init__(self, engine: Engine, uploads: Path) -> None:
-        """Answer with an engine; `uploads` is the one folder whose files a call may name."""
-        self._engine, self._uploads = engine, uploads
+    def __init__(self, current: Current, uploads: Path) -> None:
+        """Answer with the engine that `current` has; `uploads` is the one folder whose files a call may name."""
+        self._current, self._uploads = current, uploads
 
     def search(
         self, image: FileData, top_k: int = 10, weighing: Weighing = "default", parts: list[str] | None = None
@@ -56,8 +57,9 @@ class Endpoints:
             weighing: how parts are weighed; default is the weights' own way.
             parts: names or numbers of the parts that count, and global; none named is all.
         """
-        asked = self._read(api_calls.Search, image=image, top_k=top_k, weighing=weighing, parts=parts)
-        return answers.search(self._engine, asked.image, asked.top_k, asked.scoring(self._engine))
+        engine = self._current.engine
+        asked = self._read(engine, api_calls.Search, image=image, top_k=top_k, weighing=weighing, parts=parts)
+        return answers.search(engine, asked.image, asked.top_k, asked.scoring(engine))
 
     def explain(
         self, image: FileData, rank: int = 1, weighing: Weighing = "default", parts: list[str] | None = None
@@ -70,8 +72,9 @@ class Endpoints:
             weighing: how parts are weighed; default is the weights' own way.
             parts: names or numbers of the parts that count, and global; none named is all.
         """
-        asked = self._read(api_calls.Explain, image=image, rank=rank, weighing=weighing, parts=parts)
-        return answers.explain(self._engine, asked.image, asked.rank, asked.scoring(self._engine))[0]
+        engine = self._current.engine
+        asked = self._read(engine, api_calls.Explain, image=image, rank=rank, weighing=weighing, parts=parts)
+        return answers.explain(engine, asked.image, asked.rank, asked.scoring(engine))[0]
 
     def what_if(
         self,
@@ -91,8 +94,9 @@ class Endpoints:
             parts: names or numbers of the parts that count, and global; none named is all.
         """
         fields = {"image": image, "recipe": recipe, "top_k": top_k, "weighing": weighing, "parts": parts}
-        asked = self._read(api_calls.WhatIf, **fields)
-        return answers.what_if(self._engine, asked.image, asked.recipe, asked.top_k, asked.scoring(self._engine))
+        engine = self._current.engine
+        asked = self._read(engine, api_calls.WhatIf, **fields)
+        return answers.what_if(engine, asked.image, asked.recipe, asked.top_k, asked.scoring(engine))
 
     def sweep(
         self,
@@ -116,22 +120,23 @@ class Endpoints:
             parts: names or numbers of the parts that count, and global; none named is all.
         """
         window = {"size": size, "stride": stride, "fill": fill}
-        asked = self._read(api_calls.Sweep, image=image, rank=rank, **window, weighing=weighing, parts=parts)
+        engine = self._current.engine
+        asked = self._read(engine, api_calls.Sweep, image=image, rank=rank, **window, weighing=weighing, parts=parts)
         api_calls.check_windows(asked)
-        ends = time.monotonic() + api_calls.BUDGET_S
+        ends = time.monotonic() + budget.SWEEP_S
 
         def go_on(done: int, total: int) -> bool:
             return _client_waits() and time.monotonic() < ends
 
-        how = {"window": asked.window, "scoring": asked.scoring(self._engine)}
-        return answers.sweep(self._engine, asked.image, asked.rank, **how, go_on=go_on)
+        how = {"window": asked.window, "scoring": asked.scoring(engine)}
+        return answers.sweep(engine, asked.image, asked.rank, **how, go_on=go_on)
 
     def gallery_info(self) -> answers.GalleryInfo:
         """Say what is searched, and by which network."""
-        return answers.gallery_info(self._engine)
+        return answers.gallery_info(self._current.engine)
 
-    def _read(self, model: type, **values):
-        return api_calls.read(model, values, self._uploads, len(self._engine.gallery))
+    def _read(self, engine: Engine, model: type, **values):
+        return api_calls.read(model, values, self._uploads, len(engine.gallery))
 
 
 def has_mcp() -> bool:

@@ -28,7 +28,6 @@ SMALLEST_WINDOW = 0.1  # of the width; smaller ones would hold the queue for min
 SMALLEST_STRIDE = 0.05
 MOST_WINDOWS = 1000  # of a sweep; a picture twice as high as wide has 741 at the smallest step
 MOST_STEPS = 20  # of a recipe
-BUDGET_S = 30  # of a sweep, after which it answers with what it has
 
 
 def whole(field: str, value, low: int, high: int) -> int:

@@ -45,6 +45,7 @@ class Case:
     matches: tuple[Match, ...]
     moves: dict[int, int]  # gallery row -> ranks gained against the untouched probe
     decisions: dict[int, str]  # gallery row -> confirmed, rejected or open
+    verdict: str = ""  # whether the first match is confident, in words; empty where that was not calibrated
 
 
 def rows(case: Case) -> list[dict]:
@@ -234,6 +235,7 @@ def _facts(case: Case, engine: Engine) -> dict[str, str]:
         "weighing": WEIGHINGS[case.scoring.weighing],
         "parts that count": on,
         "same camera left out": "yes" if case.same_camera else "no",
+        "first match": case.verdict or "not judged: these weights were not calibrated for such a search",
         "weights": f"{engine.weights_name}, fingerprint {engine.gallery.fingerprint}",
         "gallery": f"{engine.gallery.name}, {len(engine.gallery)} images",
         "written": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -242,7 +244,7 @@ def _facts(case: Case, engine: Engine) -> dict[str, str]:
 
 
 def _candidate(match: Match, engine: Engine) -> np.ndarray:
-    return overlays.thumbnail(images.read_image(engine.gallery.image_path(match.index)), 192, 96)
+    return overlays.thumbnail(images.image_or_placeholder(engine.gallery.image_path(match.index)), 192, 96)
 
 
 def data_url(picture: np.ndarray) -> str:

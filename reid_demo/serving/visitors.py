@@ -5,7 +5,6 @@ folder (`workplace`). They are deleted by the clock: some minutes after their vi
 without use, whichever comes first. No single event has to arrive for that.
 """
 
-import copy
 import re
 import secrets
 import shutil
@@ -24,6 +23,7 @@ from reid_demo.search import gallery as galleries
 from reid_demo.search.build import IndexOptions, IndexReport, index_folder
 from reid_demo.search.scan import cut_to_bytes, zip_name
 from reid_demo.serving import workplace
+from reid_demo.serving.current import Current
 
 MAX_IMAGES = 500  # of one gallery
 MAX_TOTAL = 200 << 20  # bytes of one gallery's files, unpacked
@@ -59,7 +59,7 @@ class PrivateGalleries:
 
     def __init__(self, engine: Engine, keep_s: float = KEEP_S, cache: Path | None = None) -> None:
         """Start with none; `engine` lends its network. Copies of saved galleries in `cache` are deleted with them."""
-        self.engine, self.keep_s, self.cache = engine, keep_s, cache
+        self.current, self.keep_s, self.cache = Current(engine), keep_s, cache
         self._held: dict[str, _Held] = {}
         self._parted: dict[str, float] = {}  # visits whose connection ended, and when
         self._addresses: dict[str, str] = {}  # visit -> address, where a trusted proxy tells it
@@ -73,6 +73,11 @@ class PrivateGalleries:
     def __len__(self) -> int:
         """Number of galleries held."""
         return len(self._held)
+
+    @property
+    def engine(self) -> Engine:
+        """The page's own engine, over its gallery as it lies on the disk now."""
+        return self.current.engine
 
     def arrive(self, owner: str, address: str = "") -> None:
         """Note that a visit is connected, or connected again."""
@@ -137,7 +142,8 @@ class PrivateGalleries:
             report = self._index(work, folder / "gallery", finder, name, self._while_here(owner, progress))
             report.skipped = [(PurePosixPath(path).name, reason) for path, reason in report.skipped] + refused
             shutil.rmtree(work)
-            engine = over(self.engine, galleries.load(folder / "gallery", self.engine.gallery.fingerprint))
+            page = self.engine
+            engine = over(page, galleries.load(folder / "gallery", page.gallery.fingerprint))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -147,7 +153,8 @@ class PrivateGalleries:
         return token, report
 
     def _index(self, work: Path, out: Path, finder, name: str, progress: Callable[[int, int], None]) -> IndexReport:
-        describer, fingerprint = self.engine.describer, self.engine.gallery.fingerprint
+        page = self.engine
+        describer, fingerprint = page.describer, page.gallery.fingerprint
         try:
             return index_folder(work, out, describer, fingerprint, IndexOptions(name, finder, progress=progress))
         except NoImagesError as error:
@@ -255,11 +262,7 @@ class PrivateGalleries:
 
 def over(engine: Engine, gallery: galleries.Gallery) -> Engine:
     """Return an engine with the same network over another gallery, where shipped probes have no identity."""
-    other = copy.copy(engine)
-    other.hold(gallery)
-    other.probes = [replace(example, pid=None, camid=None) for example in engine.probes]
-    other.examples = [example for example in other.probes if example.featured]
-    return other
+    return engine.over(gallery, [replace(example, pid=None, camid=None) for example in engine.probes])
 
 
 def unpack(uploads: Sequence[Path], target: Path) -> list[tuple[str, str]]:

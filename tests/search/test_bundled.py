@@ -8,13 +8,14 @@ import pytest
 from PIL import Image
 
 from reid_demo.engine import Engine
-from reid_demo.errors import GalleryError, WeightsError
+from reid_demo.errors import GalleryError, NotWritableError, WeightsError
 from reid_demo.images import read_image
 from reid_demo.model import checkpoint, hub
 from reid_demo.model.describer import Describer
 from reid_demo.model.dpti import build_model
 from reid_demo.records import Scoring
 from reid_demo.search import bundled, gallery
+from reid_demo.search.build import index_folder
 from reid_demo.search.gallery_views import describe_in_views
 
 
@@ -93,6 +94,27 @@ def test_the_gallery_is_described_once_for_other_weights(
     renewed = Engine.load(others, None, "cpu")
     assert renewed.gallery.meta["similarity"] == "part_aware" and renewed.default_scoring == Scoring("part_aware")
     np.testing.assert_array_equal(renewed.gallery.parts, again.gallery.parts)
+
+
+def test_a_cache_that_cannot_be_written_is_a_sentence_about_this_command(
+    others, tiny_gallery_folder, tmp_path, monkeypatch
+):
+    own = shutil.copytree(tiny_gallery_folder, tmp_path / "gallery_data")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(bundled, "DEFAULT_GALLERY", own)
+    monkeypatch.setenv("REID_DEMO_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(NotWritableError, match="cannot be written.*REID_DEMO_CACHE.*--gallery") as told:
+        Engine.load(others, None, "cpu")
+    assert "--out" not in str(told.value)
+    monkeypatch.setenv("REID_DEMO_RUNTIME", "auto")  # which keeps what it measures in the same place
+    assert Engine.load(others, _described(others, own, tmp_path), "cpu").search
+
+
+def _described(weights, source, place):
+    """Describe pictures by weights; give the gallery."""
+    describer = Describer(checkpoint.load_weights(weights), "cpu", runtime="torch")
+    index_folder(source / "images", place / "mine", describer, checkpoint.fingerprint(weights))
+    return place / "mine"
 
 
 def test_unknown_weights_are_named(tmp_path):

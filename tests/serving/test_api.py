@@ -20,7 +20,7 @@ from loops import in_a_new_loop
 import app
 from reid_demo.__main__ import main
 from reid_demo.images import read_image
-from reid_demo.serving import answers
+from reid_demo.serving import answers, budget
 from reid_demo.serving import api_calls as handlers
 from reid_demo.whatif.sweep import FIRST
 
@@ -357,9 +357,50 @@ def test_a_picture_of_thousands_of_windows_is_refused_before_the_work(url, tmp_p
 
 def test_a_sweep_past_its_time_answers_with_what_it_has(url, probe, monkeypatch):
     _, (whole,) = call(url, "sweep", image=data_url(probe), stride=0.2)
-    monkeypatch.setattr(handlers, "BUDGET_S", 0)
+    monkeypatch.setattr(budget, "SWEEP_S", 0)
     event, (cut,) = call(url, "sweep", image=data_url(probe), stride=0.2)
     assert event == "complete" and len(cut["boxes"]) == FIRST < len(whole["boxes"])
+    done, total = len(cut["boxes"]), len(whole["boxes"])
+    assert cut["warning"] == f"Stopped after 0 s: {done} of {total} windows were tried, coarse ones first."
+    assert "warning" not in whole
     assert cut["boxes"] == whole["boxes"][:FIRST]
     assert cut["similarity_change"] == pytest.approx(whole["similarity_change"][:FIRST], abs=1e-6)
     assert cut["rank_change"] == whole["rank_change"][:FIRST]
+
+
+def grey_url(path: str) -> str:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.open(path).convert("L").save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [("search", {}), ("explain", {}), ("what_if", {"recipe": [{"kind": "lower_half"}]}), ("sweep", {"stride": 1})],
+)
+def test_a_probe_without_colour_is_warned_of(url, probe, name, fields):
+    _, (grey,) = call(url, name, image=grey_url(probe), **fields)
+    _, (whole,) = call(url, name, image=data_url(probe), **fields)
+    assert grey["warning"] == answers.NO_COLOUR and "warning" not in whole
+
+
+def test_the_command_line_warns_of_a_probe_without_colour(where, probe, tmp_path, capsys):
+    from PIL import Image
+
+    Image.open(probe).convert("L").save(tmp_path / "grey.png")
+    assert main(["search", str(tmp_path / "grey.png"), probe, *where]) == 0
+    said = capsys.readouterr()
+    first, second = json.loads(said.out)
+    assert first["warning"] == answers.NO_COLOUR and "warning" not in second
+    assert said.err.count(answers.NO_COLOUR) == 1 and "grey.png: This probe has no colour" in said.err
+
+
+def test_changes_past_their_time_are_left_out_and_it_is_said(url, probe, monkeypatch):
+    recipe = [{"kind": "upper_third"}, {"kind": "lower_third", "fill": "noise"}, {"kind": "centre"}]
+    _, (first,) = call(url, "what_if", image=data_url(probe), recipe=recipe[:1])
+    monkeypatch.setattr(budget, "CHANGES_S", 0)
+    _, (cut,) = call(url, "what_if", image=data_url(probe), recipe=recipe)
+    assert cut.pop("warning") == "Stopped after 0 s: 1 of 3 changes were made."
+    assert cut == first, "what was made is answered"

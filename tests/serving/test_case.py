@@ -134,3 +134,9 @@ def test_a_case_of_two_weighings_at_once_is_refused(tiny_engine, made):
     values["settings"]["adaptive"] = True
     with pytest.raises(CaseError, match="exclude each other"):
         case.read_json(json.dumps(values), tiny_engine)
+
+
+def test_the_report_has_the_verdict_on_the_first_match(tiny_engine, made):
+    judged = dataclasses.replace(made, verdict="No confident match: 0.41 is below 0.58.")
+    assert "<dd>No confident match: 0.41 is below 0.58.</dd>" in case.write_html(judged, tiny_engine)
+    assert "not calibrated" in case.write_html(made, tiny_engine)

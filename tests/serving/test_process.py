@@ -1,5 +1,7 @@
 """The server as a process: it starts where others stumble, and leaves nothing of a visitor when it ends."""
 
+import base64
+import io
 import os
 import re
 import signal
@@ -8,10 +10,14 @@ import stat
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+from pages import opened
+from PIL import Image
 
 import app
 from reid_demo.errors import ConfigError
@@ -62,6 +68,8 @@ def test_nothing_of_a_visitor_outlives_the_server(tiny_weights, tiny_gallery_fol
     uploaded = Path(kept[0])
     assert uploaded.read_bytes() == b"a picture" and uploaded.is_relative_to(tmp_path)
     assert stat.S_IMODE(uploaded.stat().st_mode) & 0o077 == 0
+    opened(url)
+    assert len(left_in(tmp_path)) > 10, "the pictures of the page's list"
     own = next(tmp_path.glob(f"{workplace.PREFIX}*"))
     assert stat.S_IMODE(own.stat().st_mode) == 0o700
     assert ended(running, signal.SIGKILL) and uploaded.exists(), "nobody can clean up after SIGKILL"
@@ -74,6 +82,42 @@ def test_nothing_of_a_visitor_outlives_the_server(tiny_weights, tiny_gallery_fol
     begun = time.monotonic()
     assert ended(running, signal.SIGTERM) == 143 and time.monotonic() - begun < 15
     assert left_in(tmp_path) == []
+
+
+def test_many_calls_do_not_fill_the_memory(tiny_weights, tiny_gallery_folder, tmp_path):
+    """600 calls of four clients with pictures that differ; the first 300 warm up what every thread keeps once."""
+    running, url = start(tiny_weights, tiny_gallery_folder, tmp_path, REID_DEMO_RUNTIME="torch")
+    rng = np.random.default_rng(0)
+
+    def call(number: int) -> None:
+        buffer = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (512, 256, 3), np.uint8)).save(buffer, "JPEG")
+        body = {"image": "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()}
+        name = ("search", "what_if")[number % 2]
+        if name == "what_if":
+            body["recipe"] = [{"kind": "lower_half", "fill": "blur"}]
+        address = f"{url}/gradio_api/call/v2/{name}"
+        event = httpx.post(address, json=body, trust_env=False, timeout=60).json()["event_id"]
+        assert "event: complete" in httpx.get(f"{address}/{event}", trust_env=False, timeout=60).text
+
+    try:
+        with ThreadPoolExecutor(4) as clients:
+            list(clients.map(call, range(300)))
+            before = resident_mb(running.pid)
+            list(clients.map(call, range(600)))
+        grown = resident_mb(running.pid) - before
+        print(f"600 calls: {before:.0f} MB and {grown:+.1f} MB")
+        assert grown < 50
+    finally:
+        ended(running, signal.SIGTERM)
+    assert left_in(tmp_path) == []
+
+
+def resident_mb(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status")
+    if not status.exists():
+        pytest.skip("this system has no /proc")
+    return int(re.search(r"VmRSS:\s+(\d+) kB", status.read_text())[1]) / 1024
 
 
 def _ipv6() -> bool:

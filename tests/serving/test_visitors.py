@@ -186,6 +186,17 @@ def test_what_is_no_picture_is_listed(galleries, tmp_path):
     assert sorted(name for name, _ in report.skipped) == ["broken _b_.png", "inner.zip", "link.png", "notes.txt"]
 
 
+def test_postscript_in_a_zip_is_refused_and_never_run(galleries, tmp_path):
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 128\n%%EndComments\n{ 1 1 add pop } loop\n"
+    mixed = pack(tmp_path / "mixed.zip", {"x.jpg": script, "y.eps": script, "good.png": picture(1)})
+    begun = time.monotonic()
+    _, report = galleries.build("me", [mixed])
+    assert time.monotonic() - begun < 20 and report.total == 1
+    told = dict(report.skipped)
+    assert sorted(told) == ["x.jpg", "y.eps"]
+    assert "not an image that can be read" in told["x.jpg"] and "does not end as" in told["y.eps"]
+
+
 @pytest.mark.parametrize("data", [b"PK\x03\x04 not really", b""], ids=["damaged", "empty"])
 def test_a_zip_that_cannot_be_opened_is_a_sentence(galleries, tmp_path, data):
     bad = tmp_path / "bad.zip"

@@ -80,6 +80,7 @@ NO_RECIPE = "Untouched"
 STATUS_RIGHT = "First right match at rank {rank}."
 STATUS_MOVED = "First right match: rank {before} untouched, rank {after} now."
 STATUS_ABSENT = "This person is not in the gallery: every candidate is wrong, however high it scores."
+STATUS_NONE = "No picture is left to rank: all show the probe's own person under its own camera."
 STATUS_UNKNOWN = "The probe's identity is not known, so nothing is marked right or wrong."
 STATUS_SELF = "The probe is a picture of the gallery, so it finds itself first."
 STATUS_VIEWS = "Not at 1: a gallery's pictures are described mirrored and half hidden as well, for half hidden probes."
@@ -143,6 +144,7 @@ LEGEND = ("0", "1 = uniform", "64 times and more")
 
 NO_PROBE = "Bring a probe first: upload a picture, paste one, or choose an example."
 NO_MATCH = "Choose a match first: click one of the ranked images."
+GALLERY_REPLACED = "The gallery was made anew since this list was ranked. Press Search with this to rank it again."
 NOTHING_TO_UNDO = "There is nothing to undo: the probe is untouched."
 NO_SUCH_EXAMPLE = "That example is not here any more. Reload the page."
 WAITING = "Others asked first: {count} before you. Your answer comes in a moment."
@@ -208,6 +210,10 @@ SWEEP_SIZE, SWEEP_STRIDE = "Window, percent of the width", "Step, percent of the
 SWEEP_RUN, SWEEP_STOP = "Start the sweep", "Stop"
 SWEEP_PROGRESS = "{done} of {total} windows"
 SWEEP_DONE = "All {total} windows tried."
+SWEEP_CUT = (
+    "Stopped after {seconds} s: {done} of {total} windows were tried, coarse ones first; grey places were not. A "
+    "larger step tries fewer."
+)
 SWEEP_STOPPED = "Stopped. The last maps stay; grey places were not tried."
 SWEEP_OF_MATCH = "Match #{rank}, id {pid}"
 SWEEP_OF_RIGHT = "The right person (best image)"
@@ -233,8 +239,9 @@ SETS_INTRO = (
 SETS_TRIALS = "What-ifs"
 SETS_CURVE = "Random blocks of 10 to 60 percent"
 SETS_CURRENT = "The changes of the present probe"
-SETS_PROBES = "How many probes"
+SETS_PROBES = "How many probes at most"
 SETS_RUN = "Measure"
+SETS_CUT = "Stopped after {seconds} s: {done} of {total} what-ifs. Fewer probes take less."
 SETS_PROGRESS = "{done} of {total} what-ifs"
 SETS_COLUMNS = ("what-if", "hidden", "R-1", "mAP", "mean rank", "similarity")
 SETS_TABLE = "{probes} probes; rank and similarity of the first right image, averaged"

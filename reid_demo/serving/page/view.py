@@ -1,5 +1,6 @@
 """The page: what stands where, and what is drawn after a search. `panels` hold the parts, `wiring` the clicks."""
 
+import functools
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -86,7 +87,7 @@ def build_ui(engine: Engine, galleries: PrivateGalleries | None = None) -> gr.Bl
         results.wire_ranking(right, settings, wiring)
         _wire_tabs(demo, tabs, live.upload, wiring)
         _wire_opening(demo, first, wiring)
-        api.add_api(engine)
+        api.add_api(galleries.current)
     return demo
 
 
@@ -129,16 +130,21 @@ def _wire_tabs(demo: gr.Blocks, tabs: Tabs, upload: gr.UploadButton, wiring: Wir
 
 def _wire_opening(demo: gr.Blocks, first: Session, wiring: Wiring) -> None:
     """Open a visit with what the address names, or with the result that is drawn already; the queue is not asked."""
-    engine = wiring.engine
+
+    @functools.lru_cache(maxsize=1)
+    def again(engine: Engine) -> Session:
+        return _first(engine)
 
     def opening(now: Session, request: gr.Request) -> Session:
+        engine = wiring.galleries.engine
         values = dict(request.query_params)
         if "probe" in values:
             try:
                 return replace(link.open_query(engine, values), token=new_token())
             except ReidError:
                 gr.Warning(text.LINK_BAD)
-        return replace(first, token=new_token())
+        shown = first if engine.gallery.stamp == first.searched else again(engine)  # a gallery that was replaced since
+        return replace(shown, token=new_token())
 
     outputs = [*wiring.everything, *wiring.places.settings]
     guarded = guard(opening, wiring.show_everything_and_settings, len(outputs))

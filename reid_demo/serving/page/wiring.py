@@ -13,7 +13,7 @@ from reid_demo.serving import api
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import probe as probes
 from reid_demo.serving.page.handlers import ranking
-from reid_demo.serving.page.handlers.session import Session, Settings
+from reid_demo.serving.page.handlers.session import Session, Settings, check_list, most_matches
 from reid_demo.serving.visitors import PrivateGalleries
 
 QUEUE = {**api.QUEUE, "api_visibility": "private"}  # all that asks the network
@@ -72,9 +72,19 @@ class Wiring:
         """Return the engine over the gallery that a visit searches: the page's, or the visitor's own."""
         return self.galleries.engine_of(now.own)
 
+    def engine_of_list(self, now: Session) -> Engine:
+        """Return that engine for who reads the visit's ranked list, which may be older than the gallery.
+
+        Raises:
+            GalleryError: it is.
+        """
+        engine = self.engine_of(now)
+        check_list(engine, now)
+        return engine
+
     def show_strip(self, now: Session) -> gr.Gallery:
         """Draw the ranked list."""
-        return gr.Gallery(value=ranking.strip(self.engine_of(now), now), selected_index=None)
+        return gr.Gallery(value=ranking.strip(self.engine_of_list(now), now), selected_index=None)
 
     def show_everything(self, now: Session) -> list:
         """Draw what a new ranking changes; one value for each of `everything`."""
@@ -89,7 +99,8 @@ class Wiring:
         """Draw the settings as a visit has them."""
         wanted = now.settings
         terms = list(self.engine.term_names) if wanted.terms is None else list(wanted.terms)
-        return [wanted.top_k, wanted.weighing, wanted.same_camera, terms, wanted.keep_recipe]
+        top_k = gr.Slider(value=wanted.top_k, **top_k_range(self.engine_of(now)))
+        return [top_k, wanted.weighing, wanted.same_camera, terms, wanted.keep_recipe]
 
     def search(self, listen: Callable, verb: Callable, inputs: Sequence = ()) -> None:
         """Wire a click that ranks anew and draws everything: `verb(engine, session, settings, *inputs) -> Session`.
@@ -134,7 +145,7 @@ class Wiring:
 
     def _draw(self, step, details: Sequence[Detail]):
         def show(now: Session) -> list:
-            engine = self.engine_of(now)
+            engine = self.engine_of_list(now)
             return [detail.show(engine, now) for detail in details]
 
         return step.success(
@@ -144,6 +155,12 @@ class Wiring:
             show_progress="hidden",
             **QUEUE,
         )
+
+
+def top_k_range(engine: Engine) -> dict[str, int | bool]:
+    """Return how far the slider of matches goes over a gallery; Gradio knows no slider of a single place."""
+    most = most_matches(engine)
+    return {"maximum": max(2, most), "interactive": most > 1}
 
 
 def read_settings(top_k: float, weighing: str, same_camera: bool, terms: list[str], keep: bool) -> Settings:

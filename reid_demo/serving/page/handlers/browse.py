@@ -1,6 +1,6 @@
 """Look through the gallery that is searched, page by page, all of it or one person and camera."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,6 +28,7 @@ class View:
     own: str | None = None  # whose gallery, as `Session.own`; None: nothing was looked at yet
     pid: int | None = None  # as `Gallery.rows_of`
     camid: int | None = None
+    stamp: tuple[int, int] | None = None  # of that gallery, as `Gallery.stamp`
     page: int = 1
     found: int = 0  # images of that person and camera, on all pages
     rows: tuple[int, ...] = ()  # gallery rows of this page
@@ -60,10 +61,10 @@ def look(
     gallery = engine.gallery
     pid, camid = _number(person, gallery.people), _number(camera, gallery.cameras)
     found = gallery.rows_of(pid, camid)
-    view = View(session.own, pid, camid, found=len(found))
+    view = View(session.own, pid, camid, gallery.stamp, found=len(found))
     page = int(max(1, min(page or 1, view.pages)))
     rows = tuple(int(row) for row in found[(page - 1) * PAGE : page * PAGE])
-    return View(session.own, pid, camid, page, len(found), rows)
+    return replace(view, page=page, rows=rows)
 
 
 def _number(chosen: str | int | None, known: np.ndarray) -> int | None:
@@ -158,6 +159,10 @@ def caption(record: ImageRecord) -> str:
 
 def search_from(engine: Engine, session: Session, settings: Settings, view: View, place: int | None) -> Session:
     """Search with the picture at a place, from 0, of a page."""
-    if view.own != session.own or place is None or not 0 <= place < len(view.rows):
+    if (
+        (view.own, view.stamp) != (session.own, engine.gallery.stamp)
+        or place is None
+        or not 0 <= place < len(view.rows)
+    ):
         raise GalleryError(text.BROWSE_STALE)
     return open_gallery_image(engine, session, settings, view.rows[place])

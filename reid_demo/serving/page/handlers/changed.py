@@ -151,7 +151,7 @@ def _lists(engine: Engine, session: Session, before: Sequence[Match]) -> list[Li
 
 
 def _picture(engine: Engine, session: Session, match: Match) -> Markup:
-    small = framed(session, match, images.read_image(engine.gallery.image_path(match.index)))
+    small = framed(session, match, images.image_or_placeholder(engine.gallery.image_path(match.index)))
     words = text.WHY_MATCH_OF.format(pid=name_of(match.record.pid), camid=name_of(match.record.camid))
     return figures.picture(overlays.thumbnail(small, 180, 95), words)
 

@@ -13,7 +13,7 @@ from reid_demo.records import weighing_named
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import probe as probes
 from reid_demo.serving.page.handlers.ranking import choose
-from reid_demo.serving.page.handlers.session import Session, Settings, default_settings, with_recipe
+from reid_demo.serving.page.handlers.session import Session, Settings, default_settings, most_matches, with_recipe
 
 LONGEST = 3000  # characters of a query
 LARGEST_RECIPE = 200_000  # characters of JSON, unpacked
@@ -66,7 +66,7 @@ def _open(engine: Engine, values: Mapping[str, str]) -> Session:
     weighing = weighing_named(values.get("weighing", usual.weighing))
     top_k = int(values.get("top_k", usual.top_k))
     switches = values.get("terms", "1" * len(engine.term_names))
-    fits = 1 <= top_k <= min(50, len(engine.gallery))
+    fits = 1 <= top_k <= most_matches(engine)
     if not fits or len(switches) != len(engine.term_names):
         raise ImageError(text.LINK_BAD)
     terms = tuple(name for name, on in zip(engine.term_names, switches, strict=True) if on == "1")

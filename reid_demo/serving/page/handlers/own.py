@@ -15,7 +15,7 @@ from reid_demo.search import detector as finders
 from reid_demo.search.build import IndexReport
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.probe import PixelBox, open_gallery_image
-from reid_demo.serving.page.handlers.session import Picture, Session, Settings, ranked, start
+from reid_demo.serving.page.handlers.session import Picture, Session, Settings, fitted, ranked, start
 from reid_demo.serving.page.markup import render
 from reid_demo.serving.visitors import PrivateGalleries
 
@@ -52,11 +52,11 @@ def make(
     finally:
         for path in paths:  # nobody else shall fetch them from the upload cache
             path.unlink(missing_ok=True)
-    return _enter(galleries.engine_of(token), replace(session, own=token), settings), report
+    engine = galleries.engine_of(token)
+    return _enter(engine, replace(session, own=token), fitted(session, settings, engine)), report
 
 
 def _enter(engine: Engine, session: Session, settings: Settings) -> Session:
-    settings = replace(settings, top_k=max(1, min(settings.top_k, len(engine.gallery))))
     if session.current is None or session.source:  # a shipped picture says little about other galleries
         return open_gallery_image(engine, session, settings, 0)
     return replace(ranked(engine, session, settings), decisions={})
@@ -66,8 +66,9 @@ def leave(galleries: PrivateGalleries, session: Session, settings: Settings) -> 
     """Delete the visitor's gallery and rank the shipped one again."""
     if not session.own:
         raise GalleryError(text.OWN_NOT_YET)
-    galleries.drop(session.own)
     engine, fresh = galleries.engine, replace(session, own="", decisions={})
+    galleries.drop(session.own)
+    settings = fitted(session, settings, engine)
     if session.source.startswith("gallery:") or session.current is None:
         return open_gallery_image(engine, fresh, settings, 0)
     return ranked(engine, fresh, settings)

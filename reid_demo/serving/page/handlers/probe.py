@@ -12,6 +12,7 @@ from reid_demo.serving.page.handlers.session import (
     Picture,
     Session,
     Settings,
+    check_list,
     chosen_match,
     file_name,
     name_of,
@@ -102,6 +103,7 @@ def open_gallery_image(engine: Engine, session: Session, settings: Settings, ind
 
 def open_match(engine: Engine, session: Session, settings: Settings) -> Session:
     """Start over with the chosen match as the probe."""
+    check_list(engine, session)
     return open_gallery_image(engine, session, settings, chosen_match(session).index)
 
 

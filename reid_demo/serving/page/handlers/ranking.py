@@ -9,6 +9,7 @@ from reid_demo.drawing import overlays
 from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError
 from reid_demo.records import Match, Occlusion
+from reid_demo.serving import answers, budget
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.session import (
     Session,
@@ -41,8 +42,8 @@ def choose(session: Session, index: int) -> Session:
 def strip(engine: Engine, session: Session) -> list[tuple[np.ndarray, str]]:
     """Return the ranked list as framed thumbnails with captions."""
     return [
-        (framed(session, match, images.read_image(engine.gallery.image_path(match.index))), caption(session, match))
-        for match in session.matches
+        (framed(session, match, images.image_or_placeholder(engine.gallery.image_path(match.index))), words)
+        for match, words in ((match, caption(session, match)) for match in session.matches)
     ]
 
 
@@ -81,14 +82,22 @@ def status(engine: Engine, session: Session) -> str:
     return render(
         "status.html.jinja",
         own=own,
-        lines=_lines(engine, session) if session.matches else (),
+        lines=_lines(engine, session) if session.matches else _none_left(session),
         key="" if session.pid is None else text.STATUS_KEY,
-        verdict=_confidence(engine, session) if session.matches else None,
+        verdict=confidence(engine, session) if session.matches else None,
     )
 
 
+def _none_left(session: Session) -> list[str]:
+    """Say why a probe has no list; nothing where there is no probe."""
+    return [] if session.probe is None else [text.STATUS_NONE]
+
+
 def _lines(engine: Engine, session: Session) -> list[str]:
-    lines = []
+    lines = [answers.NO_COLOUR] if images.lacks_colour(session.image) else []
+    if session.undone:
+        total = len(session.recipe) + session.undone
+        lines.append(answers.CHANGES_CUT.format(seconds=budget.CHANGES_S, done=len(session.recipe), total=total))
     if session.pid is None:
         lines.append(text.STATUS_UNKNOWN)
     elif session.first_right is None:
@@ -118,7 +127,7 @@ class Judged:
     rates: str
 
 
-def _confidence(engine: Engine, session: Session) -> Judged | None:
+def confidence(engine: Engine, session: Session) -> Judged | None:
     """Judge the first match; `None` where that was not calibrated."""
     judged = _judge(engine, session, session.matches[0], session.recipe)
     if judged is None:
@@ -157,7 +166,7 @@ def verdict(engine: Engine, session: Session, first: Match, recipe: tuple[Occlus
 
 def rates(engine: Engine, session: Session) -> str:
     """Say what the mark of a strong score is and how often it errs; empty where that was not measured."""
-    judged = _confidence(engine, session) if session.matches else None
+    judged = confidence(engine, session) if session.matches else None
     return f"{judged.said} {judged.rates}" if judged else ""
 
 

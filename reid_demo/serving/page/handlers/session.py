@@ -7,9 +7,12 @@ import numpy as np
 from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError, ImageError
 from reid_demo.records import Descriptor, Match, Occlusion, Scoring, Weighing, same_person
+from reid_demo.serving import budget
 from reid_demo.serving.page import text
 from reid_demo.whatif import explain
 from reid_demo.whatif.compare import ranks_gained
+
+USUAL_TOP_K, MOST_TOP_K = 10, 50
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,12 @@ class Session:
     camid: int | None = None
     source: str = ""  # "example:NAME" or "gallery:INDEX"; empty for a visitor's own picture
     recipe: tuple[Occlusion, ...] = ()
+    undone: int = 0  # changes that were asked for but would have taken too long
     current: np.ndarray | None = None  # `image` after the recipe
     untouched: Descriptor | None = None  # of `image`
     probe: Descriptor | None = None  # of `current`
     matches: tuple[Match, ...] = ()
+    searched: tuple[int, int] | None = None  # stamp of the gallery whose rows `matches` name
     before: tuple[tuple, np.ndarray] | None = None  # under what, and the (G,) ranks of `image` then
     moves: dict[int, int] = field(default_factory=dict)  # gallery index -> ranks gained against the untouched probe
     first_right: tuple[int, int] | None = None  # rank of the first right match, untouched and now
@@ -85,11 +90,13 @@ def start(engine: Engine, session: Session, settings: Settings, picture: Picture
 
 
 def with_recipe(engine: Engine, session: Session, settings: Settings, recipe: tuple[Occlusion, ...]) -> Session:
-    """Apply a recipe to the untouched probe and rank the result."""
+    """Apply a recipe to the untouched probe and rank the result; changes that would take too long are left out."""
     need_probe(session)
-    current = engine.occlude(session.image, recipe)
+    current, done = engine.occlude_within(session.image, recipe, budget.CHANGES_S)
+    undone, recipe = len(recipe) - done, tuple(recipe[:done])
     probe = engine.describe(current) if recipe else session.untouched
-    return ranked(engine, replace(session, recipe=tuple(recipe), current=current, probe=probe), settings)
+    changed = replace(session, recipe=recipe, undone=undone, current=current, probe=probe)
+    return ranked(engine, changed, settings)
 
 
 def ranked(engine: Engine, session: Session, settings: Settings) -> Session:
@@ -98,7 +105,7 @@ def ranked(engine: Engine, session: Session, settings: Settings) -> Session:
     leave_out = left_out(session, settings)
     found, after = engine.search_and_rank(session.probe, int(settings.top_k), scoring, leave_out)
     matches = tuple(found)
-    before, asked = after, (session.own, len(engine.gallery), scoring, leave_out)
+    before, asked = after, (session.own, engine.gallery.stamp, scoring, leave_out)
     if session.probe is not session.untouched:
         known = session.before is not None and session.before[0] == asked
         before = session.before[1] if known else engine.ranks(session.untouched, scoring, leave_out)
@@ -106,6 +113,7 @@ def ranked(engine: Engine, session: Session, settings: Settings) -> Session:
     return replace(
         session,
         matches=matches,
+        searched=engine.gallery.stamp,
         before=(asked, np.asarray(before, np.int32)),
         moves=ranks_gained((m.index for m in matches), before, after),
         first_right=(int(before[right].min()), int(after[right].min())) if len(right) else None,
@@ -175,7 +183,19 @@ def scoring_of(engine: Engine, settings: Settings) -> Scoring:
 
 def default_settings(engine: Engine) -> Settings:
     """Return the settings that a page opens with."""
-    return Settings(min(10, len(engine.gallery)), engine.default_scoring.weighing)
+    return Settings(min(USUAL_TOP_K, len(engine.gallery)), engine.default_scoring.weighing)
+
+
+def fitted(session: Session, settings: Settings, engine: Engine) -> Settings:
+    """Return settings for another gallery than the one that `session` ranked: more matches where that had no more."""
+    had_no_more = session.before is not None and settings.top_k >= len(session.before[1])
+    wanted = max(settings.top_k, USUAL_TOP_K) if had_no_more else settings.top_k
+    return replace(settings, top_k=max(1, min(wanted, most_matches(engine))))
+
+
+def most_matches(engine: Engine) -> int:
+    """Return how many matches a visitor may ask for."""
+    return min(MOST_TOP_K, len(engine.gallery))
 
 
 def need_probe(session: Session) -> np.ndarray:
@@ -194,6 +214,16 @@ def chosen_match(session: Session) -> Match:
     if not session.matches:
         raise GalleryError(text.NO_MATCH)
     return session.chosen or session.matches[0]
+
+
+def check_list(engine: Engine, session: Session) -> None:
+    """Refuse to read a ranked list whose rows are those of a gallery that was replaced meanwhile.
+
+    Raises:
+        GalleryError: it was.
+    """
+    if session.matches and session.searched != engine.gallery.stamp:
+        raise GalleryError(text.GALLERY_REPLACED)
 
 
 def is_right(session: Session, match: Match) -> bool | None:

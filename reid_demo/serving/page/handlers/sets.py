@@ -6,6 +6,7 @@ from reid_demo.drawing import figures
 from reid_demo.engine import Engine
 from reid_demo.errors import OcclusionError
 from reid_demo.measuring import sets as whatif
+from reid_demo.serving import budget
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.session import Session
 from reid_demo.serving.page.markup import render
@@ -32,17 +33,23 @@ def measure(engine: Engine, session: Session, chosen: Sequence[str], count: floa
     probes = whatif.own_probes(engine, int(count))
     if not probes:
         raise OcclusionError(text.SETS_NONE)
-    for step in whatif.run_set(engine, probes, trials, session.scoring):
+    steps = whatif.run_set(engine, probes, trials, session.scoring)
+    step = next(steps)  # before the first measurement
+    yield show(engine, step)
+    for step in budget.within(steps, budget.SET_S):
         yield show(engine, step)
+    if step.done < step.total:
+        yield show(engine, step, cut=True)
 
 
-def show(engine: Engine, step: whatif.SetProgress) -> str:
-    """Return a set so far as HTML: its table, its curve and, at the end, both as files."""
+def show(engine: Engine, step: whatif.SetProgress, cut: bool = False) -> str:
+    """Return a set so far as HTML: its table, its curve and, at the end or where it was `cut` short, both as files."""
+    words = text.SETS_CUT if cut else text.SETS_PROGRESS
     saves, curve, caption = [], "", ""
     if step.results:
         caption = text.SETS_TABLE.format(probes=step.results[0].num_probes)
         curve = whatif.curve(step.results)
-    if step.results and step.done == step.total:
+    if step.results and (cut or step.done == step.total):
         numbers = whatif.to_json(step.results, engine).encode()
         saves = [
             figures.download_link(numbers, "what-if.json", "application/json", text.SETS_SAVE_JSON),
@@ -50,7 +57,7 @@ def show(engine: Engine, step: whatif.SetProgress) -> str:
         ]
     return render(
         "sets.html.jinja",
-        words=text.SETS_PROGRESS.format(done=step.done, total=step.total),
+        words=words.format(done=step.done, total=step.total, seconds=budget.SET_S),
         step=step,
         caption=caption,
         curve=curve,

@@ -20,7 +20,7 @@ from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.block import Box, box_of, join, read_box, split
 from reid_demo.serving.page.handlers.probe import recipe_step
 from reid_demo.serving.page.handlers.ranking import rates, verdict
-from reid_demo.serving.page.handlers.session import Session, is_right, left_out, name_of
+from reid_demo.serving.page.handlers.session import Session, check_list, is_right, left_out, name_of
 from reid_demo.serving.page.handlers.visits import Visits
 from reid_demo.serving.page.handlers.why import people_names
 from reid_demo.whatif import explain
@@ -312,7 +312,9 @@ class Stage:
     def _answer(self, asked: Mapping, act: Callable[[Engine, Session], dict]) -> dict:
         try:
             session = self._visits.open(asked.get("token") if isinstance(asked, Mapping) else None)
-            return act(self._engine_of(session), session)
+            engine = self._engine_of(session)
+            check_list(engine, session)
+            return act(engine, session)
         except ReidError as error:
             return {"error": str(error)}
         except (TypeError, ValueError):
@@ -325,4 +327,6 @@ def _check(engine: Engine, rows: list[int]) -> None:
 
 
 def _picture(engine: Engine, row: int) -> str:
-    return figures.picture_uri(overlays.thumbnail(images.read_image(engine.gallery.image_path(row)), *TILE_SIZE))
+    return figures.picture_uri(
+        overlays.thumbnail(images.image_or_placeholder(engine.gallery.image_path(row)), *TILE_SIZE)
+    )

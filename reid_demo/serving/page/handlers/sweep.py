@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from reid_demo.drawing import figures, overlays
 from reid_demo.engine import Engine
+from reid_demo.serving import budget
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.session import Session, chosen_match, left_out, name_of, need_probe
 from reid_demo.serving.page.markup import render
@@ -37,8 +38,11 @@ def sweep(engine: Engine, session: Session, size: float, stride: float, fill: st
         groups.append([int(i) for i in right])
         names.append(text.SWEEP_OF_RIGHT)
     window = Window(size / 100, stride / 100, fill)
-    for step in engine.sweep(image, groups, window, session.scoring, leave_out):
+    step = None
+    for step in budget.within(engine.sweep(image, groups, window, session.scoring, leave_out), budget.SWEEP_S):
         yield show(step, image, names)
+    if step is not None and step.done < step.total:
+        yield show(step, image, names, cut=True)
 
 
 @dataclass(frozen=True)
@@ -50,16 +54,19 @@ class Group:
     worst: str
 
 
-def show(step: SweepStep, image: np.ndarray, names: list[str]) -> str:
-    """Return a sweep so far as HTML: a row of maps for each watched group, their legends and the costliest window."""
-    words = text.SWEEP_DONE if step.done == step.total else text.SWEEP_PROGRESS
+def show(step: SweepStep, image: np.ndarray, names: list[str], cut: bool = False) -> str:
+    """Return a sweep so far as HTML: a row of maps for each watched group, their legends and the costliest window.
+
+    A sweep that is done, or was `cut` short by its time budget, has its numbers as well.
+    """
+    words = text.SWEEP_CUT if cut else text.SWEEP_DONE if step.done == step.total else text.SWEEP_PROGRESS
     columns = [*text.SWEEP_COLUMNS[:2], *(w.format(who=name) for name in names for w in text.SWEEP_COLUMNS[2:])]
-    rows = _rows(step) if step.done == step.total else []
+    rows = _rows(step) if cut or step.done == step.total else []
     written = "\n".join(",".join(f'"{cell}"' for cell in row) for row in (columns, *rows)) + "\n"
     scales = ((text.SWEEP_LEGEND_SIMILARITY, SIMILARITY_SCALE), (text.SWEEP_LEGEND_RANK, RANK_SCALE))
     return render(
         "sweep.html.jinja",
-        words=words.format(done=step.done, total=step.total),
+        words=words.format(done=step.done, total=step.total, seconds=budget.SWEEP_S),
         step=step,
         groups=[_group(step, image, name, k) for k, name in enumerate(names)],
         legends=[figures.signed_legend(*(word.format(most=most) for word in ends)) for ends, most in scales],
@@ -70,8 +77,8 @@ def show(step: SweepStep, image: np.ndarray, names: list[str]) -> str:
 
 
 def _rows(step: SweepStep) -> list[list[str]]:
-    """Return every window with its changes as words, from top to bottom."""
-    middle = 50 * (step.boxes[:, :2] + step.boxes[:, 2:])
+    """Return every window that was tried with its changes as words, from top to bottom."""
+    middle = 50 * (step.boxes[: step.done, :2] + step.boxes[: step.done, 2:])
     rows = []
     for i in np.lexsort((middle[:, 0], middle[:, 1])):
         changes = [

@@ -10,6 +10,7 @@ from reid_demo.engine import Engine
 from reid_demo.errors import CaseError
 from reid_demo.serving import case as cases
 from reid_demo.serving.page import text
+from reid_demo.serving.page.handlers.ranking import confidence
 from reid_demo.serving.page.handlers.session import (
     Picture,
     Session,
@@ -37,7 +38,7 @@ def candidate(engine: Engine, session: Session) -> str:
     if not session.matches:
         return render("note.html.jinja", words=text.NO_MATCH)
     match = chosen_match(session)
-    picture = images.read_image(engine.gallery.image_path(match.index))
+    picture = images.image_or_placeholder(engine.gallery.image_path(match.index))
     decision = session.decisions.get(match.index, "open")
     words = text.VERIFY_HEADING.format(
         rank=match.rank, total=len(session.matches), decision=text.DECISION_WORDS[decision]
@@ -83,7 +84,8 @@ def case_of(session: Session) -> cases.Case:
 
 def case_files(engine: Engine, session: Session) -> str:
     """Return links that save the case as JSON, CSV and HTML; the files are in the links, not on the server."""
-    case = case_of(session)
+    judged = confidence(engine, session)
+    case = replace(case_of(session), verdict="" if judged is None else f"{judged.said} {judged.rates}")
     files = (
         ("json", cases.write_json(case, engine), "application/json"),
         ("csv", cases.write_csv(case), "text/csv"),

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from reid_demo import images
 from reid_demo.drawing import figures, overlays
 from reid_demo.engine import Engine
+from reid_demo.errors import ImageError
 from reid_demo.records import WEIGHINGS, Explanation
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.ranking import framed
@@ -52,7 +53,10 @@ def why(engine: Engine, session: Session) -> str:
     if not session.matches:
         return render("empty.html.jinja", words=text.WHY_EMPTY)
     match = chosen_match(session)
-    explained = engine.explain(session.probe, match, session.scoring)
+    try:
+        explained = engine.explain(session.probe, match, session.scoring)
+    except ImageError as error:  # its picture is gone; the rest of the page goes on
+        return render("empty.html.jinja", words=str(error))
     picture = images.read_image(engine.gallery.image_path(match.index))
     of_match = text.WHY_MATCH_OF.format(pid=name_of(match.record.pid), camid=name_of(match.record.camid))
     lit = strongest(explained)

@@ -115,7 +115,7 @@ class _Shelf:
     def opened(self, now: Session, seen: browse.View) -> list:
         """Draw all where this gallery was not looked at yet; else leave it as it was left."""
         count = len(self.panel.drawn) + 1 + len(self.panel.filters)
-        if seen.own == now.own:
+        if seen.own == now.own and seen.stamp == self.wiring.engine_of(now).gallery.stamp:
             return [gr.skip()] * count
 
         def show(new: browse.View) -> list:

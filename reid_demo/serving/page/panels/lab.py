@@ -11,6 +11,7 @@ from reid_demo.measuring import sets as whatif
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import changed, link, sets, sweep, verify
 from reid_demo.serving.page.handlers.session import Session
+from reid_demo.serving.page.markup import render
 from reid_demo.serving.page.wiring import LONG, QUEUE, Detail, Wiring, guard, guard_steps
 
 FILLS = [(words, name) for name, words in text.FILLS.items()]
@@ -23,6 +24,7 @@ class RunPanel:
     inputs: tuple
     run: gr.Button
     stop: gr.Button
+    told: gr.HTML  # that it was stopped
     shown: gr.HTML
 
 
@@ -57,7 +59,8 @@ def build_sweep() -> RunPanel:
     with gr.Row(elem_classes="tight"):
         run = gr.Button(text.SWEEP_RUN, variant="primary", size="sm", elem_id="sweep-run", min_width=140)
         stop = gr.Button(text.SWEEP_STOP, size="sm", elem_id="sweep-stop", min_width=90)
-    return RunPanel((size, stride, fill), run, stop, gr.HTML(elem_id="sweep"))
+    told = gr.HTML(elem_id="sweep-told")
+    return RunPanel((size, stride, fill), run, stop, told, gr.HTML(elem_id="sweep"))
 
 
 def wire_sweep(panel: RunPanel, wiring: Wiring) -> None:
@@ -78,15 +81,22 @@ def build_sets(engine: Engine) -> RunPanel:
         elem_id="sets-trials",
     )
     with gr.Row(equal_height=True, elem_classes="tight"):
-        most = max(2, min(100, available))
+        # Not bounded by this gallery: a visitor's own may have more probes, and fewer are no error.
         count = gr.Slider(
-            1, most, value=min(20, most), step=1, label=text.SETS_PROBES, elem_id="sets-probes", min_width=170
+            1,
+            100,
+            value=min(20, max(1, available)),
+            step=1,
+            label=text.SETS_PROBES,
+            elem_id="sets-probes",
+            min_width=170,
         )
         fill = gr.Dropdown(FILLS, value="mean_grey", label=text.FILL, elem_id="sets-fill", min_width=130)
     with gr.Row(elem_classes="tight"):
         run = gr.Button(text.SETS_RUN, variant="primary", size="sm", elem_id="sets-run", min_width=140)
         stop = gr.Button(text.SWEEP_STOP, size="sm", elem_id="sets-stop", min_width=90)
-    return RunPanel((trials, count, fill), run, stop, gr.HTML(elem_id="sets"))
+    told = gr.HTML(elem_id="sets-told")
+    return RunPanel((trials, count, fill), run, stop, told, gr.HTML(elem_id="sets"))
 
 
 def wire_sets(panel: RunPanel, wiring: Wiring) -> None:
@@ -96,14 +106,15 @@ def wire_sets(panel: RunPanel, wiring: Wiring) -> None:
 
 def _wire_run(panel: RunPanel, verb: Callable, wiring: Wiring) -> None:
     def steps(now: Session, *values):
-        yield from verb(wiring.engine_of(now), now, *values)
+        yield from verb(wiring.engine_of_list(now), now, *values)
 
     running = panel.run.click(
         guard_steps(steps), [wiring.session, *panel.inputs], panel.shown, show_progress="minimal", **LONG
     )
-    panel.stop.click(
-        lambda: gr.Info(text.SWEEP_STOPPED), None, None, cancels=[running], queue=False, api_visibility="private"
-    )
+    at_once = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}  # a toast would need the queue
+    panel.run.click(lambda: "", None, panel.told, **at_once)
+    stopped = render("note.html.jinja", words=text.SWEEP_STOPPED)
+    panel.stop.click(lambda: stopped, None, panel.told, cancels=[running], **at_once)
 
 
 def build_verify() -> VerifyPanel:
@@ -135,7 +146,7 @@ def wire_verify(panel: VerifyPanel, wiring: Wiring) -> None:
         wiring.follow(button.click(act, [wiring.session], outputs, **QUEUE), choice=True)
 
     def make(now: Session) -> str:
-        return verify.case_files(wiring.engine_of(now), now)
+        return verify.case_files(wiring.engine_of_list(now), now)
 
     panel.make.click(guard(make, lambda shown: shown, 1), [wiring.session], panel.files, **QUEUE)
     wiring.search_with_settings(panel.load.upload, verify.open_case, [panel.load])

@@ -151,18 +151,24 @@ def wire_own(demo: gr.Blocks, mine: OwnPanel, tabs: gr.Tabs, wiring: Wiring) -> 
 
         def show(made) -> list:
             session, report = made
-            return [*wiring.show_everything(session), None, own.told(report), *show_controls(session)]
+            return [
+                *wiring.show_everything_and_settings(session),
+                None,
+                own.told(report),
+                *show_controls(session),
+            ]
 
         return guard(action, show, len(outputs))()
 
-    outputs = [*wiring.everything, mine.files, mine.told, *controls]
+    outputs = [*wiring.everything, *wiring.places.settings, mine.files, mine.told, *controls]
     inputs = [wiring.session, mine.files, mine.frames, *wiring.places.settings]
     step = mine.make.click(make, inputs, outputs, show_progress_on=[mine.told], **BUILD)
     wiring.follow(step)
 
     def leave(now: Session, *settings) -> list:
         def show(after: Session) -> list:
-            return [*wiring.show_everything(after), None, own.told_plainly(text.OWN_DELETED), *show_controls(after)]
+            shown = wiring.show_everything_and_settings(after)
+            return [*shown, None, own.told_plainly(text.OWN_DELETED), *show_controls(after)]
 
         return guard(lambda: own.leave(galleries, now, read_settings(*settings)), show, len(outputs))()
 
@@ -173,18 +179,22 @@ def wire_own(demo: gr.Blocks, mine: OwnPanel, tabs: gr.Tabs, wiring: Wiring) -> 
         lambda: gr.Tabs(selected=BROWSE_TAB), None, tabs, queue=False, show_progress="hidden", api_visibility="private"
     )
 
-    def save(now: Session):
-        def show(path) -> list:
-            return [gr.DownloadButton(value=str(path), visible=True), own.told_plainly(text.OWN_SAVED)]
-
-        return guard(lambda: own.save(galleries, now), show, 2)()
-
-    mine.save.click(save, [wiring.session], [mine.fetch, mine.told], **BUILD)
+    _wire_saving(mine, wiring)
 
     def end(request: gr.Request) -> None:
         galleries.part(request.session_hash or "")
 
     demo.unload(end)
+
+
+def _wire_saving(mine: OwnPanel, wiring: Wiring) -> None:
+    def save(now: Session):
+        def show(path) -> list:
+            return [gr.DownloadButton(value=str(path), visible=True), own.told_plainly(text.OWN_SAVED)]
+
+        return guard(lambda: own.save(wiring.galleries, now), show, 2)()
+
+    mine.save.click(save, [wiring.session], [mine.fetch, mine.told], **BUILD)
 
 
 def wire_frame(panel: FramePanel, upload: gr.UploadButton, tabs: gr.Tabs, wiring: Wiring) -> None:

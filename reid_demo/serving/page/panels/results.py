@@ -9,7 +9,7 @@ from reid_demo.records import WEIGHINGS
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import earned, probe, ranking, why
 from reid_demo.serving.page.handlers.session import Session, default_settings
-from reid_demo.serving.page.wiring import QUEUE, Detail, Wiring, guard
+from reid_demo.serving.page.wiring import QUEUE, Detail, Wiring, guard, top_k_range
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,12 @@ def build_settings(engine: Engine) -> tuple:
     with gr.Column(elem_id="settings"):
         top_k = gr.Slider(
             1,
-            min(50, len(engine.gallery)),
             value=start.top_k,
             step=1,
             label=text.TOP_K,
             elem_id="top-k",
             min_width=200,
+            **top_k_range(engine),
         )
         weighing = gr.Radio(
             [(words, name) for name, words in WEIGHINGS.items()],
@@ -107,6 +107,14 @@ def wire_ranking(panel: RankingPanel, settings: tuple, wiring: Wiring) -> None:
     top_k, *others = settings
     for listen in (top_k.release, *(component.input for component in others)):
         wiring.search(listen, ranking.rank_again)
+
+    terms = settings[-1]
+
+    def keep_one(now: Session, chosen: list[str]):
+        """Tick again what counted before, where the last part was unticked."""
+        return gr.skip() if chosen else list(now.settings.terms or terms.value)
+
+    terms.input(keep_one, [wiring.session, terms], terms, queue=False, show_progress="hidden", api_visibility="private")
 
     def click(now: Session, event: gr.SelectData) -> list:
         return guard(lambda s: ranking.choose(s, event.index), wiring.show_choice, len(wiring.choice))(now)

@@ -1,0 +1,50 @@
+"""The engine that page and API search with: when `index` has written its gallery anew, over the new one.
+
+Between two searches one look at `meta.json` tells whether that happened. Knows no visitor and no page.
+"""
+
+import logging
+import threading
+
+from reid_demo.engine import Engine
+from reid_demo.errors import ReidError
+
+_log = logging.getLogger(__name__)
+
+
+class Current:
+    """An engine over a gallery that another process may replace. Safe to share between threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Begin with the gallery that `engine` has read."""
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._refused: tuple[int, int] | None = None  # stamp of a new gallery that could not be opened
+
+    def __deepcopy__(self, memo) -> "Current":
+        """Never copy it: it holds a gallery."""
+        return self
+
+    @property
+    def engine(self) -> Engine:
+        """The engine over the gallery as it lies on the disk now.
+
+        Where that cannot be opened, the old one, whose vectors are still mapped, goes on; the log says why, once.
+        """
+        if not self._engine.gallery.is_replaced:
+            return self._engine
+        with self._lock:
+            gallery = self._engine.gallery
+            if gallery.is_replaced and gallery.stamp_now() != self._refused:
+                self._reopen()
+            return self._engine
+
+    def _reopen(self) -> None:
+        stamp = self._engine.gallery.stamp_now()
+        try:
+            self._engine = self._engine.reopened()
+        except ReidError as error:
+            self._refused = stamp
+            _log.warning("The gallery was replaced, and the old one is still searched. %s", error)
+        else:
+            _log.info("The gallery was replaced: its %d images are searched from now on.", len(self._engine.gallery))
