@@ -26,7 +26,10 @@ def open_page(browser, address):
         shown = context.new_page()
         shown.add_init_script(
             """window.shifts = 0; new PerformanceObserver((list) => list.getEntries().forEach((entry) => {
-                if (!entry.hadRecentInput) window.shifts += entry.value;
+                if (entry.hadRecentInput) return;
+                window.shifts += entry.value;
+                window.shifted = [...(window.shifted || []), ...entry.sources.map((s) => [entry.value.toFixed(3),
+                    s.node?.id || s.node?.className, s.previousRect.y, s.currentRect.y, s.currentRect.height].join(' '))];
             })).observe({type: 'layout-shift', buffered: true});"""
         )
         shown.goto(address + ("?__theme=dark" if scheme == "dark" else ""))
@@ -139,7 +142,7 @@ def test_what_matters_is_on_the_first_screen(open_page, width, height):
     )
     assert len(prose.split()) <= 60, prose
     assert text.STAGE_VERIFY in prose
-    assert shown.evaluate("window.shifts") < 0.05
+    assert shown.evaluate("window.shifts") < 0.05, shown.evaluate("window.shifted")
 
 
 def test_sentence_and_row_stay_in_sight_on_a_phone_which_scrolls_by_a_swipe(open_page):
