@@ -28,8 +28,8 @@ def open_page(browser, address):
             """window.shifts = 0; new PerformanceObserver((list) => list.getEntries().forEach((entry) => {
                 if (entry.hadRecentInput) return;
                 window.shifts += entry.value;
-                window.shifted = [...(window.shifted || []), ...entry.sources.map((s) => [entry.value.toFixed(3),
-                    s.node?.id || s.node?.className, s.previousRect.y, s.currentRect.y, s.currentRect.height].join(' '))];
+                window.shifted = [...(window.shifted || []), ...entry.sources.map((s) =>
+                    [entry.value.toFixed(3), s.node?.id || s.node?.className, s.previousRect.y, s.currentRect.y])];
             })).observe({type: 'layout-shift', buffered: true});"""
         )
         shown.goto(address + ("?__theme=dark" if scheme == "dark" else ""))
