@@ -57,23 +57,3 @@ document.addEventListener("click", (event) => { // what hovering opened stays op
   event.preventDefault();
   delete card.dataset.over;
 }, true);
-
-// The canvas shows what the browser can decode. What it cannot (HEIC, TIFF, JPEG 2000) it would drop without a word.
-const unshown = /\.(heic|heif|tiff?|jp2|j2k|jpx)$/i;
-const refuseUnshown = (event) => {
-  const canvas = event.target.closest && event.target.closest("#canvas");
-  const from = event.dataTransfer || event.clipboardData || event.target;
-  const file = canvas && [...(from.files || [])].find((one) => unshown.test(one.name));
-  if (!file) return;
-  event.preventDefault();
-  event.stopImmediatePropagation();
-  canvas.parentElement.querySelector(".canvas-told")?.remove();
-  const told = document.createElement("p");
-  told.className = "canvas-told note";
-  told.setAttribute("role", "alert");
-  told.textContent = `Browsers cannot show ${file.name} on the canvas. Choose it with Upload a picture, or save it as ` +
-    "JPEG or PNG.";
-  canvas.after(told);
-  setTimeout(() => told.remove(), 20000);
-};
-for (const kind of ["drop", "paste", "change"]) document.addEventListener(kind, refuseUnshown, true);

@@ -229,9 +229,15 @@ find("#fill").addEventListener("change", (event) => act("fill", { fill: event.ta
 
 const uploadInput = () => document.querySelector(`input[data-testid="${words.upload}-upload-button"]`);
 
-// A picture that is pasted or dropped anywhere goes the way of an upload.
+// A picture that is pasted or dropped anywhere goes the way of an upload. Browsers may not know what HEIC, TIFF or
+// JPEG 2000 are; the server reads them or says why not.
+const asPicture = (file) => {
+  const suffix = /\.(heic|heif|tiff?|jp2|j2k|jpx)$/i.exec(file.name)?.[1];
+  if (file.type.startsWith("image/")) return file;
+  return suffix && new File([file], file.name, { type: `image/${suffix.toLowerCase()}` });
+};
 function bring(files) {
-  const picture = [...(files || [])].find((file) => file.type.startsWith("image/"));
+  const picture = [...(files || [])].map(asPicture).find(Boolean);
   const input = uploadInput();
   if (!picture || !input) return false;
   const list = new DataTransfer();
