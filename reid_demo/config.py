@@ -1,4 +1,4 @@
-"""Configuration as frozen data, and the paper's ablation table (Table 4) as `VARIANTS`."""
+"""Model and training options as frozen dataclasses, and the paper's ablation table (Table 4) as `VARIANTS`."""
 
 import dataclasses
 import json
@@ -15,11 +15,11 @@ IMAGE_HEIGHT = 256  # model px, Sec. 4.2
 IMAGE_WIDTH = 128  # model px
 PIXEL_MEAN = (0.485, 0.456, 0.406)  # ImageNet, RGB in 0..1
 PIXEL_STD = (0.229, 0.224, 0.225)
-MEAN_GREY = (124, 116, 104)  # the same mean as RGB bytes; the default fill of an occlusion
+MEAN_GREY = (124, 116, 104)  # PIXEL_MEAN as RGB bytes; the default fill of an occlusion
 
 BACKBONES = ("resnet18", "resnet50", "resnet50_ibn", "osnet", "osnet_lct")
 
-# Table 4: where the part queries of the cross-attention come from, and whether parts are weighted.
+# Table 4: the source of the cross-attention's part queries, and whether parts are weighted
 VARIANTS: dict[str, dict[str, Any]] = {
     "G": {"templates": "none", "adaptive_weighting": False},
     "G+P": {"templates": "grid", "adaptive_weighting": False},
@@ -33,7 +33,7 @@ POOLINGS = ("mean", "weighted")
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The network. Fields marked 'not in the paper' are left open by its equations; each default says why."""
+    """The network. The paper's equations leave fields marked 'not in the paper' open; each comment says why."""
 
     backbone: str = "resnet50"  # Sec. 4.2
     mid_stage: int = 3  # l of Sec. 3.3
@@ -45,23 +45,23 @@ class ModelConfig:
     ffn_dropout: float = 0.1
     attention_dropout: float = 0.2
     ffn_dim: int = 1024  # not in the paper: 4 d, the usual transformer width
-    # not in the paper: batch norm after the 1x1 reductions takes away the mean that all positions share; without it
-    # the parts start alike (mean squared cosine 1.00, with it 0.76) and the diversity loss has no gradient there
+    # not in the paper: batch norm after the 1x1 reductions removes the mean that all positions share. Without it the
+    # parts start identical (mean squared cosine 1.00, with it 0.76), where the diversity loss has no gradient
     reduction_norm: bool = True
-    # not in the paper: batch norm over the templates before Eq. 7 takes away what all templates of all images share.
-    # Without it W_q sees mostly that share, and the attention maps of all eight parts are one (measured overlap 0.97)
+    # not in the paper: batch norm over the templates before Eq. 7 removes what all templates of all images share.
+    # Without it W_q sees little else, and the eight attention maps are nearly the same (measured overlap 0.97)
     template_norm: bool = False
-    layer_norm: bool = False  # not in the paper: Eq. 4 has none, so it is off
-    position_encoding: bool = False  # not in the paper: Eq. 1 has none, so it is off
+    layer_norm: bool = False  # not in the paper: off because Eq. 4 has none
+    position_encoding: bool = False  # not in the paper: off because Eq. 1 has none
     output_projection: bool = False  # not in the paper: Eq. 3 sums values directly, so heads are only concatenated
-    # how the global descriptor is made: "mean" of the final encoder's tokens, as the paper has it; or "weighted", not
-    # in the paper, which bypasses the encoder: a weight for each channel and place of the final map, so one input size
-    # alone, then a linear layer. A backbone whose own head does so keeps with it the vectors that it is known for
+    # The global descriptor: "mean" averages the final encoder's tokens, as in the paper. "weighted", not in the paper,
+    # bypasses the encoder: one weight per channel and position of the final map, then a linear layer; it fixes the
+    # input size. It lets a backbone with such a head of its own keep its published vectors
     global_pooling: str = "mean"
     bn_neck: bool = True  # not in the paper: batch norm before the identity classifier steadies training (BoT)
 
     def __post_init__(self) -> None:
-        """Refuse options that do not exist or exclude each other."""
+        """Refuse unknown or conflicting options."""
         if self.backbone not in BACKBONES:
             raise ConfigError(f"Unknown backbone {self.backbone!r}; choose one of {', '.join(BACKBONES)}.")
         if self.templates not in TEMPLATES:
@@ -96,7 +96,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Eq. 9. The paper gives no values: all defaults are 'not in the paper'."""
+    """The loss weights of Eq. 9. The paper states no values: all defaults are 'not in the paper'."""
 
     identity: float = 1.0  # alpha
     triplet: float = 1.0  # beta
@@ -114,8 +114,8 @@ class TrainConfig:
     height: int = IMAGE_HEIGHT
     width: int = IMAGE_WIDTH
     epochs: int = 180
-    # not in the paper: what an epoch is to the schedule. "images": as many batches as hold all images once over;
-    # "groups": as many as the sampler fills with images that have not been seen
+    # not in the paper: length of an epoch. "images": enough batches to hold as many images as the training set has;
+    # "groups": as many batches as the sampler fills with unseen images
     epoch: str = "images"
     optimizer: str = "adam"  # "adamw" is ours
     learning_rate: float = 3.5e-4
@@ -130,63 +130,66 @@ class TrainConfig:
     imgs_per_id: int = 4  # not in the paper
     accumulate: int = 1  # not in the paper
     flip: float = 0.5
-    pad: int = 10  # model px, then a random crop back
-    random_erasing: float = 0.5  # chance
-    erasing_area: tuple[float, ...] = (0.02, 0.33)  # not in the paper: least and largest share of the picture
-    erasing_aspect: float = 0.3  # not in the paper: height to width from this to its inverse, in pixels
+    pad: int = 10  # model px, followed by a random crop back to size
+    random_erasing: float = 0.5  # probability
+    erasing_area: tuple[float, ...] = (0.02, 0.33)  # not in the paper: smallest and largest fraction of the image
+    erasing_aspect: float = 0.3  # not in the paper: lowest height / width in pixels; the highest is its inverse
     erasing_fill: str = "mean_grey"  # not in the paper; one of `occlude.FILLS`
     augmix: bool = True
     augmix_chance: float = 0.5  # not in the paper
     augmix_width: int = 3  # not in the paper: chains of operations to mix
-    augmix_depth: int = 1  # not in the paper: operations a chain; 0 draws 1 to 3
+    augmix_depth: int = 1  # not in the paper: operations per chain; 0 draws 1 to 3
     augmix_severity: float = 1.0  # not in the paper: 0.1 to 10
-    augmix_concentration: float = 0.1  # not in the paper: of the Dirichlet and Beta weights; low ones pick one chain
-    random_crop: float = 0.0  # chance of a random piece; 0.5 for occluded and partial targets
-    # not in the paper: chance of a cut, of every kind and scale, what is left enlarged. Training that only hides costs
-    # photographs that are cut five points of R-1
+    augmix_concentration: float = 0.1  # not in the paper: of the Dirichlet and Beta weights; low values pick one chain
+    random_crop: float = 0.0  # probability of a random crop; 0.5 for occluded and partial targets
+    # not in the paper: probability of a cut of any kind and scale, enlarged to full size. Training with occlusions
+    # but no cuts costs five points of R-1 on cut photographs
     cut: float = 0.0
-    grey: float = 0.0  # not in the paper: chance of a grey or infrared-like picture
-    occlusion: float = 0.0  # not in the paper: chance of an occlusion from `occlude`
-    pasted: float = 0.0  # not in the paper: share of these occlusions that are cut-out people and things
-    recolour: float = 0.0  # not in the paper: chance of another camera's gain and gamma
-    degrade: float = 0.0  # not in the paper: chance of another camera's resolution, noise and compression
-    frozen_backbone: bool = False  # not in the paper: train what stands on the backbone alone
+    grey: float = 0.0  # not in the paper: probability of a grey or infrared-like image
+    occlusion: float = 0.0  # not in the paper: probability of an occlusion from `occlude`
+    pasted: float = 0.0  # not in the paper: fraction of these occlusions that are cut-out people and objects
+    recolour: float = 0.0  # not in the paper: probability of another camera's gain and gamma
+    degrade: float = 0.0  # not in the paper: probability of another camera's resolution, noise and compression
+    frozen_backbone: bool = False  # not in the paper: train only the layers on top of the backbone
     frozen_stages: int = 0  # not in the paper: 1 freezes the stem, 2 the first stage too, and so on (ResNets)
-    small_fraction: float = 0.0  # not in the paper: first part of training, run at the small size
+    small_fraction: float = 0.0  # not in the paper: first fraction of training, run at the small size
     small_height: int = 128  # model px
     small_width: int = 64  # model px
-    attention_overlap: float = 0.0  # not in the paper: weight of the overlap of the parts' attention maps
-    # not in the paper, both for rendered images alone, whose body parts are known: weight of the distance of part p's
-    # attention maps to where body part p is, and of presence to how much of each body part is seen
+    attention_overlap: float = 0.0  # not in the paper: loss weight of the overlap between the parts' attention maps
+    # not in the paper; both need rendered images, whose body parts are known. Loss weight of the distance between
+    # part p's attention maps and the place of body part p
     body_attention: float = 0.0
-    body_presence: float = 0.0
-    # not in the paper, for a global descriptor that starts as the teacher's vector: 1 - cosine of the two
+    body_presence: float = 0.0  # the same for presence and the visible fraction of each body part
+    # The distill_* fields, not in the paper, are weights of losses against a teacher's vectors.
+    # 1 - cosine of the global descriptor, for one that starts as the teacher's vector
     distill_global: float = 0.0
-    # not in the paper: 1 - cosine of each part, through a linear layer of its own, to the teacher's vector, weighed by
-    # presence: what is left of a person tells who it is
+    # 1 - cosine of each part after its own linear layer, weighted by presence: a visible part alone must identify
     distill_parts: float = 0.0
-    distill_direct: float = 0.0  # not in the paper: 1 - cosine of a linear head to the teacher's vector
-    distill_similarity: float = 0.0  # not in the paper: match of the batch's similarity matrices
-    # not in the paper: the same match under the two scorings that use presence, which learns it from nothing else
-    # when the trained descriptor is unweighted
+    distill_direct: float = 0.0  # 1 - cosine of a linear head
+    distill_similarity: float = 0.0  # difference of the batch's similarity matrices
+    # the same under the two scorings that use presence; nothing else trains presence if the descriptor is unweighted
     distill_presence: float = 0.0
-    # not in the paper: share of the mean over all of a person's images in each image's target from the teacher, who
-    # sees each camera and whatever is in the way; identities are known in training
+    # not in the paper: fraction of the person's mean vector mixed into each image's teacher target. The teacher's
+    # vector also encodes camera and obstacles; averaging over a person's images removes them
     toward_person: float = 0.0
-    clip_norm: float = 0.0  # not in the paper: longest gradient; 0 leaves it alone
+    clip_norm: float = 0.0  # not in the paper: largest gradient norm; 0 does not clip
     precision: str = "float32"  # or "bfloat16"
     num_workers: int = 0
     seed: int = 0
 
     @property
     def taught(self) -> bool:
-        """Whether any term compares with a teacher's vectors."""
+        """Whether any loss needs a teacher's vectors."""
         terms = ("direct", "global", "parts", "similarity", "presence")
         return any(getattr(self, f"distill_{term}") for term in terms)
 
 
 def variant(name: str, **changes: Any) -> ModelConfig:
-    """Return the model configuration of a row of Table 4, with further fields changed by name."""
+    """Return the model configuration of a row of Table 4, with the given fields changed.
+
+    Raises:
+        ConfigError: unknown row or field, or fields that conflict.
+    """
     if name not in VARIANTS:
         raise ConfigError(f"Unknown variant {name!r}; choose one of {', '.join(VARIANTS)}.")
     return from_dict(ModelConfig, {**VARIANTS[name], **changes})
@@ -202,12 +205,12 @@ def variant_name(config: ModelConfig) -> str:
 
 
 def from_dict(cls: type, values: dict[str, Any]):
-    """Build a configuration from plain JSON values; refuse unknown keys and values of another type.
+    """Build a configuration from JSON values; refuse unknown keys and wrong types.
 
-    An integer is accepted for a float and a list for a tuple; nothing else is converted.
+    An integer is accepted as a float and a list as a tuple; nothing else is converted.
 
     Raises:
-        ConfigError: names the option and what it must be.
+        ConfigError: the message names the option and what it must be.
     """
     known = get_type_hints(cls)
     for key in values:
@@ -217,7 +220,7 @@ def from_dict(cls: type, values: dict[str, Any]):
 
 
 def _typed(name: str, wanted: Any, value: Any) -> Any:
-    """Return `value` as the annotated type `wanted`, or refuse it."""
+    """Return `value` converted to the annotated type `wanted`, or raise `ConfigError`."""
     if isinstance(wanted, types.UnionType):  # the only unions here are `TYPE | None`
         return None if value is None else _typed(name, get_args(wanted)[0], value)
     if dataclasses.is_dataclass(wanted):
@@ -239,12 +242,12 @@ def _typed(name: str, wanted: Any, value: Any) -> Any:
 
 
 def read_train_config(path: str | Path | None, variant: str | None = None, changes: Sequence[str] = ()) -> TrainConfig:
-    """Return a recipe: the paper's, changed by a JSON file, then by a variant's name, then by `KEY=VALUE` pairs.
+    """Return the paper's recipe, changed by a JSON file, then by a variant's name, then by `KEY=VALUE` pairs.
 
     Args:
-        path: JSON with some of the fields of `TrainConfig`, `model` and `loss` nested.
+        path: JSON with any fields of `TrainConfig`; those of `model` and `loss` are nested.
         variant: row of Table 4.
-        changes: as `learning_rate=1e-4` or `loss.margin=0.5`; values are JSON, or else plain text.
+        changes: such as `learning_rate=1e-4` or `loss.margin=0.5`; a value that is not JSON is taken as text.
 
     Raises:
         ConfigError: unreadable file, unknown option or variant, or not of the form `KEY=VALUE`.
@@ -267,7 +270,7 @@ def read_train_config(path: str | Path | None, variant: str | None = None, chang
     for change in changes:
         key, equals, text = change.partition("=")
         if not equals:
-            raise ConfigError(f"A change is written KEY=VALUE, not {change!r}.")
+            raise ConfigError(f"Write a change as KEY=VALUE, not {change!r}.")
         try:
             value = json.loads(text)
         except ValueError:
@@ -281,5 +284,5 @@ def read_train_config(path: str | Path | None, variant: str | None = None, chang
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Return a configuration as plain JSON values."""
+    """Return a configuration as JSON values."""
     return dataclasses.asdict(config)

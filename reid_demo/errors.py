@@ -2,15 +2,15 @@
 
 
 class ReidError(Exception):
-    """Base of all errors that this package raises on purpose; the message is fit to show to a user."""
+    """Base of all errors that this package raises on purpose; the message can be shown to a user."""
 
 
 class ImageError(ReidError):
-    """An image that cannot be read or is out of bounds."""
+    """An image that cannot be read or is outside the limits."""
 
 
 class ConfigError(ReidError):
-    """An option or a combination of options that does not exist."""
+    """An unknown option, a wrong value, or options that conflict."""
 
 
 class ShapeError(ReidError):
@@ -18,7 +18,7 @@ class ShapeError(ReidError):
 
 
 class WeightsError(ReidError):
-    """A weights folder that is missing, damaged or of another configuration."""
+    """A weights folder that is missing, damaged or made for another configuration."""
 
 
 class GalleryError(ReidError):
@@ -30,28 +30,28 @@ class NotWritableError(GalleryError):
 
 
 class NoImagesError(GalleryError):
-    """A folder of which no image could be taken into a gallery."""
+    """A folder without a single image that can go into a gallery."""
 
 
 class HubError(ReidError):
-    """Something that cannot be fetched from the Hub or put there."""
+    """A download from the Hub or an upload to it that failed."""
 
 
 class DatasetError(ReidError):
-    """A data set whose folders or files are not as its layout says."""
+    """A dataset whose folders or files do not follow its layout."""
 
 
 class OcclusionError(ReidError):
-    """An occlusion or crop that makes no sense on its image."""
+    """An occlusion or crop that is invalid, or impossible on its image."""
 
 
 class CaseError(ReidError):
-    """A case file that is no such file, or that was made by other weights or another gallery."""
+    """A file that is not a case file, or one made with other weights or another gallery."""
 
 
 class TrainingError(ReidError):
-    """Training that cannot start or go on."""
+    """Training that cannot start or continue."""
 
 
 class SyntheticError(ReidError):
-    """The renderer or its assets are missing or unusable."""
+    """A renderer or assets that are missing or unusable."""

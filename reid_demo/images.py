@@ -1,7 +1,7 @@
-"""Read, check and batch images: the one place that knows formats, size limits, orientation, mean and deviation.
+"""Read, check, resize and normalise images: the one home of formats, size limits, orientation, mean and deviation.
 
-Every picture that comes from outside is opened by `load_picture`, in formats that are decoded in this process. Pillow
-knows others: for PostScript it starts another program on the visitor's bytes, and it goes by content, not by name.
+`load_picture` opens every image that comes from outside, and only formats that are decoded in this process. Pillow
+accepts more and goes by content, not by name: for PostScript it would start another program on the visitor's bytes.
 """
 
 import functools
@@ -46,12 +46,12 @@ _HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b
 
 @functools.cache
 def formats() -> tuple[str, ...]:
-    """Return the names of `FORMATS` that this installation decodes."""
+    """Return the formats in `FORMATS` that this installation can decode."""
     try:
         import pillow_heif
 
         pillow_heif.register_heif_opener()
-    except ImportError:  # an optional package: `not_an_image` names it where a HEIC picture comes
+    except ImportError:  # optional: `_not_an_image` names the package when a HEIC picture comes in
         pass
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
@@ -59,23 +59,23 @@ def formats() -> tuple[str, ...]:
 
 @functools.cache
 def suffixes() -> frozenset[str]:
-    """Return the suffixes of files in these formats, in small letters with the dot."""
+    """Return the file suffixes of `formats()`, in lower case with the dot."""
     known = formats()
     return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in known)
 
 
 def looks_like_image(name: str | Path) -> bool:
-    """Tell by its suffix whether a file is meant as a picture that can be read here."""
+    """Return whether a file's suffix is one of `suffixes()`."""
     return Path(name).suffix.lower() in suffixes()
 
 
 def load_picture(data: bytes) -> Image.Image:
-    """Open and decode a picture of any size that `check_area` allows; its first frame, not turned upright.
+    """Decode the first frame of a picture within the limits of `check_area`, without turning it upright.
 
-    Metadata that cannot be read is dropped; pixels that decode are used.
+    Unreadable metadata is dropped if the pixels decode without it.
 
     Raises:
-        ImageError: none of `FORMATS`, too large, damaged or cut short.
+        ImageError: not one of `FORMATS`, too large, damaged or cut short.
     """
     try:
         return _decoded(data)
@@ -98,7 +98,7 @@ def _decoded(data: bytes) -> Image.Image:
         raise ImageError(_not_an_image(data)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"The image has too many pixels. Use at most {MAX_PIXELS // 10**6} megapixels.") from error
-    except Exception as error:  # Pillow's readers raise almost anything over bytes made to mislead them
+    except Exception as error:  # Pillow's readers raise almost any error on malicious bytes
         raise ImageError("The image is damaged or cut short. Save it again and retry.") from error
 
 
@@ -110,7 +110,7 @@ def _not_an_image(data: bytes) -> str:
 
 
 def _png_pixels(data: bytes) -> bytes:
-    """Copy a PNG without its text, colour profile and EXIF."""
+    """Return a copy of a PNG file without its text, colour profile and EXIF chunks."""
     kept, at = [_PNG], len(_PNG)
     while at + 12 <= len(data):
         (length,) = struct.unpack_from(">I", data, at)
@@ -121,10 +121,10 @@ def _png_pixels(data: bytes) -> bytes:
 
 
 def read_image(source: str | Path | bytes | np.ndarray | Image.Image) -> np.ndarray:
-    """Return any supported image as RGB, upright by EXIF, first frame, alpha laid on white.
+    """Read any supported image: first frame, turned upright by EXIF, alpha blended on white.
 
     Args:
-        source: A file, its bytes, a PIL image, or an array `(H, W)`, `(H, W, 3)` or `(H, W, 4)`,
+        source: a file, its bytes, a PIL image, or an array `(H, W)`, `(H, W, 3)` or `(H, W, 4)`,
             uint8 or uint16.
 
     Returns:
@@ -156,11 +156,11 @@ def shrunk(image: np.ndarray, side: int = PROBE_SIDE) -> np.ndarray:
     """Shrink a picture of one person to at most `side` px a side; page, command line, API and `index` all call this.
 
     Args:
-        image: `(H, W, 3)` uint8 RGB, image px.
+        image: `(H, W, 3)` uint8 RGB.
         side: image px.
 
     Returns:
-        The image itself where it is small enough, else a copy of the same proportions.
+        The image itself if it is small enough, else a copy with the same proportions.
     """
     scale = side / max(image.shape[:2])
     if scale >= 1:
@@ -169,15 +169,15 @@ def shrunk(image: np.ndarray, side: int = PROBE_SIDE) -> np.ndarray:
 
 
 def read_probe(source: str | Path | bytes | np.ndarray | Image.Image) -> np.ndarray:
-    """Read a picture of one person as `read_image` does, and shrink it by `shrunk`."""
+    """Read a picture of one person with `read_image`, then `shrunk`."""
     return shrunk(read_image(source))
 
 
 def image_or_placeholder(path: str | Path) -> np.ndarray:
-    """Read a picture of a list as `read_image` does; a grey one with a cross stands for a file that cannot be read."""
+    """Read an image for a list; return a grey 256 x 128 one with a cross if the file cannot be read."""
     try:
         return read_image(path)
-    except ImageError:  # the list goes on; the placeholder tells it
+    except ImageError:  # one bad file must not stop the list; the cross shows it
         blank = Image.new("RGB", (IMAGE_WIDTH, IMAGE_HEIGHT), (200, 200, 200))
         draw = ImageDraw.Draw(blank)
         draw.line((0, 0, IMAGE_WIDTH, IMAGE_HEIGHT), fill=(120, 120, 120), width=3)
@@ -186,7 +186,7 @@ def image_or_placeholder(path: str | Path) -> np.ndarray:
 
 
 def read_named(path: str | Path) -> np.ndarray:
-    """Read a picture of one person as `read_probe` does; its error also says which of many files it was."""
+    """Read a picture of one person with `read_probe`; an error also names the file."""
     try:
         return read_probe(path)
     except ImageError as error:
@@ -201,7 +201,7 @@ def lacks_colour(image: np.ndarray) -> bool:
 
 
 def check_size(width: int, height: int) -> None:
-    """Refuse sizes (image px) that no person crop or frame has.
+    """Check that a size, in image px, is plausible for a person crop or a frame.
 
     Raises:
         ImageError: too small, too large, or too long and thin.
@@ -214,10 +214,10 @@ def check_size(width: int, height: int) -> None:
 
 
 def check_area(width: int, height: int) -> None:
-    """Refuse sizes (image px) that would take too much memory, before anything is decoded.
+    """Check a size, in image px, before decoding, so that no image takes too much memory.
 
     Raises:
-        ImageError: too many pixels, or too many on one side.
+        ImageError: too many pixels in all or on one side.
     """
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
         raise ImageError(
@@ -247,7 +247,7 @@ def _from_pil(image: Image.Image) -> np.ndarray:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION))
-    except Exception:  # junk where EXIF should be, on which Pillow raises almost anything: only the turn is lost
+    except Exception:  # Pillow raises almost any error on broken EXIF; only the rotation is lost
         turn = None
     return image if turn is None else image.transpose(turn)
 
@@ -261,7 +261,7 @@ def _from_array(array: np.ndarray) -> np.ndarray:
         values = array.astype(np.float64)
         if not np.isfinite(values).all() or values.min() < 0 or values.max() > 65535:
             raise ImageError("The image has values outside 0 to 65535. Save it as an 8-bit picture.")
-        # 16-bit files use the full range; integers that never pass 255 are 8-bit values in a wide type.
+        # 16-bit files use the full range; values up to 255 are 8-bit values in a wider type
         array = np.round(values / 257 if values.max() > 255 else values).astype(np.uint8)
     if array.shape[2] == 4:
         alpha = array[:, :, 3:].astype(np.float32) / 255
@@ -270,7 +270,7 @@ def _from_array(array: np.ndarray) -> np.ndarray:
 
 
 def to_model_input(image: np.ndarray, height: int = IMAGE_HEIGHT, width: int = IMAGE_WIDTH) -> np.ndarray:
-    """Resize and normalise one image; evaluation, page and gallery all use this.
+    """Resize and normalise one image; evaluation, page and gallery all call this.
 
     Args:
         image: `(H, W, 3)` uint8 RGB.
@@ -278,39 +278,43 @@ def to_model_input(image: np.ndarray, height: int = IMAGE_HEIGHT, width: int = I
         width: model px.
 
     Returns:
-        `(3, height, width)` float32, ImageNet-normalised.
+        `(3, height, width)` float32, normalised with the ImageNet mean and deviation.
     """
     pixels = (resized(image, height, width).astype(np.float32) / 255 - _MEAN) / _STD
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize an `(H, W, 3)` uint8 image to `(height, width, 3)`; the image itself where it has that size already."""
+    """Resize an `(H, W, 3)` uint8 image to `(height, width, 3)`; return the image itself if it has that size.
+
+    Raises:
+        ShapeError: another shape or dtype.
+    """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ShapeError(f"Expected an (H, W, 3) uint8 image, got {image.shape} {image.dtype}.")
     if image.shape[:2] == (height, width):
         return image
-    # Pillow's filter scales with the reduction, so large uploads do not alias.
+    # Pillow's filter widens with the reduction, so large uploads do not alias
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def normalised(pixels: Tensor) -> Tensor:
-    """Normalise a batch `(B, H, W, 3)` uint8, on any device, to the numbers of `to_model_input`.
+    """Normalise a batch `(B, H, W, 3)` uint8, on any device, as `to_model_input` does.
 
     Returns:
-        `(B, 3, H, W)` float32, channels last.
+        `(B, 3, H, W)` float32 in channels-last memory order.
     """
     mean, std = (torch.tensor(values, device=pixels.device) for values in (PIXEL_MEAN, PIXEL_STD))
     return ((pixels.float() / 255 - mean) / std).permute(0, 3, 1, 2)
 
 
 def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
-    """Return an `(H, W, 3)` uint8 RGB image as a JPEG file of this quality, 1 to 100."""
-    bgr = np.ascontiguousarray(image[..., ::-1])  # OpenCV's order: the other way round, chroma is lost in the wrong one
+    """Encode an `(H, W, 3)` uint8 RGB image as a JPEG file of quality 1 to 100."""
+    bgr = np.ascontiguousarray(image[..., ::-1])  # OpenCV's order; RGB would subsample the wrong colour planes
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
 def through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
-    """Return an `(H, W, 3)` uint8 RGB image as a JPEG file of this quality gives it back."""
+    """Return an `(H, W, 3)` uint8 RGB image after one round of JPEG compression at quality 1 to 100."""
     stored = np.frombuffer(encode_jpeg(image, quality), np.uint8)
     return np.ascontiguousarray(cv2.imdecode(stored, cv2.IMREAD_COLOR)[..., ::-1])

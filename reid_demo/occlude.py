@@ -1,6 +1,6 @@
-"""What-if occlusions: the mask, the fill, the crop. The page, the sweep, evaluation and training all use this file.
+"""What-if occlusions: masks, fills and crops, shared by the page, the sweep, evaluation and training.
 
-An `Occlusion` is a recipe in fractions of the image, so that it can be stored and replayed on another probe.
+An `Occlusion` states its box in fractions of the image, so it can be stored and replayed on another probe.
 """
 
 import base64
@@ -31,35 +31,35 @@ BOXES: dict[str, tuple[float, float, float, float]] = {
     "lower_third": (0, 2 / 3, 1, 1),
     "centre": (0.25, 0.25, 0.75, 0.75),
 }
-PASTED = ("person", "object")  # kinds without a mask of their own: they hide what they change
+PASTED = ("person", "object")  # kinds whose mask is known only afterwards: the pixels they changed
 KINDS = (*BOXES, "random_block", "box", "brush", "person", "object", "crop")
-NAMED = (*BOXES, "random_block", *PASTED)  # kinds that need no more than their name
-CROPS: dict[str, tuple[float, float, float, float]] = {  # what is left of a person whom the frame cuts, in percent
+NAMED = (*BOXES, "random_block", *PASTED)  # kinds that need no box or mask
+CROPS: dict[str, tuple[float, float, float, float]] = {  # the share of the height that is kept, in percent
     **{f"upper_{share}": (0, 0, 1, share / 100) for share in (40, 60, 80)},
     **{f"lower_{share}": (0, 1 - share / 100, 1, 1) for share in (40, 60, 80)},
 }
-GREY = "grey"  # hides nothing: takes the colour; measurements alone ask for it
-MEASURED = (*NAMED, *CROPS, GREY)  # what a measurement may do to every query, by name
+GREY = "grey"  # removes colour and hides nothing; only measurements use it
+MEASURED = (*NAMED, *CROPS, GREY)  # changes that a measurement can apply to every query
 FILLS = ("mean_grey", "blur", "noise", "black", "inpaint")
 MIN_CROP = 16  # image px
 MAX_RECIPE = 50  # occlusions
-MOST_PAINTED = 16_000_000  # pixels of a painted mask
+MOST_PAINTED = 16_000_000  # pixels in a painted mask
 
 Fraction = Annotated[float, Field(strict=True)]
 
 Cutouts = Mapping[str, Sequence[np.ndarray]]  # "person": list of (h, w, 4) uint8 RGBA
-THINGS = ("pole", "suitcase", "car")  # cut-outs that the kind "object" chooses from
+THINGS = ("pole", "suitcase", "car")  # the cut-outs that "object" chooses from
 
 
 def named(name: str, fill: str = Occlusion.fill) -> Occlusion:
-    """Return the recipe of a name of `MEASURED`; `fill` counts where something is hidden, not cut or made grey."""
+    """Return the occlusion for a name in `MEASURED`; crops and grey ignore `fill`."""
     if name in CROPS:
         return Occlusion("crop", box=CROPS[name])
     return Occlusion(name) if name == GREY else Occlusion(name, fill)
 
 
 def words(occlusion: Occlusion) -> str:
-    """Return what a recipe does to a picture, for a protocol's line."""
+    """Describe an occlusion of all queries for the protocol line of a report."""
     if occlusion.kind == "crop":
         left = next((name for name, box in CROPS.items() if box == occlusion.box), f"the box {occlusion.box}")
         return f"every query cut to {left}"
@@ -69,7 +69,11 @@ def words(occlusion: Occlusion) -> str:
 
 
 def check(occlusion: Occlusion) -> None:
-    """Refuse a recipe that names no known kind or fill, or whose box is empty or outside the image."""
+    """Check an occlusion's kind, fill, coverage, box and mask.
+
+    Raises:
+        OcclusionError: unknown kind or fill, coverage out of range, box empty or outside the image, or no mask.
+    """
     if occlusion.kind not in (*KINDS, GREY):
         raise OcclusionError(f"Unknown occlusion {occlusion.kind!r}; choose one of {', '.join(KINDS)}.")
     if occlusion.fill not in FILLS:
@@ -87,7 +91,10 @@ def check(occlusion: Occlusion) -> None:
 
 
 def mask(occlusion: Occlusion, height: int, width: int) -> np.ndarray:
-    """Return the `(height, width)` bool mask that an occlusion hides; all false for what has no mask of its own."""
+    """Return the `(height, width)` bool mask of what an occlusion hides.
+
+    All false for crops, grey and `PASTED` kinds; see `hidden_by` for the last.
+    """
     check(occlusion)
     hidden = np.zeros((height, width), bool)
     if occlusion.kind == "brush":
@@ -104,7 +111,7 @@ def mask(occlusion: Occlusion, height: int, width: int) -> np.ndarray:
 
 
 def hidden_by(occlusion: Occlusion, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return the `(H, W)` bool mask of what an occlusion hid, from the picture `(H, W, 3)` before and after it."""
+    """Return the `(H, W)` bool mask of what an occlusion hid, given the `(H, W, 3)` uint8 image before and after."""
     if occlusion.kind in PASTED:
         return (after != before).any(axis=2)
     return mask(occlusion, *before.shape[:2])
@@ -112,7 +119,7 @@ def hidden_by(occlusion: Occlusion, before: np.ndarray, after: np.ndarray) -> np
 
 def _random_box(occlusion: Occlusion) -> tuple[float, float, float, float]:
     rng = np.random.default_rng(occlusion.seed)
-    aspect = np.exp(rng.uniform(np.log(0.5), np.log(2)))  # of the fractions: tall to wide
+    aspect = np.exp(rng.uniform(np.log(0.5), np.log(2)))  # width to height, both as fractions
     w = min(1.0, np.sqrt(occlusion.coverage * aspect))
     h = min(1.0, occlusion.coverage / w)
     w = min(1.0, occlusion.coverage / h)
@@ -127,7 +134,11 @@ def _to_pixels(box: Sequence[float], height: int, width: int) -> tuple[int, int,
 
 
 def brush(painted: np.ndarray, fill: str = "mean_grey") -> Occlusion:
-    """Make a recipe of a painted `(h, w)` bool mask."""
+    """Return the occlusion of a painted `(h, w)` bool mask.
+
+    Raises:
+        OcclusionError: nothing is painted.
+    """
     if painted.ndim != 2 or not painted.any():
         raise OcclusionError("Nothing is painted. Paint over a part of the probe first.")
     buffer = io.BytesIO()
@@ -157,7 +168,7 @@ def fill(image: np.ndarray, hidden: np.ndarray, name: str, seed: int = 0) -> np.
         image: `(H, W, 3)` uint8, not changed.
         hidden: `(H, W)` bool.
         name: one of `FILLS`; `inpaint` continues the surroundings (OpenCV, Telea).
-        seed: of the noise.
+        seed: of the noise fill.
 
     Returns:
         `(H, W, 3)` uint8; equal to `image` outside the mask.
@@ -181,10 +192,10 @@ def fill(image: np.ndarray, hidden: np.ndarray, name: str, seed: int = 0) -> np.
 
 
 def _blurred(image: np.ndarray) -> np.ndarray:
-    """Blur a picture enough to hide texture at any size, by a Gaussian of a sixteenth of its longer side.
+    """Blur an image enough to hide texture at any size: a Gaussian with sigma a sixteenth of the longer side.
 
-    The blur runs on the picture made smaller, where a fourth of it is left to do: the same to the eye, and a large
-    picture takes milliseconds, not seconds.
+    The image is first shrunk until sigma is 4 px. The result looks the same, and a large image takes milliseconds
+    instead of seconds.
     """
     height, width = image.shape[:2]
     sigma = max(height, width) / 16
@@ -195,15 +206,18 @@ def _blurred(image: np.ndarray) -> np.ndarray:
 
 
 def apply(image: np.ndarray, occlusions: Sequence[Occlusion], cutouts: Cutouts | None = None) -> np.ndarray:
-    """Carry out a list of occlusions in order.
+    """Apply occlusions in order.
 
     Args:
         image: `(H, W, 3)` uint8, not changed.
-        occlusions: recipes; an empty list changes nothing.
-        cutouts: pictures for the kind "person"; for "object" too, which without them draws a post.
+        occlusions: may be empty.
+        cutouts: what "person" and "object" paste; without them "object" draws a post.
 
     Returns:
-        `(H', W', 3)` uint8; smaller only after a crop.
+        A fresh `(H', W', 3)` uint8 image; smaller only after a crop.
+
+    Raises:
+        OcclusionError: an occlusion is invalid, a crop is too small, or "person" has no cut-outs.
     """
     for occlusion in occlusions:
         check(occlusion)
@@ -228,9 +242,9 @@ def _crop(image: np.ndarray, occlusion: Occlusion) -> np.ndarray:
 
 
 def _paste_object(image: np.ndarray, occlusion: Occlusion, cutouts: Cutouts | None) -> np.ndarray:
-    """Put a car, a suitcase or a pole in front, or without cut-outs a drawn post.
+    """Paste a car, a suitcase or a pole in front; without cut-outs, draw a post.
 
-    `coverage` is the share of the picture that the thing's box hides; the seed chooses the thing and its place.
+    `coverage` is the fraction of the image that the object's box hides; the seed picks the object and its place.
     """
     things = [(kind, cutout) for kind in THINGS for cutout in (cutouts or {}).get(kind, ())]
     if not things:
@@ -238,13 +252,13 @@ def _paste_object(image: np.ndarray, occlusion: Occlusion, cutouts: Cutouts | No
     rng = np.random.default_rng(occlusion.seed)
     kind, cutout = things[int(rng.integers(len(things)))]
     height, width = image.shape[:2]
-    if kind == "pole":  # from top to bottom
+    if kind == "pole":  # spans the full height
         wide, tall = max(2, round(occlusion.coverage * width)), height
         tall = max(tall, round(wide * cutout.shape[0] / cutout.shape[1]))
     else:
         aspect = cutout.shape[1] / cutout.shape[0]
         tall = height * np.sqrt(occlusion.coverage * width / height / aspect)
-        if tall * aspect > width:  # the frame cuts it
+        if tall * aspect > width:  # wider than the frame, which cuts it: only the height sets the coverage
             tall = occlusion.coverage * height
         wide, tall = max(2, round(tall * aspect)), max(2, round(tall))
     top = 0 if kind == "pole" else height - tall
@@ -253,7 +267,7 @@ def _paste_object(image: np.ndarray, occlusion: Occlusion, cutouts: Cutouts | No
 
 
 def _draw_post(image: np.ndarray, occlusion: Occlusion) -> np.ndarray:
-    """Draw a shaded post from top to bottom; `coverage` is its width as a fraction, the seed its place and colour."""
+    """Draw a shaded post from top to bottom; `coverage` is its width as a fraction, the seed sets place and colour."""
     rng = np.random.default_rng(occlusion.seed)
     height, width = image.shape[:2]
     wide = max(1, round(occlusion.coverage * width))
@@ -281,7 +295,7 @@ def _paste_person(image: np.ndarray, occlusion: Occlusion, cutouts: Cutouts | No
 
 
 def _paste(image: np.ndarray, rgba: np.ndarray, top: int, left: int) -> np.ndarray:
-    """Blend a cut-out over a picture; what leaves the frame is cut."""
+    """Blend a cut-out over an image, clipped to the frame."""
     height, width = image.shape[:2]
     y0, y1, x0, x1 = max(top, 0), min(top + len(rgba), height), max(left, 0), min(left + rgba.shape[1], width)
     out = image.copy()
@@ -293,10 +307,10 @@ def _paste(image: np.ndarray, rgba: np.ndarray, top: int, left: int) -> np.ndarr
 
 
 def read_cutouts(folder: Path) -> dict[str, list[np.ndarray]]:
-    """Read the cut-outs of a folder, `KIND_NN.png`, as kind to `(h, w, 4)` uint8 RGBA; empty where there are none.
+    """Read a folder's cut-outs, `KIND_NN.png`, as lists of `(h, w, 4)` uint8 RGBA by kind; empty if it has none.
 
     Raises:
-        OcclusionError: a file is no PNG with alpha.
+        OcclusionError: a file is not a PNG with alpha.
     """
     cutouts: dict[str, list[np.ndarray]] = {}
     for path in sorted(folder.glob("*_*.png")):
@@ -308,7 +322,7 @@ def read_cutouts(folder: Path) -> dict[str, list[np.ndarray]]:
 
 
 def to_dict(occlusion: Occlusion) -> dict:
-    """Return a recipe as plain JSON values."""
+    """Return an occlusion as JSON values."""
     return {
         "kind": occlusion.kind,
         "fill": occlusion.fill,
@@ -320,7 +334,7 @@ def to_dict(occlusion: Occlusion) -> dict:
 
 
 class _Change(BaseModel):
-    """One occlusion as JSON; what a field means stands at `records.Occlusion`."""
+    """One occlusion as JSON; the fields are those of `records.Occlusion`."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -333,10 +347,10 @@ class _Change(BaseModel):
 
 
 def from_dict(values: Mapping) -> Occlusion:
-    """Read an occlusion back from plain JSON values.
+    """Read an occlusion from JSON values.
 
     Raises:
-        OcclusionError: a key that is unknown or missing, or a value of the wrong type; the message names the field.
+        OcclusionError: a key is unknown or missing, or a value has the wrong type; the message names the field.
     """
     try:
         occlusion = Occlusion(**_Change.model_validate(values).model_dump())
@@ -350,10 +364,10 @@ def from_dict(values: Mapping) -> Occlusion:
 
 
 def from_rows(rows: Sequence[Mapping]) -> list[Occlusion]:
-    """Read a list of occlusions from plain JSON values.
+    """Read a list of occlusions from JSON values.
 
     Raises:
-        OcclusionError: too many, or one that is none; the message says which, from 1.
+        OcclusionError: too many, or one is invalid; the message says which, counted from 1.
     """
     if len(rows) > MAX_RECIPE:
         raise OcclusionError(f"A recipe holds at most {MAX_RECIPE} occlusions, not {len(rows)}.")
@@ -367,7 +381,7 @@ def from_rows(rows: Sequence[Mapping]) -> list[Occlusion]:
 
 
 def write_recipe(occlusions: Sequence[Occlusion]) -> str:
-    """Return a list of occlusions as JSON text; keys that a kind does not use are left out."""
+    """Return a list of occlusions as JSON text, without values that equal their defaults."""
     rows = []
     for occlusion in occlusions:
         plain = to_dict(Occlusion(occlusion.kind))
@@ -376,10 +390,10 @@ def write_recipe(occlusions: Sequence[Occlusion]) -> str:
 
 
 def read_recipe(source: str) -> list[Occlusion]:
-    """Read what `write_recipe` wrote.
+    """Read JSON text written by `write_recipe`.
 
     Raises:
-        OcclusionError: not JSON, not a list, or an entry that is no occlusion.
+        OcclusionError: not JSON, not a list, or an entry that is not an occlusion.
     """
     try:
         rows = json.loads(source)

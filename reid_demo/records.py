@@ -1,4 +1,4 @@
-"""The nouns of the package: small frozen records that pass between modules and live in session state."""
+"""The package's data types: small frozen records that modules exchange and the page keeps in its session state."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,45 +8,48 @@ import numpy as np
 
 from reid_demo.errors import ConfigError, DatasetError
 
-UNKNOWN = -2  # in arrays of pids and camids: the image has none
+UNKNOWN = -2  # stands for `None` in arrays of pids and camids
 
 Weighing = Literal["cosine", "adaptive", "part_aware"]
 WEIGHINGS: dict[str, str] = {  # name -> words for people
     "cosine": "cosine",  # of the concatenated descriptors
-    "adaptive": "adaptive (Eq. 8)",  # that, with part weights w_i = N rho_i
-    "part_aware": "part-aware",  # mean of part cosines by what the probe has of each, not in the paper
+    "adaptive": "adaptive (Eq. 8)",  # the same, each part weighted by w_i = N rho_i
+    "part_aware": "part-aware",  # mean of the part cosines, weighted by the probe's presence; not in the paper
 }
 _OLD_WEIGHINGS = {"plain": "cosine", "part-aware": "part_aware"}  # spellings of earlier releases
 
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One gallery or data-set image. `pid` -1 is junk, 0 a distractor; `None` means not known."""
+    """One gallery or dataset image. `pid` is -1 for junk and 0 for a distractor; `None` means unknown."""
 
-    path: str  # relative to its gallery or data-set root
+    path: str  # relative to the gallery or dataset root
     pid: int | None = None
     camid: int | None = None
     width: int = 0  # image px
     height: int = 0  # image px
     sha256: str = ""  # of the file it came from
-    frame: str = ""  # where it was cut out of a whole frame: that file, relative to the folder indexed
+    frame: str = ""  # the whole frame it was cut from, relative to the indexed folder; empty if none
     box: tuple[int, int, int, int] | None = None  # (x0, y0, x1, y1) in that frame, image px
 
 
 def same_person(pid, other):
-    """Tell whether two images are known to show the same person; arrays give arrays.
+    """Return whether two images are known to show the same person.
 
     Args:
-        pid: a pid, `None`, or an array of pids with `UNKNOWN`. Junk (-1) and distractors (0) are nobody in particular,
-            so they are never the same person as anyone.
+        pid: a pid, `None`, or an array of pids with `UNKNOWN`. Junk (-1) and distractors (0) have no identity, so
+            they never match anyone.
         other: likewise.
+
+    Returns:
+        A bool, or a bool array if either argument is an array.
     """
     pid, other = _number(pid), _number(other)
     return (pid == other) & (pid > 0)
 
 
 def same_camera(camid, other):
-    """Tell whether two images are known to come from the same camera; arguments as of `same_person`."""
+    """Return whether two images are known to come from the same camera; see `same_person` for the arguments."""
     camid, other = _number(camid), _number(other)
     return (camid == other) & (camid >= 0)
 
@@ -57,14 +60,14 @@ def _number(value):
 
 @dataclass(frozen=True, eq=False)
 class Identities:
-    """Person and camera of many images, as arrays."""
+    """The person and camera of each of `n` images."""
 
     pids: np.ndarray  # (n,) int64, `UNKNOWN` where an image has none
     camids: np.ndarray  # (n,) int64, likewise
 
     @classmethod
     def of(cls, pids: Iterable[int | None], camids: Iterable[int | None]) -> "Identities":
-        """Collect the pids and camids of images.
+        """Build the arrays from pids and camids, `None` where unknown.
 
         Raises:
             DatasetError: a number needs more than 64 bits.
@@ -72,20 +75,20 @@ class Identities:
         return cls(_column(pids), _column(camids))
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
         return len(self.pids)
 
     def show(self, pid: int | None) -> np.ndarray:
-        """Mark the images, `(n,)` bool, that show a person."""
+        """Return an `(n,)` bool mask of the images that show this person."""
         return same_person(self.pids, pid)
 
     def taken_with(self, pid: int | None, camid: int | None) -> np.ndarray:
-        """Mark the images, `(n,)` bool, that show a person under one camera."""
+        """Return an `(n,)` bool mask of the images that show this person under this camera."""
         return self.show(pid) & same_camera(self.camids, camid)
 
     @property
     def num_people(self) -> int:
-        """Number of different people; junk and distractors are none."""
+        """Number of distinct people; junk and distractors do not count."""
         return len(np.unique(self.pids[self.pids > 0]))
 
 
@@ -98,17 +101,17 @@ def _column(numbers: Iterable[int | None]) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Descriptor:
-    """What the model keeps of one image. `P` parts (0 for the variant G), `D` dimensions."""
+    """What the model keeps of one image, for `P` parts (0 for the variant G) and `D` dimensions."""
 
-    parts: np.ndarray  # (P+1, D) float32, unweighted: the global descriptor first
-    presence: np.ndarray  # (P,) float32, sums to 1: rho of Sec. 3.5; relative attention, not visibility
+    parts: np.ndarray  # (P+1, D) float32, unweighted; the global descriptor first
+    presence: np.ndarray  # (P,) float32, sums to 1: rho of Sec. 3.5; a share of attention, not visibility
     template_attention: np.ndarray  # (P, h, w) float32, each map sums to 1: softmax of Eq. 5, heads averaged
     part_attention: np.ndarray  # (P, h, w) float32, each map sums to 1: cross-attention of Sec. 3.4
 
 
 @dataclass(frozen=True, eq=False)
 class Match:
-    """One candidate of a ranked list."""
+    """One entry of a ranked list."""
 
     record: ImageRecord
     index: int  # row in the gallery
@@ -119,7 +122,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Scoring:
-    """How two descriptors are compared."""
+    """How to compare two descriptors."""
 
     weighing: Weighing = "cosine"  # a key of `WEIGHINGS`
     parts: tuple[bool, ...] | None = None  # (P+1,) which terms count, global first; None: all
@@ -136,14 +139,14 @@ class Scoring:
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> "Scoring":
-        """Read a scoring from JSON values, as this or any earlier release wrote it.
+        """Read a scoring from JSON values written by this or any earlier release.
 
         Args:
-            values: the name under `weighing`, `similarity` or `scoring`, or the switches `adaptive` and `part_aware`;
-                the parts that count under `parts`, `terms` or `enabled`. Other keys are left alone.
+            values: the weighing's name under `weighing`, `similarity` or `scoring`, or the switches `adaptive` and
+                `part_aware`; the enabled terms under `parts`, `terms` or `enabled`. Other keys are ignored.
 
         Raises:
-            ConfigError: a value that no release wrote; the message names its field.
+            ConfigError: a value is invalid; the message names its field.
         """
         name = next((values[key] for key in ("weighing", "similarity", "scoring") if values.get(key) is not None), None)
         if name is None:
@@ -163,10 +166,10 @@ class Scoring:
 
 
 def weighing_named(name: str) -> Weighing:
-    """Return the key of `WEIGHINGS` that a name means, in this or any earlier release's spelling.
+    """Return the key of `WEIGHINGS` for a name spelled as in this or any earlier release.
 
     Raises:
-        ConfigError: no release had such a name.
+        ConfigError: unknown name.
     """
     known = _OLD_WEIGHINGS.get(name, name) if isinstance(name, str) else None
     if known not in WEIGHINGS:
@@ -176,11 +179,11 @@ def weighing_named(name: str) -> Weighing:
 
 @dataclass(frozen=True)
 class Occlusion:
-    """One change of a probe. Boxes are fractions `(x0, y0, x1, y1)` of the image, so that it replays on any probe."""
+    """One change to a probe, with its box in fractions of the image so that it can be replayed on any probe."""
 
-    kind: str  # a name of `occlude.KINDS`
-    fill: str = "mean_grey"  # a name of `occlude.FILLS`
-    box: tuple[float, float, float, float] | None = None  # for "box" and "crop"
+    kind: str  # one of `occlude.KINDS`
+    fill: str = "mean_grey"  # one of `occlude.FILLS`
+    box: tuple[float, float, float, float] | None = None  # (x0, y0, x1, y1), for "box" and "crop"
     coverage: float = 0.25  # area fraction, for "random_block"
     seed: int = 0
     mask_png: str | None = None  # base64 PNG, for "brush"
@@ -188,7 +191,7 @@ class Occlusion:
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Why a probe and a match score what they score."""
+    """Why a probe and a match have the similarity they have."""
 
     similarity: float
     contributions: np.ndarray  # (P+1,) float32, signed, sum to `similarity`
@@ -199,7 +202,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Move:
-    """Where a gallery image stood before a change of the probe, and where it stands after."""
+    """The rank and similarity of a gallery image before and after a change to the probe."""
 
     index: int  # row in the gallery
     rank: tuple[int, int]  # before and after, 1 is the best
@@ -208,11 +211,11 @@ class Move:
 
 @dataclass(frozen=True, eq=False)
 class WhatIf:
-    """A search before and after a change of the probe."""
+    """A search before and after a change to the probe."""
 
     image: np.ndarray  # (H, W, 3) uint8, the changed probe
     before: tuple[Match, ...]
     after: tuple[Match, ...]
     probe_before: Descriptor
     probe_after: Descriptor
-    moves: tuple[Move, ...] = ()  # of every image in either list, in gallery order
+    moves: tuple[Move, ...] = ()  # one for every image in either list, in gallery order

@@ -1,1 +1,1 @@
-"""Overlays and charts: numbers to pictures, on fixed and stated scales. Knows no engine."""
+"""Overlays and charts that turn numbers into pictures on fixed, stated scales. Knows no engine."""

@@ -1,4 +1,4 @@
-"""Charts as SVG text: ranks that move, curves against coverage. Readable in light and dark, and without colour."""
+"""SVG charts: rank changes, and curves against coverage. Readable on light and dark pages, and without colour."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from reid_demo.drawing.markup import Templates
 
 RIGHT, WRONG, UNKNOWN = "right", "wrong", "unknown"
-_LETTER = 8  # width of a bold letter at the charts' font size, in their units
-_WIDTH, _HEIGHT = 560, 320  # of the curves
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 70, 40, 48  # margins around them
-_APART = 15  # between the names at the ends of two curves
+_LETTER = 8  # SVG units, width of a bold letter at the charts' font size
+_WIDTH, _HEIGHT = 560, 320  # SVG units, of the curve chart
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 70, 40, 48  # SVG units, its margins
+_APART = 15  # SVG units, smallest vertical distance between two curves' names
 
 _templates = Templates()
 
@@ -26,12 +26,12 @@ class Slope:
 
 @dataclass(frozen=True)
 class _End:
-    """One end of a slope, with the places of its words."""
+    """One end of a slope, with the positions of its labels."""
 
     x: int
     y: float
     rank: int
-    listed: bool  # whether its rank is inside the list, so that it is labelled
+    listed: bool  # whether its rank is inside the list; only then it is labelled
     anchor: str
     number_x: int
     label_x: int
@@ -39,7 +39,7 @@ class _End:
 
 @dataclass(frozen=True)
 class _Line:
-    """A slope as it is drawn."""
+    """A slope in SVG coordinates."""
 
     label: str
     before: int
@@ -52,7 +52,7 @@ class _Line:
 
 @dataclass(frozen=True)
 class Curve:
-    """Fractions against a fraction, both 0 to 1."""
+    """One curve of `(x, y)` points; both are fractions, 0 to 1."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -60,7 +60,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Lone:
-    """Values on no curve: one of every series at the same place across."""
+    """Points that belong to no curve: one value per series at the same `across`."""
 
     name: str
     across: float
@@ -69,7 +69,7 @@ class Lone:
 
 @dataclass(frozen=True)
 class _Point:
-    """A point of the drawing, with what it says when pointed at."""
+    """A point in SVG coordinates, with its tooltip."""
 
     x: float
     y: float
@@ -79,7 +79,7 @@ class _Point:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A curve as it is drawn."""
+    """A curve in SVG coordinates."""
 
     name: str
     points: Sequence[_Point]
@@ -88,7 +88,7 @@ class _Drawn:
 
 @dataclass(frozen=True)
 class _Tick:
-    """A value of both axes."""
+    """One tick value, placed on both axes."""
 
     x: float
     y: float
@@ -99,18 +99,18 @@ def slopes(rows: Sequence[Slope], top_k: int, title: str, ends: tuple[str, str],
     """Return a slope chart of ranks before and after a change.
 
     Args:
-        rows: one a line; ranks beyond `top_k` meet in one row below the list, which states them.
+        rows: one per line; all ranks beyond `top_k` end in one row below the list.
         top_k: length of the list.
-        title: read out by screen readers.
-        ends: words over the two columns.
-        beyond: words of the row below the list.
+        title: for screen readers.
+        ends: headings of the two columns.
+        beyond: label of the row below the list.
 
     Returns:
-        SVG text. Right lines are thick and solid with filled ends, wrong ones thin with hollow ends; lines that
-        enter or leave the list are dashed.
+        SVG text. Lines of right matches are thick with filled ends, those of wrong ones thin with hollow ends; lines
+        that enter or leave the list are dashed.
     """
     step, top = 24, 46
-    left = round(44 + _LETTER * max((len(row.label) for row in rows), default=12))  # room for the longest label
+    left = round(44 + _LETTER * max((len(row.label) for row in rows), default=12))  # fits the longest label
     right = left + 156
 
     def y(rank: int) -> float:
@@ -150,11 +150,11 @@ def curves(
     """Return curves as SVG text.
 
     Args:
-        series: the first is solid with filled discs, the second dashed with squares.
-        title: over the chart.
-        across: words under the horizontal axis.
-        names: of the points, read out when one points at them.
-        marks: hollow points on no curve.
+        series: the first is drawn solid with discs, the second dashed with squares.
+        title: above the chart.
+        across: label of the horizontal axis.
+        names: of the points, shown in their tooltips.
+        marks: hollow points that belong to no curve.
     """
     ticks = [_Tick(*_place(value, value), f"{value:.0%}") for value in (0, 0.25, 0.5, 0.75, 1)]
     drawn: list[_Drawn] = []
@@ -186,7 +186,7 @@ def curves(
 
 
 def _name_y(points: Sequence[_Point], taken: Sequence[float]) -> float:
-    """Return the height of a curve's name: at its end, moved up past other names, since the axis is below."""
+    """Return the y of a curve's name: beside its last point, moved up past other names (below is the axis)."""
     y = points[-1].y if points else 0.0
     while any(abs(y - other) < _APART for other in taken):
         y -= _APART

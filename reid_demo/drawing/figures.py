@@ -1,4 +1,4 @@
-"""Pictures, colour scales and bars as HTML that any page can hold. Every word arrives as an argument."""
+"""Pictures, colour scales and bar tables as HTML for any page. All visible text is passed in by the caller."""
 
 import base64
 from collections.abc import Iterable, Sequence
@@ -16,18 +16,18 @@ _templates = Templates()
 
 @dataclass(frozen=True)
 class BarTable:
-    """What surrounds the bars of `signed_bars`."""
+    """The text and row classes of a `signed_bars` table."""
 
     caption: str
-    total: str  # words of the last row; its number is the sum of the values
-    rows_of: str = ""  # if given, rows can be focused and carry the class `NAME NAME-i`, `i` from 0, for a style sheet
-    notes: Sequence[str] = ()  # of each name, in smaller words under it; none by default
-    lit: int | None = None  # number of the row that also carries the class `lit`
+    total: str  # label of the last row; its number is the sum of the values
+    rows_of: str = ""  # a class name: rows become focusable and get the classes `NAME NAME-i`, `i` from 0
+    notes: Sequence[str] = ()  # one per name, in small type under it; empty for none
+    lit: int | None = None  # number of the row that also gets the class `lit`
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One signed bar around a common zero; places in percent of the track."""
+    """One signed bar; `left` and `width` are percentages of the track."""
 
     name: str
     note: str
@@ -37,24 +37,24 @@ class Bar:
 
 
 def data_uri(data: bytes, kind: str) -> str:
-    """Return a file as an address that carries it, so that no file of a visitor is written on the server."""
+    """Return a file as a data URI, so that no visitor's file is written on the server; `kind` is its MIME type."""
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def picture_uri(image: np.ndarray, *, lossless: bool = False) -> str:
-    """Return a `(H, W, 3)` uint8 picture as an address that carries its pixels: WebP, or PNG if `lossless`."""
+    """Return an `(H, W, 3)` uint8 image as a data URI: WebP, or PNG if `lossless`."""
     options = [] if lossless else [cv2.IMWRITE_WEBP_QUALITY, 90]
     data = cv2.imencode(".png" if lossless else ".webp", np.ascontiguousarray(image[:, :, ::-1]), options)[1]
     return data_uri(data.tobytes(), "image/png" if lossless else "image/webp")
 
 
 def picture(image: np.ndarray, alt: str, *, lossless: bool = False) -> Markup:
-    """Return an image tag that carries its own pixels, `(H, W, 3)` uint8."""
+    """Return an image tag with an `(H, W, 3)` uint8 image in a data URI."""
     return _templates.render("picture.html.jinja", uri=picture_uri(image, lossless=lossless), alt=alt)
 
 
 def download_link(data: bytes, file_name: str, kind: str, words: str) -> Markup:
-    """Return a link that saves the file it carries."""
+    """Return a link that downloads `data`, a file of MIME type `kind`, from a data URI."""
     return _templates.render("download.html.jinja", uri=data_uri(data, kind), file_name=file_name, words=words)
 
 
@@ -64,7 +64,7 @@ def legend(low: str, middle: str, high: str) -> Markup:
 
 
 def signed_legend(low: str, middle: str, high: str, *, power: float = 0.5) -> Markup:
-    """Return the colour scale of `overlays.signed_overlay` on a middle grey, with words for its ends and its middle."""
+    """Return the colour scale of `overlays.signed_overlay` over mid grey, with labels for its ends and its middle."""
     grey = np.full((4, 64, 3), 128, np.uint8)
     stops = overlays.signed_overlay(grey, np.linspace(-1, 1, 21)[None], 1, 21, power=power)[0]
     return _legend(stops, 50, (low, middle, high), "legend signed")
@@ -75,12 +75,12 @@ def _legend(stops: np.ndarray, mark: float, words: Sequence[str], kind: str) -> 
 
 
 def signed_bars(names: Sequence[str], values: np.ndarray, table: BarTable) -> Markup:
-    """Return signed bars around a common zero, with their numbers, as an HTML table.
+    """Return an HTML table of signed bars around a common zero, with their numbers.
 
     Args:
-        names: `T` names, one a bar.
+        names: `T` names, one per bar.
         values: `(T,)` float.
-        table: the words around them.
+        table: its text and row classes.
     """
     values = np.asarray(values, np.float64)
     most = max(float(np.abs(values).max(initial=0)), 1e-6)
@@ -97,13 +97,13 @@ def _long(value: float, most: float, zero: float) -> float:
 
 
 def paired_bars(rows: Iterable[tuple[str, float, float]], labels: tuple[str, str], caption: str, notes=()) -> Markup:
-    """Return two bars a name, from zero, on one scale, with their numbers, as an HTML table.
+    """Return an HTML table with two bars per name on one scale from zero, with their numbers.
 
     Args:
-        rows: (name, first value, second value) each; values are not negative.
-        labels: what the two are.
+        rows: (name, first value, second value); values are not negative.
+        labels: of the first and the second value.
         caption: of the table.
-        notes: of each name, in smaller words under it; none by default.
+        notes: one per name, in small type under it; empty for none.
     """
     rows = list(rows)
     most = max((max(first, second) for _, first, second in rows), default=0)

@@ -1,4 +1,4 @@
-"""Markup by Jinja2 templates, which escape every value: no Python module writes a tag of its own."""
+"""HTML and SVG from Jinja2 templates, which escape every value; Python modules contain no markup."""
 
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ FOLDER = Path(__file__).parent / "templates"
 
 
 class Templates:
-    """The templates of one or more folders; a name that a template lacks is an error, not an empty string."""
+    """The templates of one or more folders; an undefined name in a template raises an error."""
 
     def __init__(self, *folders: Path, **shared: Any) -> None:
-        """Look templates up in these folders and last in this package's own; all of them may use what is `shared`."""
+        """Look up templates in `folders`, then in this package's own; all templates can use the `shared` values."""
         self._environment = Environment(
             loader=FileSystemLoader([*folders, FOLDER]),
             autoescape=True,
@@ -24,5 +24,5 @@ class Templates:
         self._environment.globals.update(shared)
 
     def render(self, name: str, **values: Any) -> Markup:
-        """Fill in a template; `Markup` among the values is inserted as it is, all else is escaped."""
+        """Render a template; values of type `Markup` are inserted as they are, all others are escaped."""
         return Markup(self._environment.get_template(name).render(**values))

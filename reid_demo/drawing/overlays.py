@@ -1,4 +1,4 @@
-"""Numbers to pictures: heat overlays on one fixed scale, framed thumbnails. Knows arrays, and no page and no model."""
+"""Heat overlays on one fixed scale, and framed thumbnails. Knows only arrays: no page and no model."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ _COLOURS = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORM
 
 
 def relative_attention(attention: np.ndarray) -> np.ndarray:
-    """Return attention as a multiple of uniform: `(h, w)` that sums to 1 in, 1.0 where it is `1 / (h w)` out."""
+    """Return attention `(h, w)`, which sums to 1, as a multiple of uniform: `1 / (h w)` becomes 1.0."""
     return attention * attention.size
 
 
@@ -46,16 +46,16 @@ def colours(values: np.ndarray) -> np.ndarray:
 
 
 def heat_overlay(image: np.ndarray, attention: np.ndarray, height: int = 192, width: int = 96) -> np.ndarray:
-    """Lay an attention map over its picture in grey.
+    """Blend an attention map with a grey copy of its image.
 
     Args:
-        image: `(H, W, 3)` uint8; stretched to the output as the model stretches it to its input.
+        image: `(H, W, 3)` uint8; stretched to the output size, as the model stretches it to its input size.
         attention: `(h, w)`, sums to 1.
         height: output px.
         width: output px.
 
     Returns:
-        `(height, width, 3)` uint8; colours are those of `colours`, never rescaled to the picture.
+        `(height, width, 3)` uint8; coloured by `colours`, never rescaled to the picture.
     """
     grey = cv2.cvtColor(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
     relative = np.ascontiguousarray(relative_attention(attention), np.float32)
@@ -66,14 +66,14 @@ def heat_overlay(image: np.ndarray, attention: np.ndarray, height: int = 192, wi
 def signed_overlay(
     image: np.ndarray, strength: np.ndarray, height: int = 256, width: int = 128, *, power: float = 0.5
 ) -> np.ndarray:
-    """Lay a signed map over its picture in grey; the picture shows through where the map is 0 or NaN.
+    """Blend a signed map with a grey copy of its image, which shows through where the map is 0 or NaN.
 
     Args:
-        image: `(H, W, 3)` uint8; stretched to the output.
-        strength: `(h, w)` float, -1 to 1; NaN where nothing is known.
+        image: `(H, W, 3)` uint8; stretched to the output size.
+        strength: `(h, w)` float, -1 to 1; NaN where unknown.
         height: output px.
         width: output px.
-        power: the colour grows with this power of the strength; below 1, small effects stay visible.
+        power: opacity grows with this power of the strength; below 1, small effects stay visible.
 
     Returns:
         `(height, width, 3)` uint8; violet is negative, ochre positive, never rescaled to the picture.
@@ -87,7 +87,12 @@ def signed_overlay(
 
 
 def mark_box(image: np.ndarray, box: Sequence[float]) -> np.ndarray:
-    """Copy a `(H, W, 3)` uint8 picture with a white frame, dark outside, around a box in fractions x0, y0, x1, y1."""
+    """Return a copy of an `(H, W, 3)` uint8 image with a white frame, edged in black, along the inside of a box.
+
+    Args:
+        image: not changed.
+        box: `(x0, y0, x1, y1)` in fractions of the image.
+    """
     (height, width), out = image.shape[:2], image.copy()
     x0, y0, x1, y1 = (round(side * end) for side, end in zip(box, (width, height, width, height), strict=True))
     for inset, colour in ((1, (20, 24, 30)), (3, (255, 255, 255)), (4, (255, 255, 255)), (6, (20, 24, 30))):
@@ -104,7 +109,10 @@ def shrink(image: np.ndarray, height: int, width: int) -> np.ndarray:
 def thumbnail(
     image: np.ndarray, height: int = 256, width: int = 128, frame: tuple[int, int, int] | None = None, edge: int = 7
 ) -> np.ndarray:
-    """Fit an image into `(height, width, 3)` uint8 without stretching; a frame adds `edge` px of colour all round."""
+    """Fit an `(H, W, 3)` uint8 image into `(height, width, 3)` without stretching; pad with `PAD`.
+
+    A `frame`, an RGB colour, adds `edge` px on every side.
+    """
     scale = min(height / image.shape[0], width / image.shape[1])
     size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)

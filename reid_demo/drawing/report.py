@@ -14,14 +14,14 @@ from reid_demo.records import Explanation
 def write_explanation(
     folder: Path, probe: np.ndarray, match: np.ndarray, explanation: Explanation, numbers: Mapping
 ) -> list[Path]:
-    """Write `explanation.json` and one heatmap a template for probe and match; give the paths.
+    """Write `explanation.json` and, for probe and match, one heatmap per part template; return the paths.
 
     Args:
-        folder: made if missing.
+        folder: created if missing.
         probe: `(H, W, 3)` uint8.
         match: `(H, W, 3)` uint8.
         explanation: of this pair.
-        numbers: the same as `explain --json` gives it.
+        numbers: as `explain --json` prints them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
