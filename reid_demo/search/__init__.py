@@ -1,1 +1,1 @@
-"""Find a probe's nearest gallery images: similarity, gallery, vectors, and how a folder becomes a gallery."""
+"""Find a probe's nearest gallery images, and build galleries from folders."""

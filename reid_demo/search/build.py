@@ -1,7 +1,7 @@
-"""A folder of images becomes a gallery: incremental, resumable, one writer at a time, bad files reported.
+"""Build a gallery from a folder of images: incremental, resumable, one writer at a time, bad files reported.
 
-What is described goes at once into a journal inside the gallery's folder; the gallery itself is replaced in one step at
-the end. A killed run leaves the old gallery as it was, and the next run takes the journal up.
+Descriptors go at once into a journal inside the gallery's folder; the gallery itself is replaced in one step at the
+end. A killed run leaves the old gallery unchanged, and the next run resumes from the journal.
 """
 
 import errno
@@ -32,43 +32,43 @@ from reid_demo.search.journal import Journal, MadeWith
 from reid_demo.search.scan import Found, cut_to_bytes, printable, scan
 from reid_demo.search.similarity import own_scoring
 
-MAX_STEM = 100  # bytes of a file's name kept in the gallery
+MAX_STEM = 100  # bytes of a file's stem kept in its name in the gallery
 IMAGES, LOCK, JOURNAL = "images", ".lock", ".journal"
 READERS = 2  # threads that read and decode ahead of the network
-REASONS = 3  # how many are named where no image could be read
+REASONS = 3  # number of reasons in the message if no image could be read
 
 
 @dataclass
 class IndexReport:
     """What `index_folder` did."""
 
-    added: int = 0  # images described and taken in, by this run or by one it took up
-    kept: int = 0  # images known before, not described again
-    removed: int = 0  # images of the gallery whose file is gone
-    duplicates: int = 0  # files with the content of another
-    skipped: list[tuple[str, str]] = field(default_factory=list)  # (path, reason) of pictures that could not be taken
-    unread: list[tuple[str, str]] = field(default_factory=list)  # (path, reason) of files and folders not looked into
-    empty: int = 0  # frames in which nobody was found
-    resumed: int = 0  # of `added`, described by a run that was stopped
-    rebuilt: str = ""  # why nothing of an earlier gallery, or of a stopped run, could be kept
-    total: int = 0
+    added: int = 0  # new images, described by this run or by the stopped run it resumed
+    kept: int = 0  # images already in the gallery, not described again
+    removed: int = 0  # images whose file is gone
+    duplicates: int = 0  # files with the same content as another
+    skipped: list[tuple[str, str]] = field(default_factory=list)  # (path, reason) of pictures that could not be used
+    unread: list[tuple[str, str]] = field(default_factory=list)  # (path, reason) of files and folders not opened
+    empty: int = 0  # frames in which no person was found
+    resumed: int = 0  # how many of `added` a stopped run had described
+    rebuilt: str = ""  # why the earlier gallery or the stopped run could not be reused
+    total: int = 0  # images in the gallery
     exact: bool = True  # whether a search compares every image
     seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class IndexOptions:
-    """How a gallery is made."""
+    """How to build a gallery."""
 
-    name: str | None = None  # shown on the page; the old gallery's or the folder's where None
+    name: str | None = None  # shown on the page; None: the old gallery's name, else the folder's
     finder: object = None  # cuts people out of whole frames (`detector.open_finder`); None: each image is one person
-    store: str | None = None  # a `milvus://` address for the vectors; a file in the gallery otherwise
-    exact_limit: int | None = None  # the largest gallery compared image by image; `vectors.EXACT_LIMIT` where None
-    scoring: Scoring | None = None  # the gallery's similarity; the model's own where None
-    views: Sequence[str] = VIEWS  # in which every image is described; the helpers' too
-    helpers: object = None  # other processes that describe as well (`distributed.Helpers`); the gallery is the same
-    progress: Callable[[int, int], None] = lambda done, total: None  # gets (files done, files in all)
-    say: Callable[[str], None] = lambda line: None  # gets lines about what takes long after the last file
+    store: str | None = None  # a `milvus://` address for the vectors; None: a file in the gallery
+    exact_limit: int | None = None  # images in the largest exact gallery; None: `vectors.EXACT_LIMIT`
+    scoring: Scoring | None = None  # the gallery's similarity; None: the model's own
+    views: Sequence[str] = VIEWS  # in which every image is described; helpers must use the same
+    helpers: object = None  # other processes that share the describing (`distributed.Helpers`); same result
+    progress: Callable[[int, int], None] = lambda done, total: None  # called with (files done, files in all)
+    say: Callable[[str], None] = lambda line: None  # called with lines about long steps after the last file
 
 
 def index_folder(
@@ -76,17 +76,19 @@ def index_folder(
 ) -> IndexReport:
     """Build or update the gallery `out` from the images under `source`.
 
-    Files known by content are not described again; vanished ones leave; equal contents are kept once.
+    Files whose content is in the gallery are not described again, images whose file is gone are removed, and files of
+    equal content are kept once.
 
     Args:
-        source: folder of images, searched with all folders below it.
-        out: the gallery's folder; made if missing.
+        source: folder of images, searched recursively.
+        out: the gallery's folder; created if missing.
         describer: of the weights in use.
-        fingerprint: of these weights; a gallery made by others, or in other views, is described anew.
-        options: see there.
+        fingerprint: of these weights; a gallery made with others, or in other views, is rebuilt.
+        options: see `IndexOptions`.
 
     Raises:
-        GalleryError: no images, another run at work, no space, or `out` is not a gallery folder.
+        NoImagesError: no image could be read, or no person found.
+        GalleryError: no images, another run is writing, no space, or `out` is not a gallery folder.
     """
     start = time.monotonic()
     source, out = Path(source).resolve(), Path(out).resolve()
@@ -118,19 +120,19 @@ def _check_folders(source: Path, out: Path) -> None:
     if out == source:
         raise GalleryError("The gallery cannot be written into the folder of the images. Name another --out.")
     if out.exists() and not _is_ours(out):
-        raise GalleryError(f"The folder {out.name!r} holds something else than a gallery. Name an empty --out.")
+        raise GalleryError(f"The folder {out.name!r} holds something other than a gallery. Name an empty --out.")
     if (out / IMAGES).is_symlink():
         raise GalleryError(f"{IMAGES!r} in {out.name!r} is a link to another folder. Name an empty --out.")
 
 
 def _is_ours(out: Path) -> bool:
-    """Tell whether files of a folder may be replaced: it holds a gallery, an unfinished one, or nothing."""
+    """Return whether `index` may write into a folder: it holds a gallery, an unfinished one, or nothing."""
     if not out.is_dir():
         return False
     if (out / galleries.META).is_file():
         try:
             galleries.read_meta(out)
-        except GalleryError:  # another program's meta.json, or none that says enough
+        except GalleryError:  # damaged, or another program's meta.json
             return False
         return (out / galleries.RECORDS).is_file()
     names = {path.name for path in out.iterdir() if not path.name.startswith(".writing-")}
@@ -138,7 +140,7 @@ def _is_ours(out: Path) -> bool:
 
 
 def holds_images(source: Path) -> bool:
-    """Tell whether a folder, or a folder below it, holds a file that looks like an image by its suffix."""
+    """Return whether a folder or one below it holds a file with the suffix of an image."""
     return bool(scan(source, source / JOURNAL).images)
 
 
@@ -147,27 +149,27 @@ class _Cut:
     """One picture to store: a whole image, or a person found in a frame."""
 
     box: tuple[int, int, int, int] | None  # in the frame, image px
-    size: tuple[int, int]  # (width, height), image px
-    image: np.ndarray  # (H, W, 3) uint8, as stored
-    content: bytes  # the stored file
+    size: tuple[int, int]  # (width, height) before any shrinking, image px
+    image: np.ndarray  # (H, W, 3) uint8, decoded from `content`
+    content: bytes  # the file to store
 
 
 @dataclass
 class _Read:
     """One file, read and decoded."""
 
-    path: str  # relative to the source, with /
-    digest: str = ""
-    error: str = ""
-    known: bool = False
+    path: str  # relative to the source, with / as separator
+    digest: str = ""  # SHA-256
+    error: str = ""  # why it is skipped
+    known: bool = False  # its content was described before
     cuts: list[_Cut] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where the descriptor of an image lies."""
+    """Where the descriptor of an image is stored."""
 
-    fresh: bool  # in the journal, else in the old gallery
+    fresh: bool  # in the journal; otherwise in the old gallery
     row: int
 
 
@@ -191,12 +193,12 @@ class _Run:
             options,
         )
         self.scoring = options.scoring or own_scoring(describer.model.config)
-        self.at_once = options.helpers.size if options.helpers else 1  # batches at a time
+        self.at_once = options.helpers.size if options.helpers else 1  # batches described in parallel
         self.finder_name = options.finder.name if options.finder else ""
         self.report = IndexReport()
         for left in out.glob(".writing-*"):
             shutil.rmtree(left)
-        self.named: set[str] = set()  # stored pictures that records of ours name: these alone may be deleted
+        self.named: set[str] = set()  # pictures that an earlier run stored; only these may be deleted
         self.old = self._open_old()
         self.journal = Journal(out / JOURNAL, MadeWith(fingerprint, self.finder_name, tuple(options.views)))
         self.report.rebuilt = " ".join(filter(None, (self.report.rebuilt, self.journal.damaged)))
@@ -209,7 +211,7 @@ class _Run:
         self.waiting: list[list[tuple[ImageRecord, np.ndarray]]] = [[]]  # batches to describe
 
     def _open_old(self) -> galleries.Gallery | None:
-        """Return the gallery whose descriptors may be kept."""
+        """Return the old gallery if its descriptors can be reused, else set `report.rebuilt`."""
         store.finish(self.out)
         if not (self.out / galleries.META).is_file():
             return None
@@ -223,7 +225,7 @@ class _Run:
         if old.fingerprint != self.fingerprint:
             self.report.rebuilt = f"It was made by other weights ({old.fingerprint}, now {self.fingerprint})."
         elif old.meta.get("finder", "") != self.finder_name:
-            self.report.rebuilt = "Its people were cut out in another way."
+            self.report.rebuilt = "Its people were found in another way."
         elif old.views != tuple(self.options.views):
             self.report.rebuilt = f"Its images were described in other views ({', '.join(old.views)})."
         else:
@@ -231,7 +233,7 @@ class _Run:
         return None
 
     def _known(self) -> dict[str, list[_Row]]:
-        """Group what is described already by the hash of its file; a group of which a picture is gone is left out."""
+        """Group the described images by the hash of their file; leave out groups with a missing picture."""
         known: dict[str, list[_Row]] = {}
         for fresh, records in ((False, self.old.records if self.old else ()), (True, self.journal.records)):
             found: dict[str, list[_Row]] = {}
@@ -246,7 +248,7 @@ class _Run:
         return inside(self.out, record.path, GalleryError).is_file()
 
     def index(self, found: Found) -> IndexReport:
-        """Describe what is new, and write the gallery."""
+        """Describe the new images and write the gallery."""
         report, files = self.report, found.images
         report.unread = found.unread
         for done, read in enumerate(self._read_all(files), start=1):
@@ -267,7 +269,7 @@ class _Run:
         return report
 
     def _nothing(self, count: int) -> str:
-        """Say that no image could be read, and the most frequent reasons."""
+        """Return the message for a run without a usable image, with the most frequent reasons."""
         skipped = self.report.skipped
         what = "hold a person that could be found" if self.options.finder and not skipped else "could be read"
         reasons = Counter(reason for _, reason in skipped).most_common(REASONS)
@@ -275,7 +277,7 @@ class _Run:
         return f"None of the {count} images under {str(self.source)!r} {what}. {told}".rstrip()
 
     def _take(self, read: _Read) -> None:
-        """Count one file, keep what is known of it, and let what is new wait for the network."""
+        """Count one file, reuse its descriptors if known, else queue its pictures for the network."""
         report = self.report
         if read.error:
             report.skipped.append((read.path, read.error))
@@ -305,7 +307,7 @@ class _Run:
 
     def _wait(self, stored: list[tuple[ImageRecord, np.ndarray]]) -> None:
         self.waiting[-1].extend(stored)
-        if len(self.waiting[-1]) < self.describer.batch_size:  # a frame's people are never torn apart
+        if len(self.waiting[-1]) < self.describer.batch_size:  # all people of a frame stay in one batch
             return
         if len(self.waiting) == self.at_once:
             self._describe_waiting()
@@ -360,7 +362,11 @@ class _Run:
             yield _Cut(found.box, (x1 - x0, y1 - y0), *_stored(np.ascontiguousarray(image[y0:y1, x0:x1])))
 
     def _target(self, path: str) -> Path:
-        """Return where a picture is stored; its folder is made, and is never one outside of the gallery."""
+        """Return the absolute path for a picture; create its folder.
+
+        Raises:
+            GalleryError: the path leads outside the gallery.
+        """
         target = inside(self.out, path, GalleryError)
         target.parent.mkdir(parents=True, exist_ok=True)
         return target
@@ -374,7 +380,7 @@ class _Run:
         return ImageRecord(path, None if cut.box else pid, camid, width, height, read.digest, frame, cut.box)
 
     def _renamed(self, record: ImageRecord, relative: str) -> ImageRecord:
-        """Follow a file that has another name than when it was described."""
+        """Update a record, and copy its picture, if its source file was renamed."""
         path = _place(relative, record.sha256, record.box)
         if path == record.path:
             return record
@@ -384,7 +390,7 @@ class _Run:
         return replace(record, path=path, pid=None if record.box else pid, camid=camid, frame=frame)
 
     def _changed(self) -> bool:
-        """Tell whether the gallery to write differs from the one that is there."""
+        """Return whether the gallery to write differs from the existing one."""
         old, options = self.old, self.options
         if old is None or [row.record for row in self.rows] != old.records:
             return True
@@ -417,7 +423,7 @@ class _Run:
             yield parts, presence
 
     def _clean(self) -> None:
-        """Delete stored pictures that only earlier records name, and the folders that this leaves empty."""
+        """Delete stored pictures that the new gallery no longer names, and folders that become empty."""
         for path in self.named - {row.record.path for row in self.rows}:
             target = inside(self.out, path, GalleryError)
             if not target.is_relative_to(self.out / IMAGES):
@@ -430,19 +436,19 @@ class _Run:
 
 
 def _place(relative: str, digest: str, box: tuple[int, int, int, int] | None) -> str:
-    """Return where the gallery keeps the picture of a file, or of a person in it."""
+    """Return the path in the gallery, relative to its folder, for the picture of a file or of a person in it."""
     path = Path(relative)
     cut = "" if box is None else ".{}-{}-{}-{}".format(*box)
     mark = f".{digest[:8]}"
-    # A gallery's own picture keeps its name when it is described anew.
+    # A picture that already carries this mark, because a gallery's own images are indexed, keeps its name
     stem = cut_to_bytes(path.stem.removesuffix(mark), MAX_STEM)
     return (Path(IMAGES) / path.parent / f"{stem}{mark}{cut}.jpg").as_posix()
 
 
 def _stored(image: np.ndarray, content: bytes | None = None) -> tuple[np.ndarray, bytes]:
-    """Return the picture that the gallery keeps, decoded and as a file: small JPEGs byte for byte, all else as JPEG.
+    """Return the picture to store, decoded and as a file: small JPEGs byte for byte, anything else re-encoded as JPEG.
 
-    Descriptors are made of what is kept, so that a gallery image finds itself.
+    Descriptors are made from the stored picture, so that a gallery image used as a probe finds itself.
     """
     if content is not None and max(image.shape) <= PROBE_SIDE:
         picture = load_picture(content)
@@ -454,7 +460,7 @@ def _stored(image: np.ndarray, content: bytes | None = None) -> tuple[np.ndarray
 
 
 def _ahead(pool: ThreadPoolExecutor, function: Callable, items: Iterable, window: int) -> Iterator:
-    """Map in order, at most `window` items ahead of the one asked for."""
+    """Map in order in the pool, at most `window` items ahead of the consumer."""
     running: deque = deque()
     try:
         for item in items:

@@ -1,4 +1,4 @@
-"""What ships: weights by their name, and the gallery, described anew for other weights than its own."""
+"""The weights and the gallery that ship with the program; rebuilds the gallery for other weights than its own."""
 
 import functools
 import shutil
@@ -22,16 +22,19 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 WEIGHTS = PROJECT / "weights"
 DEFAULT_WEIGHTS = WEIGHTS / "dpti-r18"
 DEFAULT_GALLERY = PROJECT / "gallery_data"
-OCCLUDERS = "occluders"  # cut-out people and things, in a gallery's folder
-BESIDE = ("probes", OCCLUDERS)  # what the page needs beside the images
+OCCLUDERS = "occluders"  # cut-out people and objects, in a gallery's folder
+BESIDE = ("probes", OCCLUDERS)  # folders that the page needs beside the images
 
 
 def weights_folder(name: str | Path | None = None) -> Path:
-    """Return a folder of weights: the default, one of those that ship by its name, a folder, or what `hf://` leads to.
+    """Return the folder of the weights called `name`.
+
+    Args:
+        name: a folder, an `hf://` address, the name of weights that ship, or `None` for the default.
 
     Raises:
-        WeightsError: there is no such folder and no such name.
-        HubError: they cannot be fetched.
+        WeightsError: no such folder or name.
+        HubError: the download failed.
     """
     if name is None:
         return DEFAULT_WEIGHTS
@@ -45,7 +48,7 @@ def weights_folder(name: str | Path | None = None) -> Path:
 
 
 def weights_name(name: str | Path | None = None) -> str:
-    """Return what weights are called: an `hf://` address as it is, else after their folder or their run."""
+    """Return the display name of weights: an `hf://` address unchanged, else the name of their folder or run."""
     return str(name) if name and hub.is_address(name) else checkpoint.name_of(weights_folder(name))
 
 
@@ -60,18 +63,26 @@ def name_by(fingerprint: str) -> str | None:
 
 
 def gallery_folder(name: str | Path | None = None) -> Path:
-    """Return the folder of a gallery: itself, what an `hf://` or `milvus://` address leads to, or the shipped one."""
+    """Return the folder of a gallery.
+
+    Args:
+        name: a folder, an `hf://` or `milvus://` address, or `None` for the gallery that ships.
+
+    Raises:
+        GalleryError: Milvus does not answer, or has no such gallery.
+        HubError: the download failed.
+    """
     name = name or DEFAULT_GALLERY
     return milvus.folder_of(name) if milvus.is_address(name) else hub.local_folder(name, "gallery")
 
 
 def cutouts(folder: Path) -> occlude.Cutouts:
-    """Return the cut-out people and things of a gallery's folder; those that ship where it has none."""
+    """Return the cut-outs in a gallery's folder, else those that ship."""
     return occlude.read_cutouts(folder / OCCLUDERS) or occlude.read_cutouts(DEFAULT_GALLERY / OCCLUDERS)
 
 
 def _is_current(copy: Path) -> bool:
-    """Tell whether a kept copy is whole and of this release; an earlier one's is brought up to date."""
+    """Return whether a kept copy is readable and has this release's format."""
     try:
         return galleries.read_meta(copy).format_version == galleries.FORMAT_VERSION
     except GalleryError:
@@ -79,22 +90,22 @@ def _is_current(copy: Path) -> bool:
 
 
 def gallery_for(describer: Describer, fingerprint: str) -> Path:
-    """Return the shipped gallery as these weights describe it: itself, or a copy made on first use and then kept.
+    """Return the shipped gallery, or for other weights than its own a copy that they describe.
 
-    The copy lies in `REID_DEMO_CACHE`, by default `~/.cache/reid_demo`; a build that was stopped goes on.
+    The copy is made on first use in `REID_DEMO_CACHE`, by default `~/.cache/reid_demo`; a stopped build resumes.
 
     Args:
         describer: of the weights in use.
         fingerprint: of these weights.
 
     Raises:
-        GalleryError: the gallery is damaged, or the copy cannot be written.
+        GalleryError: the copy cannot be made.
     """
     source = DEFAULT_GALLERY
     try:
         about = galleries.read_meta(source)
     except GalleryError:
-        return source  # missing or damaged: whoever loads it says so
+        return source  # missing or damaged: loading it raises the right error
     if about.fingerprint == fingerprint:
         return source
     copy = runtimes.cache_folder() / f"{source.name}-{fingerprint}"
@@ -120,16 +131,16 @@ def gallery_for(describer: Describer, fingerprint: str) -> Path:
 def gallery_of_photos(
     name: str | None, weights: str | None, device: str | None, runtime: str | None = None
 ) -> str | None:
-    """Return the gallery that a name means; describe a folder of photos first, into `NAME.gallery` beside it.
+    """Index `name` into `NAME.gallery` beside it if it is a folder of photos; return the gallery's name.
 
     Args:
-        name: a gallery, an address, a folder of photos, or None.
-        weights: as `weights_folder` takes them.
-        device: as `checkpoint.choose_device` takes it.
-        runtime: as `runtimes.named` takes it.
+        name: a folder of photos; a gallery, an address or `None` is returned unchanged.
+        weights: see `weights_folder`.
+        device: see `checkpoint.choose_device`.
+        runtime: see `runtimes.named`.
 
     Raises:
-        GalleryError: the folder holds no picture, or there is no place beside it.
+        GalleryError: no picture in the folder can be read, or the gallery cannot be written.
     """
     folder = Path(name or "")
     if not name or not folder.is_dir() or (folder / galleries.META).exists() or (folder / galleries.READY).exists():
@@ -138,7 +149,7 @@ def gallery_of_photos(
         return name
     folder = folder.resolve()
     out = folder.with_name(folder.name + ".gallery")
-    print(f"{name} is a folder of pictures: describing them into {out} (next time only what is new).", file=sys.stderr)
+    print(f"{name} is a folder of pictures: describing them into {out} (next time only new ones).", file=sys.stderr)
     start = time.monotonic()
     place, source = checkpoint.choose_device(device), weights_folder(weights)
     describer = Describer(
@@ -169,7 +180,7 @@ def gallery_of_photos(
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on stderr; yield what moves it to (done, in all)."""
+    """Show a progress bar on stderr; yield the function `(done, total)` that moves it."""
     with tqdm(unit="image", file=sys.stderr) as bar:
 
         def progress(done: int, total: int) -> None:

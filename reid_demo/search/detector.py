@@ -1,8 +1,8 @@
-"""Find the people in a whole frame, so that each can be cut out and described. Knows no network of ours and no gallery.
+"""Find the people in a whole frame, so that each can be cut out and described. Knows no Re-ID model and no gallery.
 
-A bad box makes a bad ranking: a box that cuts off feet or holds two people or a lamp post gives a descriptor of that.
-The built-in finder is OpenCV's histogram of oriented gradients (HOG) with its linear classifier: nothing to fetch, for
-upright, whole people of at least 100 pixels' height. For anything harder hand in a detector as an ONNX file.
+A bad box makes a bad ranking: if it cuts off the feet, or holds two people or a lamp post, so does the descriptor.
+The built-in finder is OpenCV's histogram of oriented gradients (HOG) with its linear classifier. It needs no download
+and finds upright, whole people at least 100 pixels high. For anything harder, supply a detector as an ONNX file.
 """
 
 import hashlib
@@ -17,13 +17,13 @@ from reid_demo.errors import ConfigError
 from reid_demo.images import MIN_SIDE
 
 CAVEAT = "A bad box makes a bad ranking: look at the crops before you trust a match."
-MAX_FRAME_SIDE = 1280  # image px; larger frames are searched reduced
-WINDOW = (64, 128)  # (w, h) of the smallest person HOG sees, image px
-HOG_MARGIN = (0.14, 0.06)  # share of a box's width and height that the classifier adds around a person, each side
-HOG_THRESHOLD = 0.3  # distance from the classifier's plane
+MAX_FRAME_SIDE = 1280  # image px; larger frames are shrunk before the search
+WINDOW = (64, 128)  # (w, h) of HOG's detection window, image px
+HOG_MARGIN = (0.14, 0.06)  # fractions of a HOG box's width and height that are margin, on each side of the person
+HOG_THRESHOLD = 0.3  # signed distance from the classifier's plane
 ONNX_SIDE = 640  # model px
 ONNX_THRESHOLD = 0.35
-OVERLAP = 0.6  # share of the smaller of two boxes that lies in the other, above which they are one person
+OVERLAP = 0.6  # two boxes are one person if more than this fraction of the smaller lies in the larger
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Found:
     """One person in a frame."""
 
     box: tuple[int, int, int, int]  # (x0, y0, x1, y1), image px, inside the frame
-    score: float  # the detector's own scale; higher is surer
+    score: float  # confidence on the detector's own scale; higher is surer
 
 
 class HogFinder:
@@ -40,10 +40,14 @@ class HogFinder:
     name = "hog"
 
     def __init__(self) -> None:
-        """Set up the classifier that OpenCV carries."""
+        """Load the classifier that comes with OpenCV.
+
+        Raises:
+            ConfigError: this version of OpenCV has none.
+        """
         if not hasattr(cv2, "HOGDescriptor"):
             raise ConfigError(
-                f"OpenCV {cv2.__version__} has no people detector any more; "
+                f"OpenCV {cv2.__version__} no longer has a people detector; "
                 "`pip install 'opencv-python-headless>=4.10,<5'`, or name an ONNX detector."
             )
         self._hog = cv2.HOGDescriptor()
@@ -70,15 +74,19 @@ class HogFinder:
 
 
 class OnnxFinder:
-    """A YOLO-like detector in an ONNX file, run by OpenCV.
+    """A YOLO-like detector in an ONNX file, run by OpenCV; safe to share between threads.
 
-    Contract, as YOLOv8 and YOLO11 are exported: one input `(1, 3, 640, 640)` float32 RGB in 0..1, the frame fitted in
-    and padded with grey 114; one output `(1, 4+C, n)`: centre x, centre y, width, height in model px, then `C` class
-    scores in 0..1, of which the first is "person".
+    The file must follow the export format of YOLOv8 and YOLO11. One input `(1, 3, 640, 640)`, float32 RGB in 0..1: the
+    frame is fitted in and padded with grey 114. One output `(1, 4+C, n)`: centre x, centre y, width and height in
+    model px, then `C` class scores in 0..1, the first of which is "person".
     """
 
     def __init__(self, path: str | Path) -> None:
-        """Read the file; its name and hash become the finder's name."""
+        """Read the file; the finder is named after the file and its hash.
+
+        Raises:
+            ConfigError: the file is missing or OpenCV cannot read it.
+        """
         path = Path(path)
         if not path.is_file():
             raise ConfigError(f"There is no detector {str(path)!r}; name an ONNX file, or `hog`.")
@@ -102,10 +110,10 @@ class OnnxFinder:
                 self._net.setInput(cv2.dnn.blobFromImage(square, 1 / 255))
                 answer = self._net.forward()
         except cv2.error as error:
-            raise ConfigError(f"The detector {self.name.split()[0]!r} does not take a 640 x 640 picture.") from error
+            raise ConfigError(f"The detector {self.name.split()[0]!r} does not accept a 640 x 640 image.") from error
         if answer.ndim != 3 or answer.shape[0] != 1 or answer.shape[1] < 5:
             raise ConfigError(
-                f"The detector {self.name.split()[0]!r} gives {answer.shape}, not (1, 4 + classes, boxes) like YOLOv8."
+                f"The detector {self.name.split()[0]!r} returns {answer.shape}, not YOLOv8's (1, 4 + classes, boxes)."
             )
         rows = answer[0].T.astype(np.float64)
         rows = rows[rows[:, 4:].argmax(axis=1) == 0] if answer.shape[1] > 5 else rows
@@ -114,12 +122,12 @@ class OnnxFinder:
 
 
 def open_finder(name: str | Path):
-    """Return the finder called `hog`, or the detector of an ONNX file."""
+    """Return the built-in finder for the name `hog`, else the detector in that ONNX file."""
     return HogFinder() if str(name) == "hog" else OnnxFinder(name)
 
 
 def _chosen(boxes: list, scores: np.ndarray, threshold: float, width: int, height: int) -> list[Found]:
-    """Keep the surest of overlapping `(x, y, w, h)` boxes, cut to the frame, large enough to be described."""
+    """Keep the surest of overlapping `(x, y, w, h)` boxes, clipped to the frame; drop those too small to describe."""
     kept: list[Found] = []
     for i in np.argsort(-scores, kind="stable"):
         if scores[i] < threshold:
@@ -132,6 +140,6 @@ def _chosen(boxes: list, scores: np.ndarray, threshold: float, width: int, heigh
 
 
 def _shared(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:
-    """Return the share of the smaller box that lies in the other."""
+    """Return the fraction of the smaller box that lies in the other."""
     inside = max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
     return inside / min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))

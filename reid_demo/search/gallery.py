@@ -1,4 +1,4 @@
-"""`Gallery`: vectors, records and the model's fingerprint travel together. Knows no images' contents and no model."""
+"""Read and rank a gallery: vectors, records and the weights' fingerprint. Knows no pixels and no model."""
 
 import functools
 import sys
@@ -32,7 +32,7 @@ SAMPLE_BYTES = 256 << 20  # descriptors that are checked when a gallery is opene
 
 
 class Gallery:
-    """A searchable set. Read-only after load; searches from several threads do not disturb each other."""
+    """A searchable set of `G` images. Read-only after loading and safe to search from several threads."""
 
     def __init__(
         self,
@@ -43,12 +43,12 @@ class Gallery:
         meta: dict,
         index: "vectors.Flat | vectors.Compressed | milvus.Collection",
     ) -> None:
-        """Hold what `load` read; see the attributes of the files in this module."""
+        """Hold what `load` read."""
         self.folder = folder
         self.records = list(records)
         self.identities = Identities.of((r.pid for r in self.records), (r.camid for r in self.records))
         self.pids, self.camids = self.identities.pids, self.identities.camids
-        self.parts = parts  # (G, P+1, D) float16, unweighted, the means of the views; memory-mapped
+        self.parts = parts  # (G, P+1, D) float16, unweighted, averaged over the views; memory-mapped
         self.presence = presence  # (G, P) float32
         self.meta = meta
         self.index = index
@@ -62,43 +62,43 @@ class Gallery:
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
         return len(self.records)
 
     @property
     def name(self) -> str:
-        """Name given when the gallery was built."""
+        """The name given when the gallery was built, else its folder's name."""
         return self.meta.get("name", self.folder.name)
 
     @property
     def exact(self) -> bool:
-        """Say whether every image is compared; a compressed gallery compares candidates and is approximate."""
+        """Whether a search compares every image; a compressed gallery compares candidates only."""
         return self.index.exact
 
     @property
     def num_pids(self) -> int:
-        """Number of people; junk and distractors are none."""
+        """Number of people; junk and distractors do not count."""
         return int((self.people > 0).sum())
 
     @functools.cached_property
     def people(self) -> np.ndarray:
-        """Every pid that is here, `(N,)` int64, ascending; `UNKNOWN` among them where some image has none."""
+        """All distinct pids, `(N,)` int64, ascending; includes `UNKNOWN` if an image has none."""
         return _distinct(self.pids)
 
     @functools.cached_property
     def cameras(self) -> np.ndarray:
-        """Every camid that is here, `(C,)` int64, ascending; `UNKNOWN` among them where some image has none."""
+        """All distinct camids, `(C,)` int64, ascending; includes `UNKNOWN` if an image has none."""
         return _distinct(self.camids)
 
     def rows_of(self, pid: int | None = None, camid: int | None = None) -> range | np.ndarray:
-        """Return the rows of the images of a person and a camera, in gallery order; sliced for one page of them.
+        """Return the rows of the images of a person and a camera, in gallery order.
 
         Args:
-            pid: of the person; `UNKNOWN` for images without one, None for all people.
+            pid: of the person; `UNKNOWN` for images without one, `None` for all people.
             camid: of the camera; likewise.
 
         Returns:
-            `(n,)` int64; a `range` where nothing is asked for, so that no list of a large gallery is made.
+            `(n,)` int64; a `range` if both are `None`, to spare memory in a large gallery.
         """
         asked = [marks == wanted for marks, wanted in ((self.pids, pid), (self.camids, camid)) if wanted is not None]
         return np.flatnonzero(np.logical_and.reduce(asked)) if asked else range(len(self))
@@ -113,32 +113,36 @@ class Gallery:
         return self.stamp_now() not in (None, self.stamp)
 
     def image_path(self, index: int) -> Path:
-        """Return the file of an image; never one outside the gallery's own folder."""
+        """Return the path of an image's file.
+
+        Raises:
+            GalleryError: the record's path leads outside the gallery's folder.
+        """
         return inside(self.folder, self.records[index].path, GalleryError)
 
     def descriptor(self, index: int) -> Descriptor:
-        """Return the stored descriptor of an image, without attention maps `(P, 0, 0)`."""
+        """Return the stored descriptor of an image; its attention maps are empty, `(P, 0, 0)`."""
         empty = np.zeros((self.presence.shape[1], 0, 0), np.float32)
         return Descriptor(self.parts[index].astype(np.float32), self.presence[index].copy(), empty, empty)
 
     def rows(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return stored `(n, P+1, D)` float16 parts and `(n, P)` float32 presence of some images."""
-        # Mapped anew, so that the pages read are given back.
+        """Return the stored `(n, P+1, D)` float16 parts and `(n, P)` float32 presence of the given rows."""
+        # A new memory map each time, so that its pages are released
         stored = np.load(self.folder / PARTS, mmap_mode="r", allow_pickle=False)
         return stored[numbers], self.presence[numbers]
 
     def scores(self, probe: Descriptor, scoring: Scoring = Scoring()) -> np.ndarray:
         """Return the `(G,)` float32 similarity of every image.
 
-        Exact, but in a compressed gallery under its own scoring: there the candidates' are exact and all others
-        estimated from their codes. A scoring that the compressed codes do not hold reads every stored vector.
+        All values are exact, except in a compressed gallery under its own scoring: there only the candidates' are,
+        and the others are estimated from their codes. Any other scoring reads every stored vector.
         """
         if not self.exact and self.is_indexed(scoring):
             return self._estimates(probe, scoring)
         return self._exact(probe, scoring)
 
     def scores_of(self, probes: Sequence[Descriptor], scoring: Scoring = Scoring()) -> np.ndarray:
-        """Return the `(n, G)` float32 similarities of several probes; as `scores`, in one pass over the gallery."""
+        """Return the `(n, G)` float32 `scores` of several probes from one pass over the gallery."""
         if not self.exact and self.is_indexed(scoring):
             return np.stack([self._estimates(probe, scoring) for probe in probes])
         passed = vectors.products(self.parts, np.stack([probe.parts for probe in probes]))
@@ -162,9 +166,9 @@ class Gallery:
         return similarity.Candidates(vectors.lengths(self.parts), self.presence)
 
     def ranking(self, probe: Descriptor, scoring: Scoring = Scoring(), exclude: np.ndarray | None = None) -> "Ranking":
-        """Score every image once, and rank them all; arguments as of `search`.
+        """Score and rank all images; arguments as for `search`.
 
-        Ranks follow `scores`: in a compressed gallery those of images that are not candidates are estimates.
+        Ranks follow `scores`, so in a compressed gallery those of images that are not candidates are estimates.
         """
         return Ranking.of(self.scores(probe, scoring), exclude)
 
@@ -173,7 +177,7 @@ class Gallery:
         values = self.index.estimate(vector)
         candidates = self.index.nearest(vector, self.index.tuning.depth)
         exact = self._terms(probe, candidates, scoring).sum(axis=1)
-        # Lost axes make all estimates too high by about the same amount, which the candidates tell.
+        # Dropping axes raises all estimates by about the same amount; measure it on the candidates
         values += np.mean(exact - values[candidates], dtype=np.float32)
         values[candidates] = exact
         return values
@@ -184,8 +188,8 @@ class Gallery:
         )
 
     def is_indexed(self, scoring: Scoring) -> bool:
-        """Say whether the index itself holds vectors under this scoring."""
-        # Part-aware switches act on the probe alone.
+        """Return whether the index holds vectors of this scoring."""
+        # Part-aware switches act on the probe alone
         return scoring.weighing == self.scoring.weighing and (scoring.weighing == "part_aware" or scoring.counts_all)
 
     def search(
@@ -198,13 +202,16 @@ class Gallery:
         """Rank the gallery.
 
         Args:
-            probe: as `Describer` gives it.
-            top_k: how many matches; fewer come back from a smaller gallery.
+            probe: a descriptor from `Describer`.
+            top_k: number of matches; a smaller gallery returns fewer.
             scoring: which similarity.
             exclude: `(G,)` bool, images to leave out.
 
         Returns:
-            Best first; equal similarities in gallery order. `contributions` sum to `similarity`.
+            Best first, equal similarities in gallery order. `contributions` sum to `similarity`.
+
+        Raises:
+            GalleryError: `top_k` below 1, or a probe of another shape than the gallery's descriptors.
         """
         if top_k < 1:
             raise GalleryError(f"Ask for at least one match, not {top_k}.")
@@ -222,7 +229,7 @@ class Gallery:
         scoring: Scoring = Scoring(),
         exclude: np.ndarray | None = None,
     ) -> tuple[list[Match], "Ranking"]:
-        """Return what `search` and `ranking` return; an exact gallery is scored once, not twice."""
+        """Return the results of `search` and `ranking`; an exact gallery is scored only once for both."""
         if not self.exact or top_k < 1 or probe.parts.shape != self.parts.shape[1:]:
             return self.search(probe, top_k, scoring, exclude), self.ranking(probe, scoring, exclude)
         values = self.scores(probe, scoring)
@@ -241,7 +248,7 @@ class Gallery:
         ]
 
     def _candidates(self, probe: Descriptor, top_k: int, scoring: Scoring, exclude: np.ndarray | None) -> np.ndarray:
-        """Return the rows to score for `top_k` matches: more than asked, so that rounded vectors cannot lose one."""
+        """Return the rows to score for `top_k` matches: more than that, so that rounding in the index loses none."""
         count = min(len(self), 4 * top_k + 32)
         if self.index.proposes and self.is_indexed(scoring):
             if not self.exact:
@@ -255,14 +262,14 @@ class Gallery:
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """What one pass over a gallery says of every image, in gallery order."""
+    """The similarity and rank of every image, in gallery order."""
 
     similarity: np.ndarray  # (G,) float32
-    ranks: np.ndarray  # (G,) int64, 1 is the best, ties in gallery order; images left out come last
+    ranks: np.ndarray  # (G,) int64, 1 is the best; ties in gallery order, excluded images last
 
     @classmethod
     def of(cls, similarity: np.ndarray, exclude: np.ndarray | None = None) -> "Ranking":
-        """Rank `(G,)` similarities; `exclude` `(G,)` bool marks images to leave out."""
+        """Rank `(G,)` similarities; `exclude`, `(G,)` bool, marks the images to rank last."""
         values = similarity if exclude is None else np.where(exclude, -np.inf, similarity)
         ranks = np.empty(len(values), np.int64)
         ranks[np.argsort(-values, kind="stable")] = np.arange(1, len(values) + 1)
@@ -278,7 +285,7 @@ def _first(values: np.ndarray, count: int, exclude: np.ndarray | None) -> np.nda
 
 
 def _distinct(numbers: np.ndarray) -> np.ndarray:
-    # Asked to count as well, NumPy sorts; its hash table takes six times as long over 100,000 people.
+    # With counts NumPy sorts; without, it uses a hash table, six times slower for 100,000 people
     return np.unique(numbers, return_counts=True)[0]
 
 
@@ -290,12 +297,12 @@ def load(
     """Read a gallery.
 
     Args:
-        folder: as `store.write` wrote it, or the `milvus://` address of its vectors.
-        fingerprint: of the weights in use; a gallery made by others is refused.
-        weights_called: gets the fingerprint of such others, returns their name where it knows them.
+        folder: written by `store.write`, or the `milvus://` address of its vectors.
+        fingerprint: of the weights in use; a gallery made with others is refused. `None` accepts any.
+        weights_called: returns the name of the weights with a fingerprint, for the message; `None` if unknown.
 
     Raises:
-        GalleryError: missing, damaged or made by other weights; the message then says both ways out.
+        GalleryError: missing, damaged or made by other weights; the message then names both ways out.
     """
     address = str(folder) if milvus.is_address(folder) else None
     folder = milvus.folder_of(address) if address else Path(folder)
@@ -355,7 +362,7 @@ def _read(
 
 
 def _check_files(folder: Path, rebuild: str) -> None:
-    """Refuse what holds no gallery, in words for each way of not doing so."""
+    """Raise `GalleryError` if the folder is not a gallery; the message says what it is instead."""
     names = (PARTS, PRESENCE, RECORDS, META)
     missing = [name for name in names if not (folder / name).is_file()]
     if not folder.exists():
@@ -365,17 +372,17 @@ def _check_files(folder: Path, rebuild: str) -> None:
         raise GalleryError(f"{str(folder)!r} is a file, not a gallery. Name the folder that `index` wrote.")
     if len(missing) == len(names):
         words = f"Describe its pictures with `python -m reid_demo index {folder} --out GALLERY`."
-        raise GalleryError(f"The folder {folder.name!r} is no gallery. {words}")
+        raise GalleryError(f"The folder {folder.name!r} is not a gallery. {words}")
     if missing:
         raise GalleryError(f"The gallery {folder.name!r} has no {missing[0]}. {rebuild}")
 
 
 class IndexFacts(BaseModel, extra="allow"):
-    """What `meta.json` says of the index; a compressed one adds the fields of `vectors.Tuning`."""
+    """The index in `meta.json`; a compressed one also has the fields of `vectors.Tuning`."""
 
-    kind: str
-    address: str = ""  # of a Milvus collection
-    stamp: str = ""  # of its filling
+    kind: str  # "flat", "compressed" or "milvus"
+    address: str = ""  # of the Milvus collection
+    stamp: str = ""  # identifies the build that filled it
 
 
 class Meta(BaseModel, extra="allow"):
@@ -386,7 +393,7 @@ class Meta(BaseModel, extra="allow"):
     count: int
     name: str = ""
     similarity: str | None = None
-    adaptive: bool = False  # of format 1, which had no `similarity`
+    adaptive: bool = False  # in format 1, in place of `similarity`
     views: tuple[str, ...] = ONE_VIEW
     created: str = ""
     index: IndexFacts = IndexFacts(kind="flat")
@@ -395,10 +402,10 @@ class Meta(BaseModel, extra="allow"):
 
 
 def read_meta(folder: Path, mend: str = "") -> Meta:
-    """Read `meta.json` of a gallery.
+    """Read `meta.json` of a gallery; `mend` ends the message of an error.
 
     Raises:
-        GalleryError: it cannot be read, or a field of it is wrong.
+        GalleryError: it cannot be read, or a field is wrong.
     """
     try:
         meta = read_json(Meta, folder / META, GalleryError, mend)
@@ -429,12 +436,12 @@ def _mapped(path: Path, dimensions: int) -> np.ndarray:
     except (ValueError, TypeError, EOFError, OverflowError, SyntaxError) as error:
         raise GalleryError(f"{path.name} is damaged ({error}).") from error
     if not isinstance(array, np.ndarray) or array.ndim != dimensions or array.dtype.kind != "f":
-        raise GalleryError(f"{path.name} is damaged: it is no array of {dimensions} dimensions.")
+        raise GalleryError(f"{path.name} is damaged: it is not an array of {dimensions} dimensions.")
     return array
 
 
 def _open_index(gallery: Gallery, address: str | None):
-    """Open the vectors; those in Milvus only where the reader's own command named the address."""
+    """Open the index; connect to Milvus only if the user named the address, never because a gallery's file does."""
     facts = gallery.meta.get("index", {"kind": "flat"})
     count, terms, dim = gallery.parts.shape
     if facts["kind"] == "milvus":
@@ -463,7 +470,11 @@ def _open_index(gallery: Gallery, address: str | None):
 
 
 def _check_index(gallery: Gallery, index) -> None:
-    """Compare a few vectors of the index with the stored parts: zeros, or another gallery's, would rank nonsense."""
+    """Compare a few vectors of the index with the stored parts, to catch zeros or another gallery's index.
+
+    Raises:
+        GalleryError: they differ under every scoring.
+    """
     for row in {0, len(gallery) // 2, len(gallery) - 1}:
         parts, presence = gallery.rows(np.array([row]))
         ways = (similarity.gallery_vectors(parts.astype(np.float32), presence, Scoring(name))[0] for name in WEIGHINGS)

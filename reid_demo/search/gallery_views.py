@@ -1,9 +1,9 @@
-"""The views in which a gallery's images are described, and the one descriptor made of them. Not in the paper.
+"""The views in which gallery images are described, and their average descriptor. Not in the paper.
 
-A probe that shows half a person resembles candidates described with the same half hidden more than whole ones. Which
-half it will be is not known when a gallery is made, so each of its images is described as it is, mirrored, and with
-its lower and its upper half hidden, and the mean of the four descriptors stands for it: one descriptor, so a search
-costs what it did. A probe is described once, as it is.
+A probe that shows half a person is closer to candidates described with the same half hidden than to whole ones. Which
+half that will be is unknown when the gallery is built. So each gallery image is described as it is, mirrored, and with
+its lower and its upper half hidden, and the four descriptors are averaged. A search costs the same as with one view.
+A probe is described once, as it is.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,7 +26,7 @@ def view(image: np.ndarray, name: str) -> np.ndarray:
 
     Args:
         image: of a person.
-        name: `whole`, `mirror`, or what `occlude` hides by its name alone, filled with mean grey.
+        name: `whole`, `mirror`, or one of `occlude.NAMED`, filled with mean grey.
     """
     if name == WHOLE:
         return image
@@ -36,9 +36,9 @@ def view(image: np.ndarray, name: str) -> np.ndarray:
 
 
 def merged(descriptors: Sequence[Descriptor]) -> Descriptor:
-    """Return the descriptor of an image of those of its views, the untouched one first: its own but for mean parts.
+    """Average the part vectors over the views; keep presence and attention of the first, untouched view.
 
-    Presence and attention say what the picture shows, so they stay those of the untouched view.
+    Presence and attention state what the image shows, so a view with parts hidden must not change them.
     """
     first = descriptors[0]
     if len(descriptors) == 1:
@@ -50,11 +50,11 @@ def merged(descriptors: Sequence[Descriptor]) -> Descriptor:
 def describe_in_views(
     describer: Describer, images: Iterable[np.ndarray], views: Sequence[str] = VIEWS
 ) -> Iterator[Descriptor]:
-    """Describe a stream of gallery images, in order, holding one batch in memory.
+    """Describe a stream of gallery images in order, with one batch in memory.
 
     Args:
         describer: the network.
-        images: `(H, W, 3)` uint8, of any sizes.
+        images: `(H, W, 3)` uint8, of any size.
         views: names for `view`, `whole` first.
 
     Raises:

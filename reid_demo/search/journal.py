@@ -1,4 +1,4 @@
-"""What a run of `index` has described, kept until the gallery holds it: a kill loses nothing. Knows no network."""
+"""The journal of a run of `index`: keeps descriptors on disk until the gallery is written. Knows no network."""
 
 import itertools
 import json
@@ -19,10 +19,10 @@ ABOUT = "about.json"
 
 @dataclass(frozen=True)
 class MadeWith:
-    """What must be the same for a run to go on where another stopped."""
+    """What must be equal for a run to resume another."""
 
     fingerprint: str  # of the weights
-    finder: str  # what cut the people out of whole frames
+    finder: str  # name of the detector that cut people out of whole frames; empty if none
     views: tuple[str, ...]
 
 
@@ -37,16 +37,16 @@ class _About(BaseModel):
 
 
 class Journal:
-    """Descriptors of the run at work, appended as they come: what a killed run has done is not done again."""
+    """The descriptors of a running `index`, appended batch by batch, so that a killed run can be resumed."""
 
     def __init__(self, folder: Path, made_with: MadeWith) -> None:
-        """Take up the journal of a stopped run that worked alike; begin an empty one otherwise."""
+        """Resume the journal of a stopped run with equal `made_with`, or start an empty one."""
         self.folder, self._made_with, self._shape = folder, made_with, None
         self.records: list[ImageRecord] = []
-        self.damaged = ""  # why a journal that was there could not be taken up
-        self.named: set[str] = set()  # pictures that a journal set aside stored
+        self.damaged = ""  # why an existing journal could not be resumed
+        self.named: set[str] = set()  # stored pictures of a journal that was discarded
         if folder.is_symlink() or folder.exists() and not folder.is_dir():
-            raise GalleryError(f"{folder.name!r} in {folder.parent.name!r} is no folder of `index`. Remove it.")
+            raise GalleryError(f"{folder.name!r} in {folder.parent.name!r} is not a folder of `index`. Remove it.")
         if (folder / ABOUT).is_file():
             try:
                 said = read_json(_About, folder / ABOUT, GalleryError, "It is left out.")
@@ -63,20 +63,20 @@ class Journal:
         folder.mkdir()
 
     def _lines(self) -> Iterator[ImageRecord]:
-        """Read the whole lines of the records; a torn end is left out."""
+        """Yield the records of complete lines; skip an incomplete last one."""
         path = self.folder / "records.jsonl"
         for line in path.read_bytes().split(b"\n")[:-1]:
             yield parse_json(ImageRecord, line, "A line of its records", GalleryError, "It is left out.")
 
     def _take_up(self) -> None:
-        """Read what is whole; a torn end is cut off."""
+        """Read the rows that are complete in every file; truncate the files after them."""
         terms, dim = self._shape
         lines = (self.folder / "records.jsonl").read_bytes().split(b"\n")[:-1]
         sizes = {"parts.f16": 2 * terms * dim, "presence.f32": 4 * (terms - 1)}
         whole = [len(lines), *((self.folder / n).stat().st_size // size for n, size in sizes.items() if size)]
         count = min(whole)
         records = list(itertools.islice(self._lines(), count))
-        if records and records[-1].box is not None:  # of the last frame, others may be missing
+        if records and records[-1].box is not None:  # drop the last frame: some of its people may be missing
             last = records[-1].sha256
             count = next(row for row, record in enumerate(records) if record.sha256 == last)
         for file_name, size in (*sizes.items(), ("records.jsonl", None)):
@@ -86,7 +86,7 @@ class Journal:
         self.records = records[:count]
 
     def append(self, waiting: list[tuple[ImageRecord, np.ndarray]], descriptors: list[Descriptor]) -> range:
-        """Add a batch; return its rows."""
+        """Append a batch of (record, image) and its descriptors; return its row numbers."""
         if self._shape is None:
             self._shape = descriptors[0].parts.shape
             terms, dim = self._shape
@@ -104,14 +104,14 @@ class Journal:
             ("presence.f32", presence.tobytes()),
             ("records.jsonl", lines.encode()),
         )
-        for file_name, data in chunks:  # records last: a row counts when its line is whole
+        for file_name, data in chunks:  # records last: a row counts once its line is complete
             with open(self.folder / file_name, "ab") as file:
                 file.write(data)
         self.records.extend(record for record, _ in waiting)
         return range(first, len(self.records))
 
     def rows(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return `(n, P+1, D)` float16 and `(n, P)` float32."""
+        """Return the `(n, P+1, D)` float16 parts and `(n, P)` float32 presence of the given rows."""
         terms, dim = self._shape
         count = len(self.records)
         parts = np.memmap(self.folder / "parts.f16", "<f2", "r", shape=(count, terms, dim))[numbers]
@@ -120,5 +120,5 @@ class Journal:
         return parts, np.memmap(self.folder / "presence.f32", "<f4", "r", shape=(count, terms - 1))[numbers]
 
     def remove(self) -> None:
-        """Forget everything: the gallery holds it now."""
+        """Delete the journal's files, once the gallery holds their contents."""
         shutil.rmtree(self.folder)

@@ -1,6 +1,6 @@
-"""Vectors kept by Milvus instead of a FAISS file: `milvus://host:port/collection` or `milvus+file://path.db`.
+"""Keep vectors in Milvus instead of a FAISS file: `milvus://host:port/collection` or `milvus+file://path.db`.
 
-Records, images and exact scoring stay with the gallery's folder, whose place the collection remembers. Needs the extra
+Records, images and exact scoring stay in the gallery's folder; the collection stores the path to it. Needs the extra
 `milvus`. Knows no images, records or scorings.
 """
 
@@ -18,15 +18,15 @@ from reid_demo.errors import GalleryError
 SERVER = re.compile(r"^milvus://(?P<place>[^/@]+:\d+)/(?P<collection>[A-Za-z_]\w{0,254})$")
 FILE = re.compile(r"^milvus\+file://(?P<place>.+\.db)(?:#(?P<collection>[A-Za-z_]\w{0,254}))?$")
 BLOCK = 1000  # rows sent at a time, 9 MB
-MAX_RESULTS = 16_384  # what Milvus gives for one search
+MAX_RESULTS = 16_384  # Milvus's limit for one search
 
 
-WRONG_ADDRESS = "{address!r} is no Milvus address; use milvus://host:port/collection or milvus+file://x.db."
-FOREIGN = "{address} holds a collection that is no gallery. Name another collection."
+WRONG_ADDRESS = "{address!r} is not a Milvus address; use milvus://host:port/collection or milvus+file://x.db."
+FOREIGN = "{address} holds a collection that is not a gallery. Name another collection."
 
 
 def is_address(name: str | Path) -> bool:
-    """Say whether a gallery's name is meant as the address of a Milvus collection."""
+    """Return whether a gallery's name looks like the address of a Milvus collection."""
     return str(name).startswith(("milvus://", "milvus+file:"))
 
 
@@ -41,7 +41,7 @@ class Collection:
         self._client, self._address, self._name, self._stamp, self._count = client, address, name, stamp, count
 
     def __len__(self) -> int:
-        """Number of vectors."""
+        """Return the number of vectors."""
         return self._count
 
     def nearest(self, vector: np.ndarray, count: int, exclude: np.ndarray | None = None) -> np.ndarray:
@@ -63,7 +63,7 @@ class Collection:
         return np.array([hit["id"] for hit in found], np.int64)
 
     def facts(self) -> dict:
-        """Say what `meta.json` keeps of the index."""
+        """Return what `meta.json` stores about the index."""
         return {"kind": "milvus", "address": self._address, "stamp": self._stamp}
 
 
@@ -75,15 +75,18 @@ def build(
     folder: Path,
     say: Callable[[str], None] = lambda line: None,
 ) -> Collection:
-    """Fill a new collection with `count` vectors, in place of one of that name.
+    """Fill a new collection with `count` vectors; replace a gallery's collection of the same name.
 
     Args:
         address: `milvus://host:port/collection` or `milvus+file://path.db`.
-        rows: gives `(n, D)` float32 unit vectors for ascending row numbers.
+        rows: returns `(n, D)` float32 unit vectors for ascending row numbers.
         count: G.
         dim: D.
-        folder: the gallery's folder, remembered by the collection.
-        say: gets lines of progress.
+        folder: of the gallery; stored with the collection.
+        say: called with lines of progress.
+
+    Raises:
+        GalleryError: no Milvus address, no answer, or another program's collection has this name.
     """
     import_pymilvus()
     from pymilvus import DataType, MilvusClient, MilvusException
@@ -96,7 +99,7 @@ def build(
             if _about(client, name) is None:
                 raise GalleryError(FOREIGN.format(address=address))
             client.drop_collection(name)
-        # A server keeps the description, Milvus Lite only the properties.
+        # A server keeps the description, Milvus Lite only the properties, so write both
         schema = MilvusClient.create_schema(auto_id=False, description=json.dumps(about))
         schema.add_field("id", DataType.INT64, is_primary=True)
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
@@ -116,10 +119,10 @@ def build(
 
 
 def check(address: str) -> None:
-    """Find out before hours of work whether vectors can be kept at an address.
+    """Check, before hours of describing, that vectors can be stored at an address.
 
     Raises:
-        GalleryError: no such address, no answer, or a collection of another program has that name.
+        GalleryError: no Milvus address, no answer, or another program's collection has this name.
     """
     if not (SERVER.match(address) or FILE.match(address)):
         raise GalleryError(WRONG_ADDRESS.format(address=address))
@@ -141,7 +144,7 @@ def load(facts: dict) -> Collection:
     """Open the collection that a gallery's `meta.json` names.
 
     Raises:
-        GalleryError: it cannot be reached, or is not the one that was filled for this gallery.
+        GalleryError: it cannot be reached, or was not filled for this gallery.
     """
     address = facts["address"]
     import_pymilvus()
@@ -160,7 +163,11 @@ def load(facts: dict) -> Collection:
 
 
 def folder_of(address: str) -> Path:
-    """Return the gallery's folder that a collection remembers."""
+    """Return the gallery's folder that is stored with a collection.
+
+    Raises:
+        GalleryError: no answer, no gallery at this address, or its folder is gone.
+    """
     import_pymilvus()
     from pymilvus import MilvusException
 
@@ -175,12 +182,12 @@ def folder_of(address: str) -> Path:
             f"--store {address}`."
         )
     if not Path(about["folder"]).is_dir():
-        raise GalleryError(f"The folder of the gallery at {address} is not there any more. Name it with --gallery.")
+        raise GalleryError(f"The folder of the gallery at {address} no longer exists. Name it with --gallery.")
     return Path(about["folder"])
 
 
 def import_pymilvus() -> None:
-    """Check that the optional packages are there."""
+    """Raise `GalleryError` with the install command if pymilvus is missing."""
     try:
         import pymilvus  # noqa: F401
     except ImportError as error:
@@ -205,7 +212,7 @@ def _open(address: str):
 
 
 def _about(client, name: str) -> dict | None:
-    """Return what `build` wrote with a collection; None where another program made it."""
+    """Return the stamp and folder that `build` stored with a collection; `None` if another program made it."""
     told = client.describe_collection(name)
     try:
         described = json.loads(told.get("description") or "{}")

@@ -1,4 +1,4 @@
-"""Find the pictures of a folder, and say what was not looked at. Knows names alone, no picture's contents."""
+"""List the pictures in a folder, and what was not read. Knows only names, not contents."""
 
 import os
 import zipfile
@@ -9,20 +9,20 @@ from pathlib import Path
 from reid_demo.images import looks_like_image
 from reid_demo.search.store import META, PARTS, RECORDS
 
-_KANA = range(0x3041, 0x30FF)  # hiragana and katakana
+_KANA = range(0x3041, 0x30FF)  # code points of hiragana and katakana
 HEIC = (".heic", ".heif")
 
 
 @dataclass(frozen=True)
 class Found:
-    """What lies under a folder; hidden files and folders are not looked at."""
+    """The contents of a folder; hidden files and folders are ignored."""
 
     images: list[Path]  # sorted
     unread: list[tuple[str, str]]  # (path relative to the folder, reason), sorted
 
 
 def scan(source: Path, out: Path) -> Found:
-    """Find the pictures under `source`; `out` is left alone."""
+    """List the pictures under `source` recursively, except those under `out`."""
     images: list[Path] = []
     unread: list[tuple[str, str]] = []
 
@@ -50,12 +50,12 @@ def scan(source: Path, out: Path) -> Found:
             elif path.is_file():
                 images.append(path)
             else:
-                note(path, "It leads nowhere." if path.is_symlink() else "It is no file.")
+                note(path, "It is a broken link." if path.is_symlink() else "It is not a file.")
     return Found(sorted(images), sorted(unread))
 
 
 def _not_entered(folder: Path) -> str:
-    """Say why a folder is not searched; empty where it is."""
+    """Return the reason not to search a folder; empty if it should be searched."""
     if folder.is_symlink():
         return "Linked folders are not followed. Index their target by itself."
     if all(os.path.isfile(folder / name) for name in (META, PARTS, RECORDS)):
@@ -70,19 +70,20 @@ def _not_read(path: Path) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a name as text that can be written everywhere, whatever bytes the file system gave."""
+    """Return a file name as valid UTF-8 text, with undecodable bytes escaped."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def cut_to_bytes(text: str, most: int) -> str:
-    """Cut a name to at most `most` bytes of UTF-8, between two characters: file systems count bytes."""
+    """Cut a name to at most `most` bytes of UTF-8 (file systems count bytes) without splitting a character."""
     return text.encode("utf-8")[:most].decode("utf-8", "ignore")
 
 
 def zip_name(entry: zipfile.ZipInfo) -> str:
-    """Return the name of a file in a zip as its packer meant it; `/` and `\\` part folders, as there.
+    """Return the name of a file in a zip, decoded as its packer meant it.
 
-    Without the flag for UTF-8, a name's bytes are in whatever code page its packer used, which the zip does not say.
+    Without the UTF-8 flag the name is in the packer's code page, which the zip does not state. Try UTF-8, then
+    Japanese if it yields kana, then Chinese. Separators, `/` or `\\`, stay as they are.
     """
     if entry.flag_bits & 0x800 or entry.filename.isascii():
         return entry.filename

@@ -1,4 +1,4 @@
-"""Ship with a gallery what the page and the measurements need: example probes, cut-outs, ground truth."""
+"""Add to a gallery what the page and the measurements need: example probes, cut-outs, ground truth, people."""
 
 import json
 import shutil
@@ -12,21 +12,21 @@ from reid_demo.data.probes import ABSENT, FOLDER, LISTING, QUERY_FOLDERS, Shippe
 from reid_demo.errors import DatasetError
 from reid_demo.search.gallery import Gallery
 
-FEATURED = {"whole": 4, "occluded": 4, "partial": 2, "absent": 2}  # how many the page offers
+FEATURED = {"whole": 4, "occluded": 4, "partial": 2, "absent": 2}  # number of example probes on the page, by kind
 MAX_ABSENT = 60
 TRUTH = "truth.jsonl.gz"
 
 
 def ship_probes(dataset: Path, gallery: Gallery, absent: Path | None = None) -> dict[str, int]:
-    """Copy the query images of a Market-1501-like data set into `GALLERY/probes` and list them.
+    """Copy the query images of a dataset in Market-1501 layout into `GALLERY/probes`, with a listing.
 
     Args:
-        dataset: with `query`, and where there are any `query_occluded` and `query_partial`.
-        gallery: built from the same data set; probes of people it does not know are left out.
+        dataset: with `query`, and optionally `query_occluded` and `query_partial`.
+        gallery: built from the same dataset; probes of people it does not hold are left out.
         absent: a folder of images of people who must not be in the gallery.
 
     Returns:
-        How many of each kind.
+        The number of probes of each kind.
 
     Raises:
         DatasetError: no query images, or an absent person is in the gallery.
@@ -63,7 +63,7 @@ def ship_probes(dataset: Path, gallery: Gallery, absent: Path | None = None) -> 
 
 
 def ship_cutouts(dataset: Path, gallery: Gallery) -> int:
-    """Copy the cut-outs of a synthetic data set, RGBA, to `GALLERY/occluders`; return how many there are."""
+    """Copy the RGBA cut-outs of a synthetic dataset to `GALLERY/occluders`; return their number."""
     source, target = dataset / "occluders", gallery.folder / "occluders"
     if not source.is_dir():
         return 0
@@ -74,13 +74,13 @@ def ship_cutouts(dataset: Path, gallery: Gallery) -> int:
 
 
 def ship_truth(dataset: Path, gallery: Gallery) -> int:
-    """Write the ground truth of the gallery's images and probes to `GALLERY/truth.jsonl.gz`; return how many rows.
+    """Write the ground truth of the gallery's images and probes to `GALLERY/truth.jsonl.gz`; return the row count.
 
     A row's `image` is the path inside the gallery's folder.
     """
     if not (dataset / TRUTH).is_file():
         return 0
-    # `index` puts a piece of the content's hash into a file name, before the suffix.
+    # `index` inserts part of the content's hash before the suffix of a file name
     places = {Path(record.path).name.split(".")[0]: record.path for record in gallery.records}
     for path in (gallery.folder / FOLDER).glob("*.jpg"):
         places[path.stem.partition("_")[2]] = f"probes/{path.name}"
@@ -91,7 +91,7 @@ def ship_truth(dataset: Path, gallery: Gallery) -> int:
 
 
 def ship_people(dataset: Path, gallery: Gallery) -> int:
-    """Write who the people of the gallery and of its probes are to `GALLERY/people.jsonl.gz`; return how many."""
+    """Copy the rows about people in the gallery or its probes to `GALLERY/people.jsonl.gz`; return their number."""
     if not (dataset / PEOPLE).is_file():
         return 0
     pids = {record.pid for record in gallery.records} | {row.pid for row in read_probes(gallery.folder)}

@@ -1,11 +1,14 @@
 """The one definition of similarity and of its per-part terms. Knows no images and no model.
 
-Ranking, evaluation and explanation all call this module, so they cannot disagree. Similarity is an inner product of
-a probe's vector and a candidate's. By default both are unit vectors, and it is the cosine of the weighted concatenated
-descriptors (Sec. 3.5): `f = concat(g, w_1 p_1, ..., w_N p_N)`, `w_i = N rho_i` with adaptive weighting and 1 without.
-`part_aware` is the distance that the paper leaves to future work: the mean of the cosines of the parts, each weighed by
-how much the probe has of it, `|p_i| min(1, N rho_i)^(1/4)`. A candidate's own lengths do not count, as in the cosine
-they do: there a leg that the probe hides still ranks the candidates who show one.
+Ranking, evaluation and explanation all call this module, so they cannot disagree. Similarity is the inner product of
+a probe's vector and a candidate's.
+
+`cosine` and `adaptive`: both are unit vectors, so similarity is the cosine of the weighted concatenated descriptors
+(Sec. 3.5), `f = concat(g, w_1 p_1, ..., w_N p_N)`, with `w_i = N rho_i` if adaptive and 1 otherwise.
+
+`part_aware`: the distance that the paper leaves to future work. It is the mean of the parts' cosines, each weighted by
+how much of the part the probe shows, `|p_i| min(1, N rho_i)^(1/4)`. The lengths of a candidate's parts do not count.
+In the cosine they do, so that a leg hidden in the probe still affects the ranks of candidates who show one.
 """
 
 from dataclasses import dataclass
@@ -17,20 +20,20 @@ from reid_demo.errors import ConfigError, ShapeError
 from reid_demo.records import Descriptor, Scoring
 
 _EPS = 1e-12
-PRESENCE_POWER = 0.25  # part_aware: a mild one, since a hidden part has a short descriptor as well
+PRESENCE_POWER = 0.25  # part_aware: mild, because the descriptor of a hidden part is already short
 
 
 def own_scoring(config: ModelConfig) -> Scoring:
-    """Return the similarity by which galleries of a model are searched unless one is named.
+    """Return the default scoring of a model's galleries.
 
-    Adaptively weighted if the model was trained so (variant G+D+W), part-aware with other parts, and the cosine of the
-    global descriptors without any.
+    Adaptive if the model was trained with it (variant G+D+W), part-aware for other models with parts, and the cosine
+    of the global descriptors for models without.
     """
     return Scoring("part_aware") if config.parts and not config.adaptive_weighting else paper_scoring(config)
 
 
 def paper_scoring(config: ModelConfig) -> Scoring:
-    """Return the paper's similarity of a model: adaptive if it was trained so (variant G+D+W), else cosine."""
+    """Return the paper's scoring of a model: adaptive if it was trained with it (variant G+D+W), else cosine."""
     return Scoring("adaptive" if config.adaptive_weighting else "cosine")
 
 
@@ -39,7 +42,7 @@ def part_weights(presence: np.ndarray, scoring: Scoring) -> np.ndarray:
 
     Args:
         presence: `(..., P)` rho, each row sums to 1; `P` may be 0.
-        scoring: adaptive weighting and switches.
+        scoring: weighing and switches.
 
     Returns:
         `(..., P+1)` float32; 0 where a term is switched off.
@@ -51,7 +54,11 @@ def part_weights(presence: np.ndarray, scoring: Scoring) -> np.ndarray:
 
 
 def switches(num_parts: int, scoring: Scoring) -> np.ndarray:
-    """Return the `(P+1,)` float32 on/off mask of the terms; at least one must be on."""
+    """Return the `(P+1,)` float32 mask of the terms, 1 for on and 0 for off.
+
+    Raises:
+        ConfigError: a wrong number of switches, or all are off.
+    """
     if scoring.parts is None:
         return np.ones(num_parts + 1, np.float32)
     if len(scoring.parts) != num_parts + 1:
@@ -62,7 +69,7 @@ def switches(num_parts: int, scoring: Scoring) -> np.ndarray:
 
 
 def unit_vectors(parts: np.ndarray, presence: np.ndarray, scoring: Scoring = Scoring()) -> np.ndarray:
-    """Return the unit descriptor whose inner products are the cosine similarity.
+    """Return the unit descriptors whose inner products are the cosine similarity.
 
     Args:
         parts: `(..., P+1, D)` unweighted descriptors, global first.
@@ -70,7 +77,10 @@ def unit_vectors(parts: np.ndarray, presence: np.ndarray, scoring: Scoring = Sco
         scoring: weighting and switches.
 
     Returns:
-        `(..., (P+1) D)` float32 of length 1 (0 where all enabled descriptors are 0).
+        `(..., (P+1) D)` float32 of length 1, or 0 if all enabled descriptors are 0.
+
+    Raises:
+        ShapeError: the shapes of parts and presence do not match.
     """
     _check_shapes(parts, presence)
     weighted = np.asarray(parts, np.float32) * part_weights(presence, scoring)[..., None]
@@ -80,7 +90,7 @@ def unit_vectors(parts: np.ndarray, presence: np.ndarray, scoring: Scoring = Sco
 
 
 def probe_vectors(parts: np.ndarray, presence: np.ndarray, scoring: Scoring = Scoring()) -> np.ndarray:
-    """Return the vectors whose inner products with `gallery_vectors` are the similarities.
+    """Return the probes' vectors; their inner products with `gallery_vectors` are the similarities.
 
     Args:
         parts: `(..., P+1, D)` unweighted descriptors of probes, global first.
@@ -109,9 +119,9 @@ def _seen(presence: np.ndarray, scoring: Scoring) -> np.ndarray:
 
 
 def gallery_vectors(parts: np.ndarray, presence: np.ndarray, scoring: Scoring = Scoring()) -> np.ndarray:
-    """Return the candidates' side of `probe_vectors`, of length 1; arguments likewise.
+    """Return the candidates' vectors, `(..., (P+1) D)` float32 of length 1; arguments as for `probe_vectors`.
 
-    Part-aware, they are the same for all switches, which act on the probe alone.
+    If part-aware, the switches make no difference here: they act on the probe alone.
     """
     if scoring.weighing != "part_aware":
         return unit_vectors(parts, presence, scoring)
@@ -171,7 +181,7 @@ def _flat(terms: np.ndarray) -> np.ndarray:
 
 def _check_shapes(parts: np.ndarray, presence: np.ndarray) -> None:
     if parts.shape[-2] != presence.shape[-1] + 1 or parts.shape[:-2] != presence.shape[:-1]:
-        raise ShapeError(f"parts {parts.shape} and presence {presence.shape} do not belong together.")
+        raise ShapeError(f"The shapes of parts {parts.shape} and presence {presence.shape} do not match.")
 
 
 def contributions(
@@ -181,7 +191,7 @@ def contributions(
     presence: np.ndarray,
     scoring: Scoring = Scoring(),
 ) -> np.ndarray:
-    """Return the signed terms of the similarity of one probe and many candidates; each row sums to its similarity.
+    """Return the signed per-part terms of the similarity of one probe to many candidates.
 
     Args:
         probe_parts: `(P+1, D)`.
@@ -191,7 +201,7 @@ def contributions(
         scoring: which similarity.
 
     Returns:
-        `(G, P+1)` float32, global first.
+        `(G, P+1)` float32, global first; each row sums to the candidate's similarity.
     """
     terms, dim = parts.shape[-2:]
     probe = probe_vectors(probe_parts, probe_presence, scoring).reshape(terms, dim)

@@ -1,4 +1,4 @@
-"""Write a gallery's files: all of the new ones appear, or none does. Knows no images' contents and no model."""
+"""Write a gallery's files atomically: either all the new ones appear or none. Knows no pixels and no model."""
 
 import functools
 import json
@@ -16,7 +16,7 @@ from reid_demo.records import Identities, ImageRecord, Scoring
 from reid_demo.search import milvus, similarity, vectors
 from reid_demo.search.gallery_views import ONE_VIEW
 
-FORMAT_VERSION = 3  # 2 described every image as it is alone; 1 said `adaptive` instead of `similarity`
+FORMAT_VERSION = 3  # 2 described every image in one view; 1 had `adaptive` instead of `similarity`
 VECTORS, PARTS, PRESENCE, RECORDS, META = (
     "vectors.faiss",
     "parts.npy",
@@ -24,7 +24,7 @@ VECTORS, PARTS, PRESENCE, RECORDS, META = (
     "records.jsonl",
     "meta.json",
 )
-READY = ".ready"  # complete new files on their way to their places; whoever finds them finishes the move
+READY = ".ready"  # folder of complete new files; any process that finds it finishes moving them into place
 BLOCK = 2048  # rows held in float32 at a time
 
 Blocks = Iterator[tuple[np.ndarray, np.ndarray]]  # (n, P+1, D) float16 parts and (n, P) float32 presence, in order
@@ -32,39 +32,39 @@ Blocks = Iterator[tuple[np.ndarray, np.ndarray]]  # (n, P+1, D) float16 parts an
 
 @dataclass(frozen=True)
 class About:
-    """What `meta.json` says of a gallery beside its counts."""
+    """The facts for `meta.json` that cannot be computed from the descriptors."""
 
     fingerprint: str  # of the weights
-    name: str  # for people
-    scoring: Scoring = Scoring()  # of the vectors that the index holds; the gallery's own from then on
+    name: str  # shown to people
+    scoring: Scoring = Scoring()  # of the index's vectors, and the gallery's default
     views: Sequence[str] = ONE_VIEW  # in which the images were described
-    finder: str = ""  # what cut the people out of whole frames
-    empty_frames: Sequence[str] = ()  # hashes of frames in which nobody was found
+    finder: str = ""  # name of the detector that cut people out of whole frames; empty if none
+    empty_frames: Sequence[str] = ()  # SHA-256 of frames in which no person was found
 
 
 @dataclass(frozen=True)
 class Storage:
-    """How a gallery's vectors are kept."""
+    """Where and how to store a gallery's vectors."""
 
-    address: str | None = None  # `milvus://` for the vectors; a FAISS file in the folder where None
-    exact_limit: int | None = None  # the largest gallery with an exact index; `vectors.EXACT_LIMIT` where None
-    say: Callable[[str], None] = lambda line: None  # gets lines of progress
+    address: str | None = None  # a `milvus://` address; None: a FAISS file in the folder
+    exact_limit: int | None = None  # images in the largest exact gallery; None: `vectors.EXACT_LIMIT`
+    say: Callable[[str], None] = lambda line: None  # called with lines of progress
 
 
 def write(
     folder: str | Path, records: Sequence[ImageRecord], blocks: Blocks, about: About, storage: Storage = Storage()
 ) -> None:
-    """Write a gallery of any size, holding one block and the index in memory.
+    """Write a gallery of any size with only one block and the index in memory.
 
     Args:
         folder: already holds the images.
-        records: one an image, in the order of the blocks.
-        blocks: `(n, P+1, D)` float16 parts and `(n, P)` float32 presence, in order; G rows in all.
+        records: one per image, in the order of the blocks.
+        blocks: `(n, P+1, D)` float16 parts and `(n, P)` float32 presence; `G` rows in all.
         about: for `meta.json`.
         storage: where the vectors go.
 
     Raises:
-        GalleryError: no images, other numbers of images and descriptors, or descriptors that are not finite.
+        GalleryError: no images, unequal numbers of images and descriptors, or descriptors that are not finite.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,17 +79,17 @@ def write(
         meta = _meta(records, about, index.facts())
         (stage / META).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
         finish(folder)
-        os.rename(stage, folder / READY)  # from here on the new gallery holds
+        os.rename(stage, folder / READY)  # the commit point: from here on the new gallery is valid
     finish(folder)
     if storage.address:
         (folder / VECTORS).unlink(missing_ok=True)
 
 
 def _index(stage: Path, presence: np.ndarray, scoring: Scoring, storage: Storage, folder: Path):
-    """Build the index of what the stored parts say, so that both ways of scoring agree; save it with them."""
+    """Build the index from the stored float16 parts, so that it agrees with exact scoring, and save it."""
 
     def rows(numbers: np.ndarray, side: Callable = similarity.gallery_vectors) -> np.ndarray:
-        # Mapped anew for every block, so that the pages read do not pile up in this process.
+        # A new memory map per block, so that pages do not pile up in this process
         stored = np.load(stage / PARTS, mmap_mode="r", allow_pickle=False)
         whole = len(numbers) and numbers[-1] - numbers[0] + 1 == len(numbers)
         picked = stored[numbers[0] : numbers[-1] + 1] if whole else stored[numbers]
@@ -122,7 +122,7 @@ def _meta(records: Sequence[ImageRecord], about: About, facts: dict) -> dict:
 
 
 def _write_parts(path: Path, records: Sequence[ImageRecord], blocks: Iterator) -> np.ndarray:
-    """Write `(G, P+1, D)` float16 block by block; return the presence `(G, P)` float32."""
+    """Write the parts `(G, P+1, D)` float16 block by block; return the presence `(G, P)` float32."""
     presence, count = [], 0
     with open(path, "wb") as file:
         for parts, rho in blocks:
@@ -131,17 +131,21 @@ def _write_parts(path: Path, records: Sequence[ImageRecord], blocks: Iterator) -
                 header = {"descr": "<f2", "fortran_order": False, "shape": shape}
                 np.lib.format.write_array_header_1_0(file, header)
             if not np.isfinite(parts).all() or not np.isfinite(rho).all():
-                raise GalleryError("The network gave descriptors that are not finite numbers. Use other weights.")
+                raise GalleryError("The network returned descriptors that are not finite. Use other weights.")
             file.write(np.ascontiguousarray(parts, "<f2").tobytes())
             presence.append(np.asarray(rho, np.float32))
             count += len(parts)
     if not count or count != len(records):
-        raise GalleryError(f"{len(records)} images and {count} descriptors do not make a gallery.")
+        raise GalleryError(f"A gallery needs one descriptor per image, not {count} for {len(records)} images.")
     return np.concatenate(presence)
 
 
 def finish(folder: Path) -> None:
-    """Move files that a writer has completed to their places; also where that writer was killed meanwhile."""
+    """Move a writer's complete new files into place; also finishes for a writer that was killed while moving.
+
+    Raises:
+        GalleryError: the files cannot be moved.
+    """
     ready = folder / READY
     if not ready.is_dir():
         return
@@ -150,7 +154,7 @@ def finish(folder: Path) -> None:
             try:
                 os.replace(ready / name, folder / name)
             except FileNotFoundError:
-                continue  # moved already, or the vectors lie elsewhere
+                continue  # moved already, or the vectors are in Milvus
         ready.rmdir()
     except FileNotFoundError:
         return  # another process finished it

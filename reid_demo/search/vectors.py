@@ -25,10 +25,10 @@ CACHED_ROWS = 64  # rows of 2304 numbers in float32 that a core's cache holds
 BLOCK = 4096  # rows read, turned and added at a time
 TRAINING_ROWS = 65_536
 TUNING_QUERIES = 128
-DIMS = (64, 128, 256, 512)  # kept principal axes to try
-ENERGY = 0.95  # share of the variance that the kept axes must hold before their recall is tried
-MAX_DEPTH = 2048
-EVERY_S = 5.0  # seconds between two lines of progress
+DIMS = (64, 128, 256, 512)  # numbers of principal axes to try
+ENERGY = 0.95  # least fraction of the variance that the kept axes must hold to be tried
+MAX_DEPTH = 2048  # most candidates to score exactly
+EVERY_S = 5.0  # least time between two lines of progress
 
 Rows = Callable[[np.ndarray], np.ndarray]  # (n,) int64 ascending row numbers -> (n, D) float32 unit vectors
 Say = Callable[[str], None]
@@ -93,38 +93,38 @@ class Flat:
             file.write(self._stored.data)
 
     def facts(self) -> dict:
-        """Say what `meta.json` keeps of the index."""
+        """Return what `meta.json` stores about the index."""
         return {"kind": "flat"}
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """How a compressed index is searched, chosen by measuring; see `Compressed.build`."""
+    """The search settings of a compressed index, chosen by measurement in `Compressed.build`."""
 
-    dims: int  # principal axes kept of the descriptor
+    dims: int  # principal axes kept
     lists: int  # inverted lists
-    probes: int  # lists searched for one probe
-    depth: int  # candidates scored exactly for the best ten
-    recall_at_10: float  # against exact search, on gallery images as probes, themselves left out
-    queries: int  # how many of them
+    probes: int  # lists visited per probe
+    depth: int  # candidates scored exactly for a top ten
+    recall_at_10: float  # against exact search; the queries are gallery images, left out of their own results
+    queries: int  # number of these
 
 
 class Compressed:
-    """Principal axes at 8 bits in inverted lists: proposes candidates, and estimates the similarity of all others."""
+    """Principal axes at 8 bits in inverted lists; proposes candidates and estimates the similarity of other rows."""
 
     exact = False
     proposes = True
 
     def __init__(self, index: faiss.IndexPreTransform, tuning: Tuning) -> None:
-        """Hold a trained index; the search width is set here, once, and never by a request."""
+        """Hold a trained index; set its search width once, because requests share it."""
         self._index, self.tuning = index, tuning
         self._axes = faiss.downcast_VectorTransform(index.chain.at(0))
         self._lists = faiss.extract_index_ivf(index)
         self._lists.nprobe = tuning.probes
-        self._lists.parallel_mode = 1  # one probe is searched by all cores
+        self._lists.parallel_mode = 1  # all cores search for one probe
 
     def __len__(self) -> int:
-        """Number of vectors."""
+        """Return the number of vectors."""
         return self._index.ntotal
 
     def nearest(self, vector: np.ndarray, count: int, exclude: np.ndarray | None = None) -> np.ndarray:
@@ -140,7 +140,7 @@ class Compressed:
         return found[found >= 0]
 
     def estimate(self, vector: np.ndarray) -> np.ndarray:
-        """Return an estimate, `(G,)` float32, of the similarity of every row, from all compressed codes."""
+        """Return the similarity of every row, `(G,)` float32, estimated from the compressed codes."""
         parameters = faiss.SearchParametersIVF(nprobe=self._lists.nlist)
         _, squared, rows = self._lists.range_search(self._turn(vector), np.float32(1e9), params=parameters)
         values = np.full(len(self), -1, np.float32)
@@ -151,7 +151,7 @@ class Compressed:
         return self._axes.apply(vector[None])
 
     def holds(self, row: int, vector: np.ndarray) -> bool:
-        """Tell whether a row is among the candidates of its own `(D,)` vector."""
+        """Return whether a row is among the candidates for its own `(D,)` vector."""
         return not vector.any() or row in self.nearest(vector, max(self.tuning.depth, 10))
 
     def save(self, path: Path) -> None:
@@ -159,14 +159,15 @@ class Compressed:
         faiss.write_index(self._index, str(path))
 
     def facts(self) -> dict:
-        """Say what `meta.json` keeps of the index."""
+        """Return what `meta.json` stores about the index."""
         return {"kind": "compressed", **asdict(self.tuning)}
 
     @classmethod
     def build(cls, rows: Rows, count: int, dim: int, say: Say, probes: Rows | None = None) -> "Compressed":
-        """Train, fill and tune; the first number of axes whose measured recall reaches the target is taken.
+        """Train, fill and tune an index with the smallest number of axes whose measured recall reaches the target.
 
-        Memory: one sample of `TRAINING_ROWS` vectors, one block, and the codes (`dims` bytes a row).
+        Arguments are those of the module's `build`. Memory: one sample of `TRAINING_ROWS` vectors, one block, and the
+        codes (`dims` bytes per row).
         """
         rng = np.random.default_rng(0)
         sample = _scattered(rows, np.sort(rng.choice(count, min(count, TRAINING_ROWS), replace=False)), dim)
@@ -199,7 +200,7 @@ class Compressed:
         kept.d_out = dims
         kept.prepare_Ab()
         lists = max(1, min(2 ** round(math.log2(2 * math.sqrt(count))), len(sample) // 16))
-        # The distance, not the inner product: it does not change when the mean is taken off, and equals it in order.
+        # Distance instead of inner product: subtracting the mean leaves it unchanged, and the order is the same
         coarse = faiss.IndexFlatL2(dims)
         inverted = faiss.IndexIVFScalarQuantizer(
             coarse, dims, lists, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_L2, True
@@ -217,7 +218,7 @@ class Compressed:
 
 
 def _scattered(rows: Rows, numbers: np.ndarray, dim: int) -> np.ndarray:
-    """Read `(n, dim)` rows from all over a gallery, few at a time: at once they would map its whole file."""
+    """Read `(n, dim)` scattered rows in blocks; reading all at once would keep the whole file mapped in memory."""
     sample = np.empty((len(numbers), dim), np.float32)
     for start in range(0, len(numbers), BLOCK):
         sample[start : start + BLOCK] = rows(numbers[start : start + BLOCK])
@@ -228,12 +229,12 @@ def build(rows: Rows, count: int, dim: int, say: Say, limit: int, probes: Rows |
     """Index `count` vectors: flat and exact up to `limit`, compressed above.
 
     Args:
-        rows: gives `(n, D)` float32 unit vectors for ascending row numbers.
+        rows: returns `(n, D)` float32 unit vectors for ascending row numbers.
         count: G.
         dim: D.
-        say: gets a line of progress now and then.
-        limit: the largest exact index, rows.
-        probes: the same images as probes, where that is another vector; a compressed index is tuned with them.
+        say: called with lines of progress.
+        limit: rows of the largest exact index.
+        probes: like `rows`, but as probes, if those vectors differ; a compressed index is tuned with them.
     """
     if count > limit:
         return Compressed.build(rows, count, dim, say, probes)
@@ -244,16 +245,16 @@ def build(rows: Rows, count: int, dim: int, say: Say, limit: int, probes: Rows |
 
 
 def load(path: Path, facts: dict, count: int, dim: int) -> "Flat | Compressed":
-    """Read what `save` wrote.
+    """Read an index written by `save`.
 
     Args:
         path: the file.
-        facts: as `facts()` returned them.
-        count: G, as the gallery's other files say.
+        facts: from the `facts()` of the saved index.
+        count: G, according to the gallery's other files.
         dim: D, likewise.
 
     Raises:
-        GalleryError: the file is damaged, or not of that kind and these sizes.
+        GalleryError: the file is damaged, or has another kind or size.
     """
     if facts["kind"] not in ("flat", "compressed"):
         raise GalleryError(f"{path.name} has the unknown kind {facts['kind']!r}.")
@@ -276,7 +277,7 @@ def _tuning(facts: dict, name: str) -> "Tuning":
 
 
 def _check_size(path: Path, kind: str, count: int, dim: int) -> None:
-    """Compare sizes with the file before FAISS reads it: sizes inside a damaged one would be believed."""
+    """Check the file's size before FAISS reads it, because FAISS trusts the sizes stated in a damaged file."""
     size = path.stat().st_size
     if kind == "compressed":
         if not 8 * count < size < 4 * count * (dim + 8) + 8 * dim * (dim + 65_536) + (1 << 20):
@@ -306,7 +307,7 @@ def _parameters(exclude: np.ndarray | None, probes: int):
 
 
 def _nearest_exactly(rows: Rows, vectors: np.ndarray, count: int, queries: np.ndarray, say: Say) -> np.ndarray:
-    """Return the ten nearest rows of each query, `(Q, 10)` int64, itself left out, by comparing with every row."""
+    """Return the ten rows nearest to each query but not the query itself, `(Q, 10)` int64, by exhaustive search."""
     wanted = min(10, count - 1)
     best = np.full((len(queries), wanted), -np.inf, np.float32)
     which = np.full((len(queries), wanted), -1, np.int64)
@@ -327,7 +328,7 @@ def _nearest_exactly(rows: Rows, vectors: np.ndarray, count: int, queries: np.nd
 def _tune(
     index: faiss.IndexPreTransform, vectors: np.ndarray, queries: np.ndarray, truth: np.ndarray, dims: int, say: Say
 ) -> Tuning:
-    """Choose the cheapest number of lists and of candidates that finds the exact ten nearest often enough."""
+    """Choose the cheapest numbers of lists and candidates that reach the target recall, else the best recall."""
     inverted = faiss.extract_index_ivf(index)
     depth = min(MAX_DEPTH, index.ntotal)
     tried: list[tuple[float, Tuning]] = []
@@ -336,7 +337,7 @@ def _tune(
         probes = min(probes, inverted.nlist)
         inverted.nprobe = probes
         found = index.search(vectors, depth)[1]
-        # place[q, t]: where the t-th true neighbour of query q stands among the candidates, itself not counted
+        # place[q, t]: position of query q's t-th true neighbour among its candidates, not counting q itself
         place = np.full(truth.shape, MAX_DEPTH + 1)
         for q, own in enumerate(queries):
             order = {row: at for at, row in enumerate(found[q][found[q] != own])}
@@ -358,7 +359,7 @@ def _tune(
 
 
 class _Paced:
-    """Passes on a line of progress with rate and time left, at most one every `EVERY_S` seconds."""
+    """Report progress with rate and time left, at most one line every `EVERY_S` seconds."""
 
     def __init__(self, say: Say) -> None:
         self._say, self._start = say, time.monotonic()

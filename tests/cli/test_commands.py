@@ -177,7 +177,7 @@ def test_an_error_is_one_sentence_and_one(arguments, words, where, probe, tmp_pa
     [
         ({"--weights": "opne"}, f"Name a folder, hf://..., or what ships: {', '.join(bundled.names())}."),
         ({"--gallery": "{tmp}/none"}, "There is no gallery '{tmp}/none'. Make one with `python -m reid_demo index"),
-        ({"--gallery": "{tmp}"}, "is no gallery. Describe its pictures with `python -m reid_demo index {tmp} --out"),
+        ({"--gallery": "{tmp}"}, "is not a gallery. Describe its pictures with `python -m reid_demo index {tmp} --out"),
     ],
 )
 def test_a_wrong_name_is_answered_with_what_to_name(changed, words, where, probe, tmp_path, capsys):

@@ -112,14 +112,14 @@ def test_wrong_folders_are_refused(images, tmp_path, tiny_describer, tiny_weight
         run(empty, tmp_path / "gallery", tiny_describer, tiny_weights)
     with pytest.raises(GalleryError, match="not a folder"):
         run(tmp_path / "nowhere", tmp_path / "gallery", tiny_describer, tiny_weights)
-    with pytest.raises(GalleryError, match="something else"):
+    with pytest.raises(GalleryError, match="something other than a gallery"):
         run(images / "sub", images, tiny_describer, tiny_weights)
     with pytest.raises(GalleryError, match="another --out"):
         run(images, images, tiny_describer, tiny_weights)
     mine = tmp_path / "mine" / "images"
     mine.mkdir(parents=True)
     (mine / "dear.jpg").write_bytes(b"photo")
-    with pytest.raises(GalleryError, match="something else"):
+    with pytest.raises(GalleryError, match="something other than a gallery"):
         run(images, mine.parent, tiny_describer, tiny_weights)
     assert (mine / "dear.jpg").read_bytes() == b"photo"
 
@@ -519,7 +519,7 @@ def test_a_folder_of_another_program_is_refused(about, images, tmp_path, tiny_de
     (theirs / "images").mkdir(parents=True)
     (theirs / "images" / "dear.jpg").write_bytes(b"photo")
     (theirs / "meta.json").write_text(about)
-    with pytest.raises(GalleryError, match="something else"):
+    with pytest.raises(GalleryError, match="something other than a gallery"):
         run(images, theirs, tiny_describer, tiny_weights)
     assert (theirs / "images" / "dear.jpg").read_bytes() == b"photo"
 

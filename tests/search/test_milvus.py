@@ -63,7 +63,7 @@ def test_addresses_that_lead_nowhere(address, tmp_path):
 def test_bad_addresses_are_refused(tmp_path):
     pytest.importorskip("pymilvus", reason="needs `pip install '.[milvus]'`")
     for bad in ("milvus://somewhere", "milvus://host:1/bad name", "milvus+file://notes.txt"):
-        with pytest.raises(GalleryError, match="no Milvus address"):
+        with pytest.raises(GalleryError, match="not a Milvus address"):
             milvus.folder_of(bad)
 
 
@@ -96,6 +96,6 @@ def test_a_store_that_cannot_be_used_is_said_before_anything_is_described(tmp_pa
 
     images = tiny_engine.gallery.folder / "images"
     for wrong in ("milvus://", "milvus://127.0.0.1:9/people"):
-        with pytest.raises(GalleryError, match="is no Milvus address|does not answer|Milvus needs"):
+        with pytest.raises(GalleryError, match="is not a Milvus address|does not answer|Milvus needs"):
             index(images, tmp_path / "out", NoDescriber(), tiny_weights, wrong)
         assert not (tmp_path / "out").exists()
