@@ -38,7 +38,7 @@ class HubError(ReidError):
 
 
 class DatasetError(ReidError):
-    """A dataset whose folders or files do not follow its layout."""
+    """A data set whose folders or files do not follow its layout."""
 
 
 class OcclusionError(ReidError):

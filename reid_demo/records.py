@@ -21,9 +21,9 @@ _OLD_WEIGHINGS = {"plain": "cosine", "part-aware": "part_aware"}  # spellings of
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One gallery or dataset image. `pid` is -1 for junk and 0 for a distractor; `None` means unknown."""
+    """One gallery or data set image. `pid` is -1 for junk and 0 for a distractor; `None` means unknown."""
 
-    path: str  # relative to the gallery or dataset root
+    path: str  # relative to the gallery or data set root
     pid: int | None = None
     camid: int | None = None
     width: int = 0  # image px

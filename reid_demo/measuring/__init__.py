@@ -1,1 +1,1 @@
-"""Measure weights: metrics, benchmarks, calibration, and what the parts mean."""
+"""Measure weights: metrics, benchmarks, calibration, and the meaning of the parts."""

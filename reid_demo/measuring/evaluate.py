@@ -1,4 +1,4 @@
-"""Benchmarks: describe, compare, measure. Uses the same describe path and similarity as the page."""
+"""Run a benchmark: describe, compare, measure. Describes and compares exactly as the page does."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,19 +26,19 @@ RANKS = (1, 3, 5, 10)
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured, and how."""
+    """What to measure, and how."""
 
     dataset: str  # one of `DATASETS`: a layout of `load_benchmark`, or `gallery` (a gallery and the probes it ships)
-    root: Path  # the data set's or the gallery's folder
-    probes: str | None = None  # which probe set; None: the one that the data set's protocol means
+    root: Path  # the folder of the data set or gallery
+    probes: str | None = None  # which probe set; None: the one of the data set's protocol
     scoring: Scoring = Scoring()
-    occlusion: Occlusion | None = None  # hides part of every query, cuts it or takes its colour
-    reranked: bool = False  # by k-reciprocal re-ranking of all queries and gallery images together
-    views: tuple[str, ...] = ONE_VIEW  # in which gallery images are described: `VIEWS` as `index` does, or the paper's
+    occlusion: Occlusion | None = None  # applied to every query
+    reranked: bool = False  # by k-reciprocal re-ranking over all queries and gallery images
+    views: tuple[str, ...] = ONE_VIEW  # of gallery images: one as in the paper, or `VIEWS` as in `index`
 
     @property
     def protocol(self) -> str:
-        """How queries are compared with the gallery, in words."""
+        """Description of how queries are compared with the gallery."""
         weighing = self.scoring.weighing
         words = ["cosine, adaptive weights" if weighing == "adaptive" else WEIGHINGS[weighing]]
         if self.occlusion:
@@ -62,19 +62,20 @@ def evaluate(
 
     Args:
         describer: the network.
-        plan: what is measured. Of `gallery`, the same person and camera are excluded where both cameras are known.
-        cutouts: what an occlusion by a person or an object puts in front.
-        memory: keeps descriptions from one measurement by this describer to the next; give it an empty one first.
-        progress: gets (images described, images in all).
+        plan: what to measure. For `gallery`, images of the same person and camera are excluded if both cameras are
+            known.
+        cutouts: what an occlusion by a person or an object pastes.
+        memory: a cache of descriptors between measurements with this describer; start with an empty dictionary.
+        progress: called with (images described, images in all).
 
     Returns:
-        `dataset, protocol, num_query, num_gallery, rank1, rank3, rank5, rank10, mAP, mINP`; fractions. `num_query`
-        counts the queries that have a right answer.
+        `dataset, protocol, num_query, num_gallery, rank1, rank3, rank5, rank10, mAP, mINP`. The metrics are fractions;
+        `num_query` counts queries with a right answer.
 
     Raises:
-        DatasetError: the root is not as its layout says, an image cannot be read, or no query has a right answer; the
+        DatasetError: the root does not follow its layout, an image cannot be read, or no query has a right answer; the
             message names the path.
-        OcclusionError: no such occlusion or fill.
+        OcclusionError: unknown occlusion or fill.
     """
     if plan.occlusion is not None:
         occlude.check(plan.occlusion)
@@ -111,11 +112,11 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Batch:
-    """Images that are described in one way."""
+    """Images to describe in the same way."""
 
     root: Path
     records: Sequence[ImageRecord]  # paths relative to `root`
-    occlusion: Occlusion | None = None  # hides part of each
+    occlusion: Occlusion | None = None  # applied to each image
     views: tuple[str, ...] = ONE_VIEW
 
     def described(
@@ -125,9 +126,9 @@ class _Batch:
         cutouts: occlude.Cutouts | None,
         told: Callable[[int], None],
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return parts `(M, P+1, D)` and presence `(M, P)`, from `memory` where it holds them.
+        """Return the parts `(M, P+1, D)` and presence `(M, P)` of the images, from `memory` if it holds them.
 
-        `told` gets how many are described, where they are not.
+        Otherwise `told` is called with the number described so far.
         """
         key = self.root, tuple(record.path for record in self.records), self.occlusion, self.views
         if key not in memory:
@@ -139,7 +140,7 @@ class _Batch:
 
 
 def _benchmark(plan: Plan) -> tuple[Benchmark, Path]:
-    """Read queries and gallery, and say where the queries' paths start."""
+    """Read queries and gallery; return them and the folder to which the queries' paths are relative."""
     root = Path(plan.root)
     if plan.dataset == "gallery":
         return _gallery_benchmark(root, plan.probes or "whole"), root / "probes"
@@ -151,7 +152,7 @@ def _benchmark(plan: Plan) -> tuple[Benchmark, Path]:
 def _similarity(
     queries: tuple[np.ndarray, np.ndarray], gallery: tuple[np.ndarray, np.ndarray], plan: Plan
 ) -> np.ndarray:
-    """Compare described queries and gallery images, each parts and presence; `(Q, G)` float32."""
+    """Return the `(Q, G)` float32 similarities of queries and gallery images, each given as (parts, presence)."""
     if not plan.reranked:
         return similarity_matrix(*queries, *gallery, plan.scoring)
     parts, presence = (np.concatenate(both) for both in zip(queries, gallery, strict=True))
@@ -160,7 +161,7 @@ def _similarity(
 
 
 def signed(record: dict, weights: str, fingerprint: str, command: str) -> dict:
-    """Add to a record of `evaluate` what was measured and how to do it again: `weights, fingerprint, command`."""
+    """Return a record of `evaluate` with `weights`, `fingerprint` and the `command` that repeats it."""
     return {**record, "weights": weights, "fingerprint": fingerprint, "command": command}
 
 
@@ -184,7 +185,7 @@ def _pictures(root: Path, records: Sequence[ImageRecord]) -> Iterator[np.ndarray
 def _describe(
     describer: Describer, pictures: Iterable[np.ndarray], views: Sequence[str], told: Callable[[int], None]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return parts `(M, P+1, D)` and presence `(M, P)`; attention maps are not kept. `told` gets how many are done."""
+    """Return the parts `(M, P+1, D)` and presence `(M, P)` of pictures; call `told` with the number done."""
     kept = []
     for d in describe_in_views(describer, pictures, views):
         kept.append((d.parts, d.presence))

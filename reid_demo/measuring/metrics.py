@@ -1,11 +1,11 @@
-"""From similarities to CMC, mAP and mINP; pure numpy."""
+"""Compute CMC, mAP and mINP from similarities; pure numpy."""
 
 import numpy as np
 
 from reid_demo.errors import DatasetError, ShapeError
 from reid_demo.records import Identities
 
-JUNK = -1  # pid of images that a protocol leaves out of every list
+JUNK = -1  # pid of images that the protocol drops from every list
 
 
 def rank_metrics(
@@ -19,16 +19,16 @@ def rank_metrics(
     """Return CMC, mAP and mINP of a benchmark.
 
     Args:
-        similarity: `(Q, G)`, finite, higher is closer; equal values keep the gallery's order.
+        similarity: `(Q, G)`, finite, higher is closer; ties keep the gallery's order.
         queries: Q images.
-        gallery: G images; junk (pid -1) is left out of every list, distractors (pid 0) are right for nobody.
+        gallery: G images; junk (pid -1) is dropped from every list, distractors (pid 0) are never a right answer.
         exclude_same_camera: leave out gallery images of the query's person under its own camera (Market-1501).
-        max_rank: length of the CMC curve; it may pass the size of the gallery.
+        max_rank: length of the CMC curve; can exceed the size of the gallery.
 
     Returns:
-        `cmc` `(max_rank,)`, `mAP`, `mINP` as fractions, and `num_query`, the queries with at least one right answer;
-        the means are over these. `cmc[k - 1]` is R-k. A query's AP is the mean, over its right answers, of the share
-        of right answers down to each; its INP is their number divided by the rank of the last.
+        `cmc` `(max_rank,)`, `mAP` and `mINP` as fractions, averaged over the `num_query` queries with a right answer.
+        `cmc[k - 1]` is R-k. AP averages the precision at the rank of each right answer; INP is the number of right
+        answers divided by the rank of the last.
 
     Raises:
         ShapeError: lengths differ, or a similarity is not finite.

@@ -1,8 +1,8 @@
-"""k-reciprocal re-ranking (Zhong et al., 2017), in memory that grows with the images and not with their square.
+"""k-reciprocal re-ranking (Zhong et al., 2017), in memory linear in the number of images. Not in the paper.
 
-Not in the paper. It compares neighbourhoods: two images are close when they share k-reciprocal neighbours. It sees all
-queries and gallery images of a benchmark at once, so its numbers are not those of a search for one probe alone.
-Knows no model and no images: similarities come a few rows at a time from a function.
+Two images are close if they share k-reciprocal neighbours. Re-ranking sees all queries and gallery images of a
+benchmark at once, so its numbers are not those of a search for a single probe.
+Knows no model and no images: a function returns similarities a few rows at a time.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,20 +12,20 @@ import numpy as np
 
 from reid_demo.errors import ConfigError, ShapeError
 
-K1, K2, WEIGHT = 20, 6, 0.3  # of the authors' code
-CHUNK = 512  # rows of similarities held at once
+K1, K2, WEIGHT = 20, 6, 0.3  # from the authors' code
+CHUNK = 512  # rows of similarities in memory at once
 
 SimilarityRows = Callable[[int, int], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How neighbourhoods are made and mixed in; the authors' values."""
+    """The parameters of re-ranking, with the authors' defaults."""
 
-    k1: int = K1  # size of a neighbourhood; at most the number of other images is used
-    k2: int = K2  # neighbours over which a neighbourhood is averaged; 1 leaves it alone
-    weight: float = WEIGHT  # lambda, the share of the first distance, 0 to 1
-    chunk: int = CHUNK  # rows at once
+    k1: int = K1  # size of a neighbourhood, capped at the number of other images
+    k2: int = K2  # number of neighbours averaged in query expansion; 1 turns it off
+    weight: float = WEIGHT  # lambda, the weight of the original distance, 0 to 1
+    chunk: int = CHUNK  # rows of similarities in memory at once
 
     def __post_init__(self) -> None:
         """Refuse settings out of range."""
@@ -36,20 +36,21 @@ class Settings:
 def rerank(
     similarity_rows: SimilarityRows, num_query: int, num_images: int, settings: Settings = Settings()
 ) -> np.ndarray:
-    """Return similarities after re-ranking.
+    """Return re-ranked similarities.
 
-    The distance of two images is `2 - 2 similarity` (the squared Euclidean distance of unit vectors), divided by the
-    row's largest, as in the authors' code. Of equal similarities the earlier image is the nearer neighbour.
+    The original distance is `2 - 2 similarity` (the squared Euclidean distance of unit vectors) divided by the row's
+    maximum, as in the authors' code. Ties go to the earlier image.
 
     Args:
-        similarity_rows: `(start, stop)` to `(stop - start, Q + G)` similarities of images `start:stop` to all images,
-            queries first, symmetric; it is asked for at most `settings.chunk` rows at once, each of them twice.
+        similarity_rows: called with `(start, stop)`; returns the `(stop - start, Q + G)` similarities of images
+            `start:stop` to all images, queries first. Must be symmetric. Every row is requested twice, at most
+            `settings.chunk` rows per call.
         num_query: Q.
         num_images: Q + G.
-        settings: of the neighbourhoods.
+        settings: see `Settings`.
 
     Returns:
-        `(Q, G)` float32, at most 1, higher is closer: 1 less the mix of Jaccard distance and first distance.
+        `(Q, G)` float32, at most 1, higher is closer: 1 minus the weighted sum of Jaccard and original distance.
 
     Raises:
         ShapeError: no query or no gallery, or rows of another shape.
@@ -62,7 +63,7 @@ def rerank(
         for start in range(0, num_images, settings.chunk):
             yield start, _distances(similarity_rows, start, min(start + settings.chunk, num_images), num_images)
 
-    near = np.empty((num_images, max(k1 + 1, min(k2, num_images))), np.int32)  # nearest first; itself is one of them
+    near = np.empty((num_images, max(k1 + 1, min(k2, num_images))), np.int32)  # nearest first, includes itself
     first = np.empty((num_query, num_images - num_query), np.float32)
     for start, rows in blocks():
         for i, row in enumerate(rows, start):
@@ -86,7 +87,7 @@ def rerank(
 
 
 def _distances(similarity_rows: SimilarityRows, start: int, stop: int, num_images: int) -> np.ndarray:
-    """Return the `(stop - start, Q + G)` float32 distances of some images to all, each row divided by its largest."""
+    """Return the `(stop - start, Q + G)` float32 distances of some images to all, each row divided by its maximum."""
     rows = np.asarray(similarity_rows(start, stop), np.float32)
     if rows.shape != (stop - start, num_images):
         raise ShapeError(f"Expected similarities {(stop - start, num_images)}, got {rows.shape}.")
@@ -95,7 +96,7 @@ def _distances(similarity_rows: SimilarityRows, start: int, stop: int, num_image
 
 
 def _nearest(row: np.ndarray, count: int) -> np.ndarray:
-    """Return the `count` nearest, nearest first, of equal ones the earlier."""
+    """Return the `count` nearest images, nearest first, ties in order."""
     limit = np.partition(row, count - 1)[count - 1]
     candidates = np.flatnonzero(row <= limit)
     return candidates[np.argsort(row[candidates], kind="stable")][:count]
@@ -107,7 +108,7 @@ def _reciprocal(near: np.ndarray, i: int, k: int) -> np.ndarray:
 
 
 def _neighbourhood(own: np.ndarray, halves: list[np.ndarray]) -> np.ndarray:
-    """Widen k-reciprocal neighbours by those, at half of k, of each that shares more than two thirds with them."""
+    """Expand a k-reciprocal set with the k/2-reciprocal set of each member that overlaps it by more than two thirds."""
     wide = [own]
     for candidate in own:
         theirs = halves[candidate]
@@ -119,7 +120,7 @@ def _neighbourhood(own: np.ndarray, halves: list[np.ndarray]) -> np.ndarray:
 def _average(
     columns: list[np.ndarray], values: list[np.ndarray], near: np.ndarray
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Average each image's sparse row over its nearest images."""
+    """Replace each image's sparse row by the mean over its nearest images."""
     wide, mean = [], []
     for neighbours in near:
         joined, place = np.unique(np.concatenate([columns[j] for j in neighbours]), return_inverse=True)

@@ -1,4 +1,4 @@
-"""Sets of what-ifs over many probes. Numbers only; knows no page."""
+"""Measure sets of what-ifs over many labelled probes. Knows no page."""
 
 import json
 import re
@@ -16,14 +16,14 @@ from reid_demo.measuring import metrics
 from reid_demo.records import Descriptor, Identities, Occlusion, Scoring
 from reid_demo.search.gallery import Ranking
 
-UNTOUCHED, BLOCK = "untouched", "random block"  # names of what-ifs that make the curve
-MOST_PROBES = 100  # made of gallery images
+UNTOUCHED, BLOCK = "untouched", "random block"  # names of the what-ifs on the curve
+MOST_PROBES = 100  # gallery images to use as probes if no probes ship
 CURVE_COVERAGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)  # of random blocks
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledProbe:
-    """A probe whose person is known."""
+    """A probe with a known identity."""
 
     image: np.ndarray  # (H, W, 3) uint8
     pid: int
@@ -32,7 +32,7 @@ class LabelledProbe:
 
 @dataclass(frozen=True)
 class Trial:
-    """One what-if of a set: a name and the changes it makes."""
+    """One what-if of a set: its name and its changes."""
 
     name: str
     recipe: tuple[Occlusion, ...] = ()
@@ -40,20 +40,20 @@ class Trial:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """One what-if, measured over all probes of a set. Fractions are in 0 to 1."""
+    """One what-if, measured over all probes of a set."""
 
     name: str
-    coverage: float  # mean hidden share of the probe's area
-    rank1: float
-    mAP: float
-    mean_rank: float  # of the first right image
-    similarity: float  # mean of the best right image
+    coverage: float  # mean hidden fraction of the probe's area, 0 to 1
+    rank1: float  # fraction, 0 to 1
+    mAP: float  # fraction, 0 to 1
+    mean_rank: float  # of the first right image, over the probes
+    similarity: float  # of the best right image, averaged over the probes
     num_probes: int
 
 
 @dataclass(frozen=True)
 class SetProgress:
-    """A set so far."""
+    """The results of a set so far."""
 
     done: int
     total: int
@@ -61,7 +61,7 @@ class SetProgress:
 
 
 def curve_trials(fill: str = "mean_grey", seed: int = 1) -> list[Trial]:
-    """Return the untouched probe and random blocks of growing size."""
+    """Return the what-ifs of the curve: the untouched probe and random blocks of growing size."""
     blocks = [Occlusion("random_block", fill, coverage=share, seed=seed) for share in CURVE_COVERAGES]
     return [Trial(UNTOUCHED), *(Trial(f"{BLOCK} {b.coverage:.0%}", (b,)) for b in blocks)]
 
@@ -72,26 +72,26 @@ def named_trials(kinds: Sequence[str], fill: str = "mean_grey", seed: int = 1) -
 
 
 def own_probes(engine: Engine, count: int | None = None) -> list[LabelledProbe]:
-    """Return the whole probes that ship with a gallery, of persons who are in it; at most `count`.
+    """Return at most `count` whole probes of people in the gallery.
 
-    Where none does, an image of each person whom a second camera saw: a set leaves out what the probe's camera took.
-    Of these there are no more than `MOST_PROBES`.
+    These are the probes that ship with the gallery. If there are none, return an image of each person seen by a second
+    camera, at most `MOST_PROBES`; the second camera is needed because `run_set` leaves out the probe's own.
     """
     return [LabelledProbe(images.read_image(path), pid, camid) for path, pid, camid in _known(engine)[:count]]
 
 
 def count_own(engine: Engine) -> int:
-    """Count the probes that `own_probes` gives, without reading them."""
+    """Count the probes of `own_probes` without reading their images."""
     return len(_known(engine))
 
 
 def _known(engine: Engine) -> list[tuple[Path, int, int | None]]:
-    """Return path, pid and camid of the probes."""
+    """Return the path, pid and camid of each probe of `own_probes`."""
     ship = [(e.path, e.pid, e.camid) for e in engine.probes if e.kind == "whole" and len(engine.right_matches(e.pid))]
     if ship:
         return ship
     first: dict[int, int] = {}  # pid -> its first row
-    found: dict[int, int] = {}  # the same, of those whom a second camera saw
+    found: dict[int, int] = {}  # the same, only for people seen by a second camera
     for row in np.flatnonzero((engine.pids > 0) & (engine.camids >= 0)):
         pid = int(engine.pids[row])
         if engine.camids[first.setdefault(pid, int(row))] != engine.camids[row]:
@@ -102,10 +102,11 @@ def _known(engine: Engine) -> list[tuple[Path, int, int | None]]:
 
 
 def read_probes(paths: Sequence[Path]) -> list[LabelledProbe]:
-    """Read labelled probes from images and folders of images whose names are Market-1501's, `PID_cCAMID...`.
+    """Read labelled probes from images, and folders of images, named as in Market-1501: `PID_cCAMID...`.
 
     Raises:
-        OcclusionError: a name says no person.
+        ImageError: an image cannot be read.
+        OcclusionError: a name states no person.
     """
     files = [f for path in paths for f in (sorted(path.iterdir()) if path.is_dir() else [path])]
     probes = []
@@ -114,7 +115,7 @@ def read_probes(paths: Sequence[Path]) -> list[LabelledProbe]:
             continue
         name = re.match(r"(\d+)_c(\d+)", path.name)
         if name is None:
-            raise OcclusionError(f"The name {path.name!r} says no person; name it as in 0007_c3s1_000001_00.jpg.")
+            raise OcclusionError(f"The name {path.name!r} states no person; use names like 0007_c3s1_000001_00.jpg.")
         probes.append(LabelledProbe(images.read_named(path), int(name[1]), int(name[2])))
     return probes
 
@@ -122,9 +123,9 @@ def read_probes(paths: Sequence[Path]) -> list[LabelledProbe]:
 def run_set(
     engine: Engine, probes: Sequence[LabelledProbe], trials: Sequence[Trial], scoring: Scoring | None = None
 ) -> Iterator[SetProgress]:
-    """Measure every what-if over every probe, one what-if a step.
+    """Measure every what-if over every probe; yield after each what-if.
 
-    Images of the probe's person under its own camera are left out, as in the benchmarks.
+    As in the benchmarks, images of the probe's person under its own camera are left out.
 
     Raises:
         OcclusionError: no what-if, or no probe whose person is in the gallery.
@@ -176,7 +177,7 @@ def _measure(
 
 
 def coverage(engine: Engine, image: np.ndarray, recipe: Sequence[Occlusion]) -> float:
-    """Return the share of a probe's area, 0 to 1, that a recipe hides, covers or crops away."""
+    """Return the fraction of a probe's area, 0 to 1, that a recipe hides, covers or crops away."""
     area = image.shape[0] * image.shape[1]
     hidden = np.zeros(image.shape[:2], bool)
     for occlusion in recipe:
@@ -191,7 +192,7 @@ def coverage(engine: Engine, image: np.ndarray, recipe: Sequence[Occlusion]) -> 
 
 
 def table(results: Sequence[TrialResult]) -> str:
-    """Return the results of a set as a table of plain text."""
+    """Return the results of a set as a plain-text table."""
     rows = [f"{'what-if':28} {'hidden':>7} {'R-1':>6} {'mAP':>6} {'rank':>7} {'similarity':>10}"]
     rows += [
         f"{r.name:28} {r.coverage:7.1%} {r.rank1:6.1%} {r.mAP:6.1%} {r.mean_rank:7.1f} {r.similarity:10.4f}"
@@ -201,7 +202,7 @@ def table(results: Sequence[TrialResult]) -> str:
 
 
 def curve(results: Sequence[TrialResult]) -> str:
-    """Draw R-1 and mAP against the hidden share as an SVG picture: random blocks as lines, others as hollow points."""
+    """Return an SVG chart of R-1 and mAP against the hidden share: random blocks as lines, others as hollow points."""
     on_line = [r for r in results if r.name == UNTOUCHED or r.name.startswith(BLOCK)]
     ordered = sorted(on_line, key=lambda r: r.coverage)
     marks = [charts.Lone(r.name, r.coverage, (r.rank1, r.mAP)) for r in results if r not in on_line]
@@ -214,7 +215,7 @@ def curve(results: Sequence[TrialResult]) -> str:
 
 
 def to_json(results: Sequence[TrialResult], engine: Engine) -> str:
-    """Return the results of a set as JSON text, with the weights and the gallery that they belong to."""
+    """Return the results of a set as JSON text that also names the weights and the gallery."""
     values = {
         "weights": engine.weights_name,
         "fingerprint": engine.gallery.fingerprint,

@@ -1,7 +1,7 @@
-"""Ablations under equal budgets: the paper's Table 4 (variants) and Table 5 (backbones), and rows of one's own.
+"""Run ablations under equal budgets: the paper's Table 4 (variants) and Table 5 (backbones), and custom rows.
 
-Every run has the same recipe, data, steps and seeds; only the row's own options differ. Runs live in folders of their
-own and resume where they stopped; a run or a measurement that exists is never repeated.
+All runs share recipe, data, steps and seeds; only the row's own options differ. Every run has its own folder and
+resumes where it stopped. Finished runs and measurements are not repeated.
 """
 
 import dataclasses
@@ -41,17 +41,17 @@ TITLES = {"variant": "Variation", "backbone": "Backbone", "recipe": "Recipe"}
 
 @dataclass(frozen=True)
 class Condition:
-    """One way to measure a run: data set, probe set, what is hidden of every query, and the similarity."""
+    """One way to measure a run: dataset, probe set, occlusion of the queries, and similarity."""
 
     dataset: str
     root: Path
     probes: str | None = None
     occlusion: Occlusion | None = None
-    part_aware: bool = False  # else as the run's own model weights its parts
+    part_aware: bool = False  # False: the paper's scoring of the run's model
 
     @property
     def name(self) -> str:
-        """Return its name in tables, unique among the conditions of one ablation."""
+        """Name in tables; unique within an ablation."""
         hidden = ""
         if self.occlusion is not None:
             covers = self.occlusion.kind in occlude.NAMED
@@ -63,15 +63,15 @@ class Condition:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table: `kind` is `variant` (Table 4), `backbone` (Table 5) or `recipe` (one's own)."""
+    """One row of a table."""
 
-    kind: str
+    kind: str  # "variant" (Table 4), "backbone" (Table 5) or "recipe" (custom)
     name: str
     config: TrainConfig
-    num_roots: int | None = None  # how many of the roots it trains on, from the first; None: all
+    num_roots: int | None = None  # train on the first so many roots; None: all
 
     def folder(self, seed: int) -> str:
-        """Return the run's folder; a variant and a backbone of the same model share their runs."""
+        """Return the name of the run's folder; a variant row and a backbone row of the same model share it."""
         if self.kind == "recipe":
             return f"{re.sub('[^a-z0-9]+', '-', self.name.lower()).strip('-')}_seed{seed}"
         return f"{self.config.model.backbone}_{variant_name(self.config.model)}_seed{seed}"
@@ -85,7 +85,7 @@ def rows_of(config: TrainConfig, variants: Sequence[str], backbones: Sequence[st
     """
     for names, known in ((variants, tuple(VARIANTS)), (backbones, BACKBONES)):
         if wrong := [name for name in names if name not in known]:
-            raise ConfigError(f"Unknown {wrong[0]!r}; choose of {', '.join(known)}.")
+            raise ConfigError(f"Unknown {wrong[0]!r}; choose from {', '.join(known)}.")
         if len(set(names)) < len(names):
             raise ConfigError(f"Name every row once, not {' '.join(names)}.")
 
@@ -97,12 +97,13 @@ def rows_of(config: TrainConfig, variants: Sequence[str], backbones: Sequence[st
 
 
 def recipe_rows(path: Path, shared: Path | str | None = None, changes: Sequence[str] = ()) -> list[Row]:
-    """Read rows of one's own: a JSON list of `{"name": ..., "set": [KEY=VALUE, ...], "roots": 1}`.
+    """Read custom rows: a JSON list of `{"name": ..., "set": [KEY=VALUE, ...], "roots": 1}`.
 
     Args:
-        path: the list; `set` changes the shared recipe, `roots` says how many of the roots the row trains on (all).
-        shared: recipe that all rows start from, as `read_train_config` takes it.
-        changes: to that recipe, before the row's own.
+        path: the list. `set` changes the shared recipe; `roots` is how many of the roots the row trains on, default
+            all.
+        shared: the file of the shared recipe, as for `read_train_config`.
+        changes: to the shared recipe, applied before the row's own.
 
     Raises:
         ConfigError: unreadable, an unknown key or option, or two rows that would share a folder.
@@ -121,25 +122,25 @@ def recipe_rows(path: Path, shared: Path | str | None = None, changes: Sequence[
             raise ConfigError(f'A row is {{"name": "text", "set": ["KEY=VALUE"], "roots": 1}}, not {entry!r}.')
         rows.append(Row("recipe", entry["name"], read_train_config(shared, None, [*changes, *own]), roots))
     if len({row.folder(0) for row in rows}) < len(rows):
-        raise ConfigError(f"Two rows of {Path(path).name!r} have one name.")
+        raise ConfigError(f"Two rows of {Path(path).name!r} have the same name.")
     return rows
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What all runs of a comparison share: the data, the length, the start, and what is measured."""
+    """What all runs of a comparison share: data, length, initial weights and measurements."""
 
     dataset: str  # layout of the roots to train on
-    roots: Sequence[Path]  # a row may take fewer, from the first on
-    conditions: Sequence[Condition]  # what to measure; one that is added later is measured without training again
+    roots: Sequence[Path]  # a row can use only the first few
+    conditions: Sequence[Condition]  # adding one later measures finished runs without training again
     max_steps: int | None = None  # optimiser steps of every run; None: the recipe's epochs
-    init: Mapping[str, Path] = field(default_factory=dict)  # backbone to the file of its ImageNet weights
-    partial_init: bool = False  # as `train`
-    teacher: Path | None = None  # as `train`; a row whose recipe distils nothing does without
-    device: str | None = None  # as `train`
+    init: Mapping[str, Path] = field(default_factory=dict)  # file of ImageNet weights by backbone
+    partial_init: bool = False  # as for `train`
+    teacher: Path | None = None  # as for `train`; used only by rows whose recipe distils
+    device: str | None = None  # as for `train`
 
     def init_of(self, row: Row) -> Path | None:
-        """Return the initial weights of a row's backbone."""
+        """Return the initial weights of a row's backbone; `None` for random ones."""
         return self.init.get(row.config.model.backbone)
 
     def roots_of(self, row: Row) -> list[Path]:
@@ -158,24 +159,24 @@ def ablate(
     """Train and measure every row with every seed; write `ablation.json` and `ablation.md` after each run.
 
     Args:
-        config: the recipe that all share.
-        rows: as `rows_of` and `recipe_rows` return them.
-        trial: what all runs share, with `max_steps`.
-        out: gets a folder a run, and the tables.
-        seeds: one run of every row each.
-        say: hears about progress.
+        config: the recipe that all runs share.
+        rows: from `rows_of` and `recipe_rows`.
+        trial: what all runs share; needs `max_steps`.
+        out: receives one folder per run, and the tables.
+        seeds: every row is trained once with each.
+        say: called with lines of progress.
 
     Returns:
-        `dataset, max_steps, seeds, conditions, rows`; a row has `kind, name, runs` (seed to condition to record) and
-        `mean` and `spread` (condition to fractions; the spread is the standard deviation, absent for one seed).
+        `dataset, max_steps, seeds, conditions, rows`. A row has `kind`, `name`, `runs` (records by seed and condition),
+        `mean` and `spread` (fractions by condition; the spread is the standard deviation, absent for one seed).
 
     Raises:
-        ConfigError: nothing to compare, or `out` holds runs of another budget or measurements of other data.
-        DatasetError: a root is not as its layout says.
+        ConfigError: nothing to compare, or `out` holds runs of another budget or measurements on other data.
+        DatasetError: a root does not follow its layout.
     """
     out = Path(out)
     _check_trial(rows, trial, seeds)
-    for row in rows:  # all faults before the first hour of training
+    for row in rows:  # report every fault before hours of training
         for seed in seeds:
             check_run(row, seed, out, trial)
     for row in rows:
@@ -193,14 +194,14 @@ def _check_trial(rows: Sequence[Row], trial: Trial, seeds: Sequence[int]) -> Non
     if not rows:
         raise ConfigError("Name at least one variant, backbone or recipe to compare.")
     if too_many := [row.name for row in rows if (row.num_roots or 0) > len(trial.roots)]:
-        raise ConfigError(f"The row {too_many[0]!r} trains on more roots than are given.")
+        raise ConfigError(f"The row {too_many[0]!r} needs more roots than were named.")
     if not seeds or len(set(seeds)) < len(seeds) or (trial.max_steps or 0) < 1:
         raise ConfigError("An ablation needs different seeds and at least 1 step.")
     if wrong := [name for name in trial.init if name not in BACKBONES]:
-        raise ConfigError(f"Initial weights for the unknown backbone {wrong[0]!r}; choose of {', '.join(BACKBONES)}.")
+        raise ConfigError(f"Initial weights for the unknown backbone {wrong[0]!r}; choose from {', '.join(BACKBONES)}.")
     names = {condition.name for condition in trial.conditions}
     if not names or len(names) < len(trial.conditions):
-        raise ConfigError("An ablation needs something to measure, and each only once.")
+        raise ConfigError("An ablation needs at least one thing to measure, and each only once.")
     for condition in trial.conditions:
         if condition.occlusion is not None:
             occlude.check(condition.occlusion)
@@ -208,10 +209,10 @@ def _check_trial(rows: Sequence[Row], trial: Trial, seeds: Sequence[int]) -> Non
 
 
 def check_run(row: Row, seed: int, out: Path, trial: Trial) -> None:
-    """Refuse a run folder that was trained under another budget, or measured on other data.
+    """Check that a run's folder, if it exists, matches the budget and the data to measure on.
 
     Raises:
-        ConfigError: names what the folder holds and what is asked for.
+        ConfigError: it was trained under another budget or measured on other data; the message names both.
     """
     folder = out / row.folder(seed)
     _check_budget(folder, _budget(row, seed, trial))
@@ -222,12 +223,12 @@ def check_run(row: Row, seed: int, out: Path, trial: Trial) -> None:
         if held is not None and held["files"] != wanted["files"]:
             raise ConfigError(
                 f"{condition.name!r} of the run {folder} was measured on {held['root']}, not on {wanted['root']}, "
-                "whose images are others; use another --out."
+                "which has other images; use another --out."
             )
 
 
 def run_row(row: Row, seed: int, out: Path, trial: Trial) -> dict[str, dict]:
-    """Train and measure one row with one seed in `out / row.folder(seed)`; what is there already is not made again.
+    """Train and measure one row with one seed in `out / row.folder(seed)`; skip what is done.
 
     Args:
         row: what to train.
@@ -236,13 +237,13 @@ def run_row(row: Row, seed: int, out: Path, trial: Trial) -> dict[str, dict]:
         trial: what all runs share.
 
     Returns:
-        Condition name to the record of `evaluate`, for everything measured so far.
+        The records of `evaluate` by condition name, for everything measured so far.
 
     Raises:
-        ConfigError: the folder holds a run of another budget, or `torchrun` started this.
+        ConfigError: the folder holds a run of another budget, or `torchrun` started this process.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ConfigError("Only the command train runs under torchrun; train there first, see docs/REPRODUCE.md.")
+        raise ConfigError("Only `train` runs under torchrun; train there first, see docs/REPRODUCE.md.")
     check_run(row, seed, out, trial)
     folder = out / row.folder(seed)
     if not (folder / "result.json").is_file():
@@ -261,7 +262,7 @@ def run_row(row: Row, seed: int, out: Path, trial: Trial) -> dict[str, dict]:
 
 
 def summarise(rows: Sequence[Row], seeds: Sequence[int], conditions: Sequence[Condition], out: Path) -> dict:
-    """Gather what is measured so far; arguments and result are those of `ablate`."""
+    """Return the measurements made so far; arguments and result as for `ablate`."""
     names = [condition.name for condition in conditions]
     table = []
     for row in rows:
@@ -279,11 +280,11 @@ def summarise(rows: Sequence[Row], seeds: Sequence[int], conditions: Sequence[Co
 
 
 def markdown(summary: dict, config: TrainConfig) -> str:
-    """Return the tables in the paper's form, in percent: mean, and `±` the standard deviation over seeds.
+    """Return Markdown tables in the paper's form, in percent: mean `±` standard deviation over seeds.
 
     Args:
-        summary: as `ablate` returns it.
-        config: the recipe, for the words below the tables.
+        summary: from `ablate`.
+        config: the recipe, described below the tables.
     """
     pieces = []
     for kind, columns in COLUMNS.items():
@@ -313,7 +314,7 @@ def _cell(mean: Mapping | None, spread: Mapping | None, key: str) -> str:
 
 
 def measured_data(condition: Condition) -> dict:
-    """Identify what a condition is measured on: its root, and a digest of its images' names and sizes."""
+    """Return `root` and `files`, a digest of names and sizes, of the images that a condition is measured on."""
     split = load_benchmark(condition.dataset, condition.root, condition.probes)
     return _data_key(condition.root, [record.path for record in (*split.queries, *split.gallery)])
 
@@ -330,7 +331,7 @@ def _data_key(root: Path, paths: Sequence[str]) -> dict:
 
 
 def _init_key(init: Path) -> dict:
-    """Identify initial weights by name and content: of a file, a weights folder or a run."""
+    """Return the `name` and `sha256` of initial weights: a file, a weights folder or a run."""
     init = Path(init)
     held = next((file for name in (STATE_FILE, checkpoint.MODEL_FILE) if (file := init / name).is_file()), init)
     try:
@@ -363,13 +364,13 @@ def _check_budget(folder: Path, budget: dict) -> None:
         return
     _check_data(folder, held.get("data"), budget["data"])
     _check_init(folder, held["init"], budget["init"])
-    free = ("data", "init", "recipe")  # checked above, or below: a run of an earlier release lacks options that are new
+    free = ("data", "init", "recipe")  # compared separately: recipes of earlier releases lack newer options
     try:
         same = from_dict(TrainConfig, held["recipe"]) == from_dict(TrainConfig, budget["recipe"])
     except ConfigError:
         same = False
     if not same or _without(held, free) != _without(budget, free):
-        raise ConfigError(f"The run {folder} was made under another recipe, data set or budget; use another --out.")
+        raise ConfigError(f"The run {folder} was made with another recipe, data set or budget; use another --out.")
 
 
 def _without(budget: dict, keys: Sequence[str]) -> dict:
@@ -377,18 +378,18 @@ def _without(budget: dict, keys: Sequence[str]) -> dict:
 
 
 def _check_data(folder: Path, held: list[dict] | None, wanted: list[dict]) -> None:
-    """Refuse other training images; a run of an earlier release does not say which it saw."""
+    """Raise `ConfigError` for other training images; runs of earlier releases recorded none and pass."""
     if held is None or [data["files"] for data in held] == [data["files"] for data in wanted]:
         return
     before, now = (", ".join(data["root"] for data in each) for each in (held, wanted))
     raise ConfigError(
-        f"The run {folder} was trained on {before}, not on {now}, whose images are others (another "
+        f"The run {folder} was trained on {before}, not on {now}, which has other images (another "
         "recipe, data set or budget); use another --out."
     )
 
 
 def _check_init(folder: Path, held: dict | str | None, wanted: dict | None) -> None:
-    """Refuse other initial weights; an earlier release kept their name alone."""
+    """Raise `ConfigError` for other initial weights; earlier releases recorded only their name."""
     if isinstance(held, str):
         same = wanted is not None and held == wanted["name"]
         held = {"name": held, "sha256": "unknown"}
@@ -406,7 +407,7 @@ def _check_init(folder: Path, held: dict | str | None, wanted: dict | None) -> N
 
 
 def _measure(folder: Path, conditions: Sequence[Condition], device: str | None) -> None:
-    """Measure what is missing; a measurement of an earlier release does not say of which data, and is made again."""
+    """Measure missing conditions, and repeat those of earlier releases, which did not record their data."""
     path = folder / MEASURES_FILE
     measures = _read(path)
     missing = [condition for condition in conditions if "data" not in measures.get(condition.name, {})]

@@ -1,4 +1,4 @@
-"""The paper's Figure 3 on one sheet: for each image, where every part template looks, on the page's fixed scale."""
+"""Draw the paper's Figure 3: where every part template looks in each image, on the page's fixed colour scale."""
 
 from collections.abc import Sequence
 
@@ -10,27 +10,27 @@ from reid_demo.errors import ConfigError
 from reid_demo.model.describer import Describer
 
 MAPS = ("template", "part")
-HEIGHT, WIDTH = 192, 96  # px of one picture on the sheet
-GAP, HEAD, FOOT = 8, 24, 44  # px between pictures, above the first row, below the last
+HEIGHT, WIDTH = 192, 96  # px, one picture on the sheet
+GAP, HEAD, FOOT = 8, 24, 44  # px: between pictures, above the first row, below the last
 INK = (40, 40, 40)
 
 
 def attention_sheet(describer: Describer, images: Sequence[np.ndarray], *, maps: str = "template") -> np.ndarray:
-    """Draw one row an image: the image, then a heat overlay of each of its N maps.
+    """Draw one row per image: the image, then a heat overlay of each of its N maps.
 
     Colours are those of `overlays.heat_overlay`: attention as a multiple of uniform, never rescaled to a picture, so
-    that any two pictures can be compared. The scale stands at the foot.
+    that any two pictures can be compared. The scale is drawn at the bottom.
 
     Args:
         describer: the network.
-        images: `(H, W, 3)` uint8 of any sizes, at least one; stretched as the network stretches them.
+        images: `(H, W, 3)` uint8 of any size, at least one; stretched as the network stretches them.
         maps: `template` (Eq. 5 after its softmax, Fig. 3) or `part` (the cross-attention of Sec. 3.4).
 
     Returns:
         `(24 + rows * 200 + 44, 8 + (N + 1) * 104, 3)` uint8.
 
     Raises:
-        ConfigError: no image, unknown maps, or a network without such maps.
+        ConfigError: no image, unknown maps, or a network that has no such maps.
     """
     config = describer.model.config
     if maps not in MAPS:

@@ -1,7 +1,7 @@
-"""The paper's own rows of Tables 1 to 5: what each trains, where it is measured, and what the paper reports.
+"""Reproduce the rows for the paper's own method in Tables 1 to 5: training, measurement, and the paper's numbers.
 
-A row is measured on data sets of two kinds. Sec. 4.2 trains with random cropping for occluded and partial targets
-alone, so a row that has both kinds trains twice. Rows that need the same training share it.
+Targets are of two kinds: Sec. 4.2 trains with random cropping only for occluded and partial ones. So a row measured on
+both kinds trains twice. Rows that need the same training share it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,19 +22,19 @@ RECIPES = {"holistic": (), "occluded": ("random_crop=0.5",)}  # changes to the d
 
 @dataclass(frozen=True)
 class PaperRow:
-    """One row of the paper that is its own method."""
+    """One row of the paper's tables that reports its own method."""
 
     table: int
-    name: str  # for the command line: a variant, a backbone, or `ours`
+    name: str  # on the command line: a variant, a backbone, or `ours`
     variant: str
     backbone: str
-    reported: Mapping[str, Mapping[str, float]]  # data set to number (as `NUMBERS`) to percent
+    reported: Mapping[str, Mapping[str, float]]  # by data set and key of `NUMBERS`, in percent
 
     def runs(self, changes: Sequence[str] = ()) -> dict[str, tuple[TrainConfig, list[str]]]:
-        """Return what must be trained: name of the recipe to the recipe itself and the data sets measured with it.
+        """Return the trainings that the row needs: by recipe name, the recipe and the data sets to measure it on.
 
         Args:
-            changes: `KEY=VALUE` pairs, as `read_train_config` takes them, after the row's own.
+            changes: `KEY=VALUE` pairs for `read_train_config`, applied after the row's own.
         """
         found: dict[str, tuple[TrainConfig, list[str]]] = {}
         for dataset in self.reported:
@@ -79,10 +79,10 @@ ROWS = (
 
 
 def find_row(table: int, name: str | None = None) -> PaperRow:
-    """Return a row of the paper; a table with one row of its own needs no name.
+    """Return a row of the paper; `name` is optional for a table with a single row.
 
     Raises:
-        ConfigError: there is no such row; the message lists the table's.
+        ConfigError: no such row; the message lists the table's rows.
     """
     rows = [row for row in ROWS if row.table == table]
     found = [row for row in rows if name in (None, row.name)]
@@ -94,18 +94,18 @@ def find_row(table: int, name: str | None = None) -> PaperRow:
 
 @dataclass(frozen=True)
 class Attempt:
-    """Where and how a row is reproduced."""
+    """Where and how to reproduce a row."""
 
-    data: Path  # holds one folder a data set, named as `evaluate` names it: `market1501`, `occluded_reid`, ...
-    out: Path  # gets the runs, `RECIPE/BACKBONE_VARIANT_seedN`; a run that was stopped goes on
-    init: Path  # the backbone's ImageNet weights; all tensors must be there
-    changes: Sequence[str] = ()  # `KEY=VALUE` pairs that change the recipe; the record names them
+    data: Path  # holds one folder per data set, named as in `evaluate`: `market1501`, `occluded_reid`, ...
+    out: Path  # receives the runs, `RECIPE/BACKBONE_VARIANT_seedN`; a stopped run resumes
+    init: Path  # the backbone's ImageNet weights; must hold all its tensors
+    changes: Sequence[str] = ()  # `KEY=VALUE` changes to the recipe; listed in the record
     seed: int = 0  # of the runs
     max_steps: int | None = None  # optimiser steps, for a rehearsal; None: the paper's 180 epochs
-    device: str | None = None  # as `train`
+    device: str | None = None  # as for `train`
 
     def trial(self, datasets: Sequence[str], backbone: str) -> Trial:
-        """Return what the run that is measured on these data sets shares with the others."""
+        """Return the trial for the run that is measured on these data sets."""
         return Trial(
             TRAINED_ON,
             [self.data / TRAINED_ON],
@@ -117,27 +117,27 @@ class Attempt:
 
 
 def reproduce(row: PaperRow, attempt: Attempt, say: Callable[[str], None] = lambda words: None) -> dict:
-    """Train what a row of the paper needs and measure it. What was trained or measured before is not done again.
+    """Train and measure a row of the paper; skip what earlier calls have trained or measured.
 
     Args:
-        row: of `ROWS`.
+        row: one of `ROWS`.
         attempt: data, weights and changes.
-        say: hears about progress.
+        say: called with lines of progress.
 
     Returns:
-        `table, row, variant, backbone, seed, changes, max_steps, missing, results`. Variant and backbone are those that
-        were trained, `changes` applied; `missing` lists data sets of the row that `data` lacks. A result is
-        `evaluate`'s record with `reported` (the paper's numbers as fractions), `weights` (folder) and `fingerprint`.
+        `table, row, variant, backbone, seed, changes, max_steps, missing, results`. Variant and backbone are those
+        trained, after `changes`; `missing` lists the row's data sets that are not in `attempt.data`. A result is a
+        record of `evaluate` with `reported` (the paper's numbers as fractions), `weights` (folder) and `fingerprint`.
 
     Raises:
-        ConfigError: a wrong change, or `out` holds a run of another recipe or of other data or initial weights.
-        WeightsError: the ImageNet weights are not those of the backbone, or not complete.
-        DatasetError: the training set or all of the row's data sets are missing, or one is not as its layout says;
-            all are looked at before training starts.
+        ConfigError: a wrong change, or `out` holds a run with another recipe, other data or other initial weights.
+        WeightsError: the ImageNet weights belong to another backbone or are incomplete.
+        DatasetError: the training set or all of the row's data sets are missing, or one does not follow its layout.
+            Everything is checked before training starts.
     """
     load_train(TRAINED_ON, attempt.data / TRAINED_ON)
     present = [dataset for dataset in row.reported if (attempt.data / dataset).is_dir()]
-    for dataset in present or row.reported:  # with none there, the first names itself
+    for dataset in present or row.reported:  # if none is there, the error names the first
         load_benchmark(dataset, attempt.data / dataset)
     missing = [dataset for dataset in row.reported if dataset not in present]
     runs = []
@@ -169,7 +169,7 @@ def reproduce(row: PaperRow, attempt: Attempt, say: Callable[[str], None] = lamb
 
 
 def _check_init(init: Path, trained: Row) -> None:
-    """Refuse ImageNet weights that lack a tensor, which `train` would accept."""
+    """Raise `WeightsError` for ImageNet weights that lack a tensor, which `train` would accept."""
     model = trained.config.model
     if missing := load_backbone_weights(build_backbone(model), init, partial=True)["missing"]:
         raise WeightsError(
@@ -189,7 +189,7 @@ def _results(row: PaperRow, measures: Mapping[str, dict], folder: Path, trial: T
 
 
 def markdown(record: dict) -> str:
-    """Return what `reproduce` found beside what the paper reports, in percent."""
+    """Return a Markdown table of a record of `reproduce` next to the paper's numbers, in percent."""
     lines = [f"**Table {record['table']}, {record['row']}**, seed {record['seed']}", ""]
     for result in record["results"]:
         numbers = result["reported"]

@@ -18,11 +18,11 @@ TRUTH = "truth.jsonl.gz"
 
 
 def ship_probes(dataset: Path, gallery: Gallery, absent: Path | None = None) -> dict[str, int]:
-    """Copy the query images of a dataset in Market-1501 layout into `GALLERY/probes`, with a listing.
+    """Copy the query images of a data set in the layout of Market-1501 into `GALLERY/probes`, with a listing.
 
     Args:
         dataset: with `query`, and optionally `query_occluded` and `query_partial`.
-        gallery: built from the same dataset; probes of people it does not hold are left out.
+        gallery: built from the same data set; probes of people it does not hold are left out.
         absent: a folder of images of people who must not be in the gallery.
 
     Returns:
@@ -63,7 +63,7 @@ def ship_probes(dataset: Path, gallery: Gallery, absent: Path | None = None) -> 
 
 
 def ship_cutouts(dataset: Path, gallery: Gallery) -> int:
-    """Copy the RGBA cut-outs of a synthetic dataset to `GALLERY/occluders`; return their number."""
+    """Copy the RGBA cut-outs of a synthetic data set to `GALLERY/occluders`; return their number."""
     source, target = dataset / "occluders", gallery.folder / "occluders"
     if not source.is_dir():
         return 0

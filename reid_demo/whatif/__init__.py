@@ -1,1 +1,1 @@
-"""What a change of the probe does and why a match scores what it scores. Numbers only; knows no page."""
+"""Compare searches before and after a change to the probe, and explain similarities. Knows no page."""

@@ -1,4 +1,4 @@
-"""Before and after a change of the probe: who moved, what became of the right person, which terms gave way."""
+"""Compare a search before and after a change to the probe: moves, the right person's rank, and the terms lost."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,41 +9,41 @@ from reid_demo.records import Descriptor, Match, Move, Scoring
 from reid_demo.search import similarity
 from reid_demo.search.gallery import Gallery, Ranking
 
-LEAST_LOSS = 5e-5  # a smaller fall of a term is rounding
+LEAST_LOSS = 5e-5  # of a term; anything smaller is rounding
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """A search before and after a change of the probe. Pairs are (before, after)."""
+    """A search before and after a change to the probe. Pairs are (before, after)."""
 
     top_k: int
-    moves: tuple[Move, ...]  # all that are in either list, by rank before
-    watched: int  # gallery row whose terms are compared: the first right image before, else the first image before
+    moves: tuple[Move, ...]  # of every image in either list, by rank before
+    watched: int  # gallery row whose terms are compared: before, the best right image, or the best if none is right
     watched_is_right: bool
-    rank: tuple[int, int]  # of the first right image where the identity is known and present, else of `watched`
+    rank: tuple[int, int]  # of the best right image if any is right, else of `watched`
     similarity: tuple[float, float]  # of `watched`
-    average_precision: tuple[float, float] | None  # None where the identity is not known or absent
+    average_precision: tuple[float, float] | None  # None if the person is unknown or not in the gallery
     terms: np.ndarray  # (P+1, 2) float32, contributions to the similarity of `watched`
     presence: np.ndarray  # (P, 2) float32
 
     @property
     def entered(self) -> tuple[Move, ...]:
-        """Images of the new list that were not in the old one."""
+        """Images in the list after but not before."""
         return tuple(move for move in self.moves if move.rank[1] <= self.top_k < move.rank[0])
 
     @property
     def left(self) -> tuple[Move, ...]:
-        """Images of the old list that are not in the new one."""
+        """Images in the list before but not after."""
         return tuple(move for move in self.moves if move.rank[0] <= self.top_k < move.rank[1])
 
     def lost_most(self, count: int = 2) -> list[int]:
-        """Return the terms, 0 is global, whose contribution fell most, the worst first; fewer where fewer fell."""
+        """Return the `count` terms (0 is global) whose contribution fell most, worst first; fewer if fewer fell."""
         change = self.terms[:, 1] - self.terms[:, 0]
         return [int(i) for i in np.argsort(change, kind="stable")[:count] if change[i] < -LEAST_LOSS]
 
 
 def moves_of(rows: Iterable[int], before: Ranking, after: Ranking) -> tuple[Move, ...]:
-    """Follow gallery images from one ranking to another, in the order of `rows`."""
+    """Return the moves of gallery images between two rankings, in the order of `rows`."""
     return tuple(
         Move(
             int(row),
@@ -55,7 +55,7 @@ def moves_of(rows: Iterable[int], before: Ranking, after: Ranking) -> tuple[Move
 
 
 def ranks_gained(rows: Iterable[int], before: np.ndarray, after: np.ndarray) -> dict[int, int]:
-    """Return how many ranks gallery images won by a change, by row; negative where they lost some.
+    """Return by row how many ranks gallery images gained from a change; negative for a loss.
 
     Args:
         rows: which images.
@@ -66,7 +66,7 @@ def ranks_gained(rows: Iterable[int], before: np.ndarray, after: np.ndarray) -> 
 
 
 def listed(before: Iterable[Match], after: Iterable[Match]) -> list[int]:
-    """Return the gallery rows that are in either list, ascending."""
+    """Return the gallery rows in either list, ascending."""
     return sorted({match.index for match in (*before, *after)})
 
 
@@ -78,12 +78,12 @@ def compare(
     scoring: Scoring = Scoring(),
     exclude: np.ndarray | None = None,
 ) -> Comparison:
-    """Compare the rankings of an untouched and of a changed probe.
+    """Compare the rankings of an untouched and a changed probe.
 
     Args:
-        gallery: what is ranked.
+        gallery: to rank.
         probes: the untouched and the changed one.
-        right: `(R,)` gallery rows of the probe's person that are not left out; none where it is unknown or absent.
+        right: `(R,)` gallery rows of the probe's person, without excluded ones; empty if unknown or absent.
         top_k: length of both lists.
         scoring: which similarity.
         exclude: `(G,)` bool, images to leave out of both lists.
@@ -113,6 +113,6 @@ def compare(
 
 
 def average_precision(ranks: np.ndarray) -> float:
-    """Return the average precision of right answers at these ranks, `(R,)` int from 1."""
+    """Return the average precision, 0 to 1, of right answers at `(R,)` int ranks, 1 is the best."""
     ordered = np.sort(ranks)
     return float(np.mean(np.arange(1, len(ordered) + 1) / ordered))

@@ -1,4 +1,4 @@
-"""Why a probe and a match score what they score: the terms, and what hiding each place does to them."""
+"""Explain a similarity: its terms, and how it changes as places of the probe are hidden."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ def explain(
     """Split the similarity of a pair into its signed terms, which sum to it.
 
     Args:
-        probe: with its attention maps.
-        match: with its attention maps.
+        probe: with attention maps.
+        match: with attention maps.
         names: `P+1` names, global first.
         scoring: which similarity.
     """
@@ -35,32 +35,32 @@ def explain(
 
 
 def weighed_heatmap(explanation: Explanation) -> np.ndarray:
-    """Return where on the probe the match was earned by its parts, at no further call of the network.
+    """Return a map of where the parts earned the match, without calling the network.
 
-    Each part template's attention, weighed by that part's contribution: `(h, w)` float32 that sums to the contribution
-    of all parts together; negative where parts speak against the match.
+    The map is each part template's attention weighted by the part's contribution: `(h, w)` float32 that sums to the
+    contribution of all parts together; negative where parts count against the match.
     """
     return np.einsum("p,phw->hw", explanation.contributions[1:], explanation.probe.template_attention)
 
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """A probe with one coarse place after another hidden, described; serves any match."""
+    """A probe's descriptors with one coarse box at a time hidden; usable with any match."""
 
-    boxes: np.ndarray  # (T, 4) float, fractions x0, y0, x1, y1: what was hidden
-    where: np.ndarray  # (T, h, w) float32, how much of what a place's hiding costs is shown in each cell
-    hidden: tuple[Descriptor, ...]  # T
+    boxes: np.ndarray  # (T, 4) float, (x0, y0, x1, y1) in fractions: the hidden boxes
+    where: np.ndarray  # (T, h, w) float32, how strongly to show the effect of each box in each cell
+    hidden: tuple[Descriptor, ...]  # T, one per box
 
 
 def hide_places(
     image: np.ndarray, describe: Callable[[Sequence[np.ndarray]], list[Descriptor]], fill: str = "mean_grey"
 ) -> Places:
-    """Hide fifteen large places of a probe, one at a time, and describe each picture, in one batch.
+    """Hide fifteen large boxes of a probe, one at a time, and describe the results in one batch.
 
     Args:
         image: `(H, W, 3)` uint8.
-        describe: images to descriptors, batched.
-        fill: of `occlude.FILLS`.
+        describe: maps images to descriptors.
+        fill: one of `occlude.FILLS`.
     """
     boxes = np.array([(x, y, x + 0.4, y + 0.2) for y in (0, 0.2, 0.4, 0.6, 0.8) for x in (0, 0.3, 0.6)]).clip(0, 1)
     inside = np.stack([sweep.cells_in(box, *GRID) for box in boxes]).astype(np.float32)
@@ -73,34 +73,34 @@ def hide_looks(
     describe: Callable[[Sequence[np.ndarray]], list[Descriptor]],
     fill: str = "mean_grey",
 ) -> Places:
-    """Hide, one at a time, the window in which each part template looks most, and describe each picture, in one batch.
+    """Hide the window where each part template looks most, one at a time, and describe the results in one batch.
 
-    What hiding a window costs is shown where its template looks. Such a map is more faithful than one of fixed places
-    (`measuring.faithfulness`), with fewer pictures to describe.
+    The effect of hiding a window is shown where its template looks. Such a map is more faithful than one of fixed
+    places (`measuring.faithfulness`) and needs fewer descriptions.
 
     Args:
         image: `(H, W, 3)` uint8.
         attention: `(P, h, w)`, the probe's `template_attention`.
-        describe: images to descriptors, batched.
-        fill: of `occlude.FILLS`.
+        describe: maps images to descriptors.
+        fill: one of `occlude.FILLS`.
     """
     boxes = np.array([_most(found) for found in attention])
     cells = attention.shape[1] * attention.shape[2]
-    where = attention * (cells * LOOK[0] * LOOK[1])  # about 1 where all of it lies in one window
+    where = attention * (cells * LOOK[0] * LOOK[1])  # about 1 if all attention is inside one window
     return Places(boxes, where.astype(np.float32), _described(image, boxes, describe, fill))
 
 
 def hide_for(
     image: np.ndarray, probe: Descriptor, describe: Callable[[Sequence[np.ndarray]], list[Descriptor]]
 ) -> Places:
-    """Hide where the probe's templates look; fifteen large places if it has none or they look nowhere in particular."""
+    """Hide where the probe's templates look; without templates, or with uniform attention, hide fifteen large boxes."""
     attention = probe.template_attention
     looks = attention.size and float(np.ptp(attention)) > 1e-6
     return hide_looks(image, attention, describe) if looks else hide_places(image, describe)
 
 
 def _most(attention: np.ndarray) -> tuple[float, float, float, float]:
-    """Return the window of the size `LOOK` that holds the most attention; the first of several."""
+    """Return the first window of size `LOOK` with the most attention, as a box in fractions."""
     height, width = FINE
     found = cv2.resize(np.ascontiguousarray(attention, np.float32), FINE[::-1], interpolation=cv2.INTER_LINEAR)
     w, h = round(LOOK[0] * width), round(LOOK[1] * height)
@@ -115,7 +115,7 @@ def _described(image: np.ndarray, boxes: np.ndarray, describe: Callable, fill: s
 
 
 def place_changes(probe: Descriptor, places: Places, match: Descriptor, scoring: Scoring = Scoring()) -> np.ndarray:
-    """Return what hiding each place adds to a match's similarity: `(T,)` float32, negative where the place helps."""
+    """Return how hiding each place changes a match's similarity, `(T,)` float32; negative if the place helps."""
     every = (probe, *places.hidden)
     parts, presence = np.stack([d.parts for d in every]), np.stack([d.presence for d in every])
     values = similarity.similarity_matrix(parts, presence, match.parts[None], match.presence[None], scoring)[:, 0]

@@ -1,4 +1,4 @@
-"""Occlusion saliency: hide one window of a probe after another, and map what each does to similarity and rank."""
+"""Occlusion saliency: slide a window over a probe and map the change of similarity and rank."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,30 +16,33 @@ FIRST, BATCH = 4, 8  # windows of the first step and of all others; whoever stop
 class Window:
     """The occluder that slides over a probe."""
 
-    size: float = 0.4  # side, a fraction of the image's width
-    stride: float = 0.14  # step, a fraction of the width
-    fill: str = "mean_grey"  # of `occlude.FILLS`
+    size: float = 0.4  # side, as a fraction of the image's width
+    stride: float = 0.14  # step, as a fraction of the width
+    fill: str = "mean_grey"  # one of `occlude.FILLS`
 
 
 @dataclass(frozen=True, eq=False)
 class SweepStep:
-    """A sweep so far. Changes are signed, raw, and NaN where a window has not been tried."""
+    """The results of a sweep so far, for `K` watched groups and `T` windows. Changes are signed and not rescaled."""
 
     done: int
     total: int
-    boxes: np.ndarray  # (T, 4) float, fractions x0, y0, x1, y1
-    base: np.ndarray  # (K, 2) float, similarity and rank of every watched group before
-    similarity_change: np.ndarray  # (K, T) float32, changed minus untouched; NaN if not yet done
-    rank_change: np.ndarray  # (K, T) float32, rank after minus before; positive is worse
+    boxes: np.ndarray  # (T, 4) float, (x0, y0, x1, y1) in fractions
+    base: np.ndarray  # (K, 2) float, similarity and rank of the untouched probe
+    similarity_change: np.ndarray  # (K, T) float32, after minus before; NaN if not yet tried
+    rank_change: np.ndarray  # (K, T) float32, after minus before, positive is worse; NaN if not yet tried
 
 
 def sweep_boxes(size: float, stride: float, aspect: float = 0.5) -> np.ndarray:
-    """Return window boxes `(T, 4)` in fractions, ordered coarse to fine so that a first map shows soon.
+    """Return the window boxes `(T, 4)` in fractions, ordered coarse to fine so that an early map covers the image.
 
     Args:
         size: window side as a fraction of the image's width.
         stride: step as a fraction of the width.
-        aspect: width / height of the image, so that windows are square in pixels.
+        aspect: width / height of the image; makes the windows square in pixels.
+
+    Raises:
+        OcclusionError: size or stride is out of range.
     """
     if not 0 < size <= 1 or not 0 < stride <= 1:
         raise OcclusionError("Window size and stride must be above 0 and at most 1.")
@@ -67,13 +70,13 @@ def sweep(
     describe: Callable[[Sequence[np.ndarray]], list[Descriptor]],
     measure: Callable[[Sequence[Descriptor]], np.ndarray],
 ) -> Iterator[SweepStep]:
-    """Hide one window after another and report how similarity and rank of what is watched change.
+    """Hide one window at a time and yield how the similarity and rank of the watched groups change.
 
     Args:
         image: `(H, W, 3)` uint8.
-        window: what is hidden at a time.
-        describe: images to descriptors, batched.
-        measure: returns `(n, K, 2)` of n pictures: the similarity and the rank of every watched group.
+        window: its size, stride and fill.
+        describe: maps images to descriptors.
+        measure: maps `n` descriptors to `(n, K, 2)`: the similarity and rank of every watched group.
 
     Raises:
         OcclusionError: the window's size or stride is out of range.
@@ -90,16 +93,16 @@ def sweep(
 
 
 def sweep_map(boxes: np.ndarray, change: np.ndarray, height: int = 64, width: int = 32) -> np.ndarray:
-    """Spread a sweep over the picture: each cell gets the mean change of the windows over its centre.
+    """Return a map of the mean change over all windows that cover each cell's centre.
 
     Args:
-        boxes: `(T, 4)` fractions.
-        change: `(T,)`, NaN where a window was not tried.
+        boxes: `(T, 4)` in fractions.
+        change: `(T,)`, NaN for a window not yet tried.
         height: cells.
         width: cells.
 
     Returns:
-        `(height, width)` float32, signed and raw; NaN where no window was tried.
+        `(height, width)` float32, signed and not rescaled; NaN where no window was tried.
     """
     total, count = np.zeros((height, width)), np.zeros((height, width))
     for box, value in zip(boxes, change, strict=True):
