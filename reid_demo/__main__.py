@@ -1,4 +1,4 @@
-"""The command line: `python -m reid_demo COMMAND`. The commands are in `commands`; here errors become exit codes."""
+"""The command line, `python -m reid_demo COMMAND`: run a command of `cli` and turn errors into exit codes."""
 
 import argparse
 import io
@@ -14,19 +14,19 @@ GROUPS = (galleries, searching, training, measuring, explaining, reproducing, sy
 
 EPILOG = """\
 first steps, with the shipped weights:
-  python -m reid_demo info                               does it work here?
+  python -m reid_demo info                               check that it works here
   python -m reid_demo index PHOTOS --out MY_GALLERY      make a folder of person pictures searchable
   python -m reid_demo search ME.jpg --gallery MY_GALLERY --top-k 5
-  python app.py --gallery MY_GALLERY                     the same as a page; a folder of pictures will do as well
+  python app.py --gallery MY_GALLERY                     the same as a page; also takes a folder of pictures
 
 `python -m reid_demo COMMAND --help` explains one command. Answers go to stdout, progress to stderr.
 Exit codes: 0 done, 1 an error (one sentence on stderr), 2 wrong usage."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; give its exit code: 0 done, 1 a `ReidError` (its sentence is on stderr), 2 wrong usage."""
+    """Run one command; return its exit code: 0 done, 1 an error (one sentence on stderr), 2 wrong usage."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # no output may fail on a character that a console cannot show
+        if isinstance(stream, io.TextIOWrapper):  # a console that cannot show a character must not end the command
             stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ReidError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:

@@ -1,1 +1,1 @@
-"""The commands of `python -m reid_demo`, one module a group; each adds its parsers and imports what it needs late."""
+"""The commands of `python -m reid_demo`, one module per group. Each adds its parsers, and imports the rest to run."""

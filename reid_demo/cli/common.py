@@ -1,4 +1,4 @@
-"""What the commands share: their options, and the engine or the network that these name."""
+"""What the commands share: options, and loading the engine or describer that the options name."""
 
 import argparse
 import shlex
@@ -15,24 +15,25 @@ ENGINE = ("weights", "device", "gallery")
 def command(
     commands, name: str, run: Callable, text: str, *, uses: Sequence[str] = ("weights", "device")
 ) -> argparse.ArgumentParser:
-    """Add a command that runs `run(options)`; give its parser.
+    """Add a command that calls `run(options)`; return its parser.
 
     Args:
-        commands: what `add_subparsers` gave.
+        commands: from `add_subparsers`.
         name: of the command.
-        run: gives the exit code, or None for 0.
-        text: what the command does, from a small letter on and without a full stop.
+        run: returns the exit code, or `None` for 0.
+        text: what the command does, starting in lower case and without a full stop.
         uses: which of `--weights`, `--device` and `--gallery` it takes; `ENGINE` for a command that searches.
 
     Returns:
-        The parser. Its `error` is the options' `refuse(words)`: wrong usage, exit code 2, that argparse cannot see.
+        The parser. The options get its `error` as `refuse(words)`, for wrong usage (exit code 2) that argparse cannot
+        detect.
     """
     sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     sub.set_defaults(run=run, refuse=sub.error)
     if "weights" in uses:
         sub.add_argument("--weights", help="weights folder, name of shipped weights, or hf:// address")
     if "device" in uses:
-        sub.add_argument("--device", help="cpu, cuda or cuda:N; default: a GPU where there is one")
+        sub.add_argument("--device", help="cpu, cuda or cuda:N; default: a GPU if there is one")
         words = "on a CPU: torch, openvino or onnxruntime; default: the fastest one installed"
         sub.add_argument("--runtime", help=words)
     if "gallery" in uses:
@@ -41,48 +42,48 @@ def command(
 
 
 def json_flag(sub: argparse.ArgumentParser, *, always: bool = False) -> None:
-    """Add `--json`; a command that `always` prints JSON takes it too, so that a script may say it everywhere."""
-    words = "print JSON, as without it" if always else "print JSON instead of words"
+    """Add `--json`; a command that `always` prints JSON accepts it too, so that scripts can pass it everywhere."""
+    words = "no effect: this command always prints JSON" if always else "print JSON instead of text"
     sub.add_argument("--json", action="store_true", help=words)
 
 
-def set_flag(sub: argparse.ArgumentParser, text: str = "change the recipe, as loss.margin=0.5") -> None:
-    """Add `--set`; said twice, both count."""
+def set_flag(sub: argparse.ArgumentParser, text: str = "change the recipe, such as loss.margin=0.5") -> None:
+    """Add `--set`, which can be repeated."""
     sub.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=text)
 
 
 def command_line() -> str:
-    """Return the command as it was typed, fit to be typed again."""
+    """Return this process's command line, quoted for a shell."""
     return f"python -m reid_demo {shlex.join(sys.argv[1:])}"
 
 
 def scoring_flags(sub: argparse.ArgumentParser) -> None:
-    """Add a flag for each weighing, of which one command takes one."""
+    """Add one flag per weighing; they exclude each other."""
     way = sub.add_mutually_exclusive_group()
     for flag, name, text in (
         ("--cosine", "cosine", "all parts alike, without weights"),
         ("--adaptive", "adaptive", "weight parts by presence (Eq. 8)"),
-        ("--part-aware", "part_aware", "mean of part cosines, by what the probe has of each"),
+        ("--part-aware", "part_aware", "mean of part cosines, weighted by how much of each the probe shows"),
     ):
         way.add_argument(flag, action="store_const", dest="weighing", const=name, help=text)
 
 
 def fill_flag(sub: argparse.ArgumentParser) -> None:
-    """Add `--fill`."""
+    """Add `--fill`, one of `occlude.FILLS`."""
     sub.add_argument("--fill", type=_fill, help="what the hidden part shows; default mean_grey")
 
 
 def fill(options: argparse.Namespace, used: bool = True) -> str:
-    """Return what `--fill` says; refuse it where nothing is hidden by name."""
+    """Return the value of `--fill` or its default; refuse the option if it is not `used`."""
     from reid_demo.records import Occlusion
 
     if options.fill and not used:
-        options.refuse("--fill says what a part shows that --occlude hides; name that part")
+        options.refuse("--fill sets what a part hidden by --occlude shows; add --occlude")
     return options.fill or Occlusion.fill
 
 
 def occluder(text: str) -> str:
-    """Read the name of what hides a part; argparse makes wrong usage of the error, before anything is loaded."""
+    """Check the name of an occlusion, for argparse, so that a wrong one fails before anything is loaded."""
     from reid_demo.occlude import NAMED
 
     if text not in NAMED:
@@ -91,7 +92,7 @@ def occluder(text: str) -> str:
 
 
 def probe_change(text: str) -> str:
-    """Read the name of what a measurement does to every query: hide, cut or take the colour."""
+    """Check the name of a change to every query (hide, cut or remove colour), for argparse."""
     from reid_demo.occlude import MEASURED
 
     if text not in MEASURED:
@@ -108,7 +109,7 @@ def _fill(text: str) -> str:
 
 
 def weighing(text: str) -> str:
-    """Read the name of a weighing in any spelling; argparse makes wrong usage of the error."""
+    """Read the name of a weighing in any spelling, for argparse."""
     from reid_demo.records import weighing_named
 
     try:
@@ -118,37 +119,39 @@ def weighing(text: str) -> str:
 
 
 def parts_flag(sub: argparse.ArgumentParser) -> None:
-    """Add `--parts`."""
-    text = "parts that count, by number from 1 or name, and global; default: all"
+    """Add `--parts`, the terms of the similarity that count."""
+    text = "parts that count, by name or number from 1, and global; default: all"
     sub.add_argument("--parts", nargs="+", metavar="PART", help=text)
 
 
 def count(text: str) -> int:
-    """Read a whole number from 1 on; argparse makes wrong usage of the error."""
+    """Read a whole number of at least 1, for argparse."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"a whole number from 1 on is needed, not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
     return int(text)
 
 
 def read_text(path: str | Path) -> str:
-    """Read a small text file that a flag names."""
+    """Read a small text file named on the command line.
+
+    Raises:
+        ConfigError: missing, or not UTF-8 text.
+    """
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"The file {str(path)!r} cannot be read as text. Check its name and what it holds."
-        ) from error
+        raise ConfigError(f"The file {str(path)!r} cannot be read as text. Check its name and contents.") from error
 
 
 @contextmanager
 def resumable(out: Path) -> Iterator[None]:
-    """Say on Ctrl-C what the same command will do with the runs in `out`."""
+    """On Ctrl-C, print what the same command will do with the runs in `out`."""
     try:
         yield
     except KeyboardInterrupt:
         print(
             f"\nRun the same command again to resume: it keeps what {out} holds. A run without a checkpoint (one is "
-            "written every 100 steps) begins again.",
+            "written every 100 steps) starts over.",
             file=sys.stderr,
         )
         raise
@@ -156,7 +159,10 @@ def resumable(out: Path) -> Iterator[None]:
 
 @contextmanager
 def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on stderr from the first step on; give what moves it to (done, in all). A log gets few lines."""
+    """Show a progress bar on stderr; yield the function `(done, total)` that moves it.
+
+    The bar appears with the first step, and is updated rarely if stderr is not a terminal.
+    """
     from tqdm import tqdm
 
     pace = 0.1 if sys.stderr.isatty() else 10.0  # seconds between two updates
@@ -181,7 +187,7 @@ def scoring(options: argparse.Namespace, default):
 
 
 def engine_scoring(options: argparse.Namespace, engine):
-    """Return the `Scoring` that the flags and `--parts` name on an engine."""
+    """Return the `Scoring` that the flags and `--parts` name, by default the engine's."""
     from dataclasses import replace
 
     from reid_demo.serving import answers
@@ -193,14 +199,14 @@ def engine_scoring(options: argparse.Namespace, engine):
 
 
 def load_engine(options: argparse.Namespace):
-    """Return the engine over the named weights and gallery."""
+    """Load the engine with the named weights and gallery."""
     from reid_demo.engine import Engine
 
     return Engine.load(options.weights, options.gallery, options.device, options.runtime)
 
 
 def precision_flag(sub: argparse.ArgumentParser, default: str) -> None:
-    """Add `--precision`, of the backbone."""
+    """Add `--precision`, the number format of the backbone."""
     sub.add_argument("--precision", help=f"of the backbone: float32 or bfloat16; default: {default}")
 
 
@@ -208,8 +214,8 @@ def describer(options: argparse.Namespace, bulk: bool = False):
     """Return the describer of the named weights, their fingerprint and their name.
 
     Args:
-        options: with `weights` and `device`, and `precision` where the command has that flag.
-        bulk: many images are to come, so that speed counts more than the last decimal, unless `precision` says.
+        options: with `weights` and `device`, and optionally `runtime` and `precision`.
+        bulk: for many images: prefer speed to the last decimal unless `precision` is set.
     """
     from reid_demo.model import checkpoint, runtimes
     from reid_demo.model.describer import Describer, bulk_precision

@@ -1,4 +1,4 @@
-"""Hand the network to other programs: `export`."""
+"""Export the network for other programs: `export`."""
 
 import argparse
 import json
@@ -8,8 +8,8 @@ from reid_demo.cli import common
 
 
 def add(commands) -> None:
-    """Add this command to the parser."""
-    text = "write the network as an ONNX graph, any batch size, checked against PyTorch"
+    """Add the command to the parser."""
+    text = "write the network as an ONNX graph for any batch size, checked against PyTorch"
     sub = common.command(commands, "export", _export, text, uses=("weights",))
     sub.add_argument("--onnx", required=True, metavar="OUT.onnx", help="file to write")
     common.json_flag(sub)

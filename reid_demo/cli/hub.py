@@ -1,4 +1,4 @@
-"""Bring things to the Hub: `push`."""
+"""Upload to the Hub: `push`."""
 
 import argparse
 import json
@@ -8,16 +8,16 @@ from reid_demo.cli import common
 
 
 def add(commands) -> None:
-    """Add these commands to the parser."""
+    """Add the command to the parser."""
     sub = commands.add_parser("push", help="upload weights, a gallery or this Space to the Hugging Face Hub")
     sub.set_defaults(run=_push, refuse=sub.error)
     what = sub.add_mutually_exclusive_group(required=True)
-    what.add_argument("--weights", metavar="DIR", help="these weights, a folder or the name of shipped ones")
+    what.add_argument("--weights", metavar="DIR", help="these weights: a folder, or the name of shipped ones")
     what.add_argument("--gallery", metavar="DIR", help="this gallery")
     what.add_argument("--space", metavar="OWNER/NAME", help="this checkout, as a Space")
     sub.add_argument("--to", metavar="OWNER/NAME", help="repository of the weights or the gallery")
     sub.add_argument("--public", action="store_true", help="make a new repository public; default: private")
-    sub.add_argument("--dry-run", action="store_true", help="check and print, without a network")
+    sub.add_argument("--dry-run", action="store_true", help="only check and print; uses no network")
     common.json_flag(sub)
 
 
@@ -28,7 +28,7 @@ def _push(options: argparse.Namespace) -> int:
     from reid_demo.serving import space
 
     if options.space and options.to:
-        options.refuse("--space names the repository; leave --to out")
+        options.refuse("--space already names the repository; leave out --to")
     if not options.space and not options.to and not options.dry_run:
         options.refuse("name the repository with --to OWNER/NAME")
     folder = bundled.weights_folder(options.weights) if options.weights else options.gallery

@@ -15,16 +15,14 @@ def add(commands) -> None:
     sub = commands.add_parser("reproduce", help=text, description=text[0].upper() + text[1:] + ".")
     sub.set_defaults(run=_reproduce, refuse=sub.error)
     sub.add_argument("--table", required=True, type=int, choices=range(1, 6), help="number in the paper")
-    sub.add_argument("--row", metavar="NAME", help="of Table 4 a variant, of Table 5 a backbone")
+    sub.add_argument("--row", metavar="NAME", help="a variant of Table 4 or a backbone of Table 5")
     sub.add_argument("--data", required=True, metavar="DIR", help="holds market1501/, occluded_reid/ and so on")
     sub.add_argument("--init", required=True, metavar="PATH", help="ImageNet weights of the row's backbone")
-    sub.add_argument(
-        "--out", required=True, metavar="DIR", help="gets the runs and tableN_ROW.json; run it again to resume"
-    )
+    sub.add_argument("--out", required=True, metavar="DIR", help="for the runs and tableN_ROW.json; re-run to resume")
     common.set_flag(sub, "change the paper's recipe")
     sub.add_argument("--seed", type=int, default=0, metavar="N")
-    sub.add_argument("--max-steps", type=common.count, metavar="N", help="rehearse: so many optimiser steps a run")
-    sub.add_argument("--device", help="cpu, cuda or cuda:N; default: a GPU where there is one")
+    sub.add_argument("--max-steps", type=common.count, metavar="N", help="rehearse with N optimiser steps per run")
+    sub.add_argument("--device", help="cpu, cuda or cuda:N; default: a GPU if there is one")
     common.json_flag(sub)
 
 

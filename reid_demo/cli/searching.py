@@ -1,4 +1,4 @@
-"""Ask a gallery: `search`, `explain`, `sweep`, `what-if` and `info`."""
+"""Search a gallery: `search`, `explain`, `sweep`, `what-if` and `info`."""
 
 import argparse
 import json
@@ -13,14 +13,14 @@ from reid_demo.errors import ReidError
 
 def add(commands) -> None:
     """Add these commands to the parser."""
-    text = "rank a gallery for one or more probe images, whole or with a part hidden"
+    text = "rank a gallery for one or more probe images, optionally with parts hidden"
     sub = common.command(commands, "search", _search, text, uses=common.ENGINE)
     sub.add_argument("probes", nargs="+", metavar="PROBE", help="picture of one person")
-    sub.add_argument("--top-k", type=common.count, default=10, metavar="K", help="how many matches; default 10")
-    text = "hide a part first, as lower_half"
+    sub.add_argument("--top-k", type=common.count, default=10, metavar="K", help="number of matches; default 10")
+    text = "hide a part first, such as lower_half"
     sub.add_argument("--occlude", nargs="+", default=[], type=common.occluder, metavar="NAME", help=text)
     common.fill_flag(sub)
-    sub.add_argument("--recipe", metavar="JSON", help="or change the probe by a recipe that the page wrote")
+    sub.add_argument("--recipe", metavar="JSON", help="change the probe by a recipe saved on the page")
     common.scoring_flags(sub)
     common.parts_flag(sub)
     common.json_flag(sub)
@@ -28,18 +28,18 @@ def add(commands) -> None:
     text = "write heatmaps, presence and contributions of a match"
     sub = common.command(commands, "explain", _explain, text, uses=common.ENGINE)
     sub.add_argument("probe", metavar="PROBE", help="picture of one person")
-    sub.add_argument("--out", required=True, metavar="DIR", help="gets explanation.json and the heatmaps as PNG")
+    sub.add_argument("--out", required=True, metavar="DIR", help="for explanation.json and the heatmaps as PNG")
     sub.add_argument("--rank", type=common.count, default=1, metavar="K", help="which match; default 1")
     common.scoring_flags(sub)
     common.parts_flag(sub)
     common.json_flag(sub)
 
-    text = "hide one place of a probe after another and say what each does to a match"
+    text = "slide an occluder over a probe and print what each position does to a match"
     sub = common.command(commands, "sweep", _sweep, text, uses=common.ENGINE)
     sub.add_argument("probe", metavar="PROBE", help="picture of one person")
     sub.add_argument("--rank", type=common.count, default=1, metavar="K", help="which match to watch; default 1")
-    sub.add_argument("--size", type=float, default=0.4, help="window's side, a fraction of the width; default 0.4")
-    sub.add_argument("--stride", type=float, default=0.14, help="step, a fraction of the width; default 0.14")
+    sub.add_argument("--size", type=float, default=0.4, help="window side as a fraction of the width; default 0.4")
+    sub.add_argument("--stride", type=float, default=0.14, help="step as a fraction of the width; default 0.14")
     common.fill_flag(sub)
     common.scoring_flags(sub)
     common.parts_flag(sub)
@@ -49,11 +49,11 @@ def add(commands) -> None:
         commands, "what-if", _what_if, "measure a list of occlusions over a list of labelled probes", uses=common.ENGINE
     )
     sub.add_argument(
-        "probes", nargs="*", metavar="PATH", help="files or folders named as Market-1501; else the gallery's own probes"
+        "probes", nargs="*", metavar="PATH", help="images or folders, named as in Market-1501; default: the gallery's"
     )
     text = "such as lower_half centre random_block"
     sub.add_argument("--occlude", nargs="+", default=[], type=common.occluder, metavar="NAME", help=text)
-    sub.add_argument("--recipe", nargs="+", default=[], metavar="JSON", help="recipes that the page or this tool wrote")
+    sub.add_argument("--recipe", nargs="+", default=[], metavar="JSON", help="recipes saved on the page")
     common.fill_flag(sub)
     sub.add_argument("--out", metavar="DIR", help="also write what-if.json and the curve what-if.svg")
     common.scoring_flags(sub)
@@ -187,7 +187,7 @@ def _info(options: argparse.Namespace) -> None:
         report["runtime"] = engine.describer.runs_by
         if engine.examples:
             report["self_test"] = _self_test(engine)
-    except ReidError as error:  # a bug report needs the versions all the more
+    except ReidError as error:  # print the versions even so: a bug report needs them
         report["error"] = str(error)
     if options.json:
         print(json.dumps(report, indent=2))
@@ -199,7 +199,7 @@ def _info(options: argparse.Namespace) -> None:
 
 
 def _self_test(engine) -> dict:
-    """Search with the first shipped probe, and check that the answer adds up."""
+    """Search with the first example probe; return the best match and whether its terms sum to its similarity."""
     from reid_demo.images import read_image
 
     first = engine.examples[0]
@@ -214,7 +214,7 @@ def _self_test(engine) -> dict:
 
 
 def _libraries() -> dict[str, str]:
-    """Return the versions of the libraries this program depends on, "not installed" included."""
+    """Return the versions of the main libraries, "not installed" for a missing one."""
     found = {}
     for name in ("gradio", "faiss-cpu", "opencv-python-headless", "pillow", "huggingface-hub"):
         try:

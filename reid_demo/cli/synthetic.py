@@ -10,19 +10,19 @@ from reid_demo.synthetic import NEEDS
 
 
 def add(commands) -> None:
-    """Add these commands to the parser."""
+    """Add the command to the parser."""
     sub = commands.add_parser("synthesize", help="render synthetic people in the layout of Market-1501, resumable")
     sub.set_defaults(run=_synthesize, refuse=sub.error)
     sub.add_argument("--assets", required=True, metavar="DIR", help="MakeHuman assets: holds base and data")
     sub.add_argument("--out", required=True, metavar="DIR")
     sub.add_argument("--ids", required=True, type=int, help="people for training and test together")
     sub.add_argument("--images-per-id", type=int, default=10)
-    sub.add_argument("--test-fraction", type=float, default=0.2, help="share of the people that are for test")
-    sub.add_argument("--absent", type=int, help="further people who are in no gallery; default: a tenth of the test's")
+    sub.add_argument("--test-fraction", type=float, default=0.2, help="fraction of the people who are for testing")
+    sub.add_argument("--absent", type=int, help="more people, in no gallery; default: a tenth of the test people")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--workers", type=int, default=0, help="processes; 0 is one per core")
     sub.add_argument("--jpeg-quality", type=int, default=92)
-    text = "harder drawing: more people in front, more cuts, looser boxes, 42 cameras for 14"
+    text = "harder images: more people in front, more cuts, looser boxes, 42 cameras instead of 14"
     sub.add_argument("--hard", action="store_true", help=text)
     sub.add_argument("--gallery", metavar="GALLERY", help="also build this gallery of the test people")
     sub.add_argument("--weights", help="weights folder that describes the gallery; default: the shipped one")
@@ -32,9 +32,9 @@ def add(commands) -> None:
 
 def _synthesize(options: argparse.Namespace) -> None:
     if (options.weights or options.device) and not options.gallery:
-        options.refuse("--weights and --device describe the pictures of a --gallery; name it")
+        options.refuse("--weights and --device need --gallery")
     try:
-        from reid_demo.synthetic.dataset import Wanted, synthesize  # needs an extra: wrong usage is said without it
+        from reid_demo.synthetic.dataset import Wanted, synthesize  # needs an extra; wrong usage is reported without
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("scipy", "moderngl"):
             raise
@@ -56,7 +56,7 @@ def _synthesize(options: argparse.Namespace) -> None:
 
 
 def _ship(options: argparse.Namespace) -> dict[str, int]:
-    """Build a gallery of a synthetic data set's test people; give what it holds."""
+    """Build a gallery of a synthetic data set's test people; return the number of each thing in it."""
     from reid_demo.search import gallery
     from reid_demo.search import ship as probes
     from reid_demo.search.build import IndexOptions, index_folder

@@ -22,7 +22,7 @@ def _add_train(commands) -> None:
     sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
     sub.add_argument("--root", required=True, nargs="+", metavar="DIR", help="one folder, or several")
     sub.add_argument(
-        "--out", required=True, metavar="DIR", help="gets the checkpoint, the log and weights/; a run there is kept"
+        "--out", required=True, metavar="DIR", help="for the checkpoint, the log and weights/; never overwrites a run"
     )
     sub.add_argument("--config", metavar="JSON", help="recipe; default: the paper's")
     sub.add_argument("--variant", help="G, G+P, G+T, G+D or G+D+W")
@@ -33,7 +33,7 @@ def _add_train(commands) -> None:
     sub.add_argument("--occluders", metavar="DIR", help="cut-outs for the option pasted; default: the shipped ones")
     sub.add_argument("--max-steps", type=common.count, help="optimiser steps in all; the schedule shrinks to fit")
     sub.add_argument("--time-limit", type=float, metavar="S", help="seconds in all; the schedule follows the clock")
-    sub.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    sub.add_argument("--resume", action="store_true", help="resume from the checkpoint in --out")
     sub.add_argument(
         "--save-every", type=common.count, default=100, metavar="N", help="steps between checkpoints; default 100"
     )
@@ -51,17 +51,17 @@ def _add_ablate(commands) -> None:
     )
     sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
     sub.add_argument("--root", required=True, nargs="+", metavar="DIR", help="train on these, measure on the first")
-    sub.add_argument("--out", required=True, metavar="DIR", help="gets a folder a run, ablation.json and ablation.md")
+    sub.add_argument("--out", required=True, metavar="DIR", help="for one folder per run, ablation.json, ablation.md")
     sub.add_argument(
-        "--variants", nargs="+", metavar="NAME", help="rows of Table 4; default: all, if no others are named"
+        "--variants", nargs="+", metavar="NAME", help="rows of Table 4; default: all, if no other rows are named"
     )
     sub.add_argument("--backbones", nargs="+", default=[], metavar="NAME", help="rows of Table 5")
-    sub.add_argument("--rows", metavar="JSON", help='own rows: [{"name": "...", "set": ["KEY=VALUE"], "roots": 1}]')
+    sub.add_argument("--rows", metavar="JSON", help='custom rows: [{"name": "...", "set": ["KEY=VALUE"], "roots": 1}]')
     sub.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N")
     sub.add_argument("--max-steps", required=True, type=common.count, help="optimiser steps of every run")
-    text = "also measure with these hidden"
+    text = "also measure with each of these changes to every query"
     sub.add_argument("--occlude", nargs="+", default=[], type=common.probe_change, metavar="NAME", help=text)
-    sub.add_argument("--part-aware", action="store_true", help="measure everything by part-aware similarity too")
+    sub.add_argument("--part-aware", action="store_true", help="also measure everything by part-aware similarity")
     common.fill_flag(sub)
     sub.add_argument("--probes", nargs="+", default=[], metavar="NAME", help="probe sets; default: the data set's own")
     sub.add_argument("--evaluate", nargs=2, action="append", metavar=("DATASET", "DIR"), help="measure here instead")
@@ -82,18 +82,18 @@ def _add_teach(commands) -> None:
         "cache a teacher network's vectors of training images, for train --teacher",
         uses=(),
     )
-    sub.add_argument("--device", help="cpu: OpenVINO runs the teacher there alone")
+    sub.add_argument("--device", help="cpu, the only device for a teacher")
     sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
     sub.add_argument("--root", required=True, nargs="+", metavar="DIR")
-    text = "read the network as the backbone osnet_lct, which trains on its own vectors; needs no OpenVINO"
+    text = "run the network as the backbone osnet_lct, to train it on its own vectors; needs no OpenVINO"
     sub.add_argument("--own-backbone", action="store_true", help=text)
     sub.add_argument("--network", required=True, metavar="XML", help="a Re-ID network in OpenVINO's format")
-    sub.add_argument("--out", required=True, metavar="NPZ", help="gets the vectors, for train --teacher")
+    sub.add_argument("--out", required=True, metavar="NPZ", help="file for the vectors, for train --teacher")
     common.json_flag(sub)
 
 
 def _partial_init_flag(sub: argparse.ArgumentParser) -> None:
-    text = "take ImageNet weights that lack tensors, and list these"
+    text = "accept ImageNet weights that lack tensors, and list these"
     sub.add_argument("--partial-init", action="store_true", help=text)
 
 
@@ -120,7 +120,7 @@ def _train(options: argparse.Namespace) -> None:
     except KeyboardInterrupt:
         print(f"\n{_how_to_resume(out, options.save_every)}", file=sys.stderr)
         raise
-    if "fingerprint" in result:  # of several processes, the one that writes
+    if "fingerprint" in result:  # only the process that wrote the weights
         print(json.dumps(result, indent=2))
         weights = shlex.quote(str(out / WEIGHTS_FOLDER))
         print(f"Measure: python -m reid_demo evaluate --dataset NAME --root DIR --weights {weights}", file=sys.stderr)
@@ -130,8 +130,8 @@ def _how_to_resume(out: Path, save_every: int) -> str:
     from reid_demo.training.state import STATE_FILE
 
     if (out / STATE_FILE).is_file():
-        return "The same command with --resume goes on from the last checkpoint."
-    return f"No checkpoint yet. The first comes after {save_every} steps; the same command begins again."
+        return "Run the same command with --resume to continue from the last checkpoint."
+    return f"No checkpoint yet: the first is written after {save_every} steps. The same command starts over."
 
 
 def _ablate(options: argparse.Namespace) -> None:
@@ -143,7 +143,7 @@ def _ablate(options: argparse.Namespace) -> None:
         options.refuse("a plain folder has no test split; name what to measure on with --evaluate DATASET DIR")
     starts = [text.partition("=") for text in options.init]
     if not all(equals for _, equals, _ in starts):
-        options.refuse("--init takes BACKBONE=PATH, as resnet50=resnet50.pth")
+        options.refuse("--init takes BACKBONE=PATH, such as resnet50=resnet50.pth")
     fill = common.fill(options, used=bool(options.occlude))
     config = read_train_config(options.config, None, options.set)
     conditions = []
@@ -180,13 +180,13 @@ def _teach(options: argparse.Namespace) -> None:
     from reid_demo.training.teacher import describe_with_backbone, describe_with_teacher, save_vectors
 
     if options.device not in (None, "cpu"):
-        options.refuse(f"the teacher runs on the CPU alone, through OpenVINO; leave --device {options.device} out")
+        options.refuse(f"a teacher runs on the CPU only; leave out --device {options.device}")
     describe = describe_with_backbone if options.own_backbone else describe_with_teacher
     records, vectors = [], []
     for root in map(Path, options.root):
         found = load_train(options.dataset, root)
         vectors.append(describe(Path(options.network), root, found))
-        prefix = f"{root.name}/" if len(options.root) > 1 else ""  # two roots may hold the same path
+        prefix = f"{root.name}/" if len(options.root) > 1 else ""  # two roots can hold the same relative path
         records += [replace(record, path=prefix + record.path) for record in found]
     save_vectors(Path(options.out), records, np.concatenate(vectors))
     if options.json:

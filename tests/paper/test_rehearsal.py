@@ -44,9 +44,9 @@ def test_train_one_epoch_stop_go_on_measure_and_draw(root, tmp_path, capsys, mon
     out = tmp_path / "run"
     monkeypatch.setattr(training, "train_step", interrupted)
     assert command(root, out) == 130
-    assert "No checkpoint yet." in capsys.readouterr().err
+    assert "No checkpoint yet: " in capsys.readouterr().err
     assert command(root, out, "--save-every", "1") == 130
-    assert "with --resume goes on from the last checkpoint" in capsys.readouterr().err
+    assert "with --resume to continue from the last checkpoint" in capsys.readouterr().err
     monkeypatch.setattr(training, "train_step", real)
     assert command(root, out, "--resume") == 0
     captured = capsys.readouterr()

@@ -247,7 +247,7 @@ def test_a_full_disk_is_an_error_and_not_a_skipped_file(images, tmp_path, tiny_d
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(GalleryError, match="No space left.*goes on"):
+    with pytest.raises(GalleryError, match="No space left.*to resume"):
         run(images, tmp_path / "gallery", tiny_describer, tiny_weights)
 
 
