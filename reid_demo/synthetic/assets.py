@@ -19,7 +19,7 @@ NUMBER = re.compile(r"^-?\d")
 
 @dataclass(frozen=True, eq=False)
 class Cloth:
-    """A garment of the assets: its mesh, and for each vertex three base vertices, their weights and an offset."""
+    """A garment of the assets: its mesh, and for each vertex its three anchors on the body, weights and offset."""
 
     name: str
     vertices: np.ndarray  # (n, 3) dm, as modelled on the average body
@@ -28,31 +28,31 @@ class Cloth:
     weights: np.ndarray  # (n, 3)
     offsets: np.ndarray  # (n, 3) dm
     scales: dict[int, tuple[int, int, float]]  # axis -> two base vertices and their distance on the average body
-    hides: np.ndarray  # base vertices that it covers
+    hides: np.ndarray  # (k,) base vertices that it covers
 
     @cached_property
     def component(self) -> np.ndarray:
-        """Return the number of the connected piece of each vertex, `(n,)`."""
+        """The number of each vertex's connected component, `(n,)`."""
         edges = self.triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
         shape = (len(self.vertices), len(self.vertices))
         return connected_components(coo_matrix((np.ones(len(edges)), edges.T), shape=shape))[1]
 
     def fit(self, body: np.ndarray) -> np.ndarray:
-        """Return the vertices on a body `(N, 3)` of another shape."""
+        """Return the vertices `(n, 3)`, dm, on a body `(N, 3)` of any shape."""
         scale = np.ones(3, np.float32)
         for axis, (i, j, reference) in self.scales.items():
             scale[axis] = abs(body[i, axis] - body[j, axis]) / reference
         return self.spread(body) + self.offsets * scale
 
     def spread(self, values: np.ndarray) -> np.ndarray:
-        """Carry values of the base vertices, `(N,)` or `(N, k)`, over to the garment."""
+        """Interpolate values of the base vertices, `(N,)` or `(N, k)`, at the garment's: `(n,)` or `(n, k)`."""
         weights = self.weights[..., None] if values.ndim == 2 else self.weights
         return (values[self.anchors] * weights).sum(1)
 
 
 @dataclass(eq=False)
 class Assets:
-    """The assets' folder, read once; targets and clothes are read when first asked for."""
+    """The assets' folder; targets and clothes are read on first use."""
 
     folder: Path
     vertices: np.ndarray  # (N, 3) dm, average body, arms half lowered, facing +z
@@ -60,27 +60,31 @@ class Assets:
     groups: np.ndarray  # (F,) names of the faces' groups
     bones: list[str]  # parents before children
     parents: list[int]  # -1 for the root
-    heads: list[np.ndarray]  # per bone, the base vertices whose mean is its start
+    heads: list[np.ndarray]  # of each bone, the base vertices whose mean is its start
     weights: np.ndarray  # (N, bones), rows sum to 1
     _targets: dict[str, tuple[np.ndarray, np.ndarray] | None] = field(default_factory=dict)
     _cloths: dict[str, Cloth] = field(default_factory=dict)
 
     def target(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return the vertices and shifts of a morph target; `None` for a combination that has none."""
+        """Return the vertices `(k,)` and shifts `(k, 3)` of a morph target; `None` if there is no such target."""
         if name not in self._targets:
             path = self.folder / "data/targets" / f"{name}.target"
             self._targets[name] = _read_target(path) if path.is_file() else None
         return self._targets[name]
 
     def cloth(self, name: str) -> Cloth:
-        """Return a garment, hat, pair of shoes or hair style by its folder's name."""
+        """Return a garment, hat, pair of shoes or hair style by its folder's name.
+
+        Raises:
+            SyntheticError: the assets have none of that name, or it is damaged.
+        """
         if name not in self._cloths:
             found = sorted(
                 path for kind in ("clothes", "hair") for path in (self.folder / "base" / kind / name).glob("*")
             )
             found = [path for path in found if path.suffix == ".mhclo"]
             if not found:
-                raise SyntheticError(f"The assets hold no clothes or hair called {name!r}.")
+                raise SyntheticError(f"The assets have no clothes or hair called {name!r}; unpack all asset packs.")
             self._cloths[name] = _read_cloth(found[0])
         return self._cloths[name]
 
@@ -89,7 +93,7 @@ def load_assets(folder: Path) -> Assets:
     """Read the base mesh and rig.
 
     Raises:
-        SyntheticError: the folder is not the unpacked MakeHuman assets.
+        SyntheticError: the folder does not hold the unpacked MakeHuman assets, or they are damaged.
     """
     missing = [name for name in NEEDED if not (folder / name).exists()]
     if missing:

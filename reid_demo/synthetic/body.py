@@ -1,4 +1,4 @@
-"""The base body: its regions, its pattern coordinates, and its shape from sliders. Knows no clothes."""
+"""The base body: regions, pattern coordinates, and shape from sliders. Knows no clothes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from reid_demo.data.ground_truth import PARTS
 from reid_demo.synthetic.assets import Assets
 from reid_demo.synthetic.geometry import averaging, incidence, normals, quads_to_triangles
 
-PART = {name: i + 1 for i, name in enumerate(PARTS)}  # 0 is "no part" in an id picture
+PART = {name: i + 1 for i, name in enumerate(PARTS)}  # 0 is "no part" in an image of ids
 ANCESTRIES = ("african", "asian", "caucasian")
 
 # Bones that a pose turns; every other bone moves with the nearest of these above it.
@@ -27,7 +27,7 @@ MOVING = ("root", "spine03", "spine01", "neck02", "head") + tuple(
 
 @dataclass(frozen=True)
 class Build:
-    """Body shape as sliders from 0 to 1, with the meaning they have in MakeHuman."""
+    """Body shape as sliders from 0 to 1, defined as in MakeHuman."""
 
     male: float = 0.5
     age: float = 0.5  # 0.5 is 25 years, 1 is 90
@@ -41,14 +41,14 @@ class Build:
 
 @dataclass(eq=False)
 class Body:
-    """The average body with what garments and poses need to know of each of its `N` vertices."""
+    """The average body, with the properties of its `N` vertices that garments and poses need."""
 
     assets: Assets
-    arm: np.ndarray = field(init=False)  # (N,) share of the bones of the arms, 0..1; so `leg`, `head`, `hand`, `foot`
+    arm: np.ndarray = field(init=False)  # (N,) weight of the arm bones, 0..1; `leg`, `head`, `hand`, `foot` likewise
     arm_t: np.ndarray = field(init=False)  # (N,) 0 at the shoulder, 1 at the wrist
     leg_t: np.ndarray = field(init=False)  # (N,) 0 at the hip, 1 at the ankle
     sleeve: np.ndarray = field(init=False)  # (N,) 0 on the torso, 1 on the arm
-    coords: np.ndarray = field(init=False)  # (N, 3) dm, for patterns; y runs down the sleeve so that stripes ring it
+    coords: np.ndarray = field(init=False)  # (N, 3) dm, pattern coordinates; y runs down the sleeve, so stripes ring it
     part: np.ndarray = field(init=False)  # (N,) uint8, a value of `PART`
 
     def __post_init__(self) -> None:
@@ -122,7 +122,7 @@ class Body:
         for name, amount in _targets(build):
             target = self.assets.target(name) if amount > 1e-3 else None
             if target is not None:
-                shifted = out.take(target[0], axis=0)  # twice as quick as out[rows] += ...
+                shifted = out.take(target[0], axis=0)  # twice as fast as out[rows] += ...
                 shifted += amount * target[1]
                 out[target[0]] = shifted
         return out
@@ -131,7 +131,7 @@ class Body:
         """Grow cloth from faces of the base mesh: smooth the surface, then push it out to `ease` dm above the body.
 
         Returns:
-            Vertices `(n, 3)` float32, triangles `(m, 3)`, and the base vertex of each of the `n`.
+            Vertices `(n, 3)` float32, triangles `(m, 3)`, and the base vertex `(n,)` of each vertex.
         """
         used, local = np.unique(quads, return_inverse=True)
         local = local.reshape(quads.shape)
@@ -149,7 +149,7 @@ class Body:
 
 
 def _along(points: np.ndarray, line: list[np.ndarray]) -> tuple[np.ndarray, float]:
-    """Return each point's place along a polyline (0 to 1, beyond it at the ends), and the line's length."""
+    """Return each point's position along a polyline (0 to 1, extrapolated past the ends), and the line's length."""
     line = np.array(line)
     lengths = np.linalg.norm(np.diff(line, axis=0), axis=1)
     starts = np.concatenate([[0], np.cumsum(lengths)])
@@ -170,7 +170,7 @@ def _three(value: float, name: str) -> dict[str, float]:
 
 
 def _targets(build: Build) -> Iterator[tuple[str, float]]:
-    """Yield every morph target of a build with its amount, by MakeHuman's rules."""
+    """Yield each morph target of a build with its amount, by MakeHuman's rules."""
     sexes = {"male": build.male, "female": 1 - build.male}
     if build.age < 0.5:
         young = max(0.0, (build.age - 0.1875) * 3.2)
@@ -199,6 +199,6 @@ def _targets(build: Build) -> Iterator[tuple[str, float]]:
 
 
 def skinning(weights: np.ndarray) -> csr_matrix:
-    """Make a sparse `(n, bones)` matrix of the weights above 1 %, rows summing to 1."""
+    """Return a sparse `(n, bones)` matrix of the weights above 1 %, with rows that sum to 1."""
     kept = np.where(weights > 0.01, weights, 0)
     return csr_matrix(kept / np.maximum(kept.sum(1, keepdims=True), 1e-6), dtype=np.float32)

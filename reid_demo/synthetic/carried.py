@@ -1,7 +1,7 @@
-"""What people carry and wear on the head and neck: bags with straps, umbrellas, hats, scarves, glasses.
+"""Things that people carry or wear on head and neck: bags with straps, umbrellas, hats, scarves, glasses.
 
-To add a bag or a hat, write a builder and add it to `WORN_BAGS`, `HELD_BAGS` or `HATS`. A bag in the hand is modelled
-about its grip, with y up and z ahead, and named in `HELD`: the pose moves it with the hand.
+To add a bag or a hat, write a builder and add it to `WORN_BAGS`, `HELD_BAGS` or `HATS`. Model a hand-held bag about its
+grip, with y up and z ahead, and list it in `HELD`: the pose moves it with the hand.
 """
 
 from collections.abc import Callable
@@ -22,12 +22,12 @@ DARK = Material(PLAIN, (0.05, 0.05, 0.055), gloss=0.25)
 
 
 def shell(outfit: Outfit) -> tuple[np.ndarray, np.ndarray]:
-    """Return the clothed torso above the hips and without arms: points `(n, 3)` and their bone weights."""
+    """Return the clothed torso above the hips, without arms: points `(n, 3)`, dm, and weights `(n, bones)`."""
     body, shape = outfit.body, outfit.shape
     arms = [i for name, i in body.bone.items() if name.startswith(("upperarm", "lowerarm", "wrist", "finger"))]
     points, weights = [], []
     floor = body.joint(shape, "upperleg01.L")[1] - 0.3
-    ceiling = body.joint(shape, "upperarm01.L")[1] + 0.55  # hoods and collars are not leant on
+    ceiling = body.joint(shape, "upperarm01.L")[1] + 0.55  # straps do not lie on hoods and collars
     for piece in outfit.pieces:
         torso = (piece.weights[:, arms].sum(1) < 0.35) & (piece.vertices[:, 1] > floor)
         torso &= piece.vertices[:, 1] < ceiling
@@ -37,14 +37,14 @@ def shell(outfit: Outfit) -> tuple[np.ndarray, np.ndarray]:
 
 
 def hug(points: np.ndarray, centre: np.ndarray, along: np.ndarray, turn: np.ndarray, reach: float) -> np.ndarray:
-    """Lay a strap round points: for each angle of a plane through `centre`, the farthest point near that plane.
+    """Lay a strap round points in a plane: at each angle, it passes the farthest point near the plane.
 
     Args:
         points: `(n, 3)` dm.
-        centre: `(3,)` inside the body.
+        centre: `(3,)` dm, in the plane and inside the body.
         along: `(2, 3)` unit vectors that span the plane; angle 0 is the first.
         turn: `(k,)` radians.
-        reach: how far from the plane points count, dm.
+        reach: largest distance of a point from the plane, dm.
 
     Returns:
         The strap's line, `(k, 3)`.
@@ -84,7 +84,7 @@ def _bound(mesh: Mesh, weights: np.ndarray, material: Material) -> Piece:
 
 
 def backpack(outfit: Outfit, material: Material, rng: np.random.Generator) -> None:
-    """Wear a backpack with a front pocket, a lid, side pockets and two straps."""
+    """Put on a backpack with a front pocket, perhaps a lid, and two straps."""
     body, shape = outfit.body, outfit.shape
     points, weights = shell(outfit)
     chest = body.joint(shape, "spine01") + [0, -0.3, 0]
@@ -155,12 +155,12 @@ def _side_bag(outfit: Outfit, material: Material, rng: np.random.Generator, acro
 
 
 def cross_body(outfit: Outfit, material: Material, rng: np.random.Generator) -> None:
-    """Wear a bag at the hip with its strap over the other shoulder."""
+    """Put on a bag at the hip with its strap over the other shoulder."""
     _side_bag(outfit, material, rng, True)
 
 
 def shoulder_bag(outfit: Outfit, material: Material, rng: np.random.Generator) -> None:
-    """Wear a bag at the hip with its strap over the shoulder of the same side."""
+    """Put on a bag at the hip with its strap over the shoulder on the same side."""
     _side_bag(outfit, material, rng, False)
 
 
@@ -193,7 +193,7 @@ def shopping(rng: np.random.Generator) -> Mesh:
 
 
 def wheeled(rng: np.random.Generator) -> Mesh:
-    """Model a wheeled case about its grip: it hangs down 10 dm to its wheels; the pose tilts it."""
+    """Model a wheeled case about its grip, with its wheels 10 dm below; the pose tilts it."""
     size = (rng.uniform(2.4, 3.4), rng.uniform(4.6, 6.0), rng.uniform(1.6, 2.3))
     case = rounded_box(size, 11, 9)
     case[0][:, 1] += -9.7 + size[1] / 2
@@ -229,7 +229,7 @@ HELD_BAGS: dict[str, Callable[[np.random.Generator], Mesh]] = {
 
 @dataclass(frozen=True, eq=False)
 class Cover:
-    """A layer on the skull above a line round the head."""
+    """A layer of hair or of a hat on the skull, above a line round the head."""
 
     ease: float | np.ndarray  # thickness, dm; one value or `(N,)`
     brim: float  # height of the line, dm on the average body
@@ -248,7 +248,7 @@ def scalp(body: Body, shape: np.ndarray, cover: Cover, material: Material) -> Pi
 
 
 def cut_hair(hair: Piece, shape: np.ndarray, body: Body, brim: float) -> None:
-    """Take away hair that a hat covers: above the brim, dm above the eyes."""
+    """Remove hair that a hat covers, in place: above `brim`, in dm above the eyes."""
     height = body.joint(shape, "eye.L")[1] + brim
     hair.triangles = hair.triangles[hair.vertices[hair.triangles][..., 1].min(1) < height]
 
@@ -311,10 +311,10 @@ def headscarf(body: Body, shape: np.ndarray, material: Material, rng: np.random.
 
 @dataclass(frozen=True)
 class Hat:
-    """What is worn on the head."""
+    """A kind of hat."""
 
     build: Callable[[Body, np.ndarray, Material, np.random.Generator], list[Piece]]
-    hair_ends: float  # dm above the eyes
+    hair_ends: float  # dm above the eyes; hair above is hidden
 
 
 HATS: dict[str, Hat] = {
@@ -327,7 +327,7 @@ HATS: dict[str, Hat] = {
 
 
 def scarf(body: Body, shape: np.ndarray, material: Material, rng: np.random.Generator) -> Piece:
-    """Wind a scarf round the neck, with an end or two hanging down."""
+    """Build a scarf wound round the neck, perhaps with an end hanging down."""
     neck = body.joint(shape, "neck01") + [0, 0.15, 0.05]
     turn = np.linspace(0, 2 * np.pi, 20, endpoint=False)
     parts = []
@@ -348,7 +348,7 @@ def scarf(body: Body, shape: np.ndarray, material: Material, rng: np.random.Gene
 
 
 def glasses(body: Body, shape: np.ndarray, dark: bool) -> Piece:
-    """Put spectacles or sunglasses before the eyes."""
+    """Build glasses, or sunglasses if `dark`."""
     parts = []
     for side in "LR":
         eye = body.joint(shape, f"eye.{side}")

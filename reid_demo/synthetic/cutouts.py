@@ -15,7 +15,7 @@ NOTHING = np.zeros((3, 12), np.float32)
 
 
 def write_cutouts(studio: Studio, folder: Path) -> None:
-    """Write `folder/KIND_NN.png`, RGBA, each cut to its outline."""
+    """Write `folder/KIND_NN.png`, RGBA, each trimmed to its content."""
     folder.mkdir(exist_ok=True)
     for kind, count in KINDS.items():
         for number in range(count):
@@ -40,11 +40,11 @@ def _thing(studio: Studio, kind: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def _cut(studio: Studio, actors: list[Actor], props: np.ndarray | None, size: float) -> np.ndarray:
-    """Draw people or things alone: RGBA, cut to what is there; `size` is the height of the view in metres."""
+    """Draw people or things without a place: RGBA, trimmed; `size` is the height of the view in metres."""
     eye, target = np.array([0, 1.7, 8.0]), np.array([0, size / 2 - 0.03, 0])
     half = size / 2 / np.linalg.norm(eye - target)
     view = View(eye, target, (-half / 2, half / 2, -half, half))
-    if size > 3:  # wide things: the window is 1:2, so show more height
+    if size > 3:  # a car is wide and the window is 1:2, so make the window taller
         view = View(eye, target, (-half, half, -2 * half, 2 * half))
     scenery = Scenery(NOTHING, light("overcast", 30), props)
     rgb, ids = studio.renderer.draw(actors, scenery, view, Grade((0.9, 0.9, 0.9)))

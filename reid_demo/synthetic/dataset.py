@@ -1,4 +1,4 @@
-"""`synthesize`: a data set of synthetic people in the layout of Market-1501, with ground truth and a data card."""
+"""Render a data set of synthetic people in the layout of Market-1501, with ground truth and a data card."""
 
 import json
 import multiprocessing
@@ -30,16 +30,16 @@ TRUTH, WORK = "truth.jsonl.gz", ".unfinished"
 
 @dataclass(frozen=True)
 class Mishaps:
-    """What goes wrong in ordinary photographs, as shares of them, and by how many cameras they are taken."""
+    """What goes wrong in ordinary photographs, as fractions of them, and the number of cameras and bystanders."""
 
-    thing: float = 0.12  # something stands in front
-    person: float = 0.07  # somebody walks in front
+    thing: float = 0.12  # a thing in front
+    person: float = 0.07  # another person in front
     cut: float = 0.06  # the frame cuts the person
-    both: float = 0.0  # somebody in front, and cut
-    company: float = 0.14  # somebody near by; alone, or with any of the above
-    careless: float = 0.08  # detector boxes that are well off
+    both: float = 0.0  # another person in front, and cut
+    company: float = 0.14  # another person near by, with or without any of the above
+    careless: float = 0.08  # the detector's box is far off
     cameras: int = len(CAMERAS)
-    bystanders: int = 24  # different people to stand in the way
+    bystanders: int = 24  # number of different ones
 
 
 ORDINARY = Mishaps()
@@ -48,7 +48,7 @@ HARD = Mishaps(thing=0.12, person=0.2, cut=0.1, both=0.04, company=0.3, careless
 
 @dataclass(frozen=True)
 class Plan:
-    """All that decides what a data set holds; the same plan gives the same bytes."""
+    """Everything that determines a data set; the same plan yields the same bytes."""
 
     ids: int
     images_per_id: int
@@ -56,33 +56,33 @@ class Plan:
     absent: int
     seed: int
     jpeg_quality: int = 92
-    hard: bool = False  # draw by `HARD`
+    hard: bool = False  # use `HARD` instead of `ORDINARY`
 
     @property
     def mishaps(self) -> Mishaps:
-        """Return what goes wrong in this set's photographs, and how often."""
+        """What goes wrong in this set's photographs."""
         return HARD if self.hard else ORDINARY
 
     @property
     def everyone(self) -> int:
-        """Return the number of people, those who are in no gallery included."""
+        """The number of people, including those in no gallery."""
         return self.ids + self.absent
 
     def role(self, index: int) -> str:
-        """Return whether a person is for "train", "test" or "absent"."""
+        """Return the role of a person: "train", "test" or "absent"."""
         return "train" if index < self.ids - self.test_ids else "test" if index < self.ids else "absent"
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is asked of a data set; `plan` checks it and fills in what was left open."""
+    """The options of a data set; `plan` checks them and fills in defaults."""
 
     ids: int  # people for training and test together
     images_per_id: int = 10  # training images of a training person, gallery images of a test person
-    test_fraction: float = 0.2  # share of the people that are for test; no person is for both
-    absent: int | None = None  # people who are in no gallery, one whole probe each; default: a tenth of the test people
-    seed: int = 0  # the same seed gives the same images, whatever the number of workers
-    jpeg_quality: int = 92  # 1 to 100, of the stored files; what a camera did to its picture comes before
+    test_fraction: float = 0.2  # fraction of the people for test; nobody is in both
+    absent: int | None = None  # people in no gallery, with one whole probe each; None: a tenth of the test people
+    seed: int = 0  # the same seed yields the same images with any number of workers
+    jpeg_quality: int = 92  # 1 to 100, of the stored files; the camera's own compression comes before
     hard: bool = False  # more people in front, more cuts, looser boxes, and three times as many cameras
 
     def plan(self) -> Plan:
@@ -114,10 +114,10 @@ def synthesize(assets: Path, out: Path, wanted: Wanted, *, workers: int = 0, cut
 
     Args:
         assets: the folder of MakeHuman assets, with `base` and `data`.
-        out: the data set's folder; made, or one that the same arguments began.
-        wanted: what it is to hold.
+        out: the data set's folder: new, empty, or started with the same options.
+        wanted: its options.
         workers: processes; 0 is one per core.
-        cutouts: also write `occluders/`.
+        cutouts: whether to write `occluders/` too.
 
     Returns:
         Counts by folder, the folder's name and the seed.
@@ -162,7 +162,7 @@ def _gather(out: Path, plan: Plan) -> None:
 
 
 def _claim(out: Path, plan: Plan) -> None:
-    """Write the plan into the folder, or see that it is the one already there."""
+    """Write the plan into the folder, or check that it equals the one there."""
     path, wanted = out / "plan.json", vars(plan)
     if path.is_file():
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -209,7 +209,7 @@ def _render_all(assets: Path, out: Path, plan: Plan, todo: list[int], workers: i
     if not todo:
         return
     workers = min(workers or _cores(), len(todo))
-    load_assets(assets)  # tells of a wrong folder here, not in a worker
+    load_assets(assets)  # fails here, not in a worker, if the folder is wrong
     with tqdm(total=plan.everyone, initial=plan.everyone - len(todo), unit="person", file=sys.stderr) as bar:
         if workers == 1:
             _start(assets, out, plan)
@@ -225,7 +225,7 @@ def _render_all(assets: Path, out: Path, plan: Plan, todo: list[int], workers: i
 
 
 def orders(plan: Plan, index: int, rng: np.random.Generator) -> Iterator[tuple[str, Order]]:
-    """Yield the folder and the order of each photograph of a person."""
+    """Yield the folder and the `Order` of each photograph of a person."""
     mishaps, role = plan.mishaps, plan.role(index)
     cams = [int(c) + 1 for c in rng.permutation(mishaps.cameras)]
     if role == "absent":
@@ -244,7 +244,7 @@ def orders(plan: Plan, index: int, rng: np.random.Generator) -> Iterator[tuple[s
 
 
 def _ordinary(camid: int, mishaps: Mishaps, rng: np.random.Generator, share: float) -> Order:
-    """Draw what goes wrong in an ordinary photograph, mostly nothing; `share` scales how often."""
+    """Draw what goes wrong in an ordinary photograph, mostly nothing; `share` scales the probability."""
     draw, company = rng.random() / share, bool(rng.random() < mishaps.company)
     hide = crop = ""
     hidden = mishaps.thing + mishaps.person
@@ -277,7 +277,7 @@ def render_identity(studio: Studio, out: Path, plan: Plan, index: int) -> None:
 
 
 def balance(looks: list[Look]) -> dict[str, dict[str, float]]:
-    """Measure who the people are: shares by sex, ancestry, age, skin, build and clothes."""
+    """Return the fraction of people by sex, ancestry, age, skin, build and clothes."""
 
     def share(values: list[str]) -> dict[str, float]:
         return {name: count / len(values) for name, count in Counter(values).most_common()}
@@ -295,7 +295,7 @@ def balance(looks: list[Look]) -> dict[str, dict[str, float]]:
 
 
 def data_card(plan: Plan, counts: dict[str, int]) -> str:
-    """Write the data card of a data set."""
+    """Return the data card of a data set as Markdown."""
     looks = [identity(plan.seed, index) for index in range(plan.everyone)]
     measured = balance(looks)
     lines = [

@@ -1,4 +1,4 @@
-"""What surfaces look like: palettes, patterns and the `Material` record that the shader reads. Knows no geometry."""
+"""Surfaces: palettes, patterns and the `Material` record that the shader reads. Knows no geometry."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ PATTERNS = (
 
 @dataclass(frozen=True)
 class Swatch:
-    """A colour of the palette, and how often tops, trousers and skirts, and coats have it."""
+    """A colour of the palette, and its weight among tops, bottoms (trousers and skirts) and coats."""
 
     rgb: tuple[int, int, int]  # sRGB, 0..255
     top: float
@@ -78,7 +78,7 @@ HAIR_COLOURS: dict[str, Colour] = {
     "grey": (0.50, 0.49, 0.48),
     "white": (0.74, 0.73, 0.71),
 }
-SKIN_TONES: tuple[Colour, ...] = (  # light to dark; an ancestry favours a range of them
+SKIN_TONES: tuple[Colour, ...] = (  # light to dark; each ancestry draws from a range of them
     (0.93, 0.79, 0.71),
     (0.87, 0.71, 0.61),
     (0.80, 0.63, 0.51),
@@ -92,7 +92,7 @@ SKIN_TONES: tuple[Colour, ...] = (  # light to dark; an ancestry favours a range
 
 @dataclass(frozen=True)
 class Clip:
-    """Where a grown garment ends, in pattern dm; the shader cuts there, so that edges are clean on a coarse mesh."""
+    """The edges of a grown garment, in pattern dm; the shader cuts there for clean edges on a coarse mesh."""
 
     hem: float = -99.0  # no cloth below this height
     cuff: float = -99.0  # no sleeve below this
@@ -106,7 +106,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Material:
-    """One surface, as the shader takes it."""
+    """One surface, with the parameters of the shader."""
 
     kind: int
     a: Colour
@@ -114,15 +114,15 @@ class Material:
     c: Colour = (0.5, 0.5, 0.5)
     pattern: str = "solid"
     scale: float = 1.0
-    phase: float = 0.0  # shifts patterns and folds, so that no two pieces fold alike
-    detail: float = 0.0  # meaning differs by kind: sleeve or band width, beard, lip colour
+    phase: float = 0.0  # shifts patterns and folds, so that no two pieces look alike
+    detail: float = 0.0  # depends on the kind: sleeve or band width, beard, lip colour
     gloss: float = 0.03
     folds: float = 0.5  # depth of the folds of cloth
     clip: Clip = Clip()
 
 
 def choose(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
-    """Draw one key of a table of weights."""
+    """Draw a key from a table of weights."""
     names = list(weights)
     p = np.array([weights[name] for name in names], float)
     return names[int(rng.choice(len(names), p=p / p.sum()))]
@@ -134,18 +134,18 @@ def palette_weights(use: str) -> dict[str, float]:
 
 
 def colour(rng: np.random.Generator, name: str) -> Colour:
-    """Return a palette colour, a little lighter, darker, warmer or cooler than its table entry."""
+    """Return a palette colour with a little random variation."""
     rgb = np.array(PALETTE[name].rgb) / 255
     return to_colour(rgb * rng.uniform(0.88, 1.12) + rng.normal(0, 0.012, 3))
 
 
 def to_colour(rgb: np.ndarray) -> Colour:
-    """Clip to what cloth can reflect, as a tuple."""
+    """Clip sRGB `(3,)` to the range that cloth can reflect; return a tuple."""
     return tuple(float(x) for x in np.clip(rgb, 0.03, 0.95))
 
 
 def cloth(rng: np.random.Generator, use: str, patterns: Mapping[str, float], folds: float = 0.5) -> Material:
-    """Draw a fabric: its colour by the palette of its use, its pattern by a table of weights."""
+    """Draw a fabric: its colour from the palette for its use, its pattern from a table of weights."""
     base = colour(rng, choose(rng, palette_weights(use)))
     other = colour(rng, choose(rng, palette_weights("top")))
     third = colour(rng, choose(rng, palette_weights("top")))

@@ -24,7 +24,7 @@ SKIRT_MIX = {"solid": 6, "floral": 1, "check": 1, "dots": 0.5, "rings": 0.3, "st
 
 @dataclass(frozen=True)
 class Top:
-    """A garment of the upper body. Ranges are drawn from per person."""
+    """A garment of the upper body. Each person draws a value from every range."""
 
     weight: Range  # how often men and women wear it
     ease: Range = (0.1, 0.16)  # dm above the body
@@ -34,14 +34,14 @@ class Top:
     neck_depth: Range = (0, 0.3)
     hem: Range = (-0.6, 0.1)  # dm from the hip
     flare: Range = (0, 0.06)  # growth of the radius below the hip, dm per dm
-    opening: Range | None = None  # half width of an open front
-    hood: float = 0.0  # how often it has one
-    collar: float = 0.0  # how often it has one
+    opening: Range | None = None  # half width of an open front, dm
+    hood: float = 0.0  # probability
+    collar: float = 0.0  # probability
     smooth: int = 4
     folds: float = 0.5
     use: str = "top"
     patterns: dict[str, float] = field(default_factory=lambda: SHIRT_MIX)
-    asset: tuple[str, ...] = ()  # worn instead of a grown mesh; one is drawn
+    asset: tuple[str, ...] = ()  # one of these assets is worn instead of a grown mesh
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Bottom:
     weight: Range
     ease: Range = (0.1, 0.16)
     length: Range = (0.98, 1.03)  # 0 at the hip, 1 at the ankle
-    widen: float = 0.0  # further ease at the ankle
+    widen: float = 0.0  # dm, extra ease at the ankle
     smooth: int = 4
     folds: float = 0.5
     hem: Range | None = None  # of a skirt, dm; trousers have none
@@ -222,7 +222,7 @@ def wear_bottom(outfit: Outfit, name: str, fabric: Material, seed: int) -> None:
 
 
 def wear_top(outfit: Outfit, spec: Top, fabric: Material, seed: int, tucked: bool, over: bool) -> None:
-    """Put on a shirt, sweater, jacket or coat; `over` says that another top is beneath it."""
+    """Put on a shirt, sweater, jacket or coat; `over` if another top is beneath it."""
     body, shape = outfit.body, outfit.shape
     rng = np.random.default_rng(seed)
     v, rise = body.assets.vertices, body.joint(shape, "upperleg01.L")[1] - body.hip
@@ -239,7 +239,7 @@ def wear_top(outfit: Outfit, spec: Top, fabric: Material, seed: int, tucked: boo
         return
     ease, sleeve = _between(rng, spec.ease), _between(rng, spec.sleeve)
     hem = body.hip + _between(rng, spec.hem)
-    waist = body.hip + (WAIST if tucked else SEAM)  # where it goes under the trousers, or ceases to cling
+    waist = body.hip + (WAIST if tucked else SEAM)  # where it goes under the trousers or stops clinging
     depth = _between(rng, spec.neck_depth) * (rng.random() < 0.4)
     neck = body.neck[1] + spec.neck + rng.uniform(-0.1, 0.1)
     radius = spec.neck_radius * rng.uniform(0.94, 1.1)
@@ -281,7 +281,7 @@ def wear_top(outfit: Outfit, spec: Top, fabric: Material, seed: int, tucked: boo
 
 
 def _lining(outfit: Outfit, fabric: Material, hem: float) -> None:
-    """Wear a close shirt under short tops, so that no waist is bare."""
+    """Add a close-fitting shirt under a short top, so that the waist is not bare."""
     body, shape = outfit.body, outfit.shape
     v, quads = body.assets.vertices, body.tight_quads
     keep = (v[quads][..., 1].max(1) > body.hip + hem) & (v[quads][..., 1].max(1) < 3.2) & (body.arm[quads].max(1) < 0.3)
@@ -291,7 +291,7 @@ def _lining(outfit: Outfit, fabric: Material, hem: float) -> None:
 
 
 def _hood(body: Body, shape: np.ndarray, fabric: Material, ease: float) -> Piece:
-    """Lay a hood down on the shoulders: a fold of cloth round the back of the neck."""
+    """Build a lowered hood: a fold of cloth round the back of the neck."""
     neck = body.joint(shape, "neck01")
     turn = np.linspace(-2.35, 2.35, 15) + np.pi
     sag = np.cos(turn - np.pi) ** 2
@@ -310,12 +310,12 @@ def _hood(body: Body, shape: np.ndarray, fabric: Material, ease: float) -> Piece
 
 
 def _collar(body: Body, shape: np.ndarray, fabric: Material, ease: float, wide: bool) -> Piece:
-    """Stand a collar up round the neck, open in front."""
+    """Build a stand-up collar, open in front."""
     neck = body.joint(shape, "neck01")
     gap = 0.75 if wide else 0.35
     turn = np.linspace(gap, 2 * np.pi - gap, 18)
     rows = []
-    for lift, spread in ((-0.8, 0.1), (-0.35, 0.06), (0.22, -0.02), (0.05, 0.16)):  # from within the shirt upwards
+    for lift, spread in ((-0.8, 0.1), (-0.35, 0.06), (0.22, -0.02), (0.05, 0.16)):  # from inside the shirt upwards
         rows.append(
             np.stack(
                 [
@@ -332,7 +332,7 @@ def _collar(body: Body, shape: np.ndarray, fabric: Material, ease: float, wide: 
 
 
 def wear_shoes(outfit: Outfit, name: str, colours: tuple[Colour, Colour], sock: Colour) -> None:
-    """Put on shoes and, where the assets have them, socks."""
+    """Put on shoes, and socks if the asset has them."""
     body, shape = outfit.body, outfit.shape
     asset = body.assets.cloth(name)
     counts = np.bincount(asset.component)
@@ -347,7 +347,7 @@ def wear_shoes(outfit: Outfit, name: str, colours: tuple[Colour, Colour], sock: 
 
 
 def draw_top(rng: np.random.Generator, table: dict[str, Top], man: bool) -> str:
-    """Draw a name of `TOPS` or `COATS` as men or women wear them."""
+    """Draw a name from `TOPS` or `COATS`, as often as men or women wear it."""
     weights = np.array([top.weight[0 if man else 1] for top in table.values()], float)
     return list(table)[int(rng.choice(len(weights), p=weights / weights.sum()))]
 

@@ -43,7 +43,7 @@ def incidence(triangles: np.ndarray, count: int) -> csr_matrix:
 
 
 def normals(vertices: np.ndarray, triangles: np.ndarray, sums: csr_matrix | None = None) -> np.ndarray:
-    """Return smooth unit normals `(n, 3)`; `sums` is `incidence(triangles, n)` where it is at hand."""
+    """Return smooth unit normals `(n, 3)`; pass `incidence(triangles, n)` as `sums` if it is known."""
     sums = incidence(triangles, len(vertices)) if sums is None else sums
     a, u, v = (vertices.take(triangles[:, k], axis=0) for k in range(3))
     u -= a
@@ -68,14 +68,14 @@ def averaging(faces: np.ndarray, count: int) -> csr_matrix:
 
 
 def hull_radius(points: np.ndarray, outward: np.ndarray) -> np.ndarray:
-    """Return how far, `(k,)`, the hull of `(n, 2)` points round the origin reaches along unit vectors `(k, 2)`."""
+    """Return how far the hull of `(n, 2)` points round the origin reaches along unit vectors `(k, 2)`: `(k,)`."""
     reach = np.maximum((points @ outward.T).max(0), 0.05)  # of the hull's tangents
     facing = outward @ outward.T
     return np.where(facing > 0.1, reach / np.maximum(facing, 0.1), np.inf).min(1)
 
 
 def join(*meshes: Mesh) -> Mesh:
-    """Put meshes into one."""
+    """Merge meshes into one."""
     starts = np.cumsum([0, *(len(v) for v, _ in meshes[:-1])])
     return np.concatenate([v for v, _ in meshes]), np.concatenate(
         [t + s for (_, t), s in zip(meshes, starts, strict=True)]
@@ -143,7 +143,7 @@ def tube(points: np.ndarray, radius: float | np.ndarray, sides: int = 6, closed:
 
 
 def ribbon(points: np.ndarray, outward: np.ndarray, width: float, thickness: float) -> Mesh:
-    """Build a flat strap along `(k, 3)` points whose face looks along `outward (k, 3)`."""
+    """Build a flat strap along points `(k, 3)`, facing along `outward`, `(k, 3)`."""
     points = np.asarray(points, float)
     ahead = np.gradient(points, axis=0)
     side = np.cross(outward, ahead)
@@ -154,7 +154,7 @@ def ribbon(points: np.ndarray, outward: np.ndarray, width: float, thickness: flo
 
 
 def cylinder(base: Sequence[float], radius: float | tuple[float, float], height: float, sides: int = 12) -> Mesh:
-    """Build an upright cylinder or cone with a lid; `radius` may be `(below, above)`."""
+    """Build an upright cylinder with a lid, or a cone if `radius` is `(bottom, top)`."""
     below, above = radius if isinstance(radius, tuple) else (radius, radius)
     turn = np.linspace(0, 2 * np.pi, sides, endpoint=False)
     circle = np.stack([np.cos(turn), np.zeros(sides), np.sin(turn)], 1)
@@ -167,7 +167,7 @@ def cylinder(base: Sequence[float], radius: float | tuple[float, float], height:
 def lathe(
     profile: np.ndarray, sides: int, radius: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
 ) -> Mesh:
-    """Turn a profile `(k, 2)` of (radius, y) about the vertical; `radius(turn, r)` may reshape it."""
+    """Revolve a profile `(k, 2)` of (radius, y) about the vertical axis; `radius(turn, r)` can reshape it."""
     turn = np.linspace(0, 2 * np.pi, sides, endpoint=False)
     r = np.repeat(np.asarray(profile, float)[:, :1], sides, 1)
     if radius is not None:
@@ -178,14 +178,14 @@ def lathe(
 
 
 def extrude(outline: np.ndarray, width: float) -> Mesh:
-    """Pull a closed outline `(k, 2)` of (z, y), listed anticlockwise, along x; ends are fans about the middle."""
+    """Extrude a closed outline `(k, 2)` of (z, y), listed anticlockwise, along x; caps are fans about the centre."""
     outline = np.asarray(outline, float)
     count = len(outline)
     sides = []
     for x in (-width / 2, width / 2):
         sides.append(np.stack([np.full(count, x), outline[:, 1], outline[:, 0]], 1))
     a, b = np.arange(count), (np.arange(count) + 1) % count
-    strips = np.stack([sides[0][a], sides[0][b], sides[1][b], sides[1][a]], 1).reshape(-1, 3)  # flat: no shared corners
+    strips = np.stack([sides[0][a], sides[0][b], sides[1][b], sides[1][a]], 1).reshape(-1, 3)  # unshared, to stay flat
     mesh = strips, quads_to_triangles(np.arange(4 * count).reshape(count, 4))
     for side, order in zip(sides, (1, -1), strict=True):
         cap = np.concatenate([side, side.mean(0, keepdims=True)])

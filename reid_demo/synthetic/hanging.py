@@ -1,6 +1,6 @@
-"""Cloth that hangs: skirts, the lower part of tops and coats, and hair on the shoulders. Each lies over what is within.
+"""Hanging cloth: skirts, the lower part of tops and coats, and hair on the shoulders. Each lies over the layers inside.
 
-A sheet that hangs is rows of `COLUMNS` vertices from the top down; column 0 is the front, a quarter on is the left.
+A sheet is rows of `COLUMNS` vertices from the top down; column 0 is the front, and the left is a quarter turn on.
 """
 
 from dataclasses import dataclass, replace
@@ -18,22 +18,22 @@ from reid_demo.synthetic.pieces import Piece
 COLUMNS = 44
 TURN = np.linspace(0, 2 * np.pi, COLUMNS, endpoint=False)
 OUTWARD = np.stack([np.sin(TURN), np.cos(TURN)], 1)  # x, z
-NEAR = 0.3  # dm: what is this far above or below a row pushes it out
-SEAM = 1.5  # dm above the hip: where tops stop to cling and begin to hang
-FREE = 0.7  # dm below the hip: from here down cloth falls straight
-UNDER = 0.05  # dm between a sheet and the cloth within
+NEAR = 0.3  # dm: points within this height of a row push it out
+SEAM = 1.5  # dm above the hip, where tops stop clinging and start hanging
+FREE = 0.7  # dm below the hip, from where cloth falls straight
+UNDER = 0.05  # dm between a sheet and the layer inside
 
 
 def radii(points: np.ndarray, heights: np.ndarray, axis: np.ndarray) -> np.ndarray:
-    """Measure how far out a sheet must be to hold points.
+    """Return the radii at which a sheet encloses points.
 
     Args:
         points: `(n, 3)` dm.
         heights: `(rows,)` of the sheet, dm.
-        axis: `(2,)` x and z of the sheet's middle, which is within.
+        axis: `(2,)` x and z of the sheet's middle, inside the points.
 
     Returns:
-        `(rows, COLUMNS)` dm; 0 at heights where nothing is.
+        `(rows, COLUMNS)` dm; 0 at heights without points.
     """
     points = points[np.argsort(points[:, 1], kind="stable")]
     flat = points[:, [0, 2]] - axis
@@ -47,7 +47,7 @@ def radii(points: np.ndarray, heights: np.ndarray, axis: np.ndarray) -> np.ndarr
 
 @dataclass(frozen=True)
 class Hang:
-    """How cloth hangs."""
+    """The cut of hanging cloth."""
 
     hem: float  # height at which it ends, dm on this person
     ease: float  # dm above the body
@@ -56,7 +56,7 @@ class Hang:
 
 
 def sheath(body: Body, shape: np.ndarray, top: float, hang: Hang, material: Material) -> Piece:
-    """Hang a skirt round the hips: it follows the torso's hull down to the hips and falls freely below.
+    """Build a skirt that follows the torso's hull down to the hips and falls freely below.
 
     Args:
         body: the base body.
@@ -80,12 +80,12 @@ def sheath(body: Body, shape: np.ndarray, top: float, hang: Hang, material: Mate
 
 
 def tail(body: Body, shape: np.ndarray, own: Piece, inner: list[Piece], hang: Hang) -> Piece:
-    """Hang the lower part of a top or coat from its seam; `own` loses what is below.
+    """Build the hanging lower part of a top or coat, from its seam down.
 
     Args:
         body: the base body.
         shape: `(N, 3)` dm, the person's own.
-        own: the clinging part, which must reach a dm below the seam.
+        own: the clinging part, which must reach 1 dm below the seam; it is cut there, in place.
         inner: pieces that it hangs over.
         hang: its hem, ease and flare.
     """
@@ -114,7 +114,7 @@ def tail(body: Body, shape: np.ndarray, own: Piece, inner: list[Piece], hang: Ha
     held = np.where(cling > 0, cling + 0.02, hull)
     radius = np.where(depth > 0.25, np.maximum(held + (hull - held) * ramp, hull - 0.7 * hang.ease), held)
     radius[0] = top[:, 0] - 0.03  # tucked under the clinging part
-    for row in range(2, rows):  # cloth hangs from what is widest above it
+    for row in range(2, rows):  # cloth hangs from the widest row above
         radius[row] = np.maximum(radius[row], radius[row - 1] - 0.3 * (level[row - 1] - level[row]))
     fall = np.maximum(hip + 0.4 - level, 0)[:, None]
     radius = _falling(radius, level, hip) + hang.flare * fall
@@ -133,7 +133,7 @@ def tail(body: Body, shape: np.ndarray, own: Piece, inner: list[Piece], hang: Ha
 
 
 def _around(own: Piece, axis: np.ndarray):
-    """Measure a clinging piece round its middle, by turn and pattern height."""
+    """Interpolate a clinging piece by angle and pattern height: radius, height, pattern x and z, weights."""
     near = (own.sleeve < 0.05) & (np.abs(own.coords[:, 1] - 1.9) < 2.2)
     flat = own.vertices[near][:, [0, 2]] - axis
     turn = np.arctan2(flat[:, 0], flat[:, 1]) % (2 * np.pi)
@@ -146,7 +146,7 @@ def _around(own: Piece, axis: np.ndarray):
 
 
 def _torso(body: Body, shape: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
-    """Return the skin of torso and upper thighs `(n, 3)`, the height of the hip, and the sheets' middle (x, z)."""
+    """Return the skin points `(n, 3)` of torso and upper thighs, the hip's height, and the sheets' middle (x, z)."""
     points = shape[body.is_skin & (body.arm < 0.3) & (body.head < 0.1) & (body.leg_t < 0.35)]
     hip = float(body.joint(shape, "upperleg01.L")[1])
     return points, hip, np.array([0, points[np.abs(points[:, 1] - hip) < 0.6][:, 2].mean()])
@@ -192,20 +192,20 @@ def _sheet(
 
 
 def settle(sheet: np.ndarray, within: np.ndarray, mean: csr_matrix, first: int) -> None:
-    """Push a posed sheet out of what is within it, in place, and smooth the push.
+    """Push a posed sheet, in place, out of the points inside it, and smooth the push.
 
     Args:
         sheet: `(rows * COLUMNS, 3)` dm.
         within: `(n, 3)` dm.
         mean: the smoothing matrix of the sheet.
-        first: the first row that may be pushed.
+        first: the first row that can be pushed.
     """
     rings = sheet.reshape(-1, COLUMNS, 3)
     axis = sheet[:, [0, 2]].mean(0)
     need = radii(within, rings[:, :, 1].mean(1), axis)
     flat = sheet[:, [0, 2]] - axis
     length = np.maximum(np.linalg.norm(flat, axis=1), 1e-6)
-    # a pose turns the sheet, so that its columns no longer face as `TURN` says
+    # a pose rotates the sheet, so its columns no longer face the angles of `TURN`
     place = np.arctan2(flat[:, 0], flat[:, 1]).reshape(need.shape) % (2 * np.pi) / TURN[1]
     left = place.astype(int) % COLUMNS
     share = place % 1
@@ -220,11 +220,11 @@ def settle(sheet: np.ndarray, within: np.ndarray, mean: csr_matrix, first: int) 
 
 
 def lay_over(hair: Piece, cloth: list[Piece], neck: float) -> None:
-    """Lay hair on the shoulders and back: out of the cloth, and moving with it, below the neck.
+    """Lay hair on the shoulders and back: below the neck, move it out of the cloth and let it follow the cloth.
 
     Args:
         hair: changed in place.
-        cloth: what is worn, from the inside out.
+        cloth: the clothes, from the inside out.
         neck: height of the neck's root, dm.
     """
     low = np.flatnonzero(hair.vertices[:, 1] < neck + 0.2)

@@ -1,4 +1,4 @@
-"""What a `Look` is in words that can be searched. Knows no file and no renderer."""
+"""Describe a `Look` in words that can be searched. Knows no file and no renderer."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from reid_demo.synthetic.body import ANCESTRIES
 from reid_demo.synthetic.fabrics import HAIR_COLOURS, PALETTE, Colour
 from reid_demo.synthetic.people import Look
 
-# Where a number becomes a word: below the first bound, below the second, above both.
+# Bounds and words: the first word is for values below the first bound, the last for those from the second on
 LEVELS: dict[str, tuple[float, float, tuple[str, str, str]]] = {
     "age": (0.5, 0.68, ("under 25", "25 to 50", "over 50")),
     "skin": (0.42, 0.62, ("dark", "medium", "light")),
@@ -19,7 +19,7 @@ LEVELS: dict[str, tuple[float, float, tuple[str, str, str]]] = {
 
 
 def level(name: str, value: float) -> str:
-    """Return the word for a slider or shade, by a row of `LEVELS`."""
+    """Return the word for a value, by the row `name` of `LEVELS`."""
     low, high, words = LEVELS[name]
     return words[0] if value < low else words[1] if value < high else words[2]
 
@@ -34,7 +34,7 @@ def colour_word(colour: Colour, palette: str = "cloth") -> str:
 
 
 def row_of(pid: int, look: Look) -> dict[str, Any]:
-    """Return what is known of a person as plain JSON values; `""` and `"none"` say that there is no such thing."""
+    """Return a person's attributes as JSON values; `""` and `"none"` mean that there is no such thing."""
     dress = garments.BOTTOMS[look.bottom].dress
     coat = look.coat != "none"
     return {

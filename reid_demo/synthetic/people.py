@@ -1,4 +1,4 @@
-"""Identities: a `Look` says in words and numbers who a person is, a `Person` is its mesh, ready to pose."""
+"""Identities: a `Look` describes a person in words and numbers, a `Person` is the mesh of a look, ready to pose."""
 
 from dataclasses import dataclass, field, replace
 
@@ -26,16 +26,16 @@ from reid_demo.synthetic.fabrics import (
 from reid_demo.synthetic.geometry import Mesh, averaging, incidence, normals, quads_to_triangles, rounded_box
 from reid_demo.synthetic.pieces import Outfit, Piece, fitted
 
-GROUP = 4  # identities that may dress alike have neighbouring numbers
-ALIKE = 0.4  # share of groups that dress alike
-DIFFERENCES = ("bag", "hair", "build", "shoes")  # what tells the members of such a group apart
+GROUP = 4  # people with neighbouring numbers who may dress alike
+ALIKE = 0.4  # fraction of groups that dress alike
+DIFFERENCES = ("bag", "hair", "build", "shoes")  # each member of such a group differs from the first in one of these
 
 
 @dataclass(frozen=True)
 class Style:
-    """A hair style: its asset, `None` where the scalp's own layer will do, and how often men and women wear it."""
+    """A hair style, and its weight among men and women."""
 
-    asset: str | None
+    asset: str | None  # None: only the layer on the scalp
     men: float
     women: float
 
@@ -56,17 +56,17 @@ STYLES: dict[str, Style] = {
     "afro": Style("afro01", men=0.6, women=0.9),
 }
 TONES = {"african": (4, 8), "asian": (1, 6), "caucasian": (0, 4)}  # range of `SKIN_TONES`
-VIRTUAL = ("held", "umbrella", "phone")  # rigid frames that follow a hand
+VIRTUAL = ("held", "umbrella", "phone")  # rigid frames attached to a hand
 MAX_MATERIALS = 24
 
 
 @dataclass(frozen=True)
 class Look:
-    """Who a person is. Equal looks are the same person."""
+    """The appearance of a person. Equal looks are the same person."""
 
     build: Build
     skin: Colour
-    hair: str  # a name of `STYLES`
+    hair: str  # a key of `STYLES`
     hair_colour: Colour
     beard: float  # 0..1
     glasses: str  # "", "clear" or "dark"
@@ -88,16 +88,16 @@ class Look:
     bag_cloth: Material
     umbrella: Material
     gait: poses.Gait
-    fit: int  # seed of cuts, lengths and sizes
+    fit: int  # seed for cuts, lengths and sizes
 
     @property
     def woman(self) -> bool:
-        """Return whether the build is nearer to MakeHuman's female."""
+        """Whether the build is closer to MakeHuman's female."""
         return self.build.male < 0.5
 
 
 def draw_look(rng: np.random.Generator, index: int) -> Look:
-    """Draw a person; sex and main ancestry follow from the index, so that a set is balanced."""
+    """Draw a person; sex and main ancestry follow from the index, to balance a set."""
     man, main = index % 2 == 0, (index // 2) % 3
     build = _draw_build(rng, man, main)
     skin = _draw_skin(rng, build)
@@ -107,7 +107,7 @@ def draw_look(rng: np.random.Generator, index: int) -> Look:
     if hat == "headscarf" and man:
         hat = "beanie"
     bag = choose(rng, carried.BAG_WEIGHTS)
-    return Look(  # the arguments are drawn in this order: another would change who a seed is
+    return Look(  # keep the order of the arguments: another order of draws would change every seed's people
         build=build,
         skin=skin,
         hair=choose(rng, _styles(man)),
@@ -159,14 +159,14 @@ def _draw_skin(rng: np.random.Generator, build: Build) -> Colour:
 
 
 def skin_at(tone: float, strength: float = 1.0) -> Colour:
-    """Return the skin colour at a place between rows of `SKIN_TONES`, 0 the lightest."""
+    """Interpolate between rows of `SKIN_TONES`; tone 0 is the lightest."""
     tone = float(np.clip(tone, 0, len(SKIN_TONES) - 1.001))
     low, high = np.array(SKIN_TONES[int(tone)]), np.array(SKIN_TONES[int(tone) + 1])
     return to_colour((low + (high - low) * (tone % 1)) * strength)
 
 
 def _hair_colours(age: float, main: int) -> dict[str, float]:
-    """Return how often each hair colour is drawn; the old are mostly grey."""
+    """Return the weight of each hair colour; old people are mostly grey."""
     european = main == 2
     colours = {"black": 6, "dark brown": 5, "brown": 4 * european + 1.0, "light brown": 3.0 * european}
     colours |= {"blond": 2.5 * european, "red": 0.6 * european, "grey": 0.1, "white": 0.02}
@@ -234,7 +234,7 @@ def _bag_cloth(rng: np.random.Generator) -> Material:
 
 
 def identity(seed: int, index: int) -> Look:
-    """Return the look of the `index`-th person of a set: alone, or one of a group that dresses alike."""
+    """Return the look of the `index`-th person of a set: an independent one, or one of a group that dresses alike."""
     group, member = divmod(index, GROUP)
     own = np.random.default_rng([seed, 1, index])
     if np.random.default_rng([seed, 2, group]).random() >= ALIKE:
@@ -245,7 +245,7 @@ def identity(seed: int, index: int) -> Look:
 
 
 def vary(look: Look, what: str, rng: np.random.Generator) -> Look:
-    """Return somebody who dresses like `look` but clearly differs in one of `DIFFERENCES`."""
+    """Return a person who dresses like `look` but clearly differs in `what`, one of `DIFFERENCES`."""
     other = draw_look(rng, 1 if look.woman else 0)
     if what == "bag":
         others = {name: w for name, w in carried.BAG_WEIGHTS.items() if name != look.bag}
@@ -267,27 +267,27 @@ def vary(look: Look, what: str, rng: np.random.Generator) -> Look:
 
 @dataclass(frozen=True, eq=False)
 class Posed:
-    """A person in one pose; metres, standing on y = 0 about the origin, facing +z."""
+    """A person in one pose, standing at the origin on y = 0 and facing +z."""
 
-    vertices: np.ndarray  # (n, 3) float32
+    vertices: np.ndarray  # (n, 3) float32, m
     normals: np.ndarray  # (n, 3) float32
     name: str
 
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """Cloth that hangs, as rows of a person's vertices."""
+    """Hanging cloth: the vertices `start:end` of a person."""
 
     start: int
     end: int
     mean: csr_matrix  # smooths a push over its vertices
-    first: int  # row of the sheet, the first that may be pushed
-    within: np.ndarray  # the vertices that it must hold
+    first: int  # the first row of the sheet that can be pushed
+    within: np.ndarray  # the person's vertices that it must enclose
 
 
 @dataclass(eq=False)
 class Person:
-    """The mesh of a look. Building takes about half a second; posing a few milliseconds."""
+    """The mesh of a look. Building one takes about half a second, posing it a few milliseconds."""
 
     body: Body
     look: Look
@@ -331,7 +331,7 @@ class Person:
         self._width += 4 if garments.BOTTOMS[look.bottom].hem is not None else 0
 
     def _find_sheets(self, pieces: list[Piece], starts: np.ndarray) -> list[Sheet]:
-        """List the cloth that hangs, from the inside out."""
+        """Return the hanging cloth, from the inside out."""
         cloth = [piece.material.kind == CLOTH for piece in pieces]
         skin = [piece.material.kind == SKIN for piece in pieces]
         trunk = np.isin(self.part, [PART["torso"], PART["left_leg"], PART["right_leg"]])
@@ -439,12 +439,12 @@ class Person:
         return pieces
 
     def pose(self, rng: np.random.Generator, name: str | None = None, rain: bool = False) -> Posed:
-        """Take up a pose.
+        """Return the person in a pose.
 
         Args:
-            rng: draws the phase of the stride and, where it is not given, the pose.
+            rng: draws the phase of the stride, and the pose if `name` is not given.
             name: a key of `poses.POSES`.
-            rain: hold the umbrella up.
+            rain: whether to hold up the umbrella.
         """
         body, look = self.body, self.look
         name = name or poses.draw_pose(rng)
@@ -502,7 +502,7 @@ class Person:
 
 
 def _as_is(body: Body, shape: np.ndarray, quads: np.ndarray, material: Material) -> Piece:
-    """Take faces of the base mesh without growing them."""
+    """Make a piece of faces of the base mesh, without growing them."""
     used, local = np.unique(quads, return_inverse=True)
     triangles = quads_to_triangles(local.reshape(quads.shape))
     return Piece(

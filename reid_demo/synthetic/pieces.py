@@ -1,4 +1,4 @@
-"""A piece of clothing as a mesh on the resting body, and the ways to make one. Knows no fashion."""
+"""Pieces of clothing as meshes on the resting body, and the ways to make one. Knows no particular garment."""
 
 from dataclasses import dataclass
 
@@ -11,22 +11,22 @@ from reid_demo.synthetic.geometry import normals
 
 @dataclass(eq=False)
 class Piece:
-    """A mesh on the resting body, with what posing and shading need to know of its `n` vertices."""
+    """A mesh on the resting body, with the properties of its `n` vertices that posing and shading need."""
 
     vertices: np.ndarray  # (n, 3) dm
     triangles: np.ndarray  # (m, 3)
     weights: np.ndarray  # (n, bones)
-    coords: np.ndarray  # (n, 3) dm
-    sleeve: np.ndarray  # (n,)
-    part: np.ndarray  # (n,)
+    coords: np.ndarray  # (n, 3) dm, pattern coordinates
+    sleeve: np.ndarray  # (n,) 0 on the torso, 1 on the arm
+    part: np.ndarray  # (n,) a value of `body.PART`
     material: Material
-    rows: int = 0  # of a sheet that hangs, `rows` rings of equal size from the top; 0: it does not hang
-    own: int = 0  # of a sheet: 1 where it is the lower part of the piece before it
-    trim: bool = False  # a hood or a collar: stands off the body, so that hair does not lie on it
+    rows: int = 0  # of a hanging sheet: its rings of equal size, from the top; 0 if it does not hang
+    own: int = 0  # 1 for a sheet that is the lower part of the piece before it
+    trim: bool = False  # a hood or a collar: stands off the body, so hair does not lie on it
 
 
 def grown(body: Body, shape: np.ndarray, quads: np.ndarray, ease: np.ndarray, smooth: int, material: Material) -> Piece:
-    """Make a piece from faces of the base mesh."""
+    """Grow a piece from faces of the base mesh; see `Body.grow`."""
     vertices, triangles, used = body.grow(shape, quads, ease, smooth)
     return Piece(
         vertices=vertices,
@@ -42,7 +42,16 @@ def grown(body: Body, shape: np.ndarray, quads: np.ndarray, ease: np.ndarray, sm
 def fitted(
     body: Body, shape: np.ndarray, name: str, material: Material, keep: np.ndarray | None = None, inflate: float = 0.0
 ) -> Piece:
-    """Make a piece from the assets; `keep` is a mask of its vertices."""
+    """Fit a garment of the assets to the body.
+
+    Args:
+        body: the base body.
+        shape: `(N, 3)` dm, the person's own.
+        name: of the garment.
+        material: its cloth.
+        keep: `(n,)` bool, the vertices of the garment to keep; default: all.
+        inflate: dm by which to push it out.
+    """
     asset = body.assets.cloth(name)
     vertices, triangles = asset.fit(shape), asset.triangles
     if inflate:
@@ -67,7 +76,7 @@ def fitted(
 def attached(
     body: Body, mesh: tuple, bone: str, material: Material, part: str, coords: np.ndarray | None = None
 ) -> Piece:
-    """Make a piece that moves with one bone."""
+    """Make a piece that moves rigidly with one bone."""
     vertices, triangles = mesh
     weights = np.zeros((len(vertices), len(body.bones)), np.float32)
     weights[:, body.bone[bone]] = 1
@@ -84,7 +93,7 @@ def attached(
 
 @dataclass(eq=False)
 class Outfit:
-    """A person being dressed: the pieces worn so far, and the skin that they hide."""
+    """A person being dressed: the pieces so far, and the skin that they hide."""
 
     body: Body
     shape: np.ndarray  # (N, 3) dm, the person's own

@@ -1,4 +1,4 @@
-"""How people walk, stand, phone and carry: bone rotations from tables and limb directions. Knows no mesh.
+"""Poses for walking, standing, phoning and carrying: bone rotations from tables and limb directions. Knows no mesh.
 
 Directions are in the person's own frame: x to their left, y up, z ahead. Angles in the tables are degrees.
 """
@@ -14,7 +14,7 @@ POSES = {"walk": 0.66, "stand": 0.2, "phone": 0.08, "strap": 0.03, "pockets": 0.
 PHASES = np.linspace(0, 1, 11)  # of a stride; 0 is heel strike, ordinary adult gait
 HIP = np.array([29, 25, 17, 7, -2, -9, -6, 11, 26, 31, 29])  # flexion
 KNEE = np.array([5, 16, 15, 9, 6, 12, 36, 60, 51, 20, 5])
-SOLE = np.array([18, 3, 0, 0, -3, -18, -52, -58, -26, 4, 18])  # toes up is positive
+SOLE = np.array([18, 3, 0, 0, -3, -18, -52, -58, -26, 4, 18])  # positive is toes up
 
 
 Turns = dict[str, np.ndarray]  # bone -> `(3, 3)` rotation in its parent's frame
@@ -22,21 +22,21 @@ Turns = dict[str, np.ndarray]  # bone -> `(3, 3)` rotation in its parent's frame
 
 @dataclass(frozen=True)
 class Gait:
-    """A person's own way of moving."""
+    """A person's way of moving; angles in degrees."""
 
-    step: float = 1.0
-    swing: float = 1.0
+    step: float = 1.0  # length of a step, 1 is average
+    swing: float = 1.0  # of the arms, 1 is average
     lean: float = 2.0
     elbow: float = 20.0
-    spread: float = 8.0  # arms from the body
+    spread: float = 8.0  # of the arms from the body
     toes_out: float = 6.0
 
 
 @dataclass(frozen=True, eq=False)
 class Joints:
-    """Where the joints of a resting body are, `(3,)` dm by bone name."""
+    """The joints of a resting body."""
 
-    at: dict[str, np.ndarray]
+    at: dict[str, np.ndarray]  # (3,) dm by bone name
 
     def direction(self, start: str, end: str) -> np.ndarray:
         """Return the unit direction from one joint to another."""
@@ -45,7 +45,7 @@ class Joints:
 
 
 def draw_pose(rng: np.random.Generator) -> str:
-    """Draw a pose's name."""
+    """Draw a name from `POSES`."""
     names = list(POSES)
     return names[int(rng.choice(len(names), p=np.array(list(POSES.values()))))]
 
@@ -59,9 +59,9 @@ def bone_rotations(
         joints: of the resting body.
         gait: the person's own.
         name: a key of `POSES`.
-        rng: draws the phase of the stride and small changes.
-        width: degrees that arms must stand out further, for wide people and coats.
-        holding: side ("L", "R") to what that hand holds: "bag", "wheeled" or "umbrella".
+        rng: draws the phase of the stride and small variations.
+        width: degrees by which the arms stand out further, for wide people and coats.
+        holding: "bag", "wheeled" or "umbrella" by the side, "L" or "R", of the hand that holds it.
     """
     phase = float(rng.random())
     step = gait.step if name in ("walk", "strap") or (name == "phone" and rng.random() < 0.5) else 0.0
@@ -90,12 +90,12 @@ def bone_rotations(
 
 @dataclass(frozen=True)
 class Stride:
-    """Where one side of the body is in its stride."""
+    """The stride of one side of the body."""
 
     side: str  # "L" or "R"
     sign: int  # 1 on the left, -1 on the right
     phase: float  # 0..1, 0 is heel strike
-    step: float  # length of the step; 0 stands
+    step: float  # length of the step; 0 is standing
 
 
 def _leg(turn: Turns, joints: Joints, stride: Stride, gait: Gait, shift: float) -> None:
@@ -141,11 +141,11 @@ def _place_arm(turn: Turns, joints: Joints, side: str, upper_to: np.ndarray, low
 def _phone(turn: Turns, joints: Joints, free: list[str], rng: np.random.Generator) -> None:
     side = free[int(rng.integers(len(free)))]
     sign = 1 if side == "L" else -1
-    if rng.random() < 0.6:  # looks at it
+    if rng.random() < 0.6:  # looking at it
         _place_arm(turn, joints, side, _down(sign * 6, 22), _down(-sign * 22, 112))
         turn["neck02"] = turn["neck02"] @ rotation(0, np.radians(16))
         turn["head"] = rotation(0, np.radians(14))
-    else:  # speaks into it
+    else:  # talking into it
         _place_arm(turn, joints, side, _down(sign * 34, 38), np.array([-sign * 0.34, 0.88, 0.10]))
         turn["head"] = rotation(2, np.radians(-sign * 8))
 
@@ -193,7 +193,7 @@ def _down(out: float, ahead: float) -> np.ndarray:
 
 
 def aim(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Return the smallest rotation that takes one direction to another."""
+    """Return the smallest rotation from one direction to another; `start` has length 1."""
     end = end / np.linalg.norm(end)
     axis = np.cross(start, end)
     return rotation_about(axis, float(np.arctan2(np.linalg.norm(axis), start @ end)))

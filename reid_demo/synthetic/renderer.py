@@ -1,7 +1,7 @@
-"""The OpenGL pass: people and a place under sun and sky, with shadows, to a picture and a picture of ids.
+"""Draw people in a place with OpenGL: an image under sun and sky, with shadows, and an image of ids.
 
-Off screen, by EGL or OSMesa; a GPU where the driver offers one, else Mesa's software rasteriser. Ids of a picture:
-0 the place, 1 to 8 the body parts of the person in question (`body.PART`), `OTHER` further people, `PROP` things.
+Draws off screen, by EGL or OSMesa, on a GPU if the driver offers one, else with Mesa's software rasteriser. Ids: 0 is
+the place, 1 to 8 the body parts of the main person (`body.PART`), `OTHER` any other person, `PROP` a thing.
 """
 
 from collections import OrderedDict
@@ -18,9 +18,9 @@ from reid_demo.synthetic.people import MAX_MATERIALS, Person, Posed
 
 OTHER, PROP = 16, 15
 SUN_SIZE, SKY_SIZE = 640, 192  # px of the shadow maps
-REACH = 2.2  # m round the person that the shadow maps cover
+REACH = 2.2  # m round the person, the area of the shadow maps
 KEPT = 48  # people whose buffers stay loaded
-NEAR_CENTRE = 1 / 16  # px: OpenGL promises no finer places of vertices than this
+NEAR_CENTRE = 1 / 16  # px: OpenGL guarantees no finer vertex positions
 
 
 Uniform = tuple[float, float, float, float]  # a vec4 of the shaders
@@ -29,7 +29,7 @@ ORIGIN: Uniform = (1.0, 0.0, 0.0, 0.0)
 
 @dataclass(frozen=True, eq=False)
 class Actor:
-    """A posed person at a place."""
+    """A posed person at a position."""
 
     person: Person
     posed: Posed
@@ -39,7 +39,7 @@ class Actor:
 
     @property
     def at(self) -> Uniform:
-        """Return the shaders' `place`: cosine and sine of the yaw, x and z."""
+        """The shaders' `place`: cosine and sine of the yaw, x and z."""
         return np.cos(self.yaw), np.sin(self.yaw), self.x, self.z
 
 
@@ -47,7 +47,7 @@ class Actor:
 class Light:
     """Light of a scene, linear RGB."""
 
-    sun: tuple[float, float, float]  # direction to it, unit
+    sun: tuple[float, float, float]  # unit vector towards it
     sun_colour: tuple[float, float, float]
     sky: tuple[float, float, float]
     ground: tuple[float, float, float]
@@ -59,17 +59,17 @@ class Light:
 
 @dataclass(frozen=True, eq=False)
 class Scenery:
-    """Where a picture is taken. Meshes are `(3 k, 12)` float32: position, normal, tint, layer, tiles a metre, gloss."""
+    """The surroundings. Meshes are `(3 k, 12)` float32: position, normal, tint, layer, tiles per metre, gloss."""
 
-    place: np.ndarray  # floor, walls and what stands about
+    place: np.ndarray  # floor, walls and things
     light: Light
-    props: np.ndarray | None = None  # what stands in front of the person
-    focus: tuple[float, float] = (0.0, 0.0)  # x and z, m: shadows are drawn round it
+    props: np.ndarray | None = None  # things in front of the person
+    focus: tuple[float, float] = (0.0, 0.0)  # x and z, m: the centre of the shadow maps
 
 
 @dataclass(frozen=True)
 class Grade:
-    """Colour response of a camera."""
+    """The colour response of a camera."""
 
     gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
     contrast: float = 1.0
@@ -80,11 +80,11 @@ class Grade:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A camera and the window of its picture that is drawn, in tangents: left, right, bottom, top."""
+    """A camera, and the window of its image to draw."""
 
     eye: np.ndarray  # (3,) m
     target: np.ndarray  # (3,) m
-    window: tuple[float, float, float, float]
+    window: tuple[float, float, float, float]  # left, right, bottom, top, in tangents
 
     def matrix(self) -> np.ndarray:
         """Return the `(4, 4)` projection of world points to clip space."""
@@ -134,68 +134,72 @@ def create_context():
     ):
         try:
             return moderngl.create_context(standalone=True, require=330, **options)
-        except Exception as error:  # the drivers raise many kinds
+        except Exception as error:  # drivers raise many kinds of error
             reasons.append(f"{options}: {error}")
     raise SyntheticError(
-        "No off-screen OpenGL 3.3: neither EGL nor OSMesa answers. On Debian or Ubuntu install libegl1 and "
+        "No off-screen OpenGL 3.3: neither EGL nor OSMesa works. On Debian or Ubuntu install libegl1 and "
         f"libgl1-mesa-dri. ({'; '.join(reasons)})"
     )
 
 
 @dataclass(eq=False)
 class _Loaded:
-    """A person's buffers and vertex arrays on the card."""
+    """A person's OpenGL buffers and vertex arrays."""
 
     person: Person
     moving: Any  # buffer: positions and normals of the pose
-    fixed: Any  # buffer: what no pose changes
+    fixed: Any  # buffer: attributes that no pose changes
     index: Any  # buffer: the triangles to draw
-    dressed: Any  # vertex arrays, one a program
+    dressed: Any  # vertex arrays, one per program
     outline: Any
     depth: Any
     parts: Any
     uniforms: dict[str, bytes]  # of the materials
     cut: np.ndarray  # (m,) bool, see `may_be_cut`
-    posed: Posed | None = None  # the pose that `moving` holds
+    posed: Posed | None = None  # the pose in `moving`
 
     def choose(self, at: Uniform, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """Return the rows of those triangles that a picture of `size` needs."""
+        """Return the rows of the triangles that an image of `size` px, `(width, height)`, needs."""
         c, s, x, z = at
         world = np.array([[c, 0, s, x], [0, 1, 0, 0], [-s, 0, c, z], [0, 0, 0, 1]])
         return np.flatnonzero(touching(self.posed.vertices, self.person.triangles, matrix @ world, size))
 
     def render(self, array: Any, rows: np.ndarray) -> None:
-        """Draw some triangles by one of the vertex arrays."""
+        """Draw some triangles with one of the vertex arrays."""
         if len(rows):
             self.index.write(self.person.triangles.take(rows, axis=0).tobytes())
             array.render(vertices=3 * len(rows))
 
     def release(self) -> None:
-        """Free the card's memory."""
+        """Free the OpenGL objects."""
         for thing in (self.dressed, self.depth, self.parts, self.outline, self.moving, self.fixed, self.index):
             thing.release()
 
 
 @dataclass(frozen=True, eq=False)
 class _Things:
-    """A place or props on the card."""
+    """The OpenGL objects of a place or props."""
 
-    mesh: np.ndarray  # kept, because places are known by its identity
+    mesh: np.ndarray  # kept alive, because `Renderer` caches places by its id
     buffer: Any
     full: Any  # vertex arrays
     depth: Any
 
     def release(self) -> None:
-        """Free the card's memory."""
+        """Free the OpenGL objects."""
         for thing in (self.full, self.depth, self.buffer):
             thing.release()
 
 
 class Renderer:
-    """One context with its programs, textures and loaded people. Not for sharing between threads."""
+    """One OpenGL context with its programs, textures and loaded people. Not safe to share between threads."""
 
     def __init__(self, width: int = 128, height: int = 256, supersample: int = 2):
-        """Open a context and load shaders and textures; sizes are px of the finished picture."""
+        """Open a context and load shaders and textures; width and height are px of the finished image.
+
+        Raises:
+            SyntheticError: there is no off-screen OpenGL.
+        """
         self.gl = create_context()
         self.size = (width * supersample, height * supersample)
         gl = self.gl
@@ -265,20 +269,20 @@ class Renderer:
     def draw(
         self, actors: Sequence[Actor], scenery: Scenery, view: View, grade: Grade
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Draw people in a place; the first is the person in question.
+        """Draw people in a place.
 
         Args:
-            actors: people, none for things alone.
-            scenery: where they are, and what stands in front.
+            actors: people, the main one first; may be empty.
+            scenery: the place, its light and things in front.
             view: the camera and its window.
             grade: of the camera.
 
         Returns:
-            `(2 H, 2 W, 3)` uint8 picture and `(2 H, 2 W)` uint8 ids, at twice the finished size.
+            `(2 H, 2 W, 3)` uint8 RGB and `(2 H, 2 W)` uint8 ids, at twice the finished size.
         """
         import moderngl
 
-        with self.gl:  # another renderer of this process may have been the last to draw
+        with self.gl:  # another renderer's context may be active
             self.gl.enable(moderngl.DEPTH_TEST)
             staged = [(self._stage(actor), actor.at) for actor in actors]
             place, props = self._load_place(scenery.place), None
@@ -300,7 +304,7 @@ class Renderer:
     def _draw_shadows(
         self, staged: Sequence[tuple[_Loaded, Uniform]], things: Sequence[_Things], matrices: Sequence[np.ndarray]
     ) -> None:
-        """Fill the shadow maps of sun and sky."""
+        """Render the shadow maps of sun and sky."""
         for (_, frame), matrix in zip((self._sun, self._sky), matrices, strict=True):
             frame.use()
             frame.clear(depth=1.0)
@@ -313,7 +317,7 @@ class Renderer:
                 thing.depth.render()
 
     def _set_light(self, light: Light, grade: Grade, view: View, shadows: Sequence[np.ndarray]) -> None:
-        """Bind the textures and tell both programs of light, camera and shadows."""
+        """Bind the textures and set light, camera and shadows in both programs."""
         for unit, texture in enumerate((self._sun[0], self._sky[0], self._noise, self._layers)):
             texture.use(unit)
         for program in (self._people, self._place):
@@ -329,7 +333,7 @@ class Renderer:
         self._place["layers"].value = 3
 
     def _draw_things(self, actors: Sequence[Actor], place: _Things, props: _Things | None) -> None:
-        """Draw props, then the place with a shade under the feet of the first four people."""
+        """Draw props, then the place, with contact shadows under the feet of the first four people."""
         feet = np.zeros((4, 3), np.float32)
         for i, actor in enumerate(actors[:4]):
             feet[i] = actor.x, actor.z, 0.35
@@ -341,11 +345,11 @@ class Renderer:
         place.full.render()
 
     def _draw_people(self, staged: Sequence[tuple[_Loaded, Uniform]], view: View) -> None:
-        """Draw people in two passes: which triangles are seen, then how these look."""
+        """Draw people in two passes: find the visible triangles, then shade only these."""
         _write(self._outline, view_projection=view.matrix())
         drawn = [loaded.choose(at, view.matrix(), self.size) for loaded, at in staged]
         starts = np.cumsum([0, *(len(rows) for rows in drawn)])
-        # of two triangles as deep as each other the later is seen
+        # of two triangles at the same depth, the later one is visible
         self.gl.depth_func = "<="
         for (loaded, at), rows, start in zip(staged, drawn, starts, strict=False):
             self._outline["first"].value = int(start)
@@ -353,10 +357,10 @@ class Renderer:
             loaded.render(loaded.outline, rows)
         pixels = np.frombuffer(self._target.read(components=4), np.dtype("<u4"))
         seen = np.zeros(starts[-1], bool)
-        seen[pixels[pixels >= 255 << 24] & 0xFFFFFF] = True  # where nobody is, the last byte is 0
+        seen[pixels[pixels >= 255 << 24] & 0xFFFFFF] = True  # the last byte is 0 where there is no person
         self.gl.depth_func = "=="
         for number, ((loaded, at), rows) in enumerate(zip(staged, drawn, strict=True)):
-            # what is cut off is shown where it lies exactly as deep as what is seen
+            # a triangle whose edge was cut off can show where its depth equals a visible one's, so keep those
             shown = seen[starts[number] : starts[number + 1]] | loaded.cut[rows]
             self._people["id_base"].value = OTHER if number else 0
             _set_person(self._people, loaded, at)
@@ -366,17 +370,17 @@ class Renderer:
     def parts_alone(
         self, actor: Actor, view: View, others: Sequence[Actor] = (), props: np.ndarray | None = None
     ) -> np.ndarray:
-        """Draw the body parts of one person without colours: `(128, 64)` uint8 ids over the view's window.
+        """Draw only the ids of one person's body parts, `(128, 64)` uint8, over the view's window.
 
         Args:
             actor: the person.
             view: the camera and its window.
-            others: people who may hide parts.
-            props: things that may hide parts, as in `Scenery`.
+            others: people who can hide parts.
+            props: things that can hide parts, as in `Scenery`.
         """
         import moderngl
 
-        with self.gl:  # another renderer of this process may have been the last to draw
+        with self.gl:  # another renderer's context may be active
             self.gl.enable(moderngl.DEPTH_TEST)
             self._alone.use()
             self._alone.clear(depth=1.0)
@@ -395,7 +399,7 @@ class Renderer:
             return np.frombuffer(self._alone.read(components=1, alignment=1), np.uint8).reshape(128, 64)[::-1]
 
     def _stage(self, actor: Actor) -> _Loaded:
-        """Load a person and send the pose."""
+        """Load a person and upload the pose."""
         loaded = self._load(actor.person)
         if loaded.posed is not actor.posed:
             moving = np.concatenate([actor.posed.vertices, actor.posed.normals], 1)
@@ -414,7 +418,7 @@ class Renderer:
 
 
 def _shadow_matrices(scenery: Scenery) -> tuple[np.ndarray, np.ndarray]:
-    """Return the projections of the sun's and the sky's shadow map, `(4, 4)` each."""
+    """Return the `(4, 4)` projections of the sun's and the sky's shadow map."""
     middle = np.array([scenery.focus[0], 0.95, scenery.focus[1]])
     box = _ortho(REACH, 1, 17)
     sun = box @ look_at(middle + np.array(scenery.light.sun) * 9, middle)
@@ -429,13 +433,13 @@ def _set_person(program: Any, loaded: _Loaded, at: Uniform) -> None:
 
 
 def touching(vertices: np.ndarray, triangles: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return which triangles may cover the middle of a pixel; on a fine mesh many lie between two and draw nothing.
+    """Return which triangles can cover a pixel's centre; on a fine mesh many lie between centres and draw nothing.
 
     Args:
         vertices: `(n, 3)`.
         triangles: `(m, 3)` rows of `vertices`.
         matrix: `(4, 4)`, to clip space.
-        size: width and height of the picture, px.
+        size: width and height of the image, px.
 
     Returns:
         `(m,)` bool.
@@ -447,12 +451,12 @@ def touching(vertices: np.ndarray, triangles: np.ndarray, matrix: np.ndarray, si
     between = np.zeros(len(triangles), bool)
     corners = np.ascontiguousarray(triangles.T)
     for along, pixels in ((x, size[0]), (y, size[1])):
-        place = (along / w + 1) * (pixels / 2) - 0.5  # whole in the middle of a pixel
+        place = (along / w + 1) * (pixels / 2) - 0.5  # an integer at a pixel's centre
         gap = np.floor(place)
         part = place - gap
         gap = gap.astype(np.int32)
         near = np.flatnonzero((part < NEAR_CENTRE) | (part > 1 - NEAR_CENTRE))
-        gap[near] = -(2**30) - near  # in no gap: like no other
+        gap[near] = -(2**30) - near  # too close to a centre: a unique value, so that no triangle is skipped
         a, b, c = (gap.take(rows) for rows in corners)
         between |= (a == b) & (b == c)
     return ~between
@@ -464,7 +468,7 @@ def _write(program, **matrices: np.ndarray) -> None:
 
 
 def may_be_cut(person: Person) -> np.ndarray:
-    """Return, for each triangle, whether the shader may cut a part of it off at the edge of a garment: `(m,)` bool."""
+    """Return for each triangle whether the shader can cut part of it off at a garment's edge, `(m,)` bool."""
     rows = np.array([_cuts(material.clip) for material in person.materials], np.float32)
     hem, cuff, waist, neck, collar, gap = rows[person.surface[person.triangles[:, 0]]].T
     x, y, z = person.coords.T[:, person.triangles]  # (m, 3) each
@@ -475,13 +479,13 @@ def may_be_cut(person: Person) -> np.ndarray:
 
 
 def _cuts(clip: Clip) -> tuple[float, ...]:
-    """Return hem, cuff, waist, neck, the lowest height of its opening, and half the widest gap of an open front."""
+    """Return hem, cuff, waist, neck, the neck opening's lowest height, and half an open front's widest gap."""
     gap = max(clip.open_top, clip.open_hem) + 0.06 if clip.open_top >= 0 else -1.0
     return clip.hem, clip.cuff, clip.waist, clip.neck, clip.neck - 0.64 - clip.neck_depth, gap
 
 
 def pack(materials: Sequence[Material]) -> dict[str, bytes]:
-    """Return the uniforms of a person's materials; colours become linear.
+    """Return the uniforms of a person's materials, with linear colours.
 
     Raises:
         SyntheticError: more materials than the shader holds.

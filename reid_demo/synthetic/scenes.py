@@ -1,6 +1,6 @@
-"""Places, the cameras that watch them, and things that stand in the way. To add one, add a row to a table.
+"""Places, their cameras, and things that stand in the way. To add one, add a row to a table.
 
-A camera stands at `(0, height, 0)` and looks along -z; people walk where `Scene.walk` says. Metres.
+A camera is at `(0, height, 0)` and looks along -z; people stand at the distances of `Scene.walk`. All in metres.
 """
 
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from reid_demo.synthetic.geometry import Mesh, box, cylinder, extrude, lathe, no
 from reid_demo.synthetic.renderer import Light
 from reid_demo.synthetic.textures import INDEX
 
-Soup = np.ndarray  # (3 k, 12) float32: position, normal, tint, layer, tiles a metre, gloss
+Soup = np.ndarray  # (3 k, 12) float32: position, normal, tint, layer, tiles per metre, gloss
 Rgb = tuple[float, float, float]
 Range = tuple[float, float]
 GREY: Rgb = (0.8, 0.8, 0.8)
-PATCH_LIFT = 0.012  # m that a patch lies above the floor, so that the two do not flicker
+PATCH_LIFT = 0.012  # m above the floor, so that a patch and the floor do not flicker
 SUITCASES: tuple[Rgb, ...] = (
     (0.12, 0.12, 0.13),
     (0.62, 0.1, 0.12),
@@ -30,7 +30,7 @@ SUITCASES: tuple[Rgb, ...] = (
 def surface(
     mesh: Mesh, layer: str, tint: Rgb = GREY, scale: float = 0.5, gloss: float = 0.03, soft: bool = False
 ) -> Soup:
-    """Cover a mesh with a painted layer; `soft` shades it round instead of faceted."""
+    """Cover a mesh with a painted layer; `soft` shades it smooth instead of faceted."""
     vertices, triangles = mesh
     corners = vertices[triangles].reshape(-1, 3)
     if soft:
@@ -44,7 +44,7 @@ def surface(
 
 
 def moved(soup: Soup, x: float, z: float, yaw: float = 0.0) -> Soup:
-    """Turn a thing about the vertical and set it down at a place."""
+    """Rotate a thing about the vertical by `yaw` radians and move it to `(x, z)`."""
     out, turn = soup.copy(), rotation(1, yaw).astype(np.float32)
     out[:, :3] = out[:, :3] @ turn.T + np.float32([x, 0, z])
     out[:, 3:6] = out[:, 3:6] @ turn.T
@@ -53,11 +53,11 @@ def moved(soup: Soup, x: float, z: float, yaw: float = 0.0) -> Soup:
 
 @dataclass(frozen=True)
 class Finish:
-    """How a floor or wall looks: a painted layer, its tint, tiles a metre, and gloss."""
+    """The look of a floor or wall."""
 
-    layer: str  # a name of `textures.LAYERS`
+    layer: str  # a key of `textures.LAYERS`
     tint: Rgb
-    scale: float
+    scale: float  # tiles per metre
     gloss: float = 0.03
 
     def on(self, mesh: Mesh) -> Soup:
@@ -85,7 +85,7 @@ def _side_wall(x: float, z: Range, high: float, finish: Finish) -> Soup:
     return finish.on(box([x, high / 2, (z[0] + z[1]) / 2], [0.5, high, abs(z[1] - z[0])]))
 
 
-# ---- things; each builder takes a generator and gives a soup about the origin
+# Things: each builder takes a random generator and returns a soup about the origin
 
 
 def car(rng: np.random.Generator) -> Soup:
@@ -133,7 +133,7 @@ def bench(rng: np.random.Generator) -> Soup:
 
 
 def pole(rng: np.random.Generator) -> Soup:
-    """Build a lamp post, a sign post or a column."""
+    """Build a lamp post, or a sign post if it is thin."""
     radius = float(rng.choice([0.05, 0.07, 0.1, 0.16]))
     tint = tuple(np.full(3, rng.uniform(0.25, 0.65)))
     parts = [surface(cylinder([0, 0, 0], radius, 4.5, 14), "paint", tint, 0.4, 0.1, True)]
@@ -275,10 +275,10 @@ def suitcase(rng: np.random.Generator) -> Soup:
 
 @dataclass(frozen=True)
 class Thing:
-    """Something that stands about."""
+    """A kind of thing that stands in a place."""
 
     build: Callable[[np.random.Generator], Soup]
-    clear: float  # half width that people keep clear of, m
+    clear: float  # m, half the width that people keep clear of
 
 
 THINGS: dict[str, Thing] = {
@@ -300,14 +300,14 @@ THINGS: dict[str, Thing] = {
 
 @dataclass(frozen=True)
 class Weather:
-    """Light of a kind of place, linear RGB; each camera decides where the sun stands."""
+    """The light of a kind of place, linear RGB; the sun's azimuth depends on the camera."""
 
     elevation: float  # degrees, of the sun
     sun: Rgb
     sky: Rgb
     ground: Rgb
     fog: Rgb
-    fog_density: float  # a metre
+    fog_density: float  # per metre
     dapple: float = 0  # depth of the shade of leaves
     lamp: float = 0  # brightness of lit windows
 
@@ -407,7 +407,7 @@ LIGHTS: dict[str, Weather] = {
 
 
 def light(name: str, azimuth: float) -> Light:
-    """Return the light of a row of `LIGHTS`, the sun `azimuth` degrees from +z towards +x."""
+    """Return the light of a row of `LIGHTS` with the sun `azimuth` degrees from +z towards +x."""
     weather = LIGHTS[name]
     e, a = np.radians(weather.elevation), np.radians(azimuth)
     return Light(
@@ -426,12 +426,12 @@ def light(name: str, azimuth: float) -> Light:
 class Scene:
     """A kind of place."""
 
-    light: str  # a name of `LIGHTS`
+    light: str  # a key of `LIGHTS`
     build: Callable[[np.random.Generator], list[Soup]]  # floor and walls
-    things: dict[str, int]  # names of `THINGS` and how many stand about
-    in_front: tuple[str, ...]  # what may hide a person here
+    things: dict[str, int]  # number of each kind in `THINGS`
+    in_front: tuple[str, ...]  # kinds that can hide a person here
     indoors: bool = False
-    walk: tuple[float, float] = (4.5, 10.0)  # m from the camera
+    walk: tuple[float, float] = (4.5, 10.0)  # m, least and largest distance of a person from the camera
 
 
 def _plaza(r: np.random.Generator) -> list[Soup]:
@@ -691,7 +691,7 @@ SCENES: dict[str, Scene] = {
 
 @dataclass(frozen=True)
 class Camera:
-    """A fixed camera: its place and how it sees."""
+    """A fixed camera: its place and image quality."""
 
     scene: str
     height: float  # m
@@ -700,8 +700,8 @@ class Camera:
     contrast: float = 1.0
     saturation: float = 0.9
     lift: float = 0.02
-    blur: float = 0.5  # px of the finished picture
-    resolution: int = 200  # px of a typical person's height before enlarging
+    blur: float = 0.5  # px of the finished image
+    resolution: int = 200  # px, height of a typical person before enlarging
     noise: float = 0.012
     quality: int = 80  # of its JPEG
     azimuth: float = 40.0  # degrees, of the sun
@@ -908,11 +908,11 @@ CAMERAS: tuple[Camera, ...] = (  # camid 1, 2, ...
 
 
 def camera_of(number: int) -> Camera:
-    """Return the camera of a number, from 1: a row of `CAMERAS`, or beyond them one drawn by its number alone."""
+    """Return the camera of a number, from 1: a row of `CAMERAS`, or beyond the table one that its number seeds."""
     if number <= len(CAMERAS):
         return CAMERAS[number - 1]
     rng = np.random.default_rng([91, number])
-    scene = list(SCENES)[number % len(SCENES)]  # in turn, so that every kind of place gets as many
+    scene = list(SCENES)[number % len(SCENES)]  # in turn, so that every kind of place gets equally many
     dark = {"dusk": 1.5, "night": 1.9}.get(SCENES[scene].light, 1.0)
     dim = float(rng.uniform(0, 1))  # cheap cameras are soft, noisy, pale and small all at once
     return Camera(
@@ -933,17 +933,17 @@ def camera_of(number: int) -> Camera:
 
 @dataclass(eq=False)
 class Place:
-    """A scene as its camera sees it: the built mesh and what stands where."""
+    """The built scene of one camera."""
 
     camera: Camera
     scene: Scene
     light: Light
     mesh: Soup
-    clear: np.ndarray  # (k, 3): x, z and half width of things that people walk round
+    clear: np.ndarray  # (k, 3) m: x, z and half width of things that people walk round
 
 
 def build_place(number: int) -> Place:
-    """Build the place of a camera by its number, from 1; always the same."""
+    """Build the place of a camera by its number, from 1; deterministic."""
     camera = camera_of(number)
     scene = SCENES[camera.scene]
     rng = np.random.default_rng([90, number])
@@ -965,7 +965,7 @@ def build_place(number: int) -> Place:
 
 
 def stand(place: Place, rng: np.random.Generator) -> tuple[float, float]:
-    """Draw where a person is: `(x, z)`, not inside a thing nor hidden behind one."""
+    """Draw a person's position `(x, z)`, neither inside a thing nor hidden behind one if that can be found."""
     near, far = place.scene.walk
     wide = 1.7 if place.camera.scene == "corridor" else 3.2
     x = z = 0.0
@@ -981,7 +981,7 @@ def stand(place: Place, rng: np.random.Generator) -> tuple[float, float]:
 def detector_box(
     rng: np.random.Generator, box_px: tuple[float, float, float, float], careless: float = 0.08
 ) -> tuple[float, float, float, float]:
-    """Change an exact box `(x0, y0, x1, y1)` as a detector would: a little loose, and now and then off."""
+    """Perturb an exact box `(x0, y0, x1, y1)` as a detector would: a little loose, and `careless` often far off."""
     x0, y0, x1, y1 = box_px
     height, width = y1 - y0, x1 - x0
     x, y = (x0 + x1) / 2 + rng.normal(0, 0.03) * width, (y0 + y1) / 2 + rng.normal(0, 0.012) * height

@@ -1,4 +1,4 @@
-"""The GLSL of the renderer. Patterns and kinds are numbered as in `fabrics`; the alpha channel carries the ids."""
+"""The renderer's GLSL. Patterns and kinds are numbered as in `fabrics`; the alpha channel holds the ids."""
 
 PERSON_VERTEX = """#version 330
 in vec3 pos; in vec3 nrm; in vec3 coord; in float sleeve; in float surface; in float part;

@@ -1,4 +1,4 @@
-"""Surfaces of places as tiling pictures, painted by numpy. To add one, write a painter and add it to `LAYERS`."""
+"""Tiling textures of places, painted with numpy. To add one, write a painter and add it to `LAYERS`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,13 @@ Painter = Callable[[np.random.Generator], np.ndarray]
 
 
 def cloud(rng: np.random.Generator, roughness: float = 1.6, stretch: tuple[float, float] = (1, 1)) -> np.ndarray:
-    """Return tiling noise `(SIZE, SIZE)` of mean 0 and deviation 1; rougher is finer, stretch is along (y, x)."""
+    """Return tiling noise `(SIZE, SIZE)` of mean 0 and deviation 1.
+
+    Args:
+        rng: random numbers.
+        roughness: a lower value makes finer noise.
+        stretch: along (y, x).
+    """
     fy, fx = np.meshgrid(np.fft.fftfreq(SIZE) * SIZE, np.fft.rfftfreq(SIZE) * SIZE, indexing="ij")
     power = np.maximum(np.hypot(fy * stretch[0], fx * stretch[1]), 1) ** -roughness
     power[0, 0] = 0
@@ -28,12 +34,12 @@ def _tint(value: np.ndarray, rgb: tuple[float, float, float], glow: np.ndarray |
 
 @dataclass(frozen=True)
 class Laying:
-    """How slabs or bricks are laid."""
+    """The layout of slabs or bricks."""
 
     rows: int
     columns: int
     shift: float = 0.0  # of every other row, in cells
-    joint: float = 0.0  # width of the joints, as a share of the layer
+    joint: float = 0.0  # width of the joints, as a fraction of the layer
 
 
 def _cells(laying: Laying) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -216,7 +222,7 @@ def bark(rng: np.random.Generator) -> np.ndarray:
 
 
 def paint(rng: np.random.Generator) -> np.ndarray:
-    """Paint an even, slightly dirty coat; a tint gives its colour."""
+    """Paint an even, slightly dirty coat of paint; the surface's tint sets its colour."""
     return _tint(0.95 + 0.03 * cloud(rng, 1.5), (0.95, 0.95, 0.95))
 
 
@@ -242,13 +248,13 @@ INDEX = {name: i for i, name in enumerate(LAYERS)}
 
 
 def layers(seed: int = 7) -> np.ndarray:
-    """Paint all layers: `(L, SIZE, SIZE, 4)` uint8, sRGB and glow."""
+    """Paint all layers; return `(L, SIZE, SIZE, 4)` uint8, sRGB and glow."""
     painted = [painter(np.random.default_rng([seed, i])) for i, painter in enumerate(LAYERS.values())]
     return (np.clip(np.stack(painted), 0, 1) * 255).astype(np.uint8)
 
 
 def noise_volume(size: int = 32, seed: int = 3) -> np.ndarray:
-    """Return tiling 3-D noise `(size, size, size, 4)` uint8: the gradient in three channels, the value last."""
+    """Return tiling 3-D noise `(size, size, size, 4)` uint8: its gradient in three channels, its value in the last."""
     rng = np.random.default_rng(seed)
     f = np.fft.fftfreq(size) * size
     radius = np.sqrt(f[:, None, None] ** 2 + f[None, :, None] ** 2 + f[None, None, :] ** 2)
