@@ -21,9 +21,9 @@ from reid_demo.search import gallery, store
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
-    """Keep what the tests make out of the home folder; run the network in PyTorch whatever else is installed.
+    """Cache outside the home folder, and run the network in PyTorch whatever else is installed.
 
-    Tests of the other runtimes name theirs; all others compare numbers to the last digit.
+    Tests of other runtimes name theirs; all other tests compare numbers to the last digit.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REID_DEMO_RUNTIME", "torch")
@@ -39,7 +39,7 @@ def tiny_config() -> ModelConfig:
 
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory, tiny_config):
-    """Save random weights of the tiny configuration; give their folder."""
+    """Save random weights of the tiny configuration; return their folder."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("weights") / "tiny"
     checkpoint.save_weights(build_model(tiny_config), folder)
@@ -55,7 +55,7 @@ def tiny_describer(tiny_weights) -> Describer:
 
 @pytest.fixture(scope="session")
 def tiny_gallery_folder(tmp_path_factory, tiny_describer, tiny_weights):
-    """Build a gallery of 6 people under 3 cameras; give its folder."""
+    """Build a gallery of 6 people under 3 cameras; return its folder."""
     folder = tmp_path_factory.mktemp("galleries") / "tiny"
     (folder / "images").mkdir(parents=True)
     records = []
@@ -98,7 +98,7 @@ def probe_image(tiny_engine) -> np.ndarray:
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """Serve a Hub on loopback, to which every call of the Hub's client goes."""
+    """Serve a Hub on loopback and redirect every call of the Hub's client to it."""
     one = Hub()
     for name, value in {
         "ENDPOINT": one.url,

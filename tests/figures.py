@@ -1,4 +1,4 @@
-"""Pictures for tests: coloured figures, no real and no rendered person."""
+"""Pictures for tests: coloured figures, neither real nor rendered people."""
 
 import numpy as np
 
@@ -16,6 +16,6 @@ def draw_person(pid: int, camid: int, height: int = 128, width: int = 64) -> np.
 
 
 def one_block(descriptors):
-    """Return descriptors as `store.write` takes them, all in one block."""
+    """Yield descriptors as a single block for `store.write`."""
     parts = np.stack([d.parts for d in descriptors]).astype(np.float16)
     return iter([(parts, np.stack([d.presence for d in descriptors]).astype(np.float32))])

@@ -1,4 +1,4 @@
-"""A small server on the loopback that speaks as much of the Hub's protocol as `huggingface_hub` needs; for tests."""
+"""A small loopback server for tests that implements the part of the Hub's protocol `huggingface_hub` uses."""
 
 import base64
 import hashlib

@@ -1,10 +1,10 @@
-"""Run a coroutine beside a browser, whose own event loop stays in the thread of the tests."""
+"""Run a coroutine beside a browser, whose event loop occupies the tests' thread."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 
 def in_a_new_loop(coroutine):
-    """Return what a coroutine returns, run in an event loop of a thread of its own."""
+    """Run a coroutine in an event loop of its own thread; return its result."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, coroutine).result()

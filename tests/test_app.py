@@ -1,4 +1,4 @@
-"""Options of `app.py`: flags, their environment variables, and errors of one sentence."""
+"""The options of `app.py`: flags, environment variables, and errors of one sentence."""
 
 import inspect
 

@@ -1,4 +1,4 @@
-"""A recipe is read from a file, a variant's name and pairs, in that order; what is unknown is refused."""
+"""A recipe is read from a file, a variant's name and pairs, in that order; unknown options are refused."""
 
 import json
 

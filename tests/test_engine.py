@@ -1,4 +1,4 @@
-"""The verbs over a tiny real gallery: exact ranking, exact explanations, no shared state."""
+"""The engine over a tiny real gallery: exact ranking, exact explanations, no shared state."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""An engine computes in float32, whatever the calling program has made PyTorch's default."""
+"""An engine computes in float32 whatever PyTorch's default type is."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Bad and odd images at the border: handled, or refused in one clear sentence."""
+"""Bad and odd images: read correctly, or refused with one clear sentence."""
 
 import base64
 import io
@@ -137,7 +137,7 @@ def postscript(tmp_path):
     return path
 
 
-# Each way by which a picture comes in, given PostScript: refused in a sentence, no interpreter started.
+# Every way in for a picture, given PostScript: refused with one sentence, and no interpreter is started.
 HOSTILE = {
     "bytes": lambda path: read_image(POSTSCRIPT),
     "file": read_image,
@@ -172,7 +172,7 @@ def test_every_format_is_read(form):
 
 
 def _with_chunk(kind: bytes, body: bytes) -> bytes:
-    """Put a chunk before the pixels of a PNG."""
+    """Insert a chunk before the pixels of a PNG."""
     data = encode(Image.fromarray(PICTURE))
     chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
     return data[:33] + chunk + data[33:]

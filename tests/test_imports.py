@@ -1,4 +1,4 @@
-"""Imports point one way: from each module only to rows above it."""
+"""Imports go one way: each module imports only from the rows above it."""
 
 import ast
 from pathlib import Path
@@ -58,12 +58,12 @@ def module_name(path: Path) -> str:
 
 
 def row_of(name: str, rows: list[set[str]] = ROWS) -> int:
-    """Return the row of a module; one that is in no row is an error."""
+    """Return the row of a module; fail if it is in none."""
     return next(i for i, row in enumerate(rows) if name.split(".")[0] in row)
 
 
 def may_import(name: str, target: str) -> bool:
-    """Tell whether the table lets a module import another of the package; both are names inside it."""
+    """Return whether the table allows an import between two modules, named inside the package."""
     rows, folder = ROWS, ""
     while True:
         own, other = row_of(name, rows), row_of(target, rows)
@@ -78,7 +78,7 @@ def may_import(name: str, target: str) -> bool:
 
 
 def is_module(name: str) -> bool:
-    """Tell whether a dotted name is a module or a folder of this package."""
+    """Return whether a dotted name is a module or a folder of this package."""
     place = PACKAGE.parent.joinpath(*name.split("."))
     return name.startswith("reid_demo.") and (place.is_dir() or place.with_suffix(".py").is_file())
 
@@ -99,7 +99,7 @@ def imported(source: str):
 
 
 def faults(name: str, source: str) -> list[str]:
-    """List the imports of a module that break the table."""
+    """Return the imports of a module that break the table."""
     found = []
     for target in imported(source):
         root, _, rest = target.partition(".")

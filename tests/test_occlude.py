@@ -1,4 +1,4 @@
-"""Occlusions: the input stays, nothing outside the mask changes, recipes replay."""
+"""Occlusions leave the input and everything outside the mask unchanged, and recipes can be replayed."""
 
 import cv2
 import numpy as np
@@ -65,7 +65,7 @@ def test_crop_person_object_and_brush():
 
 
 def test_an_object_is_a_cut_out_thing_where_there_are_any():
-    """Each thing is of one colour, so that the picture tells which it is and where it stands."""
+    """Each object has one colour, so that the picture shows which it is and where."""
     shapes = {"pole": (90, 20), "suitcase": (30, 20), "car": (30, 80)}
     things = {kind: [np.full((*shape, 4), 40 * i + 55, np.uint8)] for i, (kind, shape) in enumerate(shapes.items(), 1)}
     for thing in things.values():

@@ -1,4 +1,4 @@
-"""The nouns: every spelling of a scoring is read; what is not known is the same as nothing."""
+"""Every spelling of a scoring is read; unknown people and cameras equal nothing."""
 
 import numpy as np
 import pytest

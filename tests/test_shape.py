@@ -1,4 +1,4 @@
-"""A function is one thought: it fits on a screen, and what travels together is a record, not a run of arguments."""
+"""Functions are short and take few parameters: what travels together is a record."""
 
 import ast
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What the first screen does not need is not loaded for it."""
+"""Starting loads nothing that the first screen does not need."""
 
 import subprocess
 import sys
@@ -28,7 +28,7 @@ SMALL = {"gradio", "faiss", "pandas", "cv2"}  # a command that lists its options
 
 
 def loaded_by(code: str) -> set[str]:
-    """Return the modules in a fresh interpreter that ran `code`."""
+    """Return the modules that a fresh interpreter has loaded after running `code`."""
     code = f"import sys; {code}; print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     return set(done.stderr.splitlines()[-1].split())

@@ -1,4 +1,4 @@
-"""A reader follows a probe by the file names, so its way must stay short."""
+"""The path of a probe stays short, so that a reader can follow it by file names."""
 
 from walk import files_passed
 

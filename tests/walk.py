@@ -1,7 +1,8 @@
-"""Follow one probe to its explained result, and list our files that it passes on its way: `python tests/walk.py`.
+"""Trace one probe to its explained result and list our files on its path: `python tests/walk.py`.
 
-What a click on an example does is done once with every function noted: describe it, search, draw the list, explain the
-first match. Not counted: `reid_demo/model` (the network), the nouns (`records`, `errors`, `config`) and templates.
+It does what a click on an example does (describe, search, draw the list, explain the first match) and records every
+function called. Not counted: `reid_demo/model` (the network), the data types (`records`, `errors`, `config`) and
+templates.
 """
 
 import sys
@@ -13,11 +14,11 @@ NOUNS = {"reid_demo/records.py", "reid_demo/errors.py", "reid_demo/config.py"}
 
 
 def files_passed(engine) -> list[str]:
-    """Return the package's modules that ran code between the click on an example and its explained result, sorted."""
+    """Return, sorted, the package's modules that run between a click on an example and its explained result."""
     from reid_demo.serving.page.handlers import probe, ranking, session, why
 
     settings = session.default_settings(engine)
-    why.why(engine, probe.open_example(engine, session.Session(), settings, 0))  # what is built once is built
+    why.why(engine, probe.open_example(engine, session.Session(), settings, 0))  # warm-up: leave out one-time work
     passed: set[str] = set()
 
     def note(frame: FrameType, event: str, argument: object) -> None:

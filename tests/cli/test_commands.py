@@ -1,4 +1,4 @@
-"""The command line in a person's hands: usage errors, hidden parts, sweeps, a bug report, a folder of photos."""
+"""The command line as people use it: usage errors, hidden parts, sweeps, bug reports, a folder of photos."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The command line answers as the engine does, and fails with one sentence and a non-zero exit code."""
+"""The command line returns what the engine returns, and fails with one sentence and a non-zero exit code."""
 
 import json
 

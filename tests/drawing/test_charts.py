@@ -1,4 +1,4 @@
-"""Charts are read as XML: what they say stands inside them."""
+"""Charts parse as XML and contain their text and numbers."""
 
 from xml.etree import ElementTree
 

@@ -1,4 +1,4 @@
-"""Bars and pictures as HTML: numbers that add up, and words that cannot become tags."""
+"""Bars and pictures as HTML: the numbers add up, and text cannot become tags."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Markup comes from templates alone: none stands in a Python module, and what is filled in is escaped."""
+"""Markup comes only from templates: no Python module contains any, and values are escaped."""
 
 import re
 from pathlib import Path

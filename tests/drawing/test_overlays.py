@@ -1,4 +1,4 @@
-"""Pictures: one fixed scale, nothing rescaled to a picture."""
+"""Overlays use one fixed scale and are never rescaled to a picture."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Open-set rates worked by hand, and against a slow count."""
+"""Open-set rates, checked by hand and against a slow count."""
 
 import json
 import re

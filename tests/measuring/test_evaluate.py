@@ -1,4 +1,4 @@
-"""Evaluation uses the page's describe path, and reads both layouts."""
+"""Evaluation describes images as the page does, and reads every layout."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ def evaluate(describer, dataset, root, *, memory=None, **options) -> dict:
 
 
 class ByColour:
-    """Stands in for a describer: the descriptor is the picture's mean colour, so that rankings can be foretold."""
+    """A describer whose descriptor is the picture's mean colour, so that rankings are predictable."""
 
     def describe_stream(self, images):
         for image in images:

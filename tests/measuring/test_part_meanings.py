@@ -1,4 +1,4 @@
-"""What a template means, on maps and masks whose answer is known."""
+"""The meaning of a template, on maps and masks with a known answer."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Re-ranking equals a slow direct version, helps where it should, and holds few rows at once."""
+"""Re-ranking equals a slow direct version, helps where it should, and keeps few rows in memory."""
 
 import tracemalloc
 

@@ -1,4 +1,4 @@
-"""What a change did and sets of what-ifs, each checked against a second way of computing it."""
+"""Sets of what-ifs, checked against a second way of computing them."""
 
 import json
 import xml.etree.ElementTree as ElementTree

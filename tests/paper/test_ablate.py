@@ -1,4 +1,4 @@
-"""Ablations: equal budgets, runs that are never made twice, tables in the paper's form."""
+"""Ablations: equal budgets, no repeated runs, tables in the paper's form."""
 
 import dataclasses
 import json
@@ -49,7 +49,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def faked(monkeypatch):
-    """Replace training and measuring by a list of what was asked for."""
+    """Replace training and measuring with a list of the calls."""
     asked = []
 
     def train(config, sources, out, *, start, limits, device):

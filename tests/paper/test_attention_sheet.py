@@ -1,4 +1,4 @@
-"""The sheet has a row an image and a column a template, on one scale, whatever the pictures' sizes."""
+"""The sheet has one row per image and one column per template, on one scale, whatever the images' sizes."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A newcomer's way by commands alone: train, stop, go on, measure, draw; and what is said when it goes wrong."""
+"""A newcomer's journey by commands: train, stop, resume, measure, draw; and the messages when it goes wrong."""
 
 import importlib
 import json
@@ -16,7 +16,7 @@ BATCH = ["ids_per_batch=2", "imgs_per_id=2", "augmix=false"]
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Lay out a synthetic set of drawn figures, in a folder whose name needs quoting."""
+    """Create a synthetic set of drawn figures in a folder whose name needs quoting."""
     folder = tmp_path_factory.mktemp("drawn people") / "the set"
     for pid in range(1, 5):
         for split, camids in (("bounding_box_train", (1, 2)), ("query_occluded", (1,)), ("bounding_box_test", (2,))):

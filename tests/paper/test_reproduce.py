@@ -1,4 +1,4 @@
-"""docs/REPRODUCE.md names every own row of the paper's tables, and each of its commands means what the row says."""
+"""docs/REPRODUCE.md has a command for every own row of the paper's tables, and each command trains that row."""
 
 import json
 import re
@@ -36,7 +36,7 @@ MEANT |= {(5, name): ("dynamic", True, name) for name in ("resnet50", "resnet50_
 
 
 def commands() -> list[list[str]]:
-    """Return the arguments after `-m reid_demo` of every command of the document."""
+    """Return the arguments after `-m reid_demo` of every command in the document."""
     text = TEXT.replace("\\\n", " ")
     found = re.findall(r"-m reid_demo (.*?)[`\n]", text)
     return [shlex.split(line) for line in found]
@@ -133,7 +133,7 @@ def data(tmp_path_factory):
 
 
 def filled_in(words, data, out):
-    """Put real places into a command of the document, and make it small."""
+    """Replace the placeholders in a command of the document, and make its run small."""
     places = {"DATA": str(data), "RUNS": str(out), "resnet50-0676ba61.pth": str(data / "r18.pth")}
     return [*(places.get(word, word) for word in words), "--max-steps", "1", "--device", "cpu", "--set", *SMALL]
 
@@ -242,7 +242,7 @@ def test_what_is_missing_is_said_before_training(data, tmp_path, capsys, monkeyp
 
 
 def test_every_option_that_a_document_names_exists():
-    """The commands have words for places in them, so that only names of commands and options are compared."""
+    """Compare only the names of commands and options, because the documents use placeholders as values."""
     root = Path(__file__).parents[2]
     known = next(a for a in _parser()._actions if a.choices).choices
     found = 0

@@ -1,4 +1,4 @@
-"""Galleries made to mislead: each is refused in a sentence. To try another, add a row to `DAMAGE`."""
+"""Damaged and malicious galleries: each is refused with one sentence. To add one, add a row to `DAMAGE`."""
 
 import io
 import json
@@ -21,7 +21,7 @@ META, PARTS, PRESENCE, RECORDS, VECTORS = (
 
 
 def meta(**changes):
-    """Change fields of `meta.json`; None takes a field out."""
+    """Change fields of `meta.json`; `None` removes a field."""
 
     def damage(folder):
         said = {**json.loads((folder / META).read_text()), **changes}
@@ -46,7 +46,7 @@ def content(name: str, data: bytes):
 
 
 def array(name: str, change):
-    """Store what `change` makes of an array."""
+    """Apply `change` to a stored array."""
     return lambda folder: np.save(folder / name, change(np.load(folder / name)))
 
 
@@ -55,7 +55,7 @@ def cut(name: str, left: int):
 
 
 def claim(name: str, shape: tuple):
-    """Store a NumPy header without numbers behind it."""
+    """Store a NumPy header without data."""
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(head, {"descr": "<f4", "fortran_order": False, "shape": shape})
     return content(name, head.getvalue() + bytes(64))
@@ -68,7 +68,7 @@ def with_nan(values):
 
 
 def zeros(folder):
-    """Keep the head of the index, and put zeros where its vectors were."""
+    """Replace the index's vectors with zeros; keep its header."""
     data = (folder / VECTORS).read_bytes()
     size = np.load(folder / PARTS, mmap_mode="r").nbytes
     (folder / VECTORS).write_bytes(data[:-size] + bytes(size))

@@ -1,4 +1,4 @@
-"""A folder becomes a gallery: incremental, resumable, honest about what it skipped."""
+"""Building a gallery from a folder: incremental, resumable, and it reports what it skips."""
 
 import dataclasses
 import fcntl
@@ -157,7 +157,7 @@ def test_a_gallery_image_finds_itself(images, tmp_path, tiny_describer, tiny_wei
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_images_are_described_in_the_views_that_were_asked_for(images, tmp_path, tiny_weights, capsys, precision):
-    """Each precision is asked for by name: the default is bfloat16 on processors that have it, float32 on others."""
+    """Name each precision, because the default depends on the processor: bfloat16 if it has it, else float32."""
     out, options = tmp_path / "gallery", ["--weights", str(tiny_weights), "--device", "cpu", "--precision", precision]
     describer = Describer(checkpoint.load_weights(tiny_weights), "cpu", precision=precision)
     for flags, views in (([], VIEWS), (["--one-view"], ONE_VIEW)):
@@ -369,7 +369,7 @@ def test_the_command_tells_what_it_did(images, tmp_path, tiny_weights, capsys):
 
 
 def test_several_processes_make_the_same_gallery(tmp_path, tiny_weights):
-    """To the last bit: 70 images are three batches of 32, of which two processes describe two and then one."""
+    """Equal to the last bit. 70 images are three batches of 32: two processes describe two, then one."""
     photos = tmp_path / "photos"
     photos.mkdir()
     for pid in range(70):

@@ -1,4 +1,4 @@
-"""Weights by name, and the shipped gallery under weights that did not make it."""
+"""Weights by name, and the shipped gallery with weights that did not make it."""
 
 import json
 import shutil
@@ -50,7 +50,7 @@ def test_the_shipped_vectors_are_those_that_the_default_weights_give():
 
 @pytest.fixture
 def others(tiny_config, tmp_path):
-    """Weights that did not make the tests' gallery."""
+    """Save weights that did not make the tests' gallery; return their folder."""
     checkpoint.save_weights(build_model(tiny_config).eval(), tmp_path / "others")
     return tmp_path / "others"
 
@@ -130,7 +130,7 @@ def stripes(path):
 
 
 def test_colours_alone_do_not_tell_the_shipped_people_apart():
-    """As on streets: 100 people, every image asked of the other cameras; the first prototype had a rank-1 of 0.58."""
+    """Search 100 people's images across cameras by colour only; the first prototype reached a rank-1 of 0.58."""
     shown = gallery.load(bundled.DEFAULT_GALLERY)
     chosen = sorted({record.pid for record in shown.records})[:100]
     records = [record for record in shown.records if record.pid in chosen]

@@ -1,4 +1,4 @@
-"""People are found in whole frames; the boxes lie in the frame, in its own pixels."""
+"""People are found in whole frames; boxes are in the frame's own pixels and inside it."""
 
 import base64
 

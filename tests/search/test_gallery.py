@@ -8,7 +8,7 @@ from reid_demo.search.gallery import Gallery
 
 
 def gallery_of(marks) -> Gallery:
-    """Return a gallery of (pid, camid) without vectors: only its records are asked here."""
+    """Return a gallery of (pid, camid) without vectors; these tests use only its records."""
     records = [ImageRecord(f"images/{i}.png", pid, camid) for i, (pid, camid) in enumerate(marks)]
     count = len(records)
     parts, presence = np.zeros((count, 1, 2), np.float16), np.zeros((count, 0), np.float32)

@@ -1,4 +1,4 @@
-"""A gallery's images are described in several views, and one descriptor is made of them."""
+"""Gallery images are described in several views, which are averaged to one descriptor."""
 
 import numpy as np
 import pytest

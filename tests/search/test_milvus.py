@@ -1,4 +1,4 @@
-"""Vectors in Milvus rank as vectors in FAISS do. Tests with a data base skip where `milvus-lite` is not installed."""
+"""Vectors in Milvus rank like vectors in FAISS. Tests with a database are skipped without `milvus-lite`."""
 
 import json
 

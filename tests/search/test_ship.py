@@ -1,4 +1,4 @@
-"""Example probes ship with a gallery, and absent people really are absent."""
+"""Example probes are added to a gallery, and absent people really are absent."""
 
 import json
 import shutil

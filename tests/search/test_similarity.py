@@ -1,4 +1,4 @@
-"""The one similarity: terms sum to it, and plain loops agree."""
+"""The similarity: its terms sum to it, and plain loops agree."""
 
 import numpy as np
 import pytest
@@ -64,7 +64,7 @@ def test_adaptive_weights_change_the_ranking_values():
 
 
 def test_part_aware_asks_for_what_the_probe_has():
-    """A candidate is not better for a part that the probe lacks, however long that part's descriptor is."""
+    """A candidate gains nothing from a part that the probe lacks, however long that part's descriptor is."""
     probe, aware = PROBE.copy(), Scoring("part_aware")
     probe[3] *= 1e-3
     longer = PARTS.copy()

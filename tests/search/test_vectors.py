@@ -1,4 +1,4 @@
-"""The compressed index finds what the exact one finds; the exact one finds what a full product finds."""
+"""The compressed index finds what the exact one finds; the exact one agrees with a full matrix product."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ TERMS, DIM, COUNT = 5, 24, 6000
 
 
 def mixtures(count: int, rng) -> tuple[np.ndarray, np.ndarray]:
-    """Draw `(n, P+1, D)` descriptors of low rank with noise, as a network gives, and `(n, P)` presence."""
+    """Draw network-like descriptors `(n, P+1, D)`, of low rank with noise, and presence `(n, P)`."""
     base = np.random.default_rng(7).normal(size=(60, TERMS * DIM))
     share = rng.dirichlet(np.full(60, 0.08), count)
     rows = share @ base + rng.normal(0, 0.02, (count, TERMS * DIM))

@@ -1,4 +1,4 @@
-"""The MakeHuman assets come from the environment variable REID_DEMO_ASSETS; without them, or OpenGL, tests skip."""
+"""Fixtures for rendering. Tests are skipped without OpenGL or the MakeHuman assets that REID_DEMO_ASSETS names."""
 
 import os
 from pathlib import Path
@@ -45,7 +45,7 @@ def person(body):
 
 @pytest.fixture
 def shoot(studio, person):
-    """Return a function that photographs the person by a seed and changes to an ordinary order."""
+    """Return a function that photographs the person, given a seed and changes to an ordinary order."""
     import numpy as np
 
     from reid_demo.synthetic.capture import Order
@@ -55,7 +55,7 @@ def shoot(studio, person):
 
 @pytest.fixture(scope="session")
 def small_set(studio, assets_folder, tmp_path_factory):
-    """Render four people, two of them for test; return the folder."""
+    """Render four people, two of them test people; return the folder."""
     from reid_demo.synthetic import cutouts
     from reid_demo.synthetic.dataset import Wanted, synthesize
 

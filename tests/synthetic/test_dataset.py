@@ -1,4 +1,4 @@
-"""What a data set orders, and the data set on disk; the latter needs the assets and OpenGL."""
+"""The plan of a data set, and the data set on disk; the latter needs the assets and OpenGL."""
 
 import hashlib
 import json

@@ -19,7 +19,7 @@ PLACES = ("torso", "left_leg", "right_leg")
 
 @pytest.fixture
 def dressed(body):
-    """Return a maker of people in the clothes named, who otherwise are all different."""
+    """Return a function that makes people in the named clothes who differ in everything else."""
 
     def make(index, **clothes):
         look = identity(9, index)
@@ -42,7 +42,7 @@ def dressed(body):
 
 
 def visible(person, colour):
-    """Return which vertices are of cloth of a colour, without sleeves and what the shader cuts off."""
+    """Return a mask of the vertices of cloth of one colour, without sleeves and parts that the shader cuts off."""
     clips = [m.clip for m in person.materials]
     hems, waists = (np.array([getattr(clip, name) for clip in clips])[person.surface] for name in ("hem", "waist"))
     mine = np.array([m.a == colour for m in person.materials])[person.surface] & (person.sleeve < 0.05)
@@ -56,13 +56,13 @@ def cloth(person, posed, colour):
 
 
 def round_and_height(points, axis):
-    """Return the turn about a vertical axis, the height and the distance from the axis."""
+    """Return the angle about a vertical axis, the height, and the distance from the axis."""
     flat = points[:, [0, 2]] - axis
     return np.stack([np.arctan2(flat[:, 0], flat[:, 1]), points[:, 1]], 1), np.linalg.norm(flat, axis=1)
 
 
 def outside(inner, outer):
-    """Return the share of the inner cloth's vertices, up to 1.5 dm above the outer hem, that are outside."""
+    """Return the fraction of the inner cloth's vertices outside the outer cloth, up to 1.5 dm above the outer hem."""
     hem = outer[:, 1].min()
     low = outer[outer[:, 1] < hem + 1.5][:, [0, 2]]
     axis = (low.min(0) + low.max(0)) / 2

@@ -1,4 +1,4 @@
-"""People in words."""
+"""Descriptions of people in words."""
 
 from collections import defaultdict
 

@@ -1,4 +1,4 @@
-"""What is drawn and what is left out; most need the assets and OpenGL."""
+"""Which triangles are drawn and which are skipped; most tests need the assets and OpenGL."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from reid_demo.synthetic.people import Person, identity
 
 
 def test_masks_are_where_the_person_is_in_the_picture(studio, person):
-    """Against the same picture with nobody in it."""
+    """Compare with the same picture without a person."""
     from reid_demo.synthetic.capture import _bounds
     from reid_demo.synthetic.renderer import Actor, Grade, Scenery, View
 
@@ -35,7 +35,7 @@ def test_masks_are_where_the_person_is_in_the_picture(studio, person):
 
 
 def test_no_triangle_that_covers_the_middle_of_a_pixel_is_left_out():
-    """Against every pixel tried on every triangle."""
+    """Compare with testing every pixel against every triangle."""
     rng = np.random.default_rng(0)
     corners = rng.uniform(-1, 1, (600, 1, 3)) + rng.uniform(-0.03, 0.03, (600, 3, 3)) * rng.uniform(0, 3, (600, 1, 1))
     corners[0] = [[-0.9, -0.9, 0], [0.9, -0.9, 0], [0, 0.9, 0]]
@@ -85,7 +85,7 @@ def test_looking_at_hidden_triangles_too_changes_no_pixel(shoot, studio, monkeyp
 
 @pytest.mark.parametrize("coat", ["none", "open jacket", "parka"])
 def test_only_triangles_that_may_be_cut_are_cut(body, coat):
-    """Against the rule of the shader, tried all over the other triangles."""
+    """Apply the shader's rule at many points of all other triangles."""
     dressed = Person(body, replace(identity(5, 3), coat=coat, top="sweater", bottom="trousers"))
     may = renderer.may_be_cut(dressed)
     assert 0.005 < may.mean() < 0.2

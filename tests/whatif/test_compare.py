@@ -1,4 +1,4 @@
-"""Before and after a change, held against plain searches."""
+"""Before and after a change, checked against plain searches."""
 
 import numpy as np
 import pytest

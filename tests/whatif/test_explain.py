@@ -1,4 +1,4 @@
-"""Where places are hidden, and how what that costs is spread over the picture."""
+"""Where places are hidden, and how the effect of hiding them is mapped."""
 
 import numpy as np
 import pytest

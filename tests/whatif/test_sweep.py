@@ -1,4 +1,4 @@
-"""A sweep, held against a slow loop."""
+"""A sweep, checked against a slow loop."""
 
 import numpy as np
 import pytest
