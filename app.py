@@ -25,24 +25,24 @@ from reid_demo.serving.api import app_options, has_mcp  # noqa: E402
 from reid_demo.serving.page.view import build_ui, launch_options  # noqa: E402
 from reid_demo.serving.visitors import MAX_UPLOAD, PrivateGalleries  # noqa: E402
 
-MAX_WAITING = 100  # requests in the queue; more are told to try again
-PATHS = ("weights", "gallery", "auth")  # options whose variables may begin with ~
+MAX_WAITING = 100  # requests in the queue; further ones are refused
+PATHS = ("weights", "gallery", "auth")  # options whose environment variables may begin with ~
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a server listens and how it is reached."""
+    """Where the server listens and how it is reached."""
 
     host: str | None = None  # None: Gradio's own default, or GRADIO_SERVER_NAME
     port: int | None = None  # None: the first free one from 7860 on, or GRADIO_SERVER_PORT
     share: bool = False  # a public link through Gradio's servers
-    root_path: str | None = None  # the public address, or the path under a proxy; None: or GRADIO_ROOT_PATH
+    root_path: str | None = None  # the public address, or the path under a proxy; None: GRADIO_ROOT_PATH
     login: border.Login | None = None
-    address_header: str = ""  # set by a proxy in front, names a visitor's address
+    address_header: str = ""  # in which a proxy in front puts a visitor's address
 
     def rules(self) -> border.Rules:
-        """Return what the border has to know."""
+        """Return the rules for hosts, frames, login and addresses."""
         root = self.root_path or os.environ.get("GRADIO_ROOT_PATH")
         on_space = bool(os.environ.get("SPACE_ID"))
         known_proxy = on_space or self.share
@@ -56,12 +56,12 @@ class Place:
 
 
 def create_demo(engine: Engine, galleries: PrivateGalleries | None = None):
-    """Build the page over an engine; nothing is started."""
+    """Build the page over an engine without starting a server."""
     return build_ui(engine, galleries)
 
 
 def serve(engine: Engine, place: Place = Place(), **more):
-    """Serve page and API until the process ends; return the `gr.Blocks`, at once with `prevent_thread_lock=True`.
+    """Serve page and API until the process ends; return the `gr.Blocks`, immediately if `prevent_thread_lock=True`.
 
     Raises:
         ConfigError: the port is taken, the address is not this machine's, no temporary folder can be written, or
@@ -75,7 +75,7 @@ def serve(engine: Engine, place: Place = Place(), **more):
     _give_back_memory()
     _check_free(place)
     _keep_loopback_off_the_proxy(place.host)
-    if not place.rules().trusts_proxy:  # or uvicorn lets any program of this machine say that it was asked by https
+    if not place.rules().trusts_proxy:  # else uvicorn believes forwarded headers from any program on this machine
         os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
     host = f"[{place.host}]" if place.host and ":" in place.host and "[" not in place.host else place.host
     try:
@@ -95,14 +95,14 @@ def serve(engine: Engine, place: Place = Place(), **more):
             **more,
         )
     except OSError as error:
-        if error.errno is not None:  # Gradio's own, of its search for a port, has none
+        if error.errno is not None:  # Gradio's own error, for no free port, has none
             raise
         raise ConfigError("None of the ports from 7860 to 7959 is free. Name another: --port N.") from error
     return demo
 
 
 def _private_cache() -> Path:
-    """Let Gradio keep uploads and shown pictures in this process's own folder, not in the one that users share."""
+    """Let Gradio keep uploads and shown pictures in this process's own folder instead of one shared by all users."""
     folder = workplace.of_this_process().subfolder("pictures")
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     return folder
@@ -117,7 +117,7 @@ def _give_back_memory() -> None:
 
 
 def _check_free(place: Place) -> None:
-    """Refuse an address that cannot be listened on, before the page is started.
+    """Check that the server can listen on its address, before the page is built.
 
     Raises:
         ConfigError: the host is not this machine's, or the port is taken.
@@ -134,12 +134,12 @@ def _check_free(place: Place) -> None:
         if place.port and error.errno in (98, 48, 10048):  # EADDRINUSE of Linux, macOS, Windows
             raise ConfigError(f"Port {place.port} is in use. Choose another: --port {place.port + 1}.") from error
         raise ConfigError(
-            f"{host!r} is no address of this machine ({error.strerror}). Name one: --host 127.0.0.1."
+            f"{host!r} is not an address of this machine ({error.strerror}). Name one: --host 127.0.0.1."
         ) from error
 
 
 def _keep_loopback_off_the_proxy(host: str | None) -> None:
-    """Let Gradio reach its own server where the environment names a proxy: it asks itself whether it is up."""
+    """Exempt loopback from a proxy in the environment, because Gradio calls its own server to see if it is up."""
     names = {*LOOPBACK, *([host.strip("[]")] if host else [])}
     for variable in ("no_proxy", "NO_PROXY"):
         kept = [name for name in os.environ.get(variable, "").split(",") if name.strip()]
@@ -154,7 +154,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         variable = f"REID_DEMO_{name.upper()}"
         default = os.environ.get(variable) or None
         if default and name in PATHS:
-            default = os.path.expanduser(default)  # a shell does it for a flag, nobody for a variable
+            default = os.path.expanduser(default)  # a shell expands ~ in a flag, but nothing does in a variable
         flag = f"--{name.replace('_', '-')}"
         parser.add_argument(flag, default=default, help=f"{help_text} (or {variable})", **more)
 
@@ -165,8 +165,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     option("host", "address to listen on; Gradio's own default otherwise")
     option("port", "port to listen on; Gradio's own default otherwise", type=_port)
     option("root_path", "public address behind a proxy, such as https://example.org/reid", metavar="ADDRESS")
-    option("auth", "file of lines name:password; asked of everybody, on the page and by the API", metavar="FILE")
-    words = "header in which a proxy of yours puts a visitor's address, such as X-Forwarded-For"
+    option("auth", "file of lines name:password; required of everybody, on the page and the API", metavar="FILE")
+    words = "header in which your proxy puts a visitor's address, such as X-Forwarded-For"
     option("address_header", words, metavar="NAME")
     share = os.environ.get("REID_DEMO_SHARE", "").lower() in ("1", "true", "yes")
     parser.add_argument("--share", action="store_true", default=share, help="public link (or REID_DEMO_SHARE=1)")
@@ -174,14 +174,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def _port(value: str) -> int:
-    """Read a port; argparse turns the error into one sentence."""
+    """Read a port, for argparse."""
     if not value.isdigit() or not 0 < int(value) < 65536:
         raise argparse.ArgumentTypeError(f"a port is a number from 1 to 65535 (flag or REID_DEMO_PORT), not {value!r}")
     return int(value)
 
 
 def place_of(options: argparse.Namespace) -> Place:
-    """Turn the options about the server into their record.
+    """Build the `Place` from the options.
 
     Raises:
         ConfigError: the file of `--auth` cannot be read, or `--root-path` is neither an address nor a path.
@@ -201,7 +201,7 @@ def place_of(options: argparse.Namespace) -> Place:
 
 
 def _end_on_signals() -> None:
-    """Let SIGTERM and SIGHUP end the process as its last line would, so that nothing of a visitor stays."""
+    """Make SIGTERM and SIGHUP end the process normally, so that visitors' files are removed."""
 
     def end(number: int, frame) -> None:
         raise SystemExit(128 + number)
@@ -222,7 +222,7 @@ def main(arguments: list[str] | None = None) -> None:
         _check_free(place)
         gallery = gallery_of_photos(options.gallery, options.weights, options.device, options.runtime)
         engine = Engine.load(options.weights, gallery, options.device, options.runtime)
-        os.umask(0o077)  # what visitors send is nobody else's to read
+        os.umask(0o077)  # no other user can read visitors' files
         serve(engine, place)
     except ReidError as error:
         raise SystemExit(f"error: {error}") from error

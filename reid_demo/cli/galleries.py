@@ -9,20 +9,20 @@ from pathlib import Path
 
 from reid_demo.cli import common
 
-MOST_UNREAD = 20  # files and folders named that were not looked into
+MOST_UNREAD = 20  # files and folders to list that were not read
 
 
 def add(commands) -> None:
     """Add these commands to the parser."""
-    text = "build or update a gallery from a folder of person crops; under torchrun, with several processes or GPUs"
+    text = "build or update a gallery from a folder of person crops; under torchrun, on several processes or GPUs"
     sub = common.command(commands, "index", _index, text)
-    text = "folder of pictures, searched with all folders below it; each shows one person, unless --find-people"
+    text = "folder of pictures, searched recursively; each shows one person, unless --find-people is set"
     sub.add_argument("images", metavar="DIR", help=text)
     sub.add_argument(
         "--out",
         required=True,
         metavar="GALLERY",
-        help="gets the gallery; run again to bring it up to date: it holds what DIR holds, no more",
+        help="the gallery's folder; re-run to update it to exactly the pictures in DIR",
     )
     sub.add_argument("--name", help="name shown on the page; default: the folder's")
     sub.add_argument(
@@ -30,17 +30,17 @@ def add(commands) -> None:
         nargs="?",
         const="hog",
         metavar="ONNX",
-        help="the images are whole frames: cut out each person found, by OpenCV's detector or by a YOLO-like ONNX file",
+        help="DIR holds whole frames: cut out the people found by OpenCV's detector, or by a YOLO-like ONNX file",
     )
-    sub.add_argument("--store", metavar="ADDRESS", help="keep the vectors in milvus://host:port/collection instead")
+    sub.add_argument("--store", metavar="ADDRESS", help="store the vectors in milvus://host:port/collection instead")
     sub.add_argument(
         "--exact-limit", type=common.count, metavar="N", help="compress galleries of more images; default 200000"
     )
-    text = "how its images are compared unless told otherwise; default: adaptive for the variant G+D+W, else part_aware"
+    text = "default similarity of the gallery; default: adaptive for the variant G+D+W, else part_aware"
     sub.add_argument("--similarity", type=common.weighing, metavar="{cosine,adaptive,part_aware}", help=text)
-    text = "describe each image once, as it is, not mirrored and half hidden as well: a quarter of the time, finds less"
+    text = "describe each image only as it is, not mirrored and half hidden too: a quarter of the time, finds less"
     sub.add_argument("--one-view", action="store_true", help=text)
-    common.precision_flag(sub, "bfloat16 on a CPU with instructions for it")
+    common.precision_flag(sub, "bfloat16 on a CPU that supports it")
     common.json_flag(sub)
 
     sub = common.command(
@@ -62,7 +62,7 @@ def add(commands) -> None:
 
 
 def _run_index(options: argparse.Namespace, wanted):
-    """Return the report; None in the processes that only help the first, where `torchrun` started several."""
+    """Build the gallery; return the report, or `None` in the helper processes under `torchrun`."""
     from tqdm import tqdm
 
     from reid_demo.search.build import index_folder
@@ -106,9 +106,9 @@ def _index(options: argparse.Namespace) -> None:
         print(json.dumps(vars(report)))
         return
     if report.rebuilt:
-        print(f"Everything was described anew. {report.rebuilt}")
+        print(f"Everything was described again. {report.rebuilt}")
     print(
-        f"{report.total} images in {options.out}: {report.added} new ({report.resumed} from a run that was stopped), "
+        f"{report.total} images in {options.out}: {report.added} new ({report.resumed} from a stopped run), "
         f"{report.kept} kept, {report.removed} removed, {report.duplicates} duplicates left out, "
         f"{len(report.skipped)} skipped, {len(report.unread)} not read; {report.seconds:.0f} s."
     )

@@ -14,13 +14,13 @@ def add(commands) -> None:
     sub = common.command(commands, "evaluate", _evaluate, "measure rank-1, mAP and mINP under a data set's protocol")
     names = "market1501, synthetic, occluded_reid, partial_reid, partial_ilids, gallery or folder"
     sub.add_argument("--dataset", required=True, help=names)
-    sub.add_argument("--root", required=True, metavar="DIR", help="the data set's folder, or the gallery")
-    text = "hide part of every query, as lower_half; cut it, as upper_60; or take its colour, grey"
+    sub.add_argument("--root", required=True, metavar="DIR", help="folder of the data set or gallery")
+    text = "hide part of every query (such as lower_half), cut it (such as upper_60) or remove its colour (grey)"
     sub.add_argument("--occlude", type=common.probe_change, metavar="NAME", help=text)
     common.fill_flag(sub)
     probes = "of synthetic and gallery: whole, occluded or partial; of partial_reid: partial or occluded"
     sub.add_argument("--probes", help=f"{probes}; default: the first")
-    text = "describe the gallery's images in several views, as `index` does; default: once, as in the paper"
+    text = "describe gallery images in several views, like `index`; default: in one, as in the paper"
     sub.add_argument("--views", action="store_true", help=text)
     common.precision_flag(sub, "float32")
     sub.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking; sees all queries at once")
@@ -42,16 +42,16 @@ def add(commands) -> None:
     )
     told = "a data set of `synthesize`, or a gallery with its ground truth; default: the shipped gallery"
     sub.add_argument("--root", metavar="DIR", help=told)
-    sub.add_argument("--limit", type=common.count, default=400, help="how many images; default 400")
+    sub.add_argument("--limit", type=common.count, default=400, help="number of images; default 400")
     common.json_flag(sub)
 
     sub = common.command(commands, "attention-sheet", _attention_sheet, "draw where every part template looks (Fig. 3)")
-    sub.add_argument("images", nargs="+", metavar="IMAGE", help="pictures of one person each, a row a picture")
-    sub.add_argument("--out", required=True, metavar="PNG", help="the sheet")
+    sub.add_argument("images", nargs="+", metavar="IMAGE", help="pictures of one person each, one per row")
+    sub.add_argument("--out", required=True, metavar="PNG", help="file for the sheet")
     sub.add_argument("--maps", default="template", help="template (Fig. 3) or part (the cross-attention)")
     common.json_flag(sub)
 
-    sub = common.command(commands, "bench", _bench, "measure speed beside a plain reference", uses=common.ENGINE)
+    sub = common.command(commands, "bench", _bench, "measure speed against a plain reference", uses=common.ENGINE)
     what = sub.add_mutually_exclusive_group()
     what.add_argument("--train", action="store_true", help="measure a training step and the loader instead")
     what.add_argument("--page", action="store_true", help="measure what visitors of the page wait for instead")
@@ -59,7 +59,7 @@ def add(commands) -> None:
     text = "measure a gallery of N mixed descriptors instead"
     what.add_argument("--large", type=common.count, metavar="N", help=text)
     common.set_flag(sub, "with --train: change the paper's recipe")
-    text = "images of the made-up gallery that is searched; default 20000"
+    text = "images in the artificial gallery to search; default 20000"
     sub.add_argument("--gallery-size", type=common.count, metavar="N", help=text)
     common.json_flag(sub)
 
@@ -78,7 +78,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     views = VIEWS if options.views else ONE_VIEW
     root = Path(options.root)
     plan = Plan(options.dataset, root, options.probes, scoring, occlusion, options.rerank, views)
-    if options.out:  # fails before the work, not after it
+    if options.out:  # fail before the work, not after it
         Path(options.out).parent.mkdir(parents=True, exist_ok=True)
     with common.progress_bar("image") as progress:
         cutouts = occlude.read_cutouts(bundled.DEFAULT_GALLERY / bundled.OCCLUDERS)
@@ -164,7 +164,7 @@ def _bench(options: argparse.Namespace) -> None:
 
 
 def _measured(options: argparse.Namespace) -> list:
-    """Return the rows of the table that the options name."""
+    """Return the rows of the table that the options select."""
     size = options.gallery_size or 20_000
     if options.train:
         from reid_demo.config import read_train_config

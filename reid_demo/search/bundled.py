@@ -58,7 +58,7 @@ def names() -> list[str]:
 
 
 def name_by(fingerprint: str) -> str | None:
-    """Return the name of the weights that ship and have this fingerprint; None where there are none."""
+    """Return the name of the shipped weights with this fingerprint, or `None`."""
     return next((name for name in names() if checkpoint.fingerprint(WEIGHTS / name) == fingerprint), None)
 
 

@@ -151,7 +151,7 @@ def test_a_taken_port_is_a_sentence_that_names_the_option(tmp_path):
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid"])
 def test_an_address_of_another_machine_is_a_sentence(host):
-    with pytest.raises(ConfigError, match="no address of this machine.*--host"):
+    with pytest.raises(ConfigError, match="not an address of this machine.*--host"):
         app._check_free(app.Place(host))
 
 
