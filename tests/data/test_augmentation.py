@@ -1,4 +1,4 @@
-"""Augmentation: right shape, one source of chance, the input untouched, each switch does something."""
+"""Augmentation keeps shapes and its input, draws from one random generator, and each switch has an effect."""
 
 import dataclasses
 import io
@@ -117,7 +117,7 @@ def test_chances_are_kept(chance):
 
 
 def erased_boxes(**changes):
-    """Erase black pictures; return the rectangles as (height, width)."""
+    """Erase black pictures; return the erased rectangles as (height, width)."""
     config = dataclasses.replace(OFF, random_erasing=1.0, **changes)
     black = np.zeros((128, 64, 3), np.uint8)
     found = []

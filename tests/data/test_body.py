@@ -24,7 +24,7 @@ EVERYTHING = TrainConfig(
 
 
 def painted_body() -> tuple[np.ndarray, Body]:
-    """A picture whose colour tells the body part, so that the labels can be read off it again."""
+    """Return a picture whose colours encode the body parts, so that the labels can be read back from it."""
     labels = np.zeros(SIZE, np.uint8)
     for part in range(8):
         labels[8 * part : 8 * part + 8, 4 + 2 * part : 14 + 2 * part] = part + 1

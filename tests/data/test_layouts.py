@@ -1,4 +1,4 @@
-"""Each published layout reads as its paper says; each fault names what was expected."""
+"""Each published layout is read as its paper states; each error names what was expected."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The file of people; rows are plain, so no generator is needed."""
+"""The file of people; its rows are plain JSON, so no generator is needed."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Batches hold the right identities, repeat from the seed, and resume anywhere."""
+"""Batches hold the right identities, are reproducible from the seed, and can resume anywhere."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""One contract for every backbone, and ImageNet files loaded strictly or with a list of what was left out."""
+"""Every backbone fulfils one contract; ImageNet files load strictly, or with a list of missing tensors."""
 
 import pytest
 import torch

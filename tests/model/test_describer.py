@@ -1,4 +1,4 @@
-"""The form that answers is the network that was trained: folded, but the same to rounding."""
+"""The folded network that describes images equals the trained one up to rounding."""
 
 import copy
 

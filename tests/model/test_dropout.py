@@ -1,4 +1,4 @@
-"""Dropout stands where Sec. 4.2 puts it, each at its own rate: 0.2 on attention, 0.1 in the feed-forward layers."""
+"""Dropout is where Sec. 4.2 puts it: 0.2 on attention, 0.1 in the feed-forward layers."""
 
 import dataclasses
 
@@ -18,7 +18,7 @@ def tokens(count=64):
 
 
 def is_random(module, *inputs):
-    """Tell whether a module in training gives two answers to one question."""
+    """Return whether a module in training mode returns two results for one input."""
     module.train()
     return not torch.equal(module(*inputs)[0], module(*inputs)[0])
 
@@ -39,7 +39,7 @@ def test_templates_drop_attention_and_nothing_else():
 
 
 def dropped(module, *inputs):
-    """Record, in training, the share of non-zero values that each dropout of a module sets to zero."""
+    """Return the fraction of non-zero values that each dropout of a module zeroes in training mode."""
     shares = []
 
     def record(layer, values, out):

@@ -1,4 +1,4 @@
-"""The encoder's own dropout, against what dropout is."""
+"""The encoder's own dropout, checked against its definition."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Every equation of the paper a second time: float64 numpy, plain loops over heads, parts and positions."""
+"""Every equation of the paper recomputed in float64 numpy, with plain loops over heads, parts and positions."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def softmax(values: np.ndarray) -> np.ndarray:
 
 
 def slow_block(block: AttentionBlock, queries: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eq. 1 (or 7), 2, 3 and 4 for one image; queries `(Q, D)`, tokens `(N, D)`."""
+    """Compute Eq. 1 (or 7), 2, 3 and 4 for one image; queries `(Q, D)`, tokens `(N, D)`."""
     dim, heads = CONFIG.dim, CONFIG.num_heads
     width = dim // heads
     w_q, w_k, w_v = (array(layer.weight) for layer in (block.query, block.key, block.value))
@@ -41,7 +41,7 @@ def slow_block(block: AttentionBlock, queries: np.ndarray, tokens: np.ndarray) -
 
 
 def slow_templates(module: DynamicTemplates, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Eq. 5 and 6 for one image; no scale and no key projection."""
+    """Compute Eq. 5 and 6 for one image; no scale and no key projection."""
     width = CONFIG.dim // CONFIG.num_heads
     queries, w_v = array(module.queries), array(module.value.weight)
     values = tokens @ w_v.T

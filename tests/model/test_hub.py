@@ -1,4 +1,4 @@
-"""Weights and galleries travel to the Hub and back: cached, resumed, checked by hash, usable without a network."""
+"""Weights and galleries go to the Hub and back: cached, resumed, checked by hash, usable without a network."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ def contents(folder) -> dict[str, bytes]:
 
 
 def is_private(settings: dict) -> bool:
-    """Read what `create_repo` asked for, in the words of older and newer libraries."""
+    """Return whether `create_repo` asked for privacy, in the form of older and newer libraries."""
     return settings.get("private", settings.get("visibility") == "private")
 
 

@@ -1,4 +1,4 @@
-"""The backbone osnet_lct, and its weights read from OpenVINO's two files: from a small pair that the test writes."""
+"""The backbone osnet_lct, and reading its weights from OpenVINO's two files; the test writes a small pair."""
 
 import os
 import xml.etree.ElementTree as ElementTree
@@ -23,7 +23,7 @@ DIM, PLACES = 32, (16, 8)
 
 
 class Writer:
-    """Writes operations with a constant each as OpenVINO does: Const, Convert, operation."""
+    """Write operations with one constant each, as OpenVINO does: Const, Convert, operation."""
 
     def __init__(self) -> None:
         self.layers, self.edges, self.data = ElementTree.Element("layers"), ElementTree.Element("edges"), b""
@@ -111,12 +111,12 @@ def small_network(request, monkeypatch):
 
 @pytest.fixture
 def full():
-    """Leave the network at its real size."""
+    """Keep the network at its real size."""
 
 
 @pytest.fixture
 def source(small_network):
-    """Return a backbone whose every weight is random and fits half precision, gates and norms included."""
+    """Return a backbone whose weights, gates and norms included, are random and exact in half precision."""
     torch.manual_seed(3)
     backbone = OSNetLCTBackbone(3).eval()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Every runtime gives the answers of PyTorch, and the fastest is sought once."""
+"""Every runtime returns PyTorch's results, and the fastest is determined only once."""
 
 import json
 import os

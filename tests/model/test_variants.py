@@ -1,4 +1,4 @@
-"""Every row of Table 4: shapes, gradients everywhere, and neighbours that differ."""
+"""Every row of Table 4 has the right shapes, gradients everywhere, and differs from its neighbours."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Networks without parts (G), or with templates that no image makes (G+T): page, gallery and commands work."""
+"""Page, gallery and commands work with networks without parts (G) or with static templates (G+T)."""
 
 import json
 
@@ -35,7 +35,7 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["G", "G+T"])
 def made(request, tmp_path_factory, pictures):
-    """Return the options that name the variant's weights and a gallery that `index` made with them."""
+    """Return options that name the variant's weights and a gallery built with them."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("variant")
     model = build_model(variant(request.param, backbone="resnet18", dim=16, ffn_dim=16, num_heads=2))

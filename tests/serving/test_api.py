@@ -1,4 +1,4 @@
-"""The API over the real app on loopback: the examples of docs/API.md, the command line's numbers, errors with names."""
+"""The API over the real app on loopback: the examples of docs/API.md, the command line's numbers, named errors."""
 
 import base64
 import contextlib
@@ -30,7 +30,7 @@ ENDPOINTS = {"/search", "/explain", "/what_if", "/sweep", "/gallery_info"}
 
 @pytest.fixture(scope="module")
 def url(tiny_weights, tiny_gallery_folder, tiny_engine):
-    """Serve the app as `python app.py` does; give its address."""
+    """Serve the app as `python app.py` does; return its address."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
         started = app.serve(tiny_engine, app.Place("127.0.0.1"), prevent_thread_lock=True, quiet=True)
@@ -64,7 +64,7 @@ def command(capsys, *arguments: str):
 
 
 def call(url: str, name: str, **fields):
-    """Call an endpoint over plain HTTP; give the kind of event and its data."""
+    """Call an endpoint over plain HTTP; return the kind of event and its data."""
     started = httpx.post(f"{url}/gradio_api/call/v2/{name}", json=fields)
     if started.status_code != 200:
         return started.status_code, started.json()["detail"]
@@ -193,7 +193,7 @@ def test_a_wrong_value_is_a_sentence_that_names_the_field(url, probe, name, fiel
 
 @pytest.mark.parametrize("path", ["/etc/hostname", "/none/there.jpg", "~/x.jpg", "", ".", 5, None, ["/etc/hostname"]])
 def test_a_file_of_the_server_is_refused_in_words(url, path):
-    """As a client names it that says it is an upload; Gradio itself answers with an error of null."""
+    """Name the file like a client that claims to have uploaded it; Gradio alone would answer with a null error."""
     for image in ({"path": path, "meta": {"_type": "gradio.FileData"}}, {"path": path}):
         event, told = call(url, "search", image=image)
         assert event == "error" and told["error"].startswith("image: upload ") and told["error"].endswith(".")
@@ -208,7 +208,7 @@ def test_fields_that_are_missing_or_unknown_are_named(url, probe):
 
 
 def test_no_address_is_fetched(client, url):
-    """A server of ours would notice a request; there is none, neither by the API nor by a component."""
+    """Offer an address on a server that records requests: neither the API nor a component sends one."""
     asked = []
 
     class Bait(threading.Thread):

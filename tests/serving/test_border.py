@@ -1,4 +1,4 @@
-"""What every request passes: host names, the login, headers, frames; and what stays of a visit after it."""
+"""The checks on every request (host names, login, headers, frames), and what remains after a visit."""
 
 import asyncio
 import base64
@@ -39,7 +39,7 @@ def url(demo):
 
 @pytest.fixture(scope="module")
 def locked(tiny_engine):
-    """Serve with a login; give the address."""
+    """Serve with a login; return the address."""
     started = served(tiny_engine, app.Place("127.0.0.1", login=LOGIN))
     yield started.local_url.rstrip("/")
     started.close()
@@ -172,7 +172,7 @@ def test_a_visit_is_forgotten_after_a_grace(demo, url, monkeypatch):
 
 
 def test_connections_tell_who_is_here_and_from_where():
-    """Two heartbeats of one visit: it is gone when the second ends; the proxy's own word counts, not the client's."""
+    """A visit with two heartbeats ends with the second; the address is the proxy's word, not the client's."""
     told = []
 
     class Galleries:

@@ -1,4 +1,4 @@
-"""A case as files: what is saved opens to the same ranking, and what does not belong is refused."""
+"""Saved cases open with the same ranking, and files that are not valid cases are refused."""
 
 import csv
 import dataclasses

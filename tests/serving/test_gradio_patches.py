@@ -1,4 +1,4 @@
-"""Each patch finds its target or says so; without the no-fetch guard nothing is served; pictures are whole."""
+"""Each patch finds its target or reports it; nothing is served without the no-fetch guard; pictures are complete."""
 
 import threading
 from pathlib import Path

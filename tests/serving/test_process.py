@@ -1,4 +1,4 @@
-"""The server as a process: it starts where others stumble, and leaves nothing of a visitor when it ends."""
+"""The server as a process: it starts in difficult environments, and removes visitors' files when it ends."""
 
 import base64
 import io
@@ -27,7 +27,7 @@ PROJECT = Path(__file__).parents[2]
 
 
 def start(tiny_weights, tiny_gallery_folder, temporary: Path, *options: str, **variables: str):
-    """Start `python app.py` with a temporary folder of its own; give the process and its address."""
+    """Start `python app.py` with its own temporary folder; return the process and its address."""
     taken = socket.create_server(("127.0.0.1", 0))
     port = taken.getsockname()[1]
     taken.close()
@@ -129,7 +129,7 @@ def _ipv6() -> bool:
 
 
 def said(tmp_path: Path, *options: str, **variables: str) -> str:
-    """Run an app that cannot start; give what it says."""
+    """Run an app that cannot start; return its output."""
     done = subprocess.run(
         [sys.executable, "app.py", *options],
         cwd=PROJECT,

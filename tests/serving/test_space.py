@@ -1,4 +1,4 @@
-"""The shipped tree is fit for a Space; each fault of a tree is found without a network; the upload holds that tree."""
+"""The shipped tree works as a Space; each fault of a tree is found without a network; the upload holds that tree."""
 
 import json
 import shutil

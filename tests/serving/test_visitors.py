@@ -1,4 +1,4 @@
-"""Private galleries: bounded, no file lands outside, nobody else sees them, nothing is left when the visit ends."""
+"""Private galleries: limited in size, confined to their folder, invisible to others, deleted when the visit ends."""
 
 import io
 import os
@@ -128,7 +128,7 @@ def test_a_zip_that_leads_outside_is_refused_whole(galleries, tmp_path, name):
 
 
 def _left(galleries) -> list[str]:
-    """Name what lies in the galleries' folder, but for its lock."""
+    """Return the names in the galleries' folder, without its lock."""
     return [path.name for path in galleries._place().iterdir() if path.name != private.LOCK]
 
 

@@ -1,4 +1,4 @@
-"""Two processes train one network: the same parameters in both, and the loss of the whole batch."""
+"""Two processes train one network: equal parameters in both, and the loss of the whole batch."""
 
 import dataclasses
 import json
@@ -98,9 +98,9 @@ def two_processes(tmp_path, root, config, worker=WORKER, out="out", more=()):
 
 
 def reference(root, config):
-    """Train in one process: the network sees each half of a batch by itself, the objective sees the whole.
+    """Train in one process: the network sees each half of a batch separately, the objective sees all of it.
 
-    Only the batch norms inside the network tell the halves from the whole (on CPUs).
+    On CPUs, only the batch norms inside the network depend on the split.
     """
     data = TrainingSet("market1501", [root])
     loader = BatchLoader(data, config)

@@ -1,4 +1,4 @@
-"""Every loss term recomputed by slow loops, and the cases with nothing to compare."""
+"""Every loss term, recomputed with slow loops, and the cases with nothing to compare."""
 
 import dataclasses
 import math

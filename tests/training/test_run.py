@@ -1,4 +1,4 @@
-"""Training runs, learns, stops, resumes bit for bit, and refuses what cannot work."""
+"""Training runs, learns, stops, resumes bit for bit, and refuses invalid options."""
 
 import dataclasses
 import json
@@ -53,7 +53,7 @@ def root(tmp_path_factory):
 
 
 def run(config, root, out, **options):
-    """Train on the CPU; each option goes to the record that has it."""
+    """Train on the CPU; pass each option to the record that has this field."""
 
     def of(record):
         return {name: value for name, value in options.items() if name in record.__dataclass_fields__}
@@ -206,7 +206,7 @@ def test_the_teacher_is_used_and_required(root, tmp_path):
 
 
 def test_attention_and_presence_learn_the_body_parts_of_rendered_pictures(root, tmp_path):
-    """As if the upper eighth were a head, the rest a torso seen by half, and nothing else there."""
+    """Label the upper eighth as head and the rest as a half-visible torso, with no other parts."""
     config = dataclasses.replace(
         TINY,
         model=ModelConfig(backbone="resnet18", dim=16, ffn_dim=16, num_heads=2),
@@ -314,7 +314,7 @@ def test_the_rate_falls_at_the_epoch_and_not_after_it():
 
 
 def test_the_schedule_sets_the_rate_that_the_step_takes(root, tmp_path):
-    """Adam's first step moves a parameter by the learning rate, so that the weights tell which one it was."""
+    """Adam's first step moves each parameter by the learning rate, so the weights show which rate was used."""
     config = dataclasses.replace(TINY, learning_rate=1e-2, warmup_start=1e-5, weight_decay=0.0)
     run(config, root, tmp_path / "out", max_steps=40, stop_after=1)
     after = torch.load(tmp_path / "out" / "training.pt", weights_only=True)["model"]

@@ -1,4 +1,4 @@
-"""One optimiser step: a loss that is not finite changes nothing, and the terms are of the whole descriptor."""
+"""One optimiser step: a loss that is not finite changes nothing, and the terms use the whole descriptor."""
 
 import dataclasses
 import itertools
@@ -79,7 +79,7 @@ def test_a_step_of_two_batches_moves_by_their_mean_gradient():
 
 
 def one_step(config):
-    """Run one step on fixed pictures; return every parameter's movement by name."""
+    """Run one step on fixed pictures; return each parameter's change by name."""
     model, objective, optimizer = parts_of(config)
     module = WholeBatch(model, objective, "float32", Team(torch.device("cpu")))
     before = {name: p.detach().clone() for name, p in module.named_parameters()}

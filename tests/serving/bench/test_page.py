@@ -1,4 +1,4 @@
-"""The page's speed table: its rows, its made-up gallery, and that it would notice a mixed-up answer."""
+"""The page's speed table: its rows, its artificial gallery, and that it notices swapped answers."""
 
 import functools
 import json

@@ -1,4 +1,4 @@
-"""Each reference returns what the product returns: a ratio compares the same work on the same inputs."""
+"""Each reference returns what the product returns, so a ratio compares the same work on the same inputs."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The training rows measure the real step beside a bare one of the same backbone, size and precision."""
+"""The training rows compare the real step with a bare one of the same backbone, size and precision."""
 
 import dataclasses
 import json

@@ -20,7 +20,7 @@ def pages_of_8(monkeypatch):
 
 
 def with_marks(engine, marks) -> Engine:
-    """Return the engine over its own images under other (pid, camid)."""
+    """Return the engine with its images relabelled by (pid, camid)."""
     source = engine.gallery
     records = [dataclasses.replace(source.records[i % 18], pid=p, camid=c) for i, (p, c) in enumerate(marks)]
     rows = np.arange(len(records)) % 18

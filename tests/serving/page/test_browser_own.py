@@ -1,4 +1,4 @@
-"""One visitor makes a gallery and cuts a person out of a frame; another sees nothing of it; closing deletes it."""
+"""One visitor makes a gallery and cuts a person out of a frame; another cannot see it; closing deletes it."""
 
 import tempfile
 import time
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def files(tmp_path):
-    """Return a zip of twelve pictures with a broken one, and a frame with one person."""
+    """Return a zip of twelve pictures, one of them broken, and a frame with one person."""
     packed = tmp_path / "album.zip"
     with zipfile.ZipFile(packed, "w") as album:
         for pid in range(1, 13):
@@ -32,7 +32,7 @@ def files(tmp_path):
 
 
 def held() -> set:
-    """Return the private galleries that lie on the disk."""
+    """Return the private galleries on disk."""
     roots = Path(tempfile.gettempdir()).glob(f"{private.PREFIX}*")
     return {path for root in roots for path in root.glob("galleries_*/*") if path.is_dir()}
 

@@ -1,4 +1,4 @@
-"""The visitor's own gallery and whole frames, without Gradio."""
+"""A visitor's own gallery and whole frames, without Gradio."""
 
 import io
 import zipfile
@@ -30,7 +30,7 @@ def galleries(tiny_engine):
 
 @pytest.fixture
 def uploads(tmp_path):
-    """Return a zip of three pictures and a broken one, and one picture beside it."""
+    """Return a zip of three pictures and a broken one, and a single picture."""
     packed = tmp_path / "album.zip"
     with zipfile.ZipFile(packed, "w") as files:
         for pid in (2, 3, 4):
@@ -112,7 +112,7 @@ def frame(tmp_path):
 
 
 class OnePerson:
-    """A finder that knows where the person stands."""
+    """A finder that knows where the person is."""
 
     def find(self, image):
         return [Found((600, 100, 728, 356), 1.0)]
