@@ -170,7 +170,7 @@ class TrainConfig:
     # the same under the two scorings that use presence; nothing else trains presence if the descriptor is unweighted
     distill_presence: float = 0.0
     # not in the paper: fraction of the person's mean vector mixed into each image's teacher target. The teacher's
-    # vector also encodes camera and obstacles; averaging over a person's images removes them
+    # vector also encodes camera and obstacles; averaging over a person's images reduces that
     toward_person: float = 0.0
     clip_norm: float = 0.0  # not in the paper: largest gradient norm; 0 does not clip
     precision: str = "float32"  # or "bfloat16"

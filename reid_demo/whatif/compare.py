@@ -18,7 +18,7 @@ class Comparison:
 
     top_k: int
     moves: tuple[Move, ...]  # of every image in either list, by rank before
-    watched: int  # gallery row whose terms are compared: before, the best right image, or the best if none is right
+    watched: int  # gallery row whose terms are compared: the best right image before, else the first match before
     watched_is_right: bool
     rank: tuple[int, int]  # of the best right image if any is right, else of `watched`
     similarity: tuple[float, float]  # of `watched`
