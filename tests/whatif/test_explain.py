@@ -1,11 +1,32 @@
-"""Where places are hidden, and how the effect of hiding them is mapped."""
+"""Explanations add up; where places are hidden, and how the effect of hiding them is mapped."""
 
 import numpy as np
 import pytest
 
 from reid_demo import occlude
-from reid_demo.records import Occlusion
+from reid_demo.errors import GalleryError
+from reid_demo.records import WEIGHINGS, Occlusion, Scoring
 from reid_demo.whatif import explain, sweep
+
+
+def test_an_explanation_adds_up(tiny_engine, probe_image):
+    probe = tiny_engine.describe(probe_image)
+    match = tiny_engine.search(probe, 3)[2]
+    explanation = tiny_engine.explain(probe, match)
+    assert explanation.similarity == pytest.approx(match.similarity, abs=1e-5)
+    assert explanation.contributions.sum() == pytest.approx(match.similarity, abs=1e-5)
+    assert explanation.match.template_attention.shape == (8, 16, 8) and len(explanation.names) == 9
+
+
+def test_scorings_are_compared_on_one_match(tiny_engine, probe_image):
+    probe = tiny_engine.describe(probe_image)
+    found = tiny_engine.compare_scorings(probe, 4, Scoring(parts=(True,) * 5 + (False,) * 4))
+    for name in WEIGHINGS:
+        scoring = Scoring(name, (True,) * 5 + (False,) * 4)
+        values = tiny_engine.gallery.scores(probe, scoring)
+        assert found[name] == (pytest.approx(values[4]), int((values > values[4]).sum()) + 1)
+    with pytest.raises(GalleryError, match="no image 99"):
+        tiny_engine.compare_scorings(probe, 99, Scoring())
 
 
 def test_fixed_places_are_spread_as_a_sweep_is(tiny_engine, probe_image):
