@@ -1,8 +1,8 @@
-"""How far a similarity can be believed: error rates of an open-set search, per threshold. Not in the paper.
+"""Measure the error rates of open-set search per threshold: how far to trust a similarity. Not in the paper.
 
 Every query of a known person is searched twice: with its person in the gallery, and with that person's images left
-out, as if the person were absent. Rates are per search at the gallery's size; they do not carry over to a much larger
-gallery, where an absent person finds more look-alikes.
+out, as if the person were absent. Rates are per search at this gallery's size. They do not hold for a much larger
+gallery, which has more look-alikes.
 """
 
 from dataclasses import dataclass, replace
@@ -23,19 +23,19 @@ from reid_demo.whatif.confidence import CONFIDENT_FPIR, Alarm, Calibration, Leve
 
 HALVES = ("lower_half", "upper_half", "left_half", "right_half")
 FPIR_LEVELS = (0.01, 0.05, 0.1, 0.2, 0.5)
-LEAST_PEOPLE = 20  # for a threshold from a gallery's own people
-SHOWN = 4  # false alarms on each side of the mark
+LEAST_PEOPLE = 20  # under two cameras, to derive a threshold from a gallery's own images
+SHOWN = 4  # false alarms to record on each side of the threshold
 BOOTSTRAPS = 500
 
 
 def calibrate(describer: Describer, gallery_folder: Path, fingerprint: str) -> Calibration:
-    """Measure open-set error rates of a gallery's whole probes, untouched and with half hidden in four ways.
+    """Measure open-set error rates of a gallery's whole probes, untouched and with each half hidden.
 
-    The similarity is the gallery's own.
+    Uses the gallery's own similarity.
 
     Args:
         describer: the network that described the gallery.
-        gallery_folder: a gallery with `probes/`; its `absent` probes are searched as absent people.
+        gallery_folder: a gallery with `probes/`; its `absent` probes count as absent people.
         fingerprint: of the network's weights.
 
     Raises:
@@ -59,17 +59,17 @@ def calibrate(describer: Describer, gallery_folder: Path, fingerprint: str) -> C
 
 
 def calibrate_stored(gallery: Gallery, fingerprint: str, *, most: int = 1000, least: int = LEAST_PEOPLE) -> Calibration:
-    """Measure open-set error rates of a gallery by its own stored descriptors, for galleries that ship no probes.
+    """Measure open-set error rates from a gallery's stored descriptors, for galleries without probes.
 
-    Each image of a person whom two cameras saw is searched among the others; at most `most` of them, evenly taken.
-    The stored descriptors are means over the gallery's views, so a probe from outside, described once, scores a little
-    lower: the mark is then strict.
+    At most `most` evenly spaced images of people seen by two cameras are searched among the other images. Stored
+    descriptors are means over the gallery's views, so an outside probe, described once, has slightly lower similarities
+    and the threshold is strict for it.
 
     Args:
         gallery: with known people and cameras.
         fingerprint: of the weights.
-        most: images that are searched.
-        least: people whom two cameras saw, without whom a threshold means nothing.
+        most: largest number of searches.
+        least: smallest number of people seen by two cameras for a meaningful threshold.
 
     Raises:
         DatasetError: there are fewer than `least` such people.
@@ -102,13 +102,13 @@ def calibrate_stored(gallery: Gallery, fingerprint: str, *, most: int = 1000, le
 class Search:
     """One search."""
 
-    person: str  # what tells people apart
-    probe: str  # its file
-    hidden: str = ""  # an occlusion's name, "" for nothing
+    person: str  # identifies the person
+    probe: str  # file of the probe
+    hidden: str = ""  # name of the occlusion, "" for none
 
 
 def _with_mark(similarity: np.ndarray, queries: Identities, gallery: Gallery, searched: list[Search]) -> Rates:
-    """Return the rates of many searches, and what the confident level hangs on."""
+    """Return the rates of many searches, with the intervals and false alarms behind the confident level."""
     rates = open_set_rates(similarity, queries, gallery.identities)
     outcome = first_matches(similarity, queries, gallery.identities)
     people = np.array([one.person for one in searched])
@@ -134,12 +134,15 @@ def _with_mark(similarity: np.ndarray, queries: Identities, gallery: Gallery, se
 def mark_intervals(
     outcome: "FirstMatches", threshold: float, people: np.ndarray
 ) -> tuple[tuple[float, float], tuple[float, float], tuple[float, float] | None]:
-    """Return 95 % intervals of the confident threshold, and of FPIR and FNIR at the threshold as it stands.
+    """Return 95 % intervals of the confident threshold, and of FPIR and FNIR at the given threshold.
 
     Args:
         outcome: of all searches.
         threshold: of the confident level.
-        people: `(Q,)`, what tells people apart; all searches of one are drawn together.
+        people: `(Q,)`, identifies each search's person; the bootstrap draws all searches of a person together.
+
+    Returns:
+        Low and high ends of each; `None` for FNIR if no person is present.
     """
     rng = np.random.default_rng(0)
     groups = [np.flatnonzero(people == name) for name in np.unique(people)]
@@ -180,17 +183,17 @@ def _rates(
 
 @dataclass(frozen=True, eq=False)
 class FirstMatches:
-    """What `Q` searches found first."""
+    """The first matches of `Q` searches."""
 
     strangers: np.ndarray  # (Q,) similarity of the first match if the person were absent
-    first: np.ndarray  # (Q,) its gallery row
+    first: np.ndarray  # (Q,) gallery row of that match
     present: np.ndarray  # (Q,) bool, whether the person is in the gallery under another camera
-    best: np.ndarray  # (Q,) similarity of the person's best image; -inf where there is none
-    right: np.ndarray  # (Q,) bool, whether that comes before all strangers
+    best: np.ndarray  # (Q,) similarity of the person's best image; -inf if there is none
+    right: np.ndarray  # (Q,) bool, whether that image comes before all strangers
 
 
 def first_matches(similarity: np.ndarray, queries: Identities, gallery: Identities) -> FirstMatches:
-    """Tell what searches find first, with and without the person; arguments as of `open_set_rates`."""
+    """Return the first matches with and without the person; arguments as for `open_set_rates`."""
     own = same_person(queries.pids[:, None], gallery.pids[None])
     right = own & ~same_camera(queries.camids[:, None], gallery.camids[None])
     others = np.where(own, -np.inf, similarity)
@@ -200,21 +203,21 @@ def first_matches(similarity: np.ndarray, queries: Identities, gallery: Identiti
 
 
 def threshold_at(aim: float, strangers: np.ndarray) -> float:
-    """Return the lowest threshold that at most a share `aim` of the absent people's first matches reach."""
+    """Return the lowest threshold that at most a fraction `aim` of the absent people's first matches reach."""
     allowed = int(np.floor(aim * len(strangers)))
     return float(np.nextafter(np.sort(strangers)[::-1][allowed], np.inf)) if allowed < len(strangers) else -1.0
 
 
 def open_set_rates(similarity: np.ndarray, queries: Identities, gallery: Identities) -> Rates:
-    """Return the misses at chosen rates of false alarms.
+    """Return the miss rates (FNIR) at chosen false-alarm rates (FPIR).
 
-    FPIR is the share of searches for an absent person whose first match reaches the threshold. FNIR is the share of
-    searches for a present person whose first match is not that person or does not reach it.
+    FPIR is the fraction of searches for an absent person whose first match reaches the threshold. FNIR is the fraction
+    of searches for a present person whose first match is not that person or does not reach it.
 
     Args:
         similarity: `(Q, G)`, higher is closer.
-        queries: Q probes; one without a known person is of somebody who is not in the gallery.
-        gallery: G images; a person's images under the query's own camera are left out where both cameras are known.
+        queries: Q probes; one with an unknown pid is of a person who is not in the gallery.
+        gallery: G images; a person's images under the query's own camera are left out if both cameras are known.
 
     Returns:
         One level for each of `FPIR_LEVELS`.
@@ -231,7 +234,7 @@ def open_set_rates(similarity: np.ndarray, queries: Identities, gallery: Identit
 
 
 def mark_table(found: Calibration) -> str:
-    """Write the confident level, with intervals, as a Markdown table."""
+    """Return the confident level, with intervals, as a Markdown table."""
     rows = []
     for name, rates in (("whole", found.whole), ("half hidden", found.occluded)):
         if rates is not None and rates.mark is not None:
@@ -245,7 +248,7 @@ def mark_table(found: Calibration) -> str:
 
 
 def alarm_table(found: Calibration) -> str:
-    """Write the false alarms that set the mark of whole probes as a Markdown table."""
+    """Return the false alarms next to the threshold of whole probes as a Markdown table."""
     mark = found.whole.mark
     alarms = [] if mark is None else [*reversed(mark.above), *mark.below]
     rows = [(f"`{Path(a.probe).name}`", f"`{Path(a.match).name}`", f"{a.similarity:.3f}") for a in alarms]

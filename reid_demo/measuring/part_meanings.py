@@ -1,6 +1,6 @@
-"""What each part template means: on which body part its attention falls, measured with synthetic ground truth.
+"""Measure what each part template means: the body parts on which its attention falls.
 
-Only a rendered person has a mask for each body part, so this is measured there; names on the page come from it.
+Needs a mask of each body part, which only rendered people have. The page takes the parts' names from here.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,11 +20,11 @@ from reid_demo.records import Descriptor
 
 GALLERY_FOLDERS = ("bounding_box_test/", "images/")  # of a data set, and of a gallery
 BACKGROUND = "background"
-MOSTLY = 0.5  # share of the attention from which a name says "mostly"
-LEANS = 1.5  # times the body part's share of the picture from which a name says "leans to"
-SLIVER = 0.1  # share of the attention below which a body part is not named
-NEARLY = 0.67  # share of one side's lift that the other needs for both to be named together
-LEAST_AREA = 0.01  # of the picture; a smaller body part is not hidden to test presence
+MOSTLY = 0.5  # least fraction of the attention for the name "mostly ..."
+LEANS = 1.5  # least ratio of a body part's fractions of attention and of the image for "leans to ..."
+SLIVER = 0.1  # least fraction of the attention for a body part to be named at all
+NEARLY = 0.67  # least ratio of the two sides' lifts for both to be named together
+LEAST_AREA = 0.01  # fraction of the image; smaller body parts are not used to test presence
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +36,11 @@ class Labelled:
 
 
 def labelled(root: Path, limit: int = 400) -> Iterator[Labelled]:
-    """Read up to `limit` gallery images, evenly taken, with the masks of `BODY_PARTS`.
+    """Read up to `limit` evenly spaced gallery images with the masks of `BODY_PARTS`.
 
     Args:
         root: a synthetic data set, or a gallery that ships its ground truth.
-        limit: how many at most.
+        limit: largest number of images.
 
     Raises:
         SyntheticError: there is no ground truth.
@@ -52,7 +52,7 @@ def labelled(root: Path, limit: int = 400) -> Iterator[Labelled]:
 
 
 def masks_of(truth: Truth, shape: tuple[int, int]) -> np.ndarray:
-    """Return where each of `BODY_PARTS` is seen, `(8, H, W)` bool, at the shape `(H, W)` of the picture."""
+    """Return the visible pixels of each of `BODY_PARTS`, `(8, H, W)` bool, at the image's shape `(H, W)`."""
     masks = np.zeros((len(BODY_PARTS), *shape), bool)
     for mask, name in zip(masks, BODY_PARTS, strict=True):
         if name in truth.masks:
@@ -70,9 +70,9 @@ def study(describer: Describer, samples: Iterable[Labelled], body_parts: Sequenc
         body_parts: K names, in the order of the masks.
 
     Returns:
-        `names`, one a template ("mostly head"); `num_images`; `body_parts` (K names and "background"); `area` (K+1
-        mean shares of the picture); `template_attention` and `part_attention`, each with `share` `(P, K+1)`,
-        `entropy` `(P,)` in 0..1 and `overlap` in 0..1 between templates; `presence_auc`, one a template or null.
+        `names`, one per template ("mostly head"); `num_images`; `body_parts` (K names and "background"); `area` (K+1
+        mean fractions of the image); `template_attention` and `part_attention`, each with `share` `(P, K+1)`,
+        `entropy` `(P,)` in 0..1 and `overlap` in 0..1 between templates; `presence_auc`, one per template or `None`.
 
     Raises:
         DatasetError: no sample, or a network without parts.
@@ -107,7 +107,7 @@ def study(describer: Describer, samples: Iterable[Labelled], body_parts: Sequenc
 
 
 def cover(masks: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """Return the share of every grid cell that each body part covers, background last.
+    """Return the fraction of every grid cell that each body part covers, background last.
 
     Args:
         masks: `(K, H, W)` bool, not overlapping.
@@ -123,7 +123,7 @@ def cover(masks: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
 
 
 def attention_share(attention: np.ndarray, coverage: np.ndarray) -> np.ndarray:
-    """Return the mean share of each template's attention that falls on each body part.
+    """Return the mean fraction of each template's attention that falls on each body part.
 
     Args:
         attention: `(M, P, h, w)`, each map sums to 1.
@@ -131,21 +131,24 @@ def attention_share(attention: np.ndarray, coverage: np.ndarray) -> np.ndarray:
 
     Returns:
         `(P, K+1)`, rows sum to 1.
+
+    Raises:
+        ShapeError: images or grids differ.
     """
     if attention.shape[0] != coverage.shape[0] or attention.shape[2:] != coverage.shape[2:]:
-        raise ShapeError(f"attention {attention.shape} and coverage {coverage.shape} do not belong together.")
+        raise ShapeError(f"The shapes of attention {attention.shape} and coverage {coverage.shape} do not match.")
     return np.einsum("mphw,mkhw->pk", attention, coverage) / len(attention)
 
 
 def entropy(attention: np.ndarray) -> np.ndarray:
-    """Return each template's mean entropy, `(P,)` in 0 (one cell) to 1 (even), from maps `(M, P, h, w)`."""
+    """Return each template's mean entropy over maps `(M, P, h, w)`: `(P,)`, 0 for a single cell to 1 for uniform."""
     flat = attention.reshape(*attention.shape[:2], -1).astype(np.float64)
     each = -(flat * np.log(np.maximum(flat, 1e-12))).sum(axis=2) / np.log(flat.shape[2])
     return np.clip(each.mean(axis=0), 0, 1)
 
 
 def overlap(attention: np.ndarray) -> float:
-    """Return the mean shared attention of two templates of one image, 0 (apart) to 1 (alike); 0 for one template."""
+    """Return the mean overlap of two templates' maps `(M, P, h, w)`: 0 for disjoint to 1 for equal; 0 if `P` is 1."""
     images, count = attention.shape[:2]
     flat = attention.reshape(images, count, -1)
     pairs = [np.minimum(flat[:, i], flat[:, j]).sum(axis=1).mean() for i in range(count) for j in range(i)]
@@ -153,16 +156,16 @@ def overlap(attention: np.ndarray) -> float:
 
 
 def name_of(share: np.ndarray, area: np.ndarray, names: Sequence[str]) -> str:
-    """Name a template from its `(K+1,)` attention shares beside the `(K+1,)` shares of the picture.
+    """Name a template from the `(K+1,)` fractions of its attention and of the image on each body part.
 
-    A template that favours both arms nearly alike is one of "arms"; so for legs.
+    A template that favours both arms about equally is called "arms", and likewise "legs".
     """
     parts = _sides_together(share, area, names)
     largest, most = max(((name, part) for name, part, _ in parts), key=lambda row: row[1], default=("", 0.0))
     if most >= MOSTLY:
         return f"mostly {largest}"
-    # A sliver of attention on a tiny part is no meaning. A cell on a foot is mostly ground: much background is no
-    # reason to name the ground alone, but then the part needs a larger share.
+    # A sliver of attention on a tiny body part means nothing. But much background is no reason to name only that: a
+    # cell on a foot is mostly ground. So in that case the body part needs a larger fraction
     least = SLIVER if share[-1] < MOSTLY else 2 * SLIVER
     lifts = [(name, part / max(place, 1e-6)) for name, part, place in parts if part >= least]
     favoured, lift = max(lifts, key=lambda row: row[1], default=("", 0.0))
@@ -172,7 +175,7 @@ def name_of(share: np.ndarray, area: np.ndarray, names: Sequence[str]) -> str:
 
 
 def _sides_together(share: np.ndarray, area: np.ndarray, names: Sequence[str]) -> list[tuple[str, float, float]]:
-    """Return (words, attention, area) of each body part, left and right as one where their lifts are nearly alike."""
+    """Return (words, attention, area) of each body part; merge left and right if their lifts are similar."""
     found = {name: (float(s), float(a)) for name, s, a in zip(names[:-1], share, area, strict=False)}
     for left in [name for name in found if name.startswith("left_")]:
         limb = left.removeprefix("left_")
@@ -184,14 +187,17 @@ def _sides_together(share: np.ndarray, area: np.ndarray, names: Sequence[str]) -
 
 
 def words(name: str) -> str:
-    """Write a body part's name for people: `left_arm` is "left arm", `carried` "carried items"."""
+    """Return a body part's name for people: "left arm" for `left_arm`, "carried items" for `carried`."""
     return "carried items" if name == "carried" else name.replace("_", " ")
 
 
 def _presence_auc(
     describer: Describer, samples: Sequence[Labelled], described: Sequence[Descriptor], favourite: np.ndarray
 ) -> list[float | None]:
-    """Return, for each template, how often hiding its favourite body part lowers its presence: AUC, 0.5 is chance."""
+    """Return for each template the AUC with which its presence drops as its favourite body part is hidden.
+
+    0.5 is chance; `None` for too few images.
+    """
     result: list[float | None] = []
     hidden_presence: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     for body_part in sorted(set(favourite.tolist())):
@@ -211,7 +217,7 @@ def _presence_auc(
 
 
 def hide(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Fill a body part, and a rim of 3 percent of the width around it, with mean grey; `image` is not changed."""
+    """Return a copy of an image with a body part, and a rim of 3 percent of the width, filled with mean grey."""
     rim = max(1, round(0.03 * image.shape[1]))
     grown = cv2.dilate(mask.astype(np.uint8), np.ones((2 * rim + 1, 2 * rim + 1), np.uint8)).astype(bool)
     return occlude.fill(image, grown, "mean_grey")

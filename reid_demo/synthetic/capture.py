@@ -1,4 +1,4 @@
-"""One photograph: where a person stands, what is in front, how the detector crops and what the sensor does to it."""
+"""Take one photograph: place a person, put something in front, crop as a detector would, and simulate the sensor."""
 
 import copy
 from dataclasses import dataclass, replace
@@ -15,24 +15,24 @@ from reid_demo.synthetic.scenes import THINGS, Camera, Place, build_place, detec
 
 WIDTH, HEIGHT = 128, 256  # image px
 CROPS = ("upper", "lower", "left", "right")
-HIDDEN = (0.3, 0.8)  # body fraction that an occluded photograph shows
-BYSTANDERS = 10_000_019  # added to the seed, so that no bystander is one of the people
+HIDDEN = (0.3, 0.8)  # least and largest fraction of the body that an occluded photograph shows
+BYSTANDERS = 10_000_019  # added to the seed, so that bystanders are not people of the set
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a photograph is to show."""
+    """What a photograph should show."""
 
     camid: int
-    hide: str = ""  # "", "object" or "person"
-    crop: str = ""  # "" or a name of `CROPS`
-    company: bool = False  # somebody else near by, not in front
-    careless: float = 0.08  # how often the detector's box is well off
+    hide: str = ""  # "", "object" or "person" in front
+    crop: str = ""  # "" or one of `CROPS`
+    company: bool = False  # another person near by, not in front
+    careless: float = 0.08  # probability that the detector's box is far off
 
 
 @dataclass(frozen=True, eq=False)
 class Shot:
-    """A finished photograph and what is known of it."""
+    """A finished photograph and its ground truth; the fields are those of `data.ground_truth.Truth`."""
 
     image: np.ndarray  # (256, 128, 3) uint8 RGB
     scene: str
@@ -48,32 +48,32 @@ class Shot:
 
 @dataclass(frozen=True, eq=False)
 class Setup:
-    """All that decides a photograph, drawn and not yet taken. Change one thing with `changed` or `replace`."""
+    """Everything that determines a photograph, before it is taken. Change one thing with `changed` or `replace`."""
 
     place: Place
     actor: Actor
     facing: float  # radians from facing the camera
-    stride: np.random.Generator  # as it was before the pose was drawn
-    rain: bool  # an umbrella is held up
+    stride: np.random.Generator  # in its state before the pose was drawn
+    rain: bool  # whether the person holds up an umbrella
     others: tuple[Actor, ...]
     props: np.ndarray | None
     hidden_by: tuple[str, ...]
-    window: tuple[float, float, float, float]  # what the detector cut out, in tangents
+    window: tuple[float, float, float, float]  # the detector's box, in tangents
     strength: float  # exposure
     grade: Grade
     sharp: float  # factor of the camera's resolution
     sensor: np.random.Generator  # of blur and noise
 
     def changed(self, person: Person | None = None, place: Place | None = None, turn: float = 0.0) -> "Setup":
-        """Return the same photograph of another person or look, under another camera, or seen from another side.
+        """Return the setup with another person or look, another camera, or another side of the person.
 
-        Pose, exposure and noise are drawn from the same numbers; the detector's box keeps to the person as it did.
-        Things and people in front stay where they were, so ask this of photographs without any.
+        Pose, exposure and noise use the same random numbers, and the detector's box fits the person as before. Things
+        and people in front do not move, so use this for photographs without any.
 
         Args:
-            person: who is photographed instead.
-            place: the place and camera instead.
-            turn: radians that the person turns.
+            person: the new person; `None` keeps the current one.
+            place: the new place and camera; `None` keeps the current one.
+            turn: radians by which the person turns.
         """
         person, place = person or self.actor.person, place or self.place
         posed = person.pose(copy.deepcopy(self.stride), rain=self.rain)
@@ -96,10 +96,10 @@ class Setup:
 
 
 class Studio:
-    """A renderer with the places, and people to stand in the way. One per process."""
+    """A renderer with all places and bystanders. Use one per process."""
 
     def __init__(self, body: Body, seed: int, bystanders: int = 24):
-        """Open the renderer; bystanders are built when first needed."""
+        """Open the renderer; bystanders are built on first use."""
         self.body, self.seed = body, seed
         self.renderer = Renderer(WIDTH, HEIGHT)
         self._places: dict[int, Place] = {}
@@ -124,7 +124,7 @@ class Studio:
         return self.take(self.arrange(person, order, rng))
 
     def arrange(self, person: Person, order: Order, rng: np.random.Generator) -> Setup:
-        """Draw everything about a photograph, without taking it. `rng` is not needed any more afterwards."""
+        """Draw everything about a photograph without taking it; `take` uses no further numbers from `rng`."""
         place = self.place(order.camid)
         rain = bool(not place.scene.indoors and person.look.fit % 11 == 0 and rng.random() < 0.5)
         stride = copy.deepcopy(rng)
@@ -164,7 +164,7 @@ class Studio:
         )
 
     def take(self, setup: Setup) -> Shot:
-        """Take a photograph. The same setup gives the same picture each time."""
+        """Take a photograph; the same setup always yields the same picture."""
         place, actor, camera = setup.place, setup.actor, setup.place.camera
         alone = _alone(place, actor)
         total = _areas(self.renderer.parts_alone(actor, alone), alone)
@@ -198,7 +198,7 @@ class Studio:
         )
 
     def _beside(self, actor: Actor, rng: np.random.Generator) -> Actor:
-        """Put somebody behind or beside."""
+        """Put a bystander behind or beside the person."""
         other = self.bystander(rng)
         away = np.array([actor.x, actor.z]) / np.hypot(actor.x, actor.z)
         side = np.array([away[1], -away[0]]) * rng.choice([-1, 1]) * rng.uniform(0.3, 0.7)
@@ -209,7 +209,7 @@ class Studio:
     def _in_front(
         self, place: Place, actor: Actor, view: View, total: np.ndarray, kind: str, rng: np.random.Generator
     ) -> tuple[Actor | None, np.ndarray | None, str]:
-        """Put somebody or something between the person and the camera, until a fit share of the body is hidden."""
+        """Put a bystander or a thing in front; try up to eight times for a visible fraction within `HIDDEN`."""
         away = np.array([actor.x, actor.z]) / np.hypot(actor.x, actor.z)
         side = np.array([away[1], -away[0]])
         best, best_gap = (None, None, ""), np.inf
@@ -243,7 +243,7 @@ class Studio:
 
 
 def _aim(place: Place, actor: Actor) -> tuple[np.ndarray, np.ndarray]:
-    """Return where the camera is and what it looks at."""
+    """Return the camera's position and target, `(3,)` m each."""
     return np.array([0, place.camera.height, 0]), np.array([actor.x, 0.95, actor.z])
 
 
@@ -252,13 +252,13 @@ def _whole(place: Place, actor: Actor) -> View:
 
 
 def _alone(place: Place, actor: Actor) -> View:
-    """Return the view that just holds a person with all that is carried."""
+    """Return the view that tightly encloses a person with everything carried."""
     x0, y0, x1, y1 = _bounds(actor, _whole(place, actor), all_parts=True)
     return View(*_aim(place, actor), (x0, x1, -y1, -y0))
 
 
 def _follow(window: tuple, old: tuple, new: tuple) -> tuple[float, float, float, float]:
-    """Cut out a person as another was cut out: as high, as loose and as far off; the picture stays 1:2."""
+    """Cut out a person as another was cut out, equally loose and equally far off; keep the aspect of 1:2."""
     scale = (new[3] - new[1]) / (old[3] - old[1])
     shift = [((window[i] + window[i + 2]) - (old[i] + old[i + 2])) / 2 * scale for i in (0, 1)]
     middle = [(new[i] + new[i + 2]) / 2 + shift[i] for i in (0, 1)]
@@ -267,7 +267,7 @@ def _follow(window: tuple, old: tuple, new: tuple) -> tuple[float, float, float,
 
 
 def _grade(camera: Camera, strength: float, rng: np.random.Generator) -> Grade:
-    """Draw how a camera grades one photograph, a little off its usual colours."""
+    """Draw the colours of one photograph: the camera's own with a little variation."""
     balance = np.array(camera.balance) * rng.normal(1, 0.025, 3) * strength
     return Grade(
         gain=tuple(float(v) for v in balance),
@@ -289,7 +289,7 @@ def _bounds(actor: Actor, view: View, all_parts: bool) -> tuple[float, float, fl
 
 
 def _areas(ids: np.ndarray, view: View) -> np.ndarray:
-    """Return the area of each id in tangents squared, `(256,)`."""
+    """Return the area of each id, `(256,)`, in squared tangents."""
     left, right, bottom, top = view.window
     return cv2.calcHist([np.ascontiguousarray(ids)], [0], None, [256], [0, 256])[:, 0] * (
         (right - left) * (top - bottom) / ids.size
@@ -297,7 +297,7 @@ def _areas(ids: np.ndarray, view: View) -> np.ndarray:
 
 
 def _crop(rng: np.random.Generator, box: tuple, crop: str) -> tuple[float, float, float, float]:
-    """Cut a box as the frame's edge would; the shape of the picture stays 1:2."""
+    """Cut a box as the edge of a frame would; keep the aspect of 1:2."""
     x0, y0, x1, y1 = box
     height, width = y1 - y0, x1 - x0
     if crop == "upper":
@@ -314,7 +314,7 @@ def _crop(rng: np.random.Generator, box: tuple, crop: str) -> tuple[float, float
 
 
 def sense(rgb: np.ndarray, camera: Camera, rows: int, rng: np.random.Generator) -> np.ndarray:
-    """Turn a drawn picture of twice the size into what the camera stores: blur, pixels, noise, JPEG."""
+    """Turn a rendered image of twice the size into a stored one of 256 x 128: blur, `rows` pixels high, noise, JPEG."""
     image = cv2.GaussianBlur(np.ascontiguousarray(rgb), (0, 0), max(0.2, camera.blur * rng.uniform(0.7, 1.3) * 2))
     if rng.random() < 0.1:  # a moving person in a long exposure
         length = int(rng.integers(5, 13))
@@ -331,7 +331,7 @@ def sense(rgb: np.ndarray, camera: Camera, rows: int, rng: np.random.Generator) 
 
 
 def part_masks(ids: np.ndarray) -> dict[str, np.ndarray]:
-    """Reduce ids to a `GRID` mask for each part that is seen; a cell belongs to a part that fills half of it."""
+    """Reduce ids to a `GRID` mask of each visible part; a cell belongs to a part that fills half of it."""
     masks = {}
     for part in PARTS:
         here = (ids == PART[part]).astype(np.uint8) * 255

@@ -1,6 +1,6 @@
-"""What the weights' makers measured of them: whether a first match is confident, and what each part looks at.
+"""Read what was measured about weights: whether a first match is confident, and what each part looks at.
 
-Reads `calibration.json` and `parts.json` of a weights folder; `measuring` writes them. Knows no network.
+The files are `calibration.json` and `parts.json` in a weights folder; `measuring` writes them. Knows no network.
 """
 
 from dataclasses import dataclass
@@ -14,40 +14,40 @@ from reid_demo.errors import ConfigError, WeightsError
 from reid_demo.records import Scoring, Weighing, weighing_named
 from reid_demo.search.gallery_views import ONE_VIEW
 
-CONFIDENT_FPIR = 0.1  # a match is called confident at the threshold that this share of absent people may pass
+CONFIDENT_FPIR = 0.1  # false-alarm rate of the threshold for a confident match
 FILE = "calibration.json"
 MEANINGS_FILE = "parts.json"
 
 
 @dataclass(frozen=True)
 class Level:
-    """What a threshold costs. Rates are shares of searches, 0 to 1."""
+    """The error rates at a threshold, as fractions of searches, 0 to 1."""
 
-    fpir_aim: float  # the false alarms that the threshold was chosen for
-    threshold: FiniteFloat  # the least similarity of a confident match
-    fpir: float  # share of searches for an absent person whose first match reaches the threshold
-    fnir: float | None  # share of searches for a present person that do not, or find another first; None: no search
+    fpir_aim: float  # the false-alarm rate for which the threshold was chosen
+    threshold: FiniteFloat  # least similarity of a confident match
+    fpir: float  # searches for an absent person whose first match reaches the threshold
+    fnir: float | None  # searches for a present person with a lower or wrong first match; None: there were none
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """A first match of somebody who is absent: such images set the mark of "no confident match"."""
+    """The first match of a search for an absent person; such matches set the threshold of a confident match."""
 
     probe: str  # file of the probe
-    hidden: str  # what was hidden of it: an occlusion's name, "" for nothing
-    match: str  # gallery path of the stranger who came first
+    hidden: str  # name of the occlusion of the probe, "" for none
+    match: str  # gallery path of the first match, a stranger
     similarity: FiniteFloat
 
 
 @dataclass(frozen=True)
 class Mark:
-    """How sure the confident level is, and what it hangs on. Intervals hold 95 % of bootstraps over people."""
+    """How certain the confident level is: 95 % bootstrap intervals over people, and the false alarms next to it."""
 
     threshold: tuple[FiniteFloat, FiniteFloat]
-    fpir: tuple[FiniteFloat, FiniteFloat]  # of the threshold as it stands
+    fpir: tuple[FiniteFloat, FiniteFloat]  # at the confident threshold
     fnir: tuple[FiniteFloat, FiniteFloat] | None
-    above: tuple[Alarm, ...]  # the false alarms nearest above the threshold, the nearest first
-    below: tuple[Alarm, ...]  # those nearest below, which just fail
+    above: tuple[Alarm, ...]  # false alarms just above the threshold, nearest first
+    below: tuple[Alarm, ...]  # those just below it, nearest first
 
 
 def _has_confident(levels: tuple[Level, ...]) -> tuple[Level, ...]:
@@ -74,7 +74,7 @@ class Rates:
 
     @property
     def confident(self) -> Level:
-        """The level from which a match is called confident."""
+        """The level at which a match is called confident."""
         return next(level for level in self.levels if level.fpir_aim == CONFIDENT_FPIR)
 
 
@@ -87,7 +87,7 @@ class Calibration:
     scoring: Annotated[Weighing, BeforeValidator(_weighing)]
     views: tuple[str, ...] = ONE_VIEW  # in which the gallery's images were described; earlier releases had one
     whole: Rates
-    occluded: Rates | None  # None: measured on stored descriptors, of which nothing can be hidden
+    occluded: Rates | None  # None: measured on stored descriptors, which cannot be occluded
     fingerprint: str  # of the weights
 
 
@@ -103,22 +103,22 @@ class Searched:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a first match is confident, and how often that answer is wrong at this gallery's size."""
+    """Whether a first match is confident, and how often such a verdict is wrong at this gallery's size."""
 
     confident: bool
     similarity: float
     threshold: float
-    fpir: float  # share of searches for an absent person that reach the threshold
-    fnir: float | None  # share of searches for a present person that do not, or find another first
-    occluded: bool  # the rates are those of half hidden probes
+    fpir: float  # as in `Level`
+    fnir: float | None  # as in `Level`
+    occluded: bool  # whether the rates are those of half-hidden probes
     num_images: int  # of the gallery that was measured
 
 
 def read(path: Path, fingerprint: str) -> Calibration | None:
-    """Read what `calibrate` wrote of these weights; `None` where there is nothing or it is of other weights.
+    """Read the file of `calibrate`; return `None` if there is none or it belongs to other weights.
 
     Raises:
-        WeightsError: the file cannot be understood; the message names the field.
+        WeightsError: the file is invalid; the message names the field.
     """
     if not path.is_file():
         return None
@@ -127,7 +127,7 @@ def read(path: Path, fingerprint: str) -> Calibration | None:
 
 
 def judge(calibration: Calibration | None, searched: Searched, similarity: float, *, occluded: bool) -> Verdict | None:
-    """Judge a first match; `None` where this gallery, its size, its views or this similarity was not calibrated.
+    """Judge a first match; return `None` if this gallery, its size, its views or this similarity was not calibrated.
 
     Args:
         calibration: of the weights.
@@ -149,7 +149,7 @@ def judge(calibration: Calibration | None, searched: Searched, similarity: float
 
 
 def why_not(calibration: Calibration | None, searched: Searched) -> str:
-    """Say in one sentence why `judge` says nothing of a search; empty where it does."""
+    """Return in one sentence why `judge` has no verdict on a search; empty if it has one."""
     if calibration is None:
         return "How far a similarity can be believed was not measured for these weights and this gallery."
     if not searched.scoring.counts_all:
@@ -172,10 +172,10 @@ class _PartMeanings:
 
 
 def read_part_meanings(path: Path, fingerprint: str) -> tuple[str, ...]:
-    """Return what `anatomy` found of these weights' parts; nothing where the file is absent or of other weights.
+    """Return the names that `anatomy` found for the parts; empty if there is no file or it belongs to other weights.
 
     Raises:
-        WeightsError: the file cannot be understood; the message names the field.
+        WeightsError: the file is invalid; the message names the field.
     """
     if not path.is_file():
         return ()

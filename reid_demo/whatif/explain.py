@@ -12,8 +12,8 @@ from reid_demo.search import similarity
 from reid_demo.whatif import sweep
 
 GRID = (20, 10)  # rows and columns of the map of fixed places
-LOOK = (0.5, 0.25)  # width and height of the window in which a template looks, fractions of the picture
-FINE = (64, 32)  # rows and columns in which that window is sought
+LOOK = (0.5, 0.25)  # width and height of the window where a template looks, as fractions of the image
+FINE = (64, 32)  # rows and columns of the grid on which that window is searched
 
 
 def explain(
