@@ -408,7 +408,7 @@ class _Run:
         store.write(self.out, [row.record for row in self.rows], self._blocks(), about, storage)
 
     def _blocks(self) -> store.Blocks:
-        """Yield the stored descriptors of the rows, from the old gallery and from the journal."""
+        """Yield the rows' stored descriptors in blocks, from the old gallery and the journal."""
         for start in range(0, len(self.rows), store.BLOCK):
             places = [row.place for row in self.rows[start : start + store.BLOCK]]
             parts = presence = None

@@ -254,7 +254,7 @@ class Gallery:
             if not self.exact:
                 count = max(count, min(self.index.tuning.depth * -(-top_k // 10), vectors.MAX_DEPTH))
             return self.index.nearest(similarity.probe_vectors(probe.parts, probe.presence, scoring), count, exclude)
-        if not self.exact:  # the codes hold another scoring: go deep with it, then score as asked
+        if not self.exact:  # the codes are of another scoring: take many candidates, then rescore them
             vector = similarity.probe_vectors(probe.parts, probe.presence, self.scoring)
             return self.index.nearest(vector, max(count, vectors.MAX_DEPTH), exclude)
         return _first(self.scores(probe, scoring), count, exclude)
@@ -431,7 +431,7 @@ def _arrays(folder: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _mapped(path: Path, dimensions: int) -> np.ndarray:
-    try:  # mapped, so that a header cannot claim more than the file holds; "c", as PyTorch warns of read-only arrays
+    try:  # a memory map refuses a header that claims more than the file; "c" because PyTorch warns of read-only arrays
         array = np.load(path, mmap_mode="c", allow_pickle=False)
     except (ValueError, TypeError, EOFError, OverflowError, SyntaxError) as error:
         raise GalleryError(f"{path.name} is damaged ({error}).") from error

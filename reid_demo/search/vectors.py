@@ -83,7 +83,7 @@ class Flat:
         return len(self._stored)
 
     def holds(self, row: int, vector: np.ndarray) -> bool:
-        """Tell whether a row is this `(D,)` vector, as far as half precision goes."""
+        """Return whether a row equals this `(D,)` vector, within half precision."""
         return bool(np.allclose(self._stored[row].astype(np.float32), vector, atol=2e-3))
 
     def save(self, path: Path) -> None:
@@ -265,7 +265,7 @@ def load(path: Path, facts: dict, count: int, dim: int) -> "Flat | Compressed":
         tuning = _tuning(facts, path.name)
         index = faiss.read_index(str(path))
         if not isinstance(index, faiss.IndexPreTransform) or index.d != dim or index.ntotal != count:
-            raise GalleryError(f"{path.name} is damaged: it is no index of {count} vectors of {dim} numbers.")
+            raise GalleryError(f"{path.name} is damaged: it is not an index of {count} vectors of {dim} numbers.")
         return Compressed(index, tuning)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise GalleryError(f"{path.name} is damaged ({str(error).splitlines()[0]}).") from error
@@ -299,7 +299,7 @@ def _flat_head(count: int, dim: int) -> bytes:
 
 
 def _parameters(exclude: np.ndarray | None, probes: int):
-    """Join what one search is told: rows to leave out, and lists to visit."""
+    """Return FAISS's parameters for one search: the rows to leave out and the number of lists to visit."""
     if exclude is None:
         return None
     selector = faiss.IDSelectorBitmap(np.packbits(~exclude, bitorder="little"))
