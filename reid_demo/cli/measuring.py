@@ -156,7 +156,7 @@ def _bench(options: argparse.Namespace) -> None:
     if options.set and not options.train:
         options.refuse("--set changes the recipe of --train")
     if options.gallery_size and (options.train or options.large or options.start):
-        options.refuse("--train, --large and --start make up no gallery of --gallery-size")
+        options.refuse("--train, --large and --start do not use --gallery-size")
     if options.train and (options.weights or options.gallery):
         options.refuse("--train measures a recipe, not --weights or --gallery")
     rows = _measured(options)
