@@ -25,7 +25,7 @@ MIN_SIDE = 16  # image px
 MAX_SIDE = 15_000  # image px
 MAX_ASPECT = 20
 LEAST_CHROMA = 3  # between the channels of a pixel, 0 to 255; colour photographs of people in grey reach 5
-PROBE_SIDE = 1024  # image px of the longer side of a picture of one person; the network sees 256 x 128 of it
+PROBE_SIDE = 1024  # image px, longer side of a stored picture of one person; the network sees it at 256 x 128
 
 _MEAN = np.asarray(PIXEL_MEAN, np.float32)
 _STD = np.asarray(PIXEL_STD, np.float32)

@@ -59,7 +59,7 @@ def download_link(data: bytes, file_name: str, kind: str, words: str) -> Markup:
 
 
 def legend(low: str, middle: str, high: str) -> Markup:
-    """Return the colour scale of `overlays.heat_overlay`, with words for its two ends and for 'uniform'."""
+    """Return the colour scale of `overlays.heat_overlay`, with labels for its ends and for uniform attention."""
     return _legend(overlays.palette()[::15], 100 * float(overlays.scale(1)), (low, middle, high), "legend")
 
 

@@ -41,7 +41,7 @@ def palette() -> np.ndarray:
 
 
 def colours(values: np.ndarray) -> np.ndarray:
-    """Return the viridis colour, `(..., 3)` uint8 RGB, of values in 0 to `FULL_SCALE`; beyond it the last colour."""
+    """Return the viridis colours, `(..., 3)` uint8 RGB, of values `(...)` clipped to 0 .. `FULL_SCALE`."""
     return _COLOURS[np.round(scale(values) * 255).astype(np.uint8)]
 
 
@@ -82,7 +82,7 @@ def signed_overlay(
     known = np.nan_to_num(np.clip(np.asarray(strength, np.float32), -1, 1))
     smooth = cv2.resize(known, (width, height), interpolation=cv2.INTER_LINEAR)[:, :, None]
     ends = np.where(smooth < 0, np.float32(HELPS), np.float32(HURTS))
-    weight = 0.85 * np.abs(smooth) ** power  # the legend is drawn by the same rule
+    weight = 0.85 * np.abs(smooth) ** power  # `figures.signed_legend` draws its scale with this function
     return np.round(grey[:, :, None] * (1 - weight) + ends * weight).astype(np.uint8)
 
 

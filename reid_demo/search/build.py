@@ -107,8 +107,8 @@ def index_folder(
         raise GalleryError(f"Another `index` is writing {out.name!r}. Wait for it to end.") from error
     except OSError as error:
         raise NotWritableError(
-            f"The gallery {out.name!r} cannot be written ({error.strerror or error}). Make room or name another --out; "
-            "a new run goes on where this one stopped."
+            f"The gallery {out.name!r} cannot be written ({error.strerror or error}). Make room or name another --out. "
+            "Run `index` again to resume."
         ) from error
     report.seconds = round(time.monotonic() - start, 2)
     return report

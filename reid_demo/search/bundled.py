@@ -111,7 +111,7 @@ def gallery_for(describer: Describer, fingerprint: str) -> Path:
     copy = runtimes.cache_folder() / f"{source.name}-{fingerprint}"
     if _is_current(copy) and all((copy / part).is_dir() for part in BESIDE if (source / part).is_dir()):
         return copy
-    print(f"Other weights than the gallery's: describing its pictures into {copy} (once).", file=sys.stderr)
+    print(f"These weights did not make the gallery: describing its pictures into {copy} (once).", file=sys.stderr)
     try:
         with _progress() as progress:
             index_folder(source / "images", copy, describer, fingerprint, IndexOptions(about.name, progress=progress))

@@ -55,8 +55,8 @@ class Gallery:
         self.fingerprint: str = meta["fingerprint"]
         self.stamp = stamp_of(folder)  # of the files that were read: another one says that they were replaced
         self.address: str | None = None  # of its vectors in Milvus, where it was opened by that
-        self.scoring = Scoring.read(meta)  # that of the index's vectors, and how the gallery is searched by default
-        self.views: tuple[str, ...] = tuple(meta.get("views", ONE_VIEW))  # in which its images were described
+        self.scoring = Scoring.read(meta)  # of the index's vectors, and the default of a search
+        self.views: tuple[str, ...] = tuple(meta.get("views", ONE_VIEW))
         # Probe -> `vectors.products` of it: one pass serves all that a click shows, under every scoring.
         self._passes: WeakKeyDictionary[Descriptor, np.ndarray] = WeakKeyDictionary()
         self._lock = threading.Lock()
@@ -316,8 +316,8 @@ def load(
                 raise
             continue
         if not (folder / READY).exists() and before == stamp_of(folder):
-            return loaded  # nobody replaced the files meanwhile
-    raise GalleryError(f"The gallery {folder.name!r} is being rewritten all the time. Wait for `index` to end.")
+            return loaded  # no writer replaced the files meanwhile
+    raise GalleryError(f"The gallery {folder.name!r} is being rewritten. Wait for `index` to end.")
 
 
 def stamp_of(folder: Path) -> tuple[int, int] | None:
