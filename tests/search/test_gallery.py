@@ -1,5 +1,7 @@
 """Which images of a gallery show a person or come from a camera."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ def gallery_of(marks) -> Gallery:
     records = [ImageRecord(f"images/{i}.png", pid, camid) for i, (pid, camid) in enumerate(marks)]
     count = len(records)
     parts, presence = np.zeros((count, 1, 2), np.float16), np.zeros((count, 0), np.float32)
-    return Gallery(None, records, parts, presence, {"fingerprint": "x"}, None)
+    return Gallery(Path("unwritten"), records, parts, presence, {"fingerprint": "x"}, None)
 
 
 @pytest.fixture(scope="module")
