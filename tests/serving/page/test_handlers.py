@@ -135,6 +135,21 @@ def test_the_explanation_shows_the_similarity_of_the_list(tiny_engine, opened):
     assert text.WHY_PRESENCE_NOTE in shown
 
 
+def test_what_can_be_seen_of_the_probe_is_said_in_words():
+    """With the shipped weights, whose visibility was measured: a hidden lower half has no visible legs."""
+    engine = Engine.load()
+    whole = next(i for i, example in enumerate(engine.examples) if example.kind == "whole")
+    session = probes.open_example(engine, Session(), Settings(), whole)
+    hidden = probes.with_recipe(engine, session, Settings(), (Occlusion("lower_half"),))
+    for now in (session, hidden):
+        shown = why(engine, now)
+        seen = engine.visible_parts(now.probe)
+        assert len(seen) == 8 and text.WHY_SEEN in shown and text.WHY_PRESENCE_NOTE in shown
+        assert all(f"<b>{part.body_part}</b> {part.words}</li>" in shown for part in seen)
+    told = {part.body_part: part.words for part in engine.visible_parts(hidden.probe)}
+    assert "hidden" in told["left leg"] and "hidden" in told["right leg"]
+
+
 def test_captions_say_rank_and_right_or_wrong(opened):
     words = [ranking.caption(opened, match) for match in opened.matches]
     assert words[0].startswith("#1 ")

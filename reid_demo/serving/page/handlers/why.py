@@ -75,6 +75,7 @@ def why(engine: Engine, session: Session) -> str:
         faint=_faint_words(explained, lit),
         measured=any(engine.part_meanings),
         legend=figures.legend(*text.LEGEND),
+        seen=engine.visible_parts(session.probe),
         presence=_presence(engine, explained),
         weighings=_weighings(engine, session, match.index),
     )
