@@ -170,7 +170,7 @@ def test_images_are_described_in_the_views_that_were_asked_for(images, tmp_path,
             near = {"float32": 2e-3, "bfloat16": 3e-2}[precision]  # runtimes round bfloat16 in their own places
             np.testing.assert_allclose(stored.parts, wanted.parts, atol=near * np.abs(wanted.parts).max())
             np.testing.assert_allclose(stored.presence, wanted.presence, atol={2e-3: 1e-5}.get(near, 1e-2))
-    assert "Everything was described anew. Its images were described in other views" in capsys.readouterr().out
+    assert "Everything was described again. Its images were described in other views" in capsys.readouterr().out
 
 
 def test_a_gallery_of_an_earlier_release_is_read_as_it_was_described(images, tmp_path, tiny_describer, tiny_weights):
