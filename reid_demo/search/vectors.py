@@ -50,8 +50,9 @@ def products(parts: np.ndarray, probes: np.ndarray) -> np.ndarray:
     count, terms, dim = parts.shape
     stored = torch.from_numpy(parts)
     asked = torch.from_numpy(np.ascontiguousarray(probes.transpose(1, 0, 2), np.float32))  # (T, n, D)
-    found = torch.empty(terms, len(probes), count)
-    block = torch.zeros(CACHED_ROWS, terms, dim)  # whole at the end too: another shape may round otherwise
+    found = torch.empty(terms, len(probes), count, dtype=torch.float32)
+    # Whole at the end too: another shape may round otherwise.
+    block = torch.zeros(CACHED_ROWS, terms, dim, dtype=torch.float32)
     for start in range(0, count, CACHED_ROWS):
         rows = stored[start : start + CACHED_ROWS]
         block[: len(rows)].copy_(rows)
@@ -62,7 +63,7 @@ def products(parts: np.ndarray, probes: np.ndarray) -> np.ndarray:
 
 def lengths(parts: np.ndarray) -> np.ndarray:
     """Return the Euclidean length of every part of `(G, T, D)` float16 rows, `(T, G)` float32."""
-    stored, found = torch.from_numpy(parts), torch.empty(parts.shape[1], len(parts))
+    stored, found = torch.from_numpy(parts), torch.empty(parts.shape[1], len(parts), dtype=torch.float32)
     for start in range(0, len(parts), CACHED_ROWS):
         found[:, start : start + CACHED_ROWS] = stored[start : start + CACHED_ROWS].float().norm(dim=2).T
     return found.numpy()
