@@ -1,6 +1,7 @@
 """`Engine`: the demo's verbs - describe, search, explain, what_if, sweep. Read-only after load, no request state."""
 
 import copy
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -38,6 +39,7 @@ from reid_demo.whatif import sweep as sweeping
 from reid_demo.whatif import visibility as visibilities
 
 T = TypeVar("T")
+SEEN_AGAIN = 32  # gallery images whose fresh descriptors, of 0.1 MB at most, are remembered
 QUICK = 5_000  # images; scoring so many takes less time than a turn
 UNTRAINED = "These weights are untrained: nothing shown here means anything."
 
@@ -111,6 +113,9 @@ class Engine:
         self.gallery = gallery
         self.pids, self.camids = gallery.pids, gallery.camids
         self.default_scoring = gallery.scoring
+        self._described_anew = functools.lru_cache(SEEN_AGAIN)(
+            lambda row: self.describe(read_image(gallery.image_path(row)))
+        )
 
     def offer(self, probes: Sequence[Example]) -> None:
         """Take these as the shipped probes; for the maker of an engine, never for one in use."""
@@ -295,13 +300,25 @@ class Engine:
         """Say how probable it is that each body part can be seen; nothing where these weights were not measured."""
         return visibilities.visible_parts(self.visibility, probe)
 
+    def described_anew(self, index: int) -> Descriptor:
+        """Describe a gallery image from its picture: with attention maps, and not as a mean over views.
+
+        The last ones are remembered, because all that explains a match asks for them.
+
+        Raises:
+            GalleryError: there is no such image.
+            ImageError: its picture cannot be read.
+        """
+        self._check_index(index)
+        return self._described_anew(index)
+
     def explain(self, probe: Descriptor, match: Match, scoring: Scoring | None = None) -> Explanation:
         """Split a match's similarity into terms; the match's image is described anew for its attention maps.
 
         Terms come from the gallery's stored vectors, so they sum to the similarity that the list shows.
         """
         stored = self.gallery.descriptor(match.index)
-        fresh = self.describe(read_image(self.gallery.image_path(match.index)))
+        fresh = self.described_anew(match.index)
         shown = Descriptor(stored.parts, stored.presence, fresh.template_attention, fresh.part_attention)
         return explanations.explain(probe, shown, self.term_names, scoring or self.default_scoring)
 

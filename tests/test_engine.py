@@ -174,3 +174,19 @@ def test_parts_say_what_they_were_measured_to_look_at(tiny_weights, tiny_gallery
     (weights / "parts.json").write_text("[]", encoding="utf-8")
     with pytest.raises(WeightsError, match="anatomy"):
         Engine.load(weights, tiny_gallery_folder, "cpu")
+
+
+def test_a_match_is_described_once_for_all_that_explains_it(tiny_engine, probe_image, monkeypatch):
+    gallery = tiny_engine.gallery
+    engine, asked = tiny_engine.over(gallery, tiny_engine.probes), []
+    describe = engine.describer.describe
+    monkeypatch.setattr(engine.describer, "describe", lambda images: asked.append(len(images)) or describe(images))
+    probe = engine.describe(probe_image)
+    match = engine.search(probe, 1)[0]
+    explained = [engine.explain(probe, match) for _ in range(3)]
+    fresh = engine.described_anew(match.index)
+    assert asked == [1, 1]
+    np.testing.assert_array_equal(explained[2].match.template_attention, fresh.template_attention)
+    np.testing.assert_array_equal(fresh.parts, describe([read_image(gallery.image_path(match.index))])[0].parts)
+    with pytest.raises(GalleryError, match="has no image"):
+        engine.described_anew(len(gallery))

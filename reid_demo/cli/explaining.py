@@ -67,10 +67,15 @@ def _show(options: argparse.Namespace, record, **tables: str) -> None:
 def _faithfulness(options: argparse.Namespace) -> None:
     from reid_demo.measuring import faithfulness
 
+    _show_study(options, "faithfulness", faithfulness.study)
+
+
+def _show_study(options: argparse.Namespace, name: str, study: Callable) -> None:
+    """Run a study over probes of the engine's gallery, and show its only table."""
     engine = common.load_engine(options)
     with common.progress_bar("probe") as progress:
-        found = faithfulness.study(engine, options.limit, options.seed, progress)
-    _show(options, found, faithfulness=found.table())
+        found = study(engine, options.limit, options.seed, progress)
+    _show(options, found, **{name: found.table()})
 
 
 def _meaning(options: argparse.Namespace) -> None:
@@ -106,10 +111,7 @@ def _visibility(options: argparse.Namespace) -> None:
 def _sanity(options: argparse.Namespace) -> None:
     from reid_demo.measuring import sanity
 
-    engine = common.load_engine(options)
-    with common.progress_bar("probe") as progress:
-        found = sanity.study(engine, options.limit, options.seed, progress)
-    _show(options, found, sanity=found.table())
+    _show_study(options, "sanity", sanity.study)
 
 
 def _counterfactuals(options: argparse.Namespace) -> None:

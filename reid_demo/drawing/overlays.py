@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 # Attention relative to uniform that gets the last colour, the same for every picture: half of it in one of 128 cells.
-# Colours grow with the logarithm, so that peaks stay apart; the highest one measured is 47.
+# Colours grow with the logarithm, so that peaks stay apart.
 FULL_SCALE = 64.0
 RIGHT, WRONG, UNKNOWN = (0, 122, 94), (200, 80, 10), (136, 146, 158)  # told apart by colour-blind people; with marks
 HELPS, HURTS = (92, 52, 168), (184, 134, 11)  # of signed maps: violet takes away, ochre adds

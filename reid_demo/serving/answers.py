@@ -183,7 +183,7 @@ def explain(
         "match": match_row(match),
         "note": PRESENCE_NOTE,
         "visible_probe": visible_rows(engine, explanation.probe),
-        "visible_match": visible_rows(engine, engine.describe(picture)),  # stored lengths are means over views
+        "visible_match": visible_rows(engine, engine.described_anew(match.index)),
     }
     return _warned(why, image), explanation, picture
 

@@ -129,8 +129,7 @@ WHY_PRESENCE_NOTE = (
 )
 WHY_HEAT = "Where each part template looks"
 WHY_HEAT_NOTE = (
-    "Same scale for every picture: attention as a multiple of uniform. Colours grow with the logarithm up to 64 "
-    "times; the highest peak measured is 47."
+    "Same scale for every picture: attention as a multiple of uniform. Colours grow with the logarithm up to 64 times."
 )
 WHY_MEANINGS = "The words beside a part were measured on rendered people, over many pictures."
 WHY_POINT = "Point at another part, or tab to it, to light it up on both pictures; at global to see them plain."
@@ -381,7 +380,7 @@ STAGE_LOST = "Lost most: {parts}"
 STAGE_LEGEND = ("0", "even", "64 times")
 STAGE_LEGEND_INFO = (
     "Where a part looks on both pictures, as a multiple of even attention. Colours grow with the logarithm up to 64 "
-    "times; the highest peak measured is 47, and the scale is the same for every picture. A bar is what a part adds to "
+    "times; the scale is the same for every picture. A bar is what a part adds to "
     "the similarity, the thin line what it added before."
 )
 STAGE_PART_INFO = "{part}, measured on rendered people: {meaning}"

@@ -226,3 +226,14 @@ def test_an_opening_carries_all_pictures_that_it_shows(tiny_engine, opened):
     tiles = [*drawn["before"]["tiles"], *drawn["shown"]["now"]["tiles"]]
     assert {str(tile["index"]) for tile in tiles} <= set(drawn["pictures"])
     assert str(drawn["shown"]["why"]["index"]) in drawn["maps"]
+
+
+def test_a_fault_of_ours_is_not_blamed_on_the_block(tiny_engine, opened):
+    held = visits.Visits()
+    held.keep(opened)
+
+    def broken(session):
+        raise ValueError("ours")
+
+    with pytest.raises(ValueError, match="ours"):
+        stage.Stage(held, broken).rank({"token": opened.token, "box": None})

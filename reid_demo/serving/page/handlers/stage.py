@@ -5,7 +5,7 @@ browser sends it with every call, and probe, settings and gallery come from the 
 """
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -151,7 +151,7 @@ def with_pictures(engine: Engine, drawn: dict) -> dict:
 def match_maps(engine: Engine, row: int) -> dict:
     """Return a gallery image with its attention maps."""
     image = images.read_image(engine.gallery.image_path(row))
-    return {"picture": figures.picture_uri(_fitted(image)), "maps": _coded(engine.describe(image))}
+    return {"picture": figures.picture_uri(_fitted(image)), "maps": _coded(engine.described_anew(row))}
 
 
 def _fitted(image: np.ndarray) -> np.ndarray:
@@ -293,8 +293,9 @@ class Stage:
         """Return the addresses of the pictures of `rows`, at most three rows of tiles, for `token`."""
 
         def act(engine: Engine, session: Session) -> dict:
-            rows = [int(row) for row in list(asked.get("rows") or ())[: 3 * TILES + 1]]
-            _check(engine, rows)
+            rows = asked.get("rows") or []
+            _check(engine, rows if isinstance(rows, list) else [rows])
+            rows = rows[: 3 * TILES + 1]
             return {str(row): _picture(engine, row) for row in rows}
 
         return self._answer(asked, act)
@@ -303,7 +304,7 @@ class Stage:
         """Return the picture and the attention maps of the gallery image `row`, for `token`."""
 
         def act(engine: Engine, session: Session) -> dict:
-            row = int(asked.get("row", -1))
+            row = asked.get("row")
             _check(engine, [row])
             return match_maps(engine, row)
 
@@ -317,11 +318,10 @@ class Stage:
             return act(engine, session)
         except ReidError as error:
             return {"error": str(error)}
-        except (TypeError, ValueError):
-            return {"error": text.STAGE_BOX}
 
 
-def _check(engine: Engine, rows: list[int]) -> None:
+def _check(engine: Engine, rows: Sequence[object]) -> None:
+    """Refuse what is no row of the gallery: all that comes from the browser is checked before it is used."""
     if not all(isinstance(row, int) and 0 <= row < len(engine.gallery) for row in rows):
         raise GalleryError(text.STAGE_GONE)
 

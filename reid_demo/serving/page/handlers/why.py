@@ -54,10 +54,10 @@ def why(engine: Engine, session: Session) -> str:
         return render("empty.html.jinja", words=text.WHY_EMPTY)
     match = chosen_match(session)
     try:
+        picture = images.read_image(engine.gallery.image_path(match.index))
         explained = engine.explain(session.probe, match, session.scoring)
     except ImageError as error:  # its picture is gone; the rest of the page goes on
         return render("empty.html.jinja", words=str(error))
-    picture = images.read_image(engine.gallery.image_path(match.index))
     of_match = text.WHY_MATCH_OF.format(pid=name_of(match.record.pid), camid=name_of(match.record.camid))
     lit = strongest(explained)
     bars = figures.BarTable(text.WHY_CONTRIBUTIONS, text.WHY_SUM, "part", ("", *engine.part_meanings), lit)
