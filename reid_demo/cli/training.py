@@ -1,10 +1,10 @@
-"""Make weights: `train`, `ablate` and `teach`."""
+"""Make weights: `train`, `ablate`, `teach` and `average`."""
 
 import argparse
 import json
 import shlex
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from reid_demo.cli import common
@@ -15,6 +15,7 @@ def add(commands) -> None:
     _add_train(commands)
     _add_ablate(commands)
     _add_teach(commands)
+    _add_average(commands)
 
 
 def _add_train(commands) -> None:
@@ -89,6 +90,18 @@ def _add_teach(commands) -> None:
     sub.add_argument("--own-backbone", action="store_true", help=text)
     sub.add_argument("--network", required=True, metavar="XML", help="a Re-ID network in OpenVINO's format")
     sub.add_argument("--out", required=True, metavar="NPZ", help="file for the vectors, for train --teacher")
+    common.json_flag(sub)
+
+
+def _add_average(commands) -> None:
+    text = "average the backbone and global pooling of trained weights with those of the network they started from"
+    sub = common.command(commands, "average", _average, text, uses=())
+    trained = "trained weights: a folder, name of shipped weights, hf:// address, or a run's folder"
+    sub.add_argument("weights", metavar="WEIGHTS", help=trained)
+    sub.add_argument("untouched", metavar="UNTOUCHED", help="the same, or the network's .xml in OpenVINO's format")
+    text = "of the trained weights: 1 is WEIGHTS, 0 has the untouched backbone and pooling"
+    sub.add_argument("--share", required=True, type=float, metavar="A", help=text)
+    sub.add_argument("--out", required=True, metavar="DIR", help="for the averaged weights; never overwrites others")
     common.json_flag(sub)
 
 
@@ -193,3 +206,15 @@ def _teach(options: argparse.Namespace) -> None:
         print(json.dumps({"vectors": len(records), "out": options.out}))
     else:
         print(f"{len(records)} vectors in {options.out}")
+
+
+def _average(options: argparse.Namespace) -> None:
+    from reid_demo.search import bundled
+    from reid_demo.training.average import average
+
+    trained, untouched = bundled.weights_folder(options.weights), bundled.weights_folder(options.untouched)
+    averaged = average(trained, untouched, options.share, Path(options.out))
+    if options.json:
+        print(json.dumps({"out": options.out, "share": options.share, **asdict(averaged)}))
+        return
+    print(f"{options.out}: {averaged.tensors} tensors averaged, fingerprint {averaged.fingerprint}")

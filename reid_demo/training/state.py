@@ -74,6 +74,21 @@ def prepare(config: TrainConfig, start: Start, crew: Team, num_classes: int, tea
     return Learner(config, model, objective, optimizer, crew, loaded)
 
 
+def load_trained(folder: Path) -> DPTI:
+    """Read the network of a run's checkpoint, in full precision, or that of a weights folder; on the CPU.
+
+    Raises:
+        TrainingError: the checkpoint is damaged.
+        WeightsError: the weights folder lacks a file or is damaged.
+    """
+    if not (folder / STATE_FILE).is_file():
+        return checkpoint.load_weights(folder)
+    state = _read_state(folder / STATE_FILE, torch.device("cpu"))
+    model = build_model(from_dict(TrainConfig, json.loads(state["config"])).model)
+    model.load_state_dict(state["model"])
+    return model
+
+
 def _initial_model(config: TrainConfig, start: Start) -> tuple[DPTI, dict[str, list[str]]]:
     init = start.init
     if init is None:

@@ -11,12 +11,13 @@ import torch
 from reid_demo.config import PIXEL_MEAN, PIXEL_STD, ModelConfig, variant
 from reid_demo.errors import ConfigError, ShapeError, WeightsError
 from reid_demo.images import read_image, to_model_input
-from reid_demo.model import osnet_lct
+from reid_demo.model import checkpoint, osnet_lct
 from reid_demo.model.dpti import build_model
 from reid_demo.model.openvino_ir import load_ir
 from reid_demo.model.osnet_lct import ContextGate, OSNetLCTBackbone
 from reid_demo.model.start import start_from_ir
 from reid_demo.search import bundled
+from reid_demo.training.average import average
 
 SMALL = (16, 128, 192, 256)  # channels; as many layers as the real network, and groups of two at least
 DIM, PLACES = 32, (16, 8)
@@ -171,6 +172,20 @@ def test_a_model_starts_with_the_vectors_of_the_network(source, head, network):
         linear = sums @ torch.from_numpy(head["linear"]).T + torch.from_numpy(head["bias"])
         wanted = linear * torch.from_numpy(head["scale"]) + torch.from_numpy(head["shift"])
     torch.testing.assert_close(vectors, wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_trained_weights_are_averaged_with_the_network_of_a_file(network, tmp_path):
+    config = variant("G+D", backbone="osnet_lct", global_pooling="weighted", dim=DIM, num_heads=4, ffn_dim=128)
+    trained = build_model(config)
+    checkpoint.save_weights(trained, tmp_path / "trained", half=False)
+    start = build_model(config)
+    start_from_ir(start, network)
+    average(tmp_path / "trained", network, 0.25, tmp_path / "mean")
+    before, after = start.state_dict(), trained.state_dict()
+    for name, tensor in checkpoint.load_weights(tmp_path / "mean").state_dict().items():
+        mixed = name.startswith(("backbone.", "global_pooling."))
+        wanted = before[name] + (after[name] - before[name]) / 4 if mixed else after[name]
+        torch.testing.assert_close(tensor, wanted, rtol=2e-3, atol=1e-6, msg=name)
 
 
 def test_other_files_are_refused_by_what_is_wrong_with_them(source, head, network, tmp_path):
