@@ -19,6 +19,11 @@ document.addEventListener("focusin", (event) => {
   setTimeout(() => field.value === said && field.select()); // a click sets the cursor after this event
 });
 
+// The last term that counts stays ticked: without any there is nothing to rank by.
+document.addEventListener("click", (event) => {
+  if (event.target.matches?.("#terms input") && !document.querySelector("#terms input:checked")) event.preventDefault();
+}, true);
+
 // The sidebar opens by the page's own button; Escape and its own arrow close it.
 const sidebarToggle = () => document.querySelector(".sidebar .toggle-button");
 document.addEventListener("click", (event) => event.target.closest("#open-settings") && sidebarToggle()?.click());

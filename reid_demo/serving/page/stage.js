@@ -9,6 +9,7 @@ const still = window.matchMedia("(prefers-reduced-motion: reduce)");
 let state = null; // what the server said last: token, box, before, shown
 let box = null; // where the block is, fractions x0, y0, x1, y1; null: no block
 let comparing = false, chosen = null; // gallery row that the visitor chose since; null: the server's choice
+const untold = []; // what the visitor did before the visit was opened
 let flying = false, wish = false, turn = 0; // one request is under way at most, with the newest wish beside it
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
@@ -146,7 +147,12 @@ async function ask() {
 function choose(index) { // at once here, and for the rest of the page
   chosen = index;
   ask();
-  trigger("choose", { index });
+  tell("choose", { index });
+}
+
+function tell(name, values) { // the page; what is done before the visit is opened is told once it is
+  if (state.token) trigger(name, values);
+  else untold.push(() => trigger(name, values));
 }
 
 function take() { // the page drew the stage anew
@@ -159,7 +165,11 @@ function take() { // the page drew the stage anew
   state = moved && state ? { ...next, shown: state.shown } : next;
   showProbe();
   drawChips();
-  if (moved) return;
+  if (state.token) untold.splice(0).forEach((done) => done());
+  if (moved) { // a wish from before the visit was opened goes out now
+    if (wish) ask();
+    return;
+  }
   turn += 1;
   box = next.box;
   comparing = next.compare;

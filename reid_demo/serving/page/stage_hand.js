@@ -3,7 +3,7 @@ const LEAST = 0.08, STEP = 0.05, SETTLE_MS = 150;
 let inHand = false, settled = null, waitsFor = null; // a block in the hand; the box that the page is to confirm
 let mode = "block", frame = null; // or "paint" or "crop", with the frame of the crop
 
-const act = (verb, values = {}) => trigger("act", { verb, compare: comparing, ...values });
+const act = (verb, values = {}) => tell("act", { verb, compare: comparing, ...values });
 
 function placeBlock() {
   const block = find(".stage-block"), shown = mode === "crop" ? frame : box;

@@ -18,7 +18,7 @@ def open_page(browser, address):
     """Return a function that opens the page at a size; on a touch screen where it is a phone's."""
     opened = []
 
-    def visit(width: int, height: int, scheme: str = "light", settled: bool = True, **more):
+    def visit(width: int, height: int, scheme: str = "light", settled: bool = True, late=(), **more):
         context = browser.new_context(
             viewport={"width": width, "height": height}, has_touch=width < 500, color_scheme=scheme, **more
         )
@@ -32,6 +32,14 @@ def open_page(browser, address):
                     [entry.value.toFixed(3), s.node?.id || s.node?.className, s.previousRect.y, s.currentRect.y])];
             })).observe({type: 'layout-shift', buffered: true});"""
         )
+        if late:  # the scripts of these components come 100 ms apart
+
+            def hold(route) -> None:
+                name = next(i for i, one in enumerate(late) if f"/{one}" in route.request.url)
+                shown.wait_for_timeout(100 * name)
+                route.continue_()
+
+            shown.route(re.compile(rf"/assets/({'|'.join(late)})[^/]*\.js"), hold)
         shown.goto(address + ("?__theme=dark" if scheme == "dark" else ""))
         expect(shown.locator(f"{NOW} .stage-tile").first).to_be_visible()
         if settled:
@@ -169,6 +177,29 @@ def test_the_page_opens_with_its_result_though_the_queue_never_answers(browser, 
     shown.locator(LOWER).click()  # and it drags: that passes the queue by
     expect(shown.locator(".stage-say")).to_contain_text("Without the lower half")
     shown.close()
+
+
+def test_what_is_pressed_before_the_visit_is_opened_is_done_once_it_is(browser, address):
+    shown = browser.new_page(viewport={"width": 1440, "height": 900})
+    held = []
+    shown.route("**/gradio_api/run/*", lambda route: held.append(route), times=1)  # it opens the visit
+    shown.goto(address)
+    expect(shown.locator(".stage-part")).to_have_count(9)
+    expect(shown.locator(".stage-block")).to_be_hidden()
+    shown.locator(LOWER).click()
+    expect(shown.locator(".stage-block")).to_be_visible()
+    shown.wait_for_timeout(500)  # longer than a block takes to settle
+    assert held and "Without" not in shown.locator(".stage-say").inner_text()
+    for route in held:
+        route.continue_()
+    expect(shown.locator(".stage-say")).to_contain_text("Without the lower half")
+    expect(shown.locator("#probe-line")).to_contain_text("lower half")
+    shown.close()
+
+
+def test_nothing_shifts_where_the_stage_comes_after_what_stands_below_it(open_page):
+    shown = open_page(1440, 900, late=("Tab", "Gallery", "Markdown", "HTML"))
+    assert shown.evaluate("window.shifts") < 0.05, shown.evaluate("window.shifted")
 
 
 def test_the_list_is_reached_in_ten_tabs_and_says_what_it_shows(open_page):

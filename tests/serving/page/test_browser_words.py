@@ -38,14 +38,15 @@ def test_a_dropped_picture_of_a_kind_that_browsers_do_not_know_is_read_or_refuse
 
 
 def test_the_last_part_cannot_be_switched_off(page, settings):
-    settings()
+    settings("link-box")
     boxes = page.locator("#terms input[type=checkbox]")
     for place in range(boxes.count() - 1):
         boxes.nth(place).uncheck()
     expect(page.locator("#terms input[type=checkbox]:checked")).to_have_count(1)
-    page.wait_for_timeout(3000)  # the list of each click
     boxes.last.click()
+    boxes.last.press("Space")
     expect(page.locator("#terms input[type=checkbox]:checked")).to_have_count(1)
+    expect(page.locator("#link input, #link textarea").first).to_have_value(re.compile("terms=0+1(&|$)"))
     expect(page.locator("#strip .thumbnail-item")).to_have_count(10)
 
 

@@ -108,14 +108,6 @@ def wire_ranking(panel: RankingPanel, settings: tuple, wiring: Wiring) -> None:
     for listen in (top_k.release, *(component.input for component in others)):
         wiring.search(listen, ranking.rank_again)
 
-    terms = settings[-1]
-
-    def keep_one(now: Session, chosen: list[str]):
-        """Tick again what counted before, where the last part was unticked."""
-        return gr.skip() if chosen else list(now.settings.terms or terms.value)
-
-    terms.input(keep_one, [wiring.session, terms], terms, queue=False, show_progress="hidden", api_visibility="private")
-
     def click(now: Session, event: gr.SelectData) -> list:
         return guard(lambda s: ranking.choose(s, event.index), wiring.show_choice, len(wiring.choice))(now)
 
