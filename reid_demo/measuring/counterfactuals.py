@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from reid_demo.data.counterfactuals import LISTING, Changed
 from reid_demo.engine import Engine
 from reid_demo.errors import DatasetError
 from reid_demo.images import read_image, through_jpeg
@@ -29,6 +30,7 @@ from reid_demo.synthetic.scenes import light
 SHIPPED = Plan(ids=170, images_per_id=6, test_ids=170, absent=60, seed=11, jpeg_quality=82)  # docs/synthetic.md
 STRANGER = "another person"  # the change that all others are measured by
 AGAIN = "nothing but the camera's noise"
+UNPICTURED = (STRANGER, AGAIN, "seen from the other side")  # left out of the strip
 LIGHTS = {True: ("warm lamps", "white lamps"), False: ("sunny", "overcast", "low sun", "dusk")}  # by indoors
 SAME_PICTURE = 10.0  # most mean difference, of 255, between a shipped probe and the same one rendered here
 
@@ -249,54 +251,20 @@ def _row(found: list[Outcome], strangers: float) -> Row:
     )
 
 
-@dataclass(frozen=True)
-class Pictured:
-    """One picture of the strip."""
+def strip(found: list[Outcome], folder: Path, people: int = 4) -> list[Changed]:
+    """Write small pictures of the first people that `study` drew, each untouched and with each change but `UNPICTURED`.
 
-    file: str
-    pid: int
-    change: str  # "" is the untouched picture
-    words: str
-    chosen: str  # "drawn" by the seed, or "worst": among those whom a change costs most
-    alike: float
-    rank_before: int
-    rank_after: int
-
-
-def strip(found: list[Outcome], folder: Path, people: int = 8, each: int = 5) -> list[Pictured]:
-    """Write small pictures of some people, half of them drawn, half those whom a change costs most ranks.
-
-    A person has the untouched picture and the changes that cost most; a listing lies beside them as `strip.json`.
+    Neither people nor changes are chosen by what they cost, so other weights write the same pictures.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    by_pid: dict[int, list[Outcome]] = {}
-    for outcome in found:
-        if outcome.change not in (STRANGER, AGAIN):
-            by_pid.setdefault(outcome.pid, []).append(outcome)
-    pids = list(by_pid)
-    drawn = pids[: people // 2]
-    cost = {pid: max(o.rank[1] - o.rank[0] for o in by_pid[pid]) for pid in pids if pid not in drawn}
-    worst = sorted(cost, key=lambda pid: -cost[pid])[: people - len(drawn)]
+    pids = list(dict.fromkeys(outcome.pid for outcome in found))[:people]
     listed = []
-    for pid in drawn + worst:
-        untouched, *changed = by_pid[pid]
-        changed.sort(key=lambda o: (-o.rank[1], -o.fall))
-        for number, outcome in enumerate([untouched, *changed[: each - 1]]):
-            name = f"{pid}_{number}.webp"
-            Image.fromarray(outcome.image).save(folder / name, quality=78)
-            chosen = "drawn" if pid in drawn else "worst"
-            listed.append(
-                Pictured(
-                    file=name,
-                    pid=pid,
-                    change=outcome.change,
-                    words=outcome.words,
-                    chosen=chosen,
-                    alike=round(outcome.alike, 4),
-                    rank_before=outcome.rank[0],
-                    rank_after=outcome.rank[1],
-                )
-            )
-    text = json.dumps([asdict(row) for row in listed], indent=1)
-    (folder / "strip.json").write_text(text + "\n", encoding="utf-8")
+    for outcome in found:
+        if outcome.pid not in pids or outcome.change in UNPICTURED:
+            continue
+        number = sum(row.pid == outcome.pid for row in listed)
+        listed.append(Changed(f"{outcome.pid}_{number}.webp", outcome.pid, outcome.change, outcome.words))
+        Image.fromarray(outcome.image).save(folder / listed[-1].path, quality=84, method=6)
+    lines = "".join(json.dumps(asdict(row)) + "\n" for row in listed)
+    (folder / LISTING).write_text(lines, encoding="utf-8")
     return listed

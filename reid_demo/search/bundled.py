@@ -23,7 +23,7 @@ WEIGHTS = PROJECT / "weights"
 DEFAULT_WEIGHTS = WEIGHTS / "dpti-r18"
 DEFAULT_GALLERY = PROJECT / "gallery_data"
 OCCLUDERS = "occluders"  # cut-out people and objects, in a gallery's folder
-BESIDE = ("probes", OCCLUDERS)  # folders that the page needs beside the images
+BESIDE = ("probes", OCCLUDERS, "counterfactuals")  # folders that the page needs beside the images
 
 
 def weights_folder(name: str | Path | None = None) -> Path:

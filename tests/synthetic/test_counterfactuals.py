@@ -7,9 +7,12 @@ import pytest
 
 pytest.importorskip("scipy")
 
+from reid_demo.data.counterfactuals import FOLDER, read_changed
 from reid_demo.engine import Engine
 from reid_demo.errors import DatasetError
+from reid_demo.images import read_image
 from reid_demo.measuring import counterfactuals
+from reid_demo.search.bundled import DEFAULT_GALLERY
 from reid_demo.synthetic.capture import Order, Studio
 from reid_demo.synthetic.people import Person, identity
 
@@ -87,8 +90,12 @@ def test_the_shipped_gallery_is_asked(body, studio, tmp_path):
         assert by_name[counterfactuals.STRANGER].share == pytest.approx(1, abs=1e-3)
         assert by_name[counterfactuals.AGAIN].alike.value > 0.9 > by_name[counterfactuals.STRANGER].alike.value
         assert pictures[0].alike == pytest.approx(1, abs=1e-5) and pictures[0].change == ""
-        listed = counterfactuals.strip(pictures, tmp_path / "strip", people=2)
-        assert len(listed) == 5 and all((tmp_path / "strip" / row.file).stat().st_size < 10_000 for row in listed)
+        listed = counterfactuals.strip(pictures, tmp_path / FOLDER, people=2)
+        assert len(listed) == 10 and listed == read_changed(tmp_path) == read_changed(DEFAULT_GALLERY)[:10]
+        for row in listed:  # what ships is what is rendered here
+            one, other = (read_image(folder / FOLDER / row.path).astype(int) for folder in (tmp_path, DEFAULT_GALLERY))
+            assert np.abs(one - other).mean() < counterfactuals.SAME_PICTURE
+            assert (tmp_path / FOLDER / row.path).stat().st_size < 10_000
         other = replace(counterfactuals.SHIPPED, seed=12)
         with pytest.raises(DatasetError, match="not the one that is rendered here"):
             for index in range(4):

@@ -255,6 +255,21 @@ SETS_NONE = (
 SETS_PICK = "Choose at least one what-if."
 SETS_SAVE_JSON, SETS_SAVE_SVG = "Save the numbers (JSON)", "Save the curve (SVG)"
 
+# Rendered people with one thing changed
+STEP_PEOPLE = "Same person, changed"
+PEOPLE_INTRO = (
+    "What no photograph can be asked: four people of the gallery, drawn by lot, photographed again by the same camera "
+    "in the same pose with one thing changed. Under each picture is the rank of the right person. Click one to search "
+    "with it."
+)
+PEOPLE_UNTOUCHED = "untouched"
+PEOPLE_RANK_SHORT = "rank {rank}"
+PEOPLE_RANK = "{who}: rank {rank}"
+PEOPLE_MOVED = "{who}: rank {before} to {rank}"
+PEOPLE_STILL = "{who}: still rank {rank}"
+PEOPLE_HOLDS = "{who}: no change costs a rank"
+PEOPLE_ELSEWHERE = "These people are not in the gallery that is searched now. Reload the page."
+
 # Verify and export
 STEP_VERIFY = "Verify and export"
 VERIFY_INTRO = "Look at both pictures and decide yourself. Decisions stay with the probe until you choose another."

@@ -17,7 +17,7 @@ from reid_demo.serving.page.handlers.examples import stories_of
 from reid_demo.serving.page.handlers.session import Session, default_settings
 from reid_demo.serving.page.handlers.stage import Stage
 from reid_demo.serving.page.handlers.visits import Visits, new_token
-from reid_demo.serving.page.panels import browse, lab, probe, results, stage
+from reid_demo.serving.page.panels import browse, lab, people, probe, results, stage
 from reid_demo.serving.page.panels import own as own_panel
 from reid_demo.serving.page.theme import launch_options
 from reid_demo.serving.page.wiring import Detail, Places, Wiring, guard
@@ -36,6 +36,7 @@ class Tabs:
     changed: tuple[Detail, ...]
     sweep: lab.RunPanel
     sets: lab.RunPanel
+    people: people.PeoplePanel
     verify: lab.VerifyPanel
     gallery_tab: gr.Tab
     browse: browse.BrowsePanel
@@ -109,19 +110,21 @@ def _build_tabs(engine: Engine) -> Tabs:
             sweep = lab.build_sweep()
         with gr.Tab(text.STEP_SETS, id="sets"):
             sets = lab.build_sets(engine)
+        changed_people = people.build_people(engine)
         with gr.Tab(text.STEP_VERIFY, id="verify"):
             verify = lab.build_verify()
         with gr.Tab(text.STEP_BROWSE, id=browse.BROWSE_TAB) as gallery_tab:
             looked = browse.build_browse()
         with gr.Tab(text.STEP_OWN, id=own_panel.OWN_TAB):
             mine, frame = own_panel.build_own()
-    return Tabs(tabs, why, changed, sweep, sets, verify, gallery_tab, looked, mine, frame)
+    return Tabs(tabs, why, changed, sweep, sets, changed_people, verify, gallery_tab, looked, mine, frame)
 
 
 def _wire_tabs(demo: gr.Blocks, tabs: Tabs, upload: gr.UploadButton, wiring: Wiring) -> None:
     results.wire_why(tabs.why, wiring)
     lab.wire_sweep(tabs.sweep, wiring)
     lab.wire_sets(tabs.sets, wiring)
+    people.wire_people(tabs.people, wiring)
     lab.wire_verify(tabs.verify, wiring)
     browse.wire_browse(tabs.gallery_tab, tabs.browse, wiring)
     own_panel.wire_own(demo, tabs.own, tabs.tabs, wiring)

@@ -12,6 +12,7 @@ from reid_demo.errors import ConfigError, ImageError, OcclusionError, ReidError
 from reid_demo.records import weighing_named
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import probe as probes
+from reid_demo.serving.page.handlers.counterfactuals import open_person
 from reid_demo.serving.page.handlers.ranking import choose
 from reid_demo.serving.page.handlers.session import Session, Settings, default_settings, most_matches, with_recipe
 
@@ -74,6 +75,8 @@ def _open(engine: Engine, values: Mapping[str, str]) -> Session:
     kind, _, name = values["probe"].partition(":")
     if kind == "example":
         now = probes.open_named(engine, Session(), settings, name)
+    elif kind == "changed":
+        now = open_person(engine, engine, Session(), settings, name)
     elif kind == "gallery" and name.isdigit() and int(name) < len(engine.gallery):
         now = probes.open_gallery_image(engine, Session(), settings, int(name))
     else:

@@ -34,7 +34,7 @@ class Picture:
     title: str
     pid: int | None = None
     camid: int | None = None
-    source: str = ""  # "example:NAME" or "gallery:INDEX"; empty for a visitor's own picture
+    source: str = ""  # "example:NAME", "changed:NAME" or "gallery:INDEX"; empty for a visitor's own picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class Session:
     title: str = ""
     pid: int | None = None
     camid: int | None = None
-    source: str = ""  # "example:NAME" or "gallery:INDEX"; empty for a visitor's own picture
+    source: str = ""  # "example:NAME", "changed:NAME" or "gallery:INDEX"; empty for a visitor's own picture
     recipe: tuple[Occlusion, ...] = ()
     undone: int = 0  # changes that were asked for but would have taken too long
     current: np.ndarray | None = None  # `image` after the recipe
