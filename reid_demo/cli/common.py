@@ -124,6 +124,19 @@ def parts_flag(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--parts", nargs="+", metavar="PART", help=text)
 
 
+def rendered_root_flag(sub: argparse.ArgumentParser) -> None:
+    """Add `--root`, the rendered pictures to measure on."""
+    text = "a data set of `synthesize`, or a gallery with its ground truth; default: the shipped gallery"
+    sub.add_argument("--root", metavar="DIR", help=text)
+
+
+def rendered_root(options: argparse.Namespace) -> Path:
+    """Return the folder that `--root` names, or the shipped gallery."""
+    from reid_demo.search import bundled
+
+    return Path(options.root or bundled.DEFAULT_GALLERY)
+
+
 def count(text: str) -> int:
     """Read a whole number of at least 1, for argparse."""
     if not text.isdecimal() or int(text) < 1:

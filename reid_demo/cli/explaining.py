@@ -1,6 +1,7 @@
-"""Measure whether explanations are true: `faithfulness`, `meaning`, `visibility`, `sanity` and their like.
+"""Check explanations: `faithfulness`, `meaning`, `visibility`, `sanity`, `counterfactuals` and `fairness`.
 
-Each draws a seeded sample, prints a table, and with `--into` puts that table into its place in a document.
+All but `fairness`, which takes every probe, draw a seeded sample. Each prints a table; `--into` also puts it into its
+place in a document.
 """
 
 import argparse
@@ -14,22 +15,23 @@ from reid_demo.cli import common
 
 def add(commands) -> None:
     """Add these commands to the parser."""
-    text = "measure whether the maps that explain a match are faithful: deletion and insertion beside plain maps"
+    text = "measure whether the maps that explain a match are faithful: deletion and insertion, beside simple maps"
     _study(commands, "faithfulness", _faithfulness, text, limit=(30, "probes"))
-    text = "measure whether a part's contribution means its body part: hide it by its mask, and see what falls"
-    _root(_study(commands, "meaning", _meaning, text, limit=(200, "pictures")))
-    text = "measure how well presence tells which body parts can be seen; writes visibility.json"
-    _root(_study(commands, "visibility", _visibility, text, limit=(1600, "pictures"), uses=("weights", "device")))
-    text = "check that maps depend on the network, on the match and on where things are"
+    text = "measure whether a part's contribution stands for its body part: hide it by its mask, and see what falls"
+    common.rendered_root_flag(_study(commands, "meaning", _meaning, text, limit=(200, "pictures")))
+    text = "measure how well presence tells which body parts are visible; writes visibility.json"
+    sub = _study(commands, "visibility", _visibility, text, limit=(1600, "pictures"), uses=("weights", "device"))
+    common.rendered_root_flag(sub)
+    text = "check that maps depend on the network, on the match and on where things are in the picture"
     _study(commands, "sanity", _sanity, text, limit=(12, "probes"))
-    text = "draw people again with one thing changed, and measure what each change costs a search"
+    text = "render people again with one thing changed, and measure what each change costs a search"
     sub = _study(commands, "counterfactuals", _counterfactuals, text, limit=(70, "people"))
     sub.add_argument("--assets", required=True, metavar="DIR", help="the folder of MakeHuman assets")
-    sub.add_argument("--strip", metavar="DIR", help="also write a strip of small pictures, with their listing")
+    sub.add_argument("--strip", metavar="DIR", help="also write pictures of some people, and their listing strip.json")
     sub = common.command(
         commands, "fairness", _fairness, "measure errors by who the rendered people are", uses=common.ENGINE
     )
-    sub.add_argument("--people", metavar="FILE", help="says who they are; default: the gallery's people.jsonl.gz")
+    sub.add_argument("--people", metavar="FILE", help="who the people are; default: the gallery's people.jsonl.gz")
     _into(sub)
 
 
@@ -38,8 +40,8 @@ def _study(
 ) -> argparse.ArgumentParser:
     sub = common.command(commands, name, run, text, uses=uses)
     number, what = limit
-    sub.add_argument("--limit", type=common.count, default=number, help=f"how many {what}; default {number}")
-    sub.add_argument("--seed", type=int, default=0, help=f"draws the {what}; default 0")
+    sub.add_argument("--limit", type=common.count, default=number, help=f"most {what} to draw; default {number}")
+    sub.add_argument("--seed", type=int, default=0, help=f"of the draw of {what}; default 0")
     _into(sub)
     return sub
 
@@ -49,13 +51,8 @@ def _into(sub: argparse.ArgumentParser) -> None:
     common.json_flag(sub)
 
 
-def _root(sub: argparse.ArgumentParser) -> None:
-    told = "a data set of `synthesize`, or a gallery with its ground truth; default: the shipped gallery"
-    sub.add_argument("--root", metavar="DIR", help=told)
-
-
 def _show(options: argparse.Namespace, record, **tables: str) -> None:
-    """Print a record as JSON or tables; put each table into the document, where its name has a place."""
+    """Print a record as JSON or as its tables; with `--into`, put each table into the document's place of its name."""
     from reid_demo.measuring import intervals
 
     for name, text in tables.items():
@@ -83,14 +80,8 @@ def _meaning(options: argparse.Namespace) -> None:
 
     engine = common.load_engine(options)
     with common.progress_bar("body part") as progress:
-        found = meaning.study(engine, _shipped(options), options.limit, options.seed, progress)
+        found = meaning.study(engine, common.rendered_root(options), options.limit, options.seed, progress)
     _show(options, found, meaning=found.table())
-
-
-def _shipped(options: argparse.Namespace) -> Path:
-    from reid_demo.search import bundled
-
-    return Path(options.root or bundled.DEFAULT_GALLERY)
 
 
 def _visibility(options: argparse.Namespace) -> None:
@@ -101,7 +92,7 @@ def _visibility(options: argparse.Namespace) -> None:
 
     describer, fingerprint, _ = common.describer(options)
     cutouts = occlude.read_cutouts(bundled.DEFAULT_GALLERY / bundled.OCCLUDERS)
-    sample = visibility.Sample(_shipped(options), options.limit, options.seed, cutouts)
+    sample = visibility.Sample(common.rendered_root(options), options.limit, options.seed, cutouts)
     found = visibility.study(describer, fingerprint, sample)
     text = json.dumps(asdict(found), indent=1)
     Path(bundled.weights_folder(options.weights), FILE).write_text(text + "\n", encoding="utf-8")

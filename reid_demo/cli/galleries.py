@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reid_demo.cli import common
 
-MOST_UNREAD = 20  # files and folders to list that were not read
+MOST_UNREAD = 20  # most unread files and folders to list
 
 
 def add(commands) -> None:
@@ -38,7 +38,7 @@ def add(commands) -> None:
     )
     text = "default similarity of the gallery; default: adaptive for the variant G+D+W, else part_aware"
     sub.add_argument("--similarity", type=common.weighing, metavar="{cosine,adaptive,part_aware}", help=text)
-    text = "describe each image only as it is, not mirrored and half hidden too: a quarter of the time, finds less"
+    text = "describe each image only as it is, not also mirrored and half hidden: four times as fast, finds less"
     sub.add_argument("--one-view", action="store_true", help=text)
     common.precision_flag(sub, "bfloat16 on a CPU that supports it")
     common.json_flag(sub)
@@ -50,19 +50,19 @@ def add(commands) -> None:
         "ship example probes with a gallery, from the query images of its data set",
         uses=(),
     )
-    sub.add_argument("dataset", metavar="DIR", help="with query, query_occluded, query_partial")
-    sub.add_argument("--gallery", required=True, help="gets the probes")
+    sub.add_argument("dataset", metavar="DIR", help="data set with the folders query, query_occluded, query_partial")
+    sub.add_argument("--gallery", required=True, help="gallery to add the probes to")
     sub.add_argument("--absent", metavar="DIR", help="images of people who are not in the gallery")
     common.json_flag(sub, always=True)
 
-    text = "measure every shipped probe with each part hidden; choose the examples that the page offers: examples.json"
+    text = "measure every shipped probe with each part hidden, and choose the page's examples; writes examples.json"
     sub = common.command(commands, "examples", _examples, text)
     sub.add_argument("--gallery", help="gallery with probes; default: the shipped one")
     common.json_flag(sub, always=True)
 
 
 def _run_index(options: argparse.Namespace, wanted):
-    """Build the gallery; return the report, or `None` in the helper processes under `torchrun`."""
+    """Build the gallery, an `IndexOptions`; return the report, or `None` on ranks above 0 under `torchrun`."""
     from tqdm import tqdm
 
     from reid_demo.search.build import index_folder
@@ -115,7 +115,7 @@ def _index(options: argparse.Namespace) -> None:
     if wanted.finder:
         print(f"{report.empty} frames without a person. {CAVEAT}")
     if not report.exact:
-        print("Searches of this gallery are approximate: it is compressed, and candidates are scored exactly.")
+        print("Searches of this gallery are approximate: it is compressed, and only candidates are scored exactly.")
     for path, reason in report.skipped:
         print(f"  skipped {path}: {reason}")
     for path, reason in report.unread[:MOST_UNREAD]:

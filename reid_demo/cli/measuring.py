@@ -12,27 +12,31 @@ from reid_demo.cli import common
 def add(commands) -> None:
     """Add these commands to the parser."""
     sub = common.command(commands, "evaluate", _evaluate, "measure rank-1, mAP and mINP under a data set's protocol")
-    names = "market1501, synthetic, occluded_reid, partial_reid, partial_ilids, gallery or folder"
-    sub.add_argument("--dataset", required=True, help=names)
+    text = "market1501, synthetic, occluded_reid, partial_reid, partial_ilids, gallery or folder"
+    sub.add_argument("--dataset", required=True, help=text)
     sub.add_argument("--root", required=True, metavar="DIR", help="folder of the data set or gallery")
     text = "hide part of every query (such as lower_half), cut it (such as upper_60) or remove its colour (grey)"
     sub.add_argument("--occlude", type=common.probe_change, metavar="NAME", help=text)
     common.fill_flag(sub)
-    probes = "of synthetic and gallery: whole, occluded or partial; of partial_reid: partial or occluded"
-    sub.add_argument("--probes", help=f"{probes}; default: the first")
+    text = (
+        "whole, occluded or partial, of synthetic and gallery; partial or occluded, of partial_reid; default: the first"
+    )
+    sub.add_argument("--probes", help=text)
     text = "describe gallery images in several views, like `index`; default: in one, as in the paper"
     sub.add_argument("--views", action="store_true", help=text)
     common.precision_flag(sub, "float32")
-    sub.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking; sees all queries at once")
+    sub.add_argument(
+        "--rerank", action="store_true", help="re-rank by k-reciprocal neighbours, with all queries at once"
+    )
     sub.add_argument("--out", metavar="FILE", help="also write the record, as JSON, to FILE")
     common.scoring_flags(sub)
     common.json_flag(sub)
 
     sub = common.command(
-        commands, "calibrate", _calibrate, "measure how far a similarity can be believed; writes calibration.json"
+        commands, "calibrate", _calibrate, "measure how far a similarity can be trusted; writes calibration.json"
     )
     sub.add_argument("--gallery", help="gallery with probes; default: the shipped one")
-    text = "measure a gallery without probes by its own images of known people, and write the file into its folder"
+    text = "measure a gallery without probes by searching for its own images of known people; writes into its folder"
     sub.add_argument("--stored", action="store_true", help=text)
     sub.add_argument("--into", metavar="FILE", help="also put the tables into their places in a Markdown file")
     common.json_flag(sub, always=True)
@@ -40,13 +44,12 @@ def add(commands) -> None:
     sub = common.command(
         commands, "anatomy", _anatomy, "measure on which body part each template looks; writes parts.json"
     )
-    told = "a data set of `synthesize`, or a gallery with its ground truth; default: the shipped gallery"
-    sub.add_argument("--root", metavar="DIR", help=told)
+    common.rendered_root_flag(sub)
     sub.add_argument("--limit", type=common.count, default=400, help="number of images; default 400")
     common.json_flag(sub)
 
     sub = common.command(commands, "attention-sheet", _attention_sheet, "draw where every part template looks (Fig. 3)")
-    sub.add_argument("images", nargs="+", metavar="IMAGE", help="pictures of one person each, one per row")
+    sub.add_argument("images", nargs="+", metavar="IMAGE", help="pictures of one person each; each is a row")
     sub.add_argument("--out", required=True, metavar="PNG", help="file for the sheet")
     sub.add_argument("--maps", default="template", help="template (Fig. 3) or part (the cross-attention)")
     common.json_flag(sub)
@@ -56,7 +59,7 @@ def add(commands) -> None:
     what.add_argument("--train", action="store_true", help="measure a training step and the loader instead")
     what.add_argument("--page", action="store_true", help="measure what visitors of the page wait for instead")
     what.add_argument("--start", action="store_true", help="measure the start of the page and its memory instead")
-    text = "measure a gallery of N mixed descriptors instead"
+    text = "measure a gallery of N artificial descriptors instead"
     what.add_argument("--large", type=common.count, metavar="N", help=text)
     common.set_flag(sub, "with --train: change the paper's recipe")
     text = "images in the artificial gallery to search; default 20000"
@@ -123,7 +126,7 @@ def _anatomy(options: argparse.Namespace) -> None:
     from reid_demo.whatif import confidence
 
     describer, fingerprint, _ = common.describer(options)
-    samples = anatomy.labelled(Path(options.root or bundled.DEFAULT_GALLERY), limit=options.limit)
+    samples = anatomy.labelled(common.rendered_root(options), limit=options.limit)
     record = anatomy.study(describer, samples, anatomy.BODY_PARTS)
     text = json.dumps({**record, "fingerprint": fingerprint})
     Path(bundled.weights_folder(options.weights), confidence.MEANINGS_FILE).write_text(text + "\n", encoding="utf-8")
@@ -154,7 +157,7 @@ def _bench(options: argparse.Namespace) -> None:
     from reid_demo.serving.bench.rows import table
 
     if options.set and not options.train:
-        options.refuse("--set changes the recipe of --train")
+        options.refuse("--set changes the recipe of --train; add --train")
     if options.gallery_size and (options.train or options.large or options.start):
         options.refuse("--train, --large and --start do not use --gallery-size")
     if options.train and (options.weights or options.gallery):
@@ -164,7 +167,7 @@ def _bench(options: argparse.Namespace) -> None:
 
 
 def _measured(options: argparse.Namespace) -> list:
-    """Return the rows of the table that the options select."""
+    """Run the measurement that the options select; return its rows."""
     size = options.gallery_size or 20_000
     if options.train:
         from reid_demo.config import read_train_config
@@ -174,8 +177,8 @@ def _measured(options: argparse.Namespace) -> list:
     if options.start:
         from reid_demo.serving.bench.start import bench_start
 
-        given = {name: getattr(options, name) for name in (*common.ENGINE, "runtime")}
-        return bench_start([word for name, value in given.items() if value for word in (f"--{name}", str(value))])
+        chosen = {name: getattr(options, name) for name in (*common.ENGINE, "runtime")}
+        return bench_start([word for name, value in chosen.items() if value for word in (f"--{name}", str(value))])
     engine = common.load_engine(options)
     if options.page:
         from reid_demo.serving.bench.page import bench_page

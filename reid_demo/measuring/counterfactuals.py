@@ -1,8 +1,7 @@
-"""The probe's person drawn again with one thing changed: what does a bag, a coat or the light cost a search?
+"""Render the probe's person again with one thing changed: what does a bag, a coat or the light cost a search?
 
-Only a generator can be asked this; no photograph can. Each shipped whole probe is set up again as it was, so that pose,
-place, camera and noise are the same, and one thing is changed. The other end of the scale is another person in the same
-photograph: all is as it was but the person.
+Only a renderer can answer this. Each shipped whole probe is set up as it was, with the same pose, place, camera and
+noise, and one thing is changed. The far end of the scale is another person in the same photograph.
 """
 
 import json
@@ -28,60 +27,60 @@ from reid_demo.synthetic.people import Look, Person, identity, skin_at, vary
 from reid_demo.synthetic.scenes import light
 
 SHIPPED = Plan(ids=170, images_per_id=6, test_ids=170, absent=60, seed=11, jpeg_quality=82)  # docs/synthetic.md
-STRANGER = "another person"  # the change that all others are measured by
+STRANGER = "another person"  # the change that all others are compared with
 AGAIN = "nothing but the camera's noise"
 UNPICTURED = (STRANGER, AGAIN, "seen from the other side")  # left out of the strip
-LIGHTS = {True: ("warm lamps", "white lamps"), False: ("sunny", "overcast", "low sun", "dusk")}  # by indoors
-SAME_PICTURE = 10.0  # most mean difference, of 255, between a shipped probe and the same one rendered here
+LIGHTS = {True: ("warm lamps", "white lamps"), False: ("sunny", "overcast", "low sun", "dusk")}  # indoors, outdoors
+SAME_PICTURE = 10.0  # largest mean difference, of 255, between a shipped probe and the same one rendered here
 
 
 @dataclass(frozen=True, eq=False)
 class Variant:
-    """One picture of a person with one thing changed."""
+    """A photograph to take, with one thing changed."""
 
-    change: str  # row of the table
+    change: str  # row of the table; "" for the untouched photograph
     words: str  # for a caption: "the same woman without her bag"
     setup: Setup
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a changed picture finds, beside the untouched one."""
+    """What a search with a changed picture finds, compared with the untouched one."""
 
     pid: int
-    change: str
-    words: str
+    change: str  # as in `Variant`
+    words: str  # as in `Variant`
     image: np.ndarray  # (256, 128, 3) uint8
-    alike: float  # similarity of the changed picture and the untouched one
-    fall: float  # of the similarity to the person's best gallery image
-    rank: tuple[int, int]  # of the right person, before and after
+    alike: float  # similarity of the changed and the untouched picture
+    fall: float  # of the similarity to the person's best gallery image; negative if it rises
+    rank: tuple[int, int]  # of the person, before and after
 
 
 @dataclass(frozen=True)
 class Row:
-    """One change over all people to whom it applies."""
+    """One change, over all people to whom it applies."""
 
     change: str
     num_people: int
     alike: Interval  # similarity to the untouched picture
-    share: float  # of the way from the same picture to another person, 0 to 1
+    share: float  # of the fall of that similarity which another person would cause
     fall: Interval  # of the similarity to the person's best gallery image
-    first: Interval  # share of people still found first
-    mean_rank: float
-    first_before: float  # share of the same people found first before
+    first: Interval  # share of people found first after the change
+    mean_rank: float  # after the change
+    first_before: float  # share of the same people found first before it
 
 
 @dataclass(frozen=True)
 class Counterfactuals:
-    """What was measured."""
+    """The result of `study`."""
 
     fingerprint: str  # of the weights
     num_people: int
     seed: int
-    rows: tuple[Row, ...]  # the costliest first
+    rows: tuple[Row, ...]  # least alike first
 
     def table(self) -> str:
-        """Write the rows as a Markdown table."""
+        """Format the rows as a Markdown table."""
         head = ("changed", "people", "similarity to the untouched picture", "share of another person")
         head += ("fall against the person's best image", "R-1 before", "R-1 after", "mean rank after")
         rows = [
@@ -94,7 +93,7 @@ class Counterfactuals:
 
 @dataclass(frozen=True, eq=False)
 class _Subject:
-    """A person of the gallery and the photograph that is changed."""
+    """A person of the gallery, and the photograph to change."""
 
     index: int  # in the plan
     person: Person
@@ -110,7 +109,7 @@ class _Subject:
 
 
 def looks_changed(look: Look, rng: np.random.Generator) -> Iterator[tuple[str, str, Look]]:
-    """Yield a look with one thing changed: the row of the table, words for a caption, and the look."""
+    """Yield (row of the table, words for a caption, look) for each thing that can be changed about a look."""
     her = "her" if look.woman else "his"
     if look.bag == "none":
         yield "a bag put on", "with a bag", replace(vary(look, "bag", rng), gait=look.gait)
@@ -133,28 +132,28 @@ def looks_changed(look: Look, rng: np.random.Generator) -> Iterator[tuple[str, s
 
 
 def variants(studio: Studio, subject: _Subject, stranger: Person, rng: np.random.Generator) -> Iterator[Variant]:
-    """Yield the photograph of a person with one thing changed after another."""
-    setup, said = subject.setup, subject.words
+    """Yield a person's photograph with each thing changed in turn, `STRANGER` last."""
+    setup, who = subject.setup, subject.words
     yield Variant(
-        AGAIN, f"{said}, photographed twice", replace(setup, sensor=np.random.default_rng(rng.integers(2**31)))
+        AGAIN, f"{who}, photographed twice", replace(setup, sensor=np.random.default_rng(rng.integers(2**31)))
     )
     for change, words, look in looks_changed(subject.person.look, rng):
-        yield Variant(change, f"{said} {words}", setup.changed(Person(studio.body, look)))
+        yield Variant(change, f"{who} {words}", setup.changed(Person(studio.body, look)))
     place = setup.place
     names = [name for name in LIGHTS[place.scene.indoors] if name != place.scene.light]
     name = str(rng.choice(names))
     lit = replace(setup, place=replace(place, light=light(name, place.camera.azimuth + 120)))
-    yield Variant("another light", f"{said} in another light ({name})", lit)
+    yield Variant("another light", f"{who} in another light ({name})", lit)
     number = int(rng.choice([c for c in range(1, 15) if studio.place(c) is not place]))
     moved = setup.changed(place=studio.place(number))
-    yield Variant("another camera and place", f"{said} under another camera", moved)
-    yield Variant("seen from the side", f"{said} from the side", setup.changed(turn=np.pi / 2))
-    yield Variant("seen from the other side", f"{said} from the other side", setup.changed(turn=np.pi))
+    yield Variant("another camera and place", f"{who} under another camera", moved)
+    yield Variant("seen from the side", f"{who} from the side", setup.changed(turn=np.pi / 2))
+    yield Variant("seen from the other side", f"{who} from the other side", setup.changed(turn=np.pi))
     yield Variant(STRANGER, "another person, in the same photograph", setup.changed(stranger))
 
 
 def arranged(studio: Studio, plan: Plan, index: int) -> Setup | None:
-    """Set up the whole probe of a person of the shipped gallery again; `None` if somebody else stands by."""
+    """Set up the whole probe of the plan's person `index` as it was; `None` if it shows somebody else as well."""
     ordered = list(orders(plan, index, np.random.default_rng([plan.seed, 4, index])))
     number, order = next((i, order) for i, (split, order) in enumerate(ordered) if split == "query")
     if order.company:
@@ -164,10 +163,20 @@ def arranged(studio: Studio, plan: Plan, index: int) -> Setup | None:
 
 
 def outcomes(engine: Engine, studio: Studio, plan: Plan, index: int, seed: int) -> list[Outcome]:
-    """Photograph a person of the gallery again and again, and search with each picture; untouched first.
+    """Photograph a person of the gallery untouched and with each change, and search with every picture.
+
+    Args:
+        engine: over the shipped gallery.
+        studio: with the assets and the seed of the plan.
+        plan: of the shipped gallery.
+        index: of the person in the plan, from 0.
+        seed: of the changes.
+
+    Returns:
+        One outcome for each picture, the untouched one first; none if the probe shows somebody else as well.
 
     Raises:
-        DatasetError: what is rendered here is not the shipped probe.
+        DatasetError: the untouched picture is not the shipped probe.
     """
     setup = arranged(studio, plan, index)
     if setup is None:
@@ -208,8 +217,8 @@ def _check_shipped(engine: Engine, pid: int, picture: np.ndarray) -> None:
     shipped = next((e for e in engine.probes if e.kind == "whole" and e.pid == pid), None)
     if shipped is None or np.abs(read_image(shipped.path).astype(float) - picture).mean() > SAME_PICTURE:
         raise DatasetError(
-            f"Person {pid} of this gallery is not the one that is rendered here. Use the gallery that ships with these "
-            "weights, and the assets that it was made from."
+            f"Person {pid} is rendered differently from this gallery's probe. Use the shipped gallery, and the release "
+            "of the assets that it was made from (docs/synthetic.md)."
         )
 
 
@@ -220,7 +229,18 @@ def study(
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Counterfactuals, list[Outcome]]:
-    """Photograph `count` people of the shipped gallery, drawn by `seed`; return the table, and every picture."""
+    """Photograph `count` people of the shipped gallery, drawn by `seed`; return the measured rows and every outcome.
+
+    Args:
+        engine: over the shipped gallery.
+        studio: with the assets and the seed of `SHIPPED`.
+        count: most people to draw.
+        seed: of the draw and of the changes; the same seed gives the same result.
+        progress: called with (people done, people in all).
+
+    Raises:
+        DatasetError: a person is rendered differently from the shipped probe.
+    """
     plan, found, done = SHIPPED, [], 0
     for index in np.random.default_rng(seed).permutation(plan.ids):
         one = outcomes(engine, studio, plan, int(index), seed)
@@ -255,6 +275,11 @@ def strip(found: list[Outcome], folder: Path, people: int = 4) -> list[Changed]:
     """Write small pictures of the first people that `study` drew, each untouched and with each change but `UNPICTURED`.
 
     Neither people nor changes are chosen by what they cost, so other weights write the same pictures.
+
+    Args:
+        found: as `study` returns it.
+        folder: for the WebP files and their listing; made if missing.
+        people: most people.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pids = list(dict.fromkeys(outcome.pid for outcome in found))[:people]

@@ -1,7 +1,7 @@
-"""Error rates by who the rendered people are: build, age, skin, sex and dress. Sec. 4.5 of the paper asks for them.
+"""Measure error rates by who the rendered people are: build, age, skin, sex and dress, as Sec. 4.5 of the paper asks.
 
-Two errors matter. A person who is there and is not found first (R-1 is its complement), and a person who is not there
-and of whom the search is confident all the same: a false alarm (FPIR), at the one threshold for everybody.
+There are two errors: a person in the gallery who is not found first (R-1 is the complement), and a confident match for
+a person who is not in the gallery, a false alarm (FPIR). One threshold holds for everybody.
 """
 
 from collections.abc import Callable
@@ -20,9 +20,9 @@ from reid_demo.measuring.calibrate import first_matches
 from reid_demo.measuring.intervals import Interval
 from reid_demo.records import Identities
 
-LEAST = 8  # people of a group in the gallery, below which nothing is said of it
+LEAST = 8  # people in the gallery; smaller groups are left out
 SKIRTS = ("dress", "skirt", "short skirt", "long skirt")
-GROUPS: dict[str, Callable[[dict[str, Any]], str]] = {  # what is asked -> the group of a person
+GROUPS: dict[str, Callable[[dict[str, Any]], str]] = {  # attribute: a person's group, from a row of the people file
     "build": lambda row: row["weight"],
     "height": lambda row: row["height"],
     "age": lambda row: row["age"],
@@ -38,20 +38,20 @@ GROUPS: dict[str, Callable[[dict[str, Any]], str]] = {  # what is asked -> the g
 class Row:
     """One group of people."""
 
-    asked: str  # a key of `GROUPS`
+    asked: str  # attribute, a key of `GROUPS`
     group: str
     num_people: int
-    first: Interval  # R-1 over all probes of a person, people drawn
-    false_alarms: Interval  # FPIR of whole probes at the threshold of all
-    stands_out: str  # "R-1", "FPIR", both or "": the interval does not hold the figure of everybody
+    first: Interval  # R-1: mean over people of the share of their probes; people are resampled
+    false_alarms: Interval  # FPIR of whole probes at the threshold for everybody
+    stands_out: str  # "R-1", "FPIR", "R-1 and FPIR" or "": whose interval excludes the figure of everybody
 
 
 @dataclass(frozen=True)
 class Fairness:
-    """What was measured."""
+    """The result of `study`."""
 
     fingerprint: str  # of the weights
-    threshold: float
+    threshold: float  # similarity from which a first match is confident
     num_people: int
     num_searches: int
     first: float  # R-1 of everybody
@@ -59,7 +59,7 @@ class Fairness:
     rows: tuple[Row, ...]  # worst R-1 first
 
     def table(self) -> str:
-        """Write the rows as a Markdown table."""
+        """Format the rows as a Markdown table."""
         rows = [
             (f"{r.asked}: {r.group}", r.num_people, r.first.percent, r.false_alarms.percent, r.stands_out or "-")
             for r in self.rows
@@ -70,17 +70,17 @@ class Fairness:
 
 @dataclass(frozen=True, eq=False)
 class Searches:
-    """What every shipped probe found."""
+    """The outcome of each of `Q` searches."""
 
-    pids: np.ndarray  # (Q,) of the probe's person, whether in the gallery or not
-    whole: np.ndarray  # (Q,) bool
-    present: np.ndarray  # (Q,) bool
-    right: np.ndarray  # (Q,) bool, found first
-    alarm: np.ndarray  # (Q,) bool, a stranger reaches the threshold where the person is left out
+    pids: np.ndarray  # (Q,) int, of the probe's person, whether in the gallery or not
+    whole: np.ndarray  # (Q,) bool, nothing of the probe is hidden
+    present: np.ndarray  # (Q,) bool, the person is in the gallery
+    right: np.ndarray  # (Q,) bool, the person is found first
+    alarm: np.ndarray  # (Q,) bool, the best stranger reaches the threshold
 
 
 def search_all(engine: Engine, threshold: float) -> Searches:
-    """Search with every shipped probe, whole, occluded, partial and absent."""
+    """Search with every shipped probe: whole, occluded, partial and absent."""
     probes = [probe for probe in engine.probes if probe.pid is not None]
     described = engine.describer.describe_stream(read_image(probe.path) for probe in probes)
     scores = np.stack([engine.gallery.scores(probe, engine.default_scoring) for probe in described])
@@ -96,18 +96,18 @@ def search_all(engine: Engine, threshold: float) -> Searches:
 
 
 def study(engine: Engine, people: Path | None = None) -> Fairness:
-    """Measure the groups of the people of a gallery.
+    """Measure each group of a gallery's people.
 
     Args:
-        engine: over a gallery with probes, and calibrated on it.
-        people: the file that says who they are; default: the gallery's own.
+        engine: over a gallery with probes that `calibrate` measured.
+        people: the people file; default: the gallery's own.
 
     Raises:
-        DatasetError: the gallery is not calibrated, or ships no probes.
-        SyntheticError: nobody says who the people are.
+        DatasetError: the gallery is not calibrated, or has no probes.
+        SyntheticError: there is no people file.
     """
     if engine.calibration is None or not engine.probes:
-        raise DatasetError("Fairness needs a gallery with probes whose threshold is known; run `calibrate` first.")
+        raise DatasetError("`fairness` needs a gallery with probes and a measured threshold; run `calibrate` first.")
     rows = read_people(people or engine.gallery.folder / PEOPLE)
     threshold = engine.calibration.whole.confident.threshold
     found = search_all(engine, threshold)
@@ -136,7 +136,7 @@ def study(engine: Engine, people: Path | None = None) -> Fairness:
 
 
 def _by_person(found: Searches, known: np.ndarray) -> tuple[dict[int, float], dict[int, float]]:
-    """Return by pid the share of probes that find the person first, and whether the whole probe raises an alarm."""
+    """Return two shares by pid: of probes that find the person first, and of whole probes that raise an alarm."""
     first, alarms = {}, {}
     for pid in np.unique(found.pids[known]):
         own = found.pids == pid

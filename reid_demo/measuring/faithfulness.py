@@ -1,9 +1,9 @@
-"""Whether what the page calls an explanation is one: hide or reveal a probe in the order of a map, and watch the match.
+"""Measure whether the page's maps explain a match: hide or reveal a probe in a map's order, and watch the similarity.
 
 Deletion hides the most important cells first: a faithful map makes the similarity fall early, so a small area under
-the curve is good. Insertion reveals them first on a blurred picture: a large area is good. The two fill what is not
-shown in different ways, so that no map wins by having been made with the same fill. Beside the page's maps stand
-controls that know nothing of the match, the gradient of the similarity, and a sliding window as XAITK has it.
+the curve is good. Insertion reveals them first on a blurred picture: a large area is good. Each uses another fill for
+what is not shown, so no map wins because it was made with the same fill. The page's maps are compared with controls
+that know nothing of the match, the gradient of the similarity, and XAITK's sliding window.
 """
 
 from collections.abc import Callable
@@ -23,32 +23,32 @@ from reid_demo.whatif import explain, sweep
 
 GRID = (32, 16)  # rows and columns of the cells that are hidden or revealed
 STEPS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7)  # shares of the cells; 0 and 1 are the same for every map
-XAITK_WINDOW = 50  # image px at 256 x 128, the default of its similarity stack
-OURS = "map of what matters"  # all others are compared with it
+XAITK_WINDOW = 50  # px at 256 x 128, XAITK's default for similarity
+OURS = "map of what matters"  # the page's map; all others are compared with it
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A probe and the image of its person that the search puts highest."""
+    """A probe and the watched match: the image of its person that the search ranks highest."""
 
     engine: Engine
     image: np.ndarray  # (H, W, 3) uint8
     probe: Descriptor
     watched: int  # gallery row
     right: np.ndarray  # (R,) gallery rows of the person under other cameras
-    left_out: np.ndarray  # (G,) bool
-    seed: int
+    left_out: np.ndarray  # (G,) bool: the person under the probe's own camera
+    seed: int  # orders equal cells of a map
 
     def changes(self, pictures: list[np.ndarray]) -> np.ndarray:
-        """Return what each changed picture adds to the similarity of the watched image, `(n,)`."""
+        """Return the change of the watched image's similarity for each changed picture of the probe, `(n,)` float."""
         return self.similarity(self.engine.describer.describe(pictures)) - self.similarity([self.probe])
 
     def similarity(self, probes: list[Descriptor]) -> np.ndarray:
-        """Return the similarity of the watched image to each probe, `(n,)`."""
+        """Return the similarity of the watched image to each probe, `(n,)` float."""
         return self.engine.gallery.scores_of(probes, self.engine.default_scoring)[:, self.watched]
 
     def outcomes(self, probes: list[Descriptor]) -> np.ndarray:
-        """Return `(n, 2)`: the similarity of the watched image, and one over the rank of the person's first image."""
+        """Return what a curve plots for each probe, `(n, 2)` float: watched similarity, and 1 / rank of the person."""
         values = self.engine.gallery.scores_of(probes, self.engine.default_scoring)
         best = values[:, self.right].max(axis=1)
         rank = 1 + (values[:, ~self.left_out] > best[:, None]).sum(axis=1)
@@ -57,28 +57,28 @@ class Case:
 
 @dataclass(frozen=True)
 class Row:
-    """One map, measured. Areas are under curves over the share of the picture that is hidden or revealed."""
+    """The areas of one kind of map: under curves over the share of the picture that is hidden or revealed."""
 
     method: str
-    calls: int  # of the network, beyond the one that describes the probe
+    calls: int  # pictures that the network describes, besides the probe
     deletion: Interval  # similarity; lower is better
     insertion: Interval  # similarity; higher is better
-    deletion_rank: Interval  # one over the rank of the right person; lower is better
-    insertion_rank: Interval  # likewise; higher is better
-    advantage: Interval  # insertion minus deletion, less that of the map of what matters, pair by pair
+    deletion_rank: Interval  # 1 / rank of the right person; lower is better
+    insertion_rank: Interval  # 1 / rank of the right person; higher is better
+    advantage: Interval  # insertion minus deletion, less the same for `OURS`, probe by probe
 
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """What was measured."""
+    """The result of `study`."""
 
     fingerprint: str  # of the weights
     num_probes: int
     seed: int
-    rows: tuple[Row, ...]
+    rows: tuple[Row, ...]  # in the order of `methods`
 
     def table(self) -> str:
-        """Write the rows as a Markdown table."""
+        """Format the rows as a Markdown table."""
         head = ("order of", "calls", "deletion", "insertion", "deletion, 1/rank", "insertion, 1/rank", f"less {OURS}")
         rows = [
             (r.method, r.calls, r.deletion, r.insertion, r.deletion_rank, r.insertion_rank, r.advantage)
@@ -88,23 +88,23 @@ class Faithfulness:
 
 
 def random_order(case: Case) -> np.ndarray:
-    """Order cells at random."""
+    """Return random importances: the control that knows nothing, `(32, 16)`."""
     return np.random.default_rng([case.seed, 7]).random(GRID)
 
 
 def centre_prior(case: Case) -> np.ndarray:
-    """Take the middle of the picture for the most important."""
+    """Return importances that fall with the distance from the middle, `(32, 16)`: people stand there."""
     y, x = (np.arange(GRID[0]) + 0.5) / GRID[0], (np.arange(GRID[1]) + 0.5) / GRID[1]
     return -(((y - 0.5)[:, None] / 0.5) ** 2 + ((x - 0.5)[None] / 0.5) ** 2)
 
 
 def what_matters(case: Case) -> np.ndarray:
-    """Make the map that the page shows under the match: hide where each part template looks, one at a time."""
+    """Return the map that the page shows under the match: hide where each part template looks, one at a time."""
     return _hidden_places(case, explain.hide_for(case.image, case.probe, case.engine.describer.describe))
 
 
 def fifteen_places(case: Case) -> np.ndarray:
-    """Make the map that the page showed before: fifteen large places hidden one at a time."""
+    """Return the map of an earlier page: hide fifteen large fixed places, one at a time."""
     return _hidden_places(case, explain.hide_places(case.image, case.engine.describer.describe))
 
 
@@ -121,24 +121,24 @@ def heatmaps(case: Case) -> np.ndarray:
 
 
 def swept(case: Case) -> np.ndarray:
-    """Make the map of the page's sweep."""
+    """Return the map of the page's sweep."""
     boxes = sweep_windows()
     return -sweep.sweep_map(boxes, case.changes(hidden(case.image, boxes, "mean_grey")), *GRID)
 
 
 def xaitk_few(case: Case) -> np.ndarray:
-    """Slide XAITK's window to fifteen places."""
+    """Return the map of XAITK's window at fifteen places."""
     return _xaitk(case, 5, 3)
 
 
 def xaitk_many(case: Case) -> np.ndarray:
-    """Slide XAITK's window to as many places as the sweep."""
+    """Return the map of XAITK's window at as many places as the sweep has."""
     boxes = sweep_windows()
     return _xaitk(case, len(np.unique(boxes[:, 1])), len(np.unique(boxes[:, 0])))
 
 
 def similarity_gradient(case: Case) -> np.ndarray:
-    """Take gradient times input of the similarity: its first-order change where a place becomes mean grey."""
+    """Return gradient times input of the similarity: its first-order change if a place becomes mean grey."""
     stored = case.engine.gallery.descriptor(case.watched)
     found = gradient.gradient_map(case.engine.describer.model, case.image, stored, case.engine.default_scoring)
     return cv2.resize(found, GRID[::-1], interpolation=cv2.INTER_AREA)
@@ -146,15 +146,15 @@ def similarity_gradient(case: Case) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Method:
-    """A map and what it costs."""
+    """One kind of map and its cost."""
 
     name: str
-    calls: int
-    make: Callable[[Case], np.ndarray]  # (32, 16) float, larger is more important
+    calls: int  # as in `Row`
+    make: Callable[[Case], np.ndarray]  # returns (32, 16) float, larger is more important
 
 
 def methods() -> tuple[Method, ...]:
-    """Return all maps that are compared."""
+    """Return all kinds of maps that are compared, `OURS` first."""
     many = len(sweep_windows())
     return (
         Method(OURS, 8, what_matters),
@@ -170,7 +170,7 @@ def methods() -> tuple[Method, ...]:
 
 
 def sweep_windows() -> np.ndarray:
-    """Return the boxes of the page's sweep over a 256 x 128 picture, `(T, 4)`."""
+    """Return the boxes of the page's sweep over a 256 x 128 picture, `(T, 4)` in fractions."""
     window = sweep.Window()
     return sweep.sweep_boxes(window.size, window.stride)
 
@@ -179,28 +179,33 @@ def _xaitk(case: Case, rows: int, columns: int) -> np.ndarray:
     height, width = XAITK_WINDOW / 256, XAITK_WINDOW / 128
     corners = [(x, y) for y in np.linspace(0, 1 - height, rows) for x in np.linspace(0, 1 - width, columns)]
     boxes = np.array([(x, y, x + width, y + height) for x, y in corners]).clip(0, 1)
-    falls = np.clip(-case.changes(hidden(case.image, boxes, "black")), 0, None)  # it leaves out what helps
+    falls = np.clip(-case.changes(hidden(case.image, boxes, "black")), 0, None)  # XAITK ignores rises
     return np.nan_to_num(sweep.sweep_map(boxes, falls, *GRID))
 
 
 def hidden(image: np.ndarray, boxes: np.ndarray, fill: str) -> list[np.ndarray]:
-    """Return one picture a box, with that box hidden."""
+    """Return one picture for each box, with that box hidden."""
     return [occlude.apply(image, [Occlusion("box", fill, tuple(map(float, box)))]) for box in boxes]
 
 
 def resized(found: np.ndarray) -> np.ndarray:
-    """Bring a map to the grid of cells."""
+    """Resize a map of any size to the cells of `GRID`, bilinearly."""
     return cv2.resize(np.ascontiguousarray(found, np.float32), GRID[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def order_of(importance: np.ndarray, seed: int) -> np.ndarray:
-    """Return the cells `(512,)` of a map, the most important first; equal ones at random."""
+    """Return the indices of a map's cells, `(512,)` int, the most important first; equal ones in random order."""
     noise = np.random.default_rng(seed).random(importance.size)
     return np.lexsort((noise, -importance.ravel()))
 
 
 def pictures(image: np.ndarray, order: np.ndarray) -> list[np.ndarray]:
-    """Return the pictures of a deletion curve and then of an insertion curve, one for each of `STEPS`."""
+    """Return the pictures of a deletion curve, then those of an insertion curve: one of each for each of `STEPS`.
+
+    Args:
+        image: `(H, W, 3)` uint8, the probe.
+        order: as `order_of` returns it.
+    """
     blurred = occlude.fill(image, np.ones(image.shape[:2], bool), "blur")
     masks = []
     for share in STEPS:
@@ -213,7 +218,7 @@ def pictures(image: np.ndarray, order: np.ndarray) -> list[np.ndarray]:
 
 
 def areas(case: Case, maps: list[np.ndarray]) -> np.ndarray:
-    """Return the areas of each map's curves, `(M, 2, 2)`: deletion and insertion, of similarity and of 1/rank."""
+    """Return the areas under the curves of `M` maps, `(M, 2, 2)`: (deletion, insertion) x (similarity, 1 / rank)."""
     everything = np.ones(case.image.shape[:2], bool)
     ends = [case.image, *(occlude.fill(case.image, everything, fill) for fill in ("mean_grey", "blur"))]
     drawn = [picture for found in maps for picture in pictures(case.image, order_of(found, case.seed))]
@@ -230,14 +235,14 @@ def areas(case: Case, maps: list[np.ndarray]) -> np.ndarray:
 
 
 def cases(engine: Engine, count: int, seed: int) -> list[Case]:
-    """Draw whole probes of people who are in the gallery.
+    """Draw up to `count` whole probes of people who are in the gallery.
 
     Raises:
-        DatasetError: the gallery ships none.
+        DatasetError: the gallery has none.
     """
     known = [e for e in engine.probes if e.kind == "whole" and len(engine.right_matches(e.pid, (e.pid, e.camid)))]
     if not known:
-        raise DatasetError("The gallery ships no whole probe of a person who is in it; make some with `probes`.")
+        raise DatasetError("The gallery has no whole probe of a person who is in it; add some with `probes`.")
     rng, found = np.random.default_rng(seed), []
     for number in rng.permutation(len(known))[:count]:
         example = known[number]
@@ -255,14 +260,24 @@ def cases(engine: Engine, count: int, seed: int) -> list[Case]:
 def study(
     engine: Engine, count: int = 30, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Faithfulness:
-    """Measure all maps on `count` whole probes of the gallery, drawn by `seed`."""
+    """Measure all maps on `count` whole probes of the gallery, drawn by `seed`.
+
+    Args:
+        engine: over a gallery with probes.
+        count: most probes to draw.
+        seed: of the draw; the same seed gives the same result.
+        progress: called with (probes done, probes in all).
+
+    Raises:
+        DatasetError: the gallery has no whole probe of a person who is in it.
+    """
     compared = methods()
     drawn = cases(engine, count, seed)
     found = []
     for done, case in enumerate(drawn, 1):
         found.append(areas(case, [method.make(case) for method in compared]))
         progress(done, len(drawn))
-    measured = np.stack(found)  # (probes, maps, deletion or insertion, similarity or 1/rank)
+    measured = np.stack(found)  # (probes, maps, deletion or insertion, similarity or 1 / rank)
     gain = measured[:, :, 1, 0] - measured[:, :, 0, 0]
     rows = [
         Row(

@@ -1,4 +1,4 @@
-"""The gradient of a similarity in the probe's pixels. Only a comparison: the page shows no such map."""
+"""The gradient of a similarity with respect to the probe's pixels. Only for comparison: the page shows no such map."""
 
 import numpy as np
 import torch
@@ -12,29 +12,29 @@ from reid_demo.search import similarity
 def gradient_map(model: DPTI, image: np.ndarray, match: Descriptor, scoring: Scoring) -> np.ndarray:
     """Return gradient times input of the similarity, summed over colours: `(256, 128)` float32.
 
-    Input 0 is mean grey, so a cell's sum is the first-order fall of the similarity where the cell is filled with it.
+    Input 0 is mean grey, so a cell's sum is the first-order fall of the similarity if the cell becomes mean grey.
 
     Args:
-        model: in evaluation.
+        model: in evaluation mode.
         image: `(H, W, 3)` uint8, the probe.
-        match: what it is compared with.
+        match: compared with the probe.
         scoring: which similarity.
     """
     device = next(model.parameters()).device
     pixels = torch.from_numpy(to_model_input(image))[None].to(device).requires_grad_(True)
-    found = model(pixels)
-    parts = torch.cat([found.global_embedding[:, None], found.part_embeddings], dim=1)[0]
-    probe_similarity(parts, found.presence[0], match, scoring).backward()
+    output = model(pixels)
+    parts = torch.cat([output.global_embedding[:, None], output.part_embeddings], dim=1)[0]
+    probe_similarity(parts, output.presence[0], match, scoring).backward()
     return (pixels.grad * pixels).detach().sum(dim=1)[0].cpu().numpy()
 
 
 def probe_similarity(parts: torch.Tensor, presence: torch.Tensor, match: Descriptor, scoring: Scoring) -> torch.Tensor:
-    """Return the similarity of `search.similarity` as a scalar that can be differentiated in the probe.
+    """Return the similarity of `search.similarity` as a scalar that is differentiable in the probe.
 
     Args:
-        parts: `(P+1, D)`, the probe's, global first.
-        presence: `(P,)`, the probe's.
-        match: what it is compared with.
+        parts: `(P+1, D)` float, the probe's, global first.
+        presence: `(P,)` float, the probe's.
+        match: compared with the probe.
         scoring: which similarity.
     """
     vector = similarity.gallery_vectors(match.parts, match.presence, scoring)

@@ -1,8 +1,8 @@
-"""Whether a part's contribution means the body part that it was taught: hide that body part, and see what falls.
+"""Measure whether a part's contribution stands for its body part: hide the body part, and see what falls.
 
-Rendered people have a mask for every body part. Each picture of a gallery is searched against the best other picture of
-its person; then one body part after another is hidden by its mask, whole and by half, and the fall of the similarity is
-compared with what the part's contribution said. The part's own switch is the third way of taking it away.
+Rendered people have a mask for every body part. Each picture is compared with the best gallery image of its person
+under another camera. Then each body part is hidden by its mask, whole and half, and the fall of the similarity is
+compared with the part's contribution. Switching the part off is the third way to take it away.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,30 +23,30 @@ from reid_demo.search import similarity
 
 @dataclass(frozen=True)
 class Fit:
-    """How a fall of the similarity follows a contribution over many pictures."""
+    """How the fall of the similarity follows a part's contribution, over many pictures."""
 
     fall: float  # mean
     correlation: float  # Pearson's, -1 to 1
-    slope: float  # of the fall on the contribution; 1: what the contribution says is what is lost
-    own: float  # share of pictures in which the part's own contribution fell more than that of any other part
+    slope: float  # of the fall on the contribution; 1: the similarity falls by what the contribution says
+    own: float  # share of pictures in which the part's own contribution fell most
     lost: float  # share of the part's own contribution that is gone
 
 
 @dataclass(frozen=True)
 class Row:
-    """One body part and the part of the descriptor that was taught it."""
+    """One body part, and the part of the descriptor that was trained to look at it."""
 
     body_part: str
-    num_pictures: int  # in which it can be seen well enough to hide it
-    contribution: float  # mean, of the untouched picture
-    whole: Fit
-    half: Fit
-    switched: Fit  # the part's switch off, the picture untouched
+    num_pictures: int  # that show at least `LEAST_AREA` of it
+    contribution: float  # mean, to untouched pictures
+    whole: Fit  # the body part hidden
+    half: Fit  # its upper half hidden
+    switched: Fit  # the part switched off, the picture untouched
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """What was measured."""
+    """The result of `study`."""
 
     fingerprint: str  # of the weights
     num_pictures: int
@@ -54,7 +54,7 @@ class Meaning:
     rows: tuple[Row, ...]
 
     def table(self) -> str:
-        """Write the rows as a Markdown table."""
+        """Format the rows as a Markdown table."""
         head = ["body part", "pictures", "contribution"]
         for way in ("whole", "half", "switch"):
             head += [f"{way}: fall", "r", "slope", *([] if way == "switch" else ["own part fell most", "of it lost"])]
@@ -74,17 +74,18 @@ def _cells(fit: Fit) -> tuple[str, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A rendered picture, described, and the stored image of its person that it is compared with."""
+    """A rendered picture with its descriptor, and that of the gallery image it is compared with."""
 
     picture: Rendered
     probe: Descriptor
     match: Descriptor
 
     def terms(self, probe: Descriptor, scoring: Scoring) -> np.ndarray:
-        """Return the `(P+1,)` contributions of a changed probe."""
-        match = self.match
-        found = similarity.contributions(probe.parts, probe.presence, match.parts[None], match.presence[None], scoring)
-        return found[0]
+        """Return the contributions of a changed probe's parts to its similarity with the match, `(P+1,)` float."""
+        stored = self.match
+        return similarity.contributions(
+            probe.parts, probe.presence, stored.parts[None], stored.presence[None], scoring
+        )[0]
 
 
 def study(
@@ -96,11 +97,19 @@ def study(
 ) -> Meaning:
     """Hide body parts in `count` pictures of a gallery that ships its ground truth, drawn by `seed`.
 
+    Args:
+        engine: over that gallery; the network has one part for each of `ground_truth.PARTS`.
+        root: the gallery's folder.
+        count: most pictures to draw.
+        seed: of the draw; the same seed gives the same result.
+        progress: called with (body parts done, body parts in all).
+
     Raises:
-        DatasetError: the network does not have one part for each body part.
+        DatasetError: the network has other parts, or fewer than three pictures show some body part.
+        SyntheticError: there is no ground truth.
     """
     if len(engine.part_names) != len(BODY_PARTS):
-        raise DatasetError(f"Only a network with a part for each of {', '.join(BODY_PARTS)} can be measured so.")
+        raise DatasetError(f"`meaning` needs weights with one part for each of {', '.join(BODY_PARTS)}; name others.")
     pairs = list(_pairs(engine, rendered(root, ("images",), count, seed)))
     rows = []
     for number, name in enumerate(BODY_PARTS):
@@ -124,7 +133,7 @@ def _pairs(engine: Engine, pictures: Sequence[Rendered]):
 
 
 def half_of(mask: np.ndarray) -> np.ndarray:
-    """Return the upper half of a body part's pixels, `(H, W)` bool."""
+    """Return the upper half of a mask's pixels; both masks are `(H, W)` bool."""
     rows, columns = np.nonzero(mask)
     kept = np.zeros_like(mask)
     first = slice(0, (len(rows) + 1) // 2)  # row-major, so from the top
@@ -134,7 +143,7 @@ def half_of(mask: np.ndarray) -> np.ndarray:
 
 def _measure(engine: Engine, pairs: Sequence[Pair], number: int, name: str) -> Row:
     if len(pairs) < 3:
-        raise DatasetError(f"Too few pictures show {words(name)}; take more with --limit.")
+        raise DatasetError(f"Fewer than three pictures show {words(name)}. Take more with --limit.")
     scoring = engine.default_scoring
     before = np.stack([pair.terms(pair.probe, scoring) for pair in pairs])  # (n, P+1)
     ways = []
@@ -149,17 +158,17 @@ def _measure(engine: Engine, pairs: Sequence[Pair], number: int, name: str) -> R
 
 
 def fit(before: np.ndarray, after: np.ndarray, term: int) -> Fit:
-    """Compare the fall of the similarity with one term's contribution.
+    """Compare the fall of the similarity with one part's contribution.
 
     Args:
-        before: `(n, P+1)` contributions of the untouched pictures.
-        after: `(n, P+1)` with something taken away.
-        term: which of the terms was meant, from 1.
+        before: `(n, P+1)` float, contributions to the untouched pictures.
+        after: `(n, P+1)` float, contributions once something is taken away.
+        term: column of the part, from 1; 0 is global.
     """
-    said, fall = before[:, term], (before - after).sum(axis=1)
-    varies = said.std() > 0 and fall.std() > 0
-    correlation = np.corrcoef(said, fall)[0, 1] if varies else 0.0
-    slope = correlation * fall.std() / said.std() if varies else 0.0
-    own = ((before - after)[:, 1:].argmax(axis=1) == term - 1).mean()
-    lost = (said - after[:, term]).mean() / said.mean() if said.mean() else 0.0
-    return Fit(*(round(float(value), 4) for value in (fall.mean(), correlation, slope, own, lost)))
+    own, fall = before[:, term], (before - after).sum(axis=1)
+    varies = own.std() > 0 and fall.std() > 0
+    correlation = np.corrcoef(own, fall)[0, 1] if varies else 0.0
+    slope = correlation * fall.std() / own.std() if varies else 0.0
+    fell_most = ((before - after)[:, 1:].argmax(axis=1) == term - 1).mean()
+    lost = (own - after[:, term]).mean() / own.mean() if own.mean() else 0.0
+    return Fit(*(round(float(value), 4) for value in (fall.mean(), correlation, slope, fell_most, lost)))

@@ -1,4 +1,4 @@
-"""Rendered pictures with their ground truth, drawn by a seed, for what only rendered people can tell."""
+"""A seeded sample of rendered pictures with their ground truth, for studies that photographs do not allow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,19 +16,25 @@ TRUTH = "truth.jsonl.gz"
 
 @dataclass(frozen=True, eq=False)
 class Rendered:
-    """A picture and what is known of it."""
+    """A picture and its ground truth."""
 
     truth: Truth
     image: np.ndarray  # (H, W, 3) uint8
 
     @property
     def masks(self) -> np.ndarray:
-        """Where each of `ground_truth.PARTS` is seen, `(8, H, W)` bool."""
+        """Visible pixels of each of `ground_truth.PARTS`, `(8, H, W)` bool."""
         return masks_of(self.truth, self.image.shape[:2])
 
 
 def rendered(root: Path, folders: Sequence[str], count: int, seed: int = 0) -> list[Rendered]:
-    """Read up to `count` pictures that lie in some folders of a data set or gallery, drawn by a seed.
+    """Read up to `count` rendered pictures of a data set or gallery, drawn by a seed, in the order of its ground truth.
+
+    Args:
+        root: with `truth.jsonl.gz`.
+        folders: of `root`, to draw from.
+        count: most pictures to draw.
+        seed: of the draw.
 
     Raises:
         SyntheticError: there is no ground truth.
@@ -36,6 +42,6 @@ def rendered(root: Path, folders: Sequence[str], count: int, seed: int = 0) -> l
     """
     rows = [truth for truth in read_truth(root / TRUTH) if truth.image.split("/")[0] in folders]
     if not rows:
-        raise DatasetError(f"{root.name!r} has no rendered picture under {', '.join(folders)}.")
+        raise DatasetError(f"{root.name!r} has no rendered picture under {', '.join(folders)}; name another --root.")
     chosen = np.random.default_rng(seed).permutation(len(rows))[:count]
     return [Rendered(rows[i], read_image(root / rows[i].image)) for i in sorted(chosen)]

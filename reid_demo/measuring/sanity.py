@@ -1,8 +1,8 @@
-"""Sanity checks of maps: they must depend on the network, on the match, and on where things are in the picture.
+"""Check that maps depend on the network, on the match, and on where things are in the picture.
 
-After Adebayo et al., "Sanity Checks for Saliency Maps" (2018): with the network's layers made random one after another
-from the output on, a map that explains the network must fall apart. A map that does not change with the gallery image
-explains no match; one that does not follow a mirrored or shifted picture explains no place.
+After Adebayo et al., "Sanity Checks for Saliency Maps" (2018): as the network's layers are randomised one by one,
+starting at the output, a map that explains the network must fall apart. A map that stays the same for another gallery
+image does not explain the match; one that does not follow a mirrored or shifted picture does not explain places.
 """
 
 import copy
@@ -23,8 +23,8 @@ from reid_demo.model.describer import Describer
 from reid_demo.model.dpti import DPTI
 from reid_demo.whatif import explain
 
-LAYERS = ("part_attention", "final_encoder", "templates", "mid_encoder", "backbone")  # from the output on
-SHIFT = 0.125  # of the picture's height or width
+LAYERS = ("part_attention", "final_encoder", "templates", "mid_encoder", "backbone")  # from output to input
+SHIFT = 0.125  # of the picture's height
 STRANGER, SAME = "match exchanged for another person's", "match exchanged for another of the same person"
 MIRRORED = "probe mirrored, map mirrored back"
 MOVED, LEFT = "probe moved down, map moved along", "probe moved down, map left where it was"
@@ -33,7 +33,7 @@ MAPS = ("map of what matters", "part heatmaps by contribution")
 
 @dataclass(frozen=True)
 class Row:
-    """What became of the maps by one change: rank correlation with the map that is right, -1 to 1."""
+    """How one change affects the maps: their rank correlation with the original ones, -1 to 1."""
 
     change: str
     wanted: str  # "high" or "low"
@@ -42,7 +42,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Sanity:
-    """What was measured."""
+    """The result of `study`."""
 
     fingerprint: str  # of the weights
     num_probes: int
@@ -51,7 +51,7 @@ class Sanity:
     rows: tuple[Row, ...]
 
     def table(self) -> str:
-        """Write the rows as a Markdown table."""
+        """Format the rows as a Markdown table."""
         return intervals.table(
             ("change", "wanted", *self.maps), [(r.change, r.wanted, *r.correlation) for r in self.rows]
         )
@@ -59,14 +59,14 @@ class Sanity:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A probe and the picture of its match, to be described by any network."""
+    """A probe and its match as pictures, which any network can describe."""
 
     image: np.ndarray  # (H, W, 3) uint8
     match: np.ndarray  # (H, W, 3) uint8
 
 
 def maps_of(engine: Engine, describer: Describer, pair: Pair) -> np.ndarray:
-    """Return the maps of a pair as a network makes them: `(2, 32, 16)`, in the order of `MAPS`."""
+    """Return the maps that a network makes of a pair, `(2, 32, 16)` float32, in the order of `MAPS`."""
     probe, match = describer.describe([pair.image, pair.match])
     places = explain.hide_for(pair.image, probe, describer.describe)
     changes = explain.place_changes(probe, places, match, engine.default_scoring)
@@ -76,7 +76,7 @@ def maps_of(engine: Engine, describer: Describer, pair: Pair) -> np.ndarray:
 
 
 def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Return Spearman's correlation of two maps; 0 where one of them is flat."""
+    """Return Spearman's correlation of two maps of one shape, -1 to 1; 0 if one of them is flat."""
     ranks = []
     for found in (one.ravel(), other.ravel()):
         ordered = np.sort(found)
@@ -85,9 +85,9 @@ def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def randomised(describer: Describer, seed: int = 0) -> Iterator[tuple[str, Describer]]:
-    """Yield the network with its layers made random one after another, from the output on; earlier ones stay random.
+    """Yield (name of the layer, describer) as the layers are randomised one by one from output to input, and stay so.
 
-    The weights of a layer are shuffled, tensor by tensor, so that their size is what it was.
+    Each tensor of a layer is shuffled, so its values keep their distribution.
     """
     model: DPTI = copy.deepcopy(describer.model)
     draw = torch.Generator().manual_seed(seed)
@@ -102,16 +102,13 @@ def randomised(describer: Describer, seed: int = 0) -> Iterator[tuple[str, Descr
         yield name, Describer(model, describer.device, describer.batch_size, runtime="torch")
 
 
-def shifted(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Move a picture or map down and to the right; its edges are repeated."""
-    height, width = image.shape[:2]
-    ys = np.clip(np.arange(height) - rows, 0, height - 1)
-    xs = np.clip(np.arange(width) - columns, 0, width - 1)
-    return image[ys][:, xs]
+def moved_down(image: np.ndarray, rows: int) -> np.ndarray:
+    """Move an `(H, W, ...)` picture down by `rows` pixels, repeating its first row."""
+    return image[np.clip(np.arange(len(image)) - rows, 0, None)]
 
 
 def other_matches(engine: Engine, case: Case) -> tuple[int, int | None]:
-    """Return the best image of another person, and another image of the same; `None` where there is none."""
+    """Return two gallery rows: the best image of another person, and another image of the same one, or `None`."""
     scores = engine.gallery.scores(case.probe, engine.default_scoring)
     pid = engine.gallery.pids[case.watched]
     stranger = int(np.where(engine.gallery.identities.show(pid), -np.inf, scores).argmax())
@@ -120,30 +117,35 @@ def other_matches(engine: Engine, case: Case) -> tuple[int, int | None]:
 
 
 def changes_of(engine: Engine, case: Case, networks: Sequence[tuple[str, Describer]]) -> dict[str, np.ndarray]:
-    """Return by the name of each change the rank correlation of the maps with what they should or should not be."""
+    """Return by the name of each change how the changed maps correlate with the original ones, `(2,)` as in `MAPS`.
+
+    Args:
+        engine: over the gallery of the case.
+        case: the probe and its match.
+        networks: as `randomised` yields them.
+    """
 
     def picture(row: int) -> np.ndarray:
         return read_image(engine.gallery.image_path(row))
 
-    def made(image: np.ndarray, match: np.ndarray, describer: Describer = engine.describer) -> np.ndarray:
+    def maps(image: np.ndarray, match: np.ndarray, describer: Describer = engine.describer) -> np.ndarray:
         return maps_of(engine, describer, Pair(image, match))
 
-    def compared(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-        return np.array([rank_correlation(one, other) for one, other in zip(found, wanted, strict=True)])
+    def correlations(changed: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        return np.array([rank_correlation(one, other) for one, other in zip(changed, wanted, strict=True)])
 
     match = picture(case.watched)
-    usual = made(case.image, match)
-    found = {f"random from {name} on": compared(made(case.image, match, net), usual) for name, net in networks}
+    original = maps(case.image, match)
+    found = {f"random from {name} on": correlations(maps(case.image, match, net), original) for name, net in networks}
     stranger, same = other_matches(engine, case)
-    found[STRANGER] = compared(made(case.image, picture(stranger)), usual)
+    found[STRANGER] = correlations(maps(case.image, picture(stranger)), original)
     if same is not None:
-        found[SAME] = compared(made(case.image, picture(same)), usual)
-    found[MIRRORED] = compared(made(case.image[:, ::-1], match)[:, :, ::-1], usual)
-    rows = round(SHIFT * case.image.shape[0])
-    down = round(SHIFT * GRID[0])
-    moved = made(shifted(case.image, rows, 0), match)[:, down:]
-    found[MOVED] = compared(moved, usual[:, : GRID[0] - down])
-    found[LEFT] = compared(moved, usual[:, down:])
+        found[SAME] = correlations(maps(case.image, picture(same)), original)
+    found[MIRRORED] = correlations(maps(case.image[:, ::-1], match)[:, :, ::-1], original)
+    down = round(SHIFT * GRID[0])  # cells
+    moved = maps(moved_down(case.image, round(SHIFT * len(case.image))), match)[:, down:]
+    found[MOVED] = correlations(moved, original[:, : GRID[0] - down])
+    found[LEFT] = correlations(moved, original[:, down:])
     return found
 
 
@@ -152,11 +154,17 @@ def study(
 ) -> Sanity:
     """Change networks, matches and pictures for `count` whole probes of the gallery, drawn by `seed`.
 
+    Args:
+        engine: over a gallery with probes.
+        count: most probes to draw.
+        seed: of the draw and of the random networks; the same seed gives the same result.
+        progress: called with (probes done, probes in all).
+
     Raises:
-        DatasetError: the network has no parts, or the gallery no probe.
+        DatasetError: the network has no parts, or the gallery has no whole probe of a person who is in it.
     """
     if not engine.part_names:
-        raise DatasetError("This network has no part heatmaps to check (variant G).")
+        raise DatasetError("`sanity` checks the heatmaps of parts; these weights have none (variant G). Name others.")
     networks = list(randomised(engine.describer, seed))
     drawn, found = faithfulness.cases(engine, count, seed), {}
     for done, case in enumerate(drawn, 1):

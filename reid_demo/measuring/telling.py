@@ -1,4 +1,4 @@
-"""Pick the examples that a page opens with: every shipped probe is measured with every part hidden in turn."""
+"""Choose the examples that the page offers: hide every part of every shipped probe in turn, and see what it changes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,24 +14,24 @@ from reid_demo.engine import Engine, Example
 from reid_demo.records import Descriptor, Occlusion, Scoring
 
 WEIGHINGS = ("cosine", "part_aware")
-AT_ONCE = 8  # probes that are described in one batch, each with all its occluders
-LEAST_FALL, MOST_FALL = 8, 40  # ranks that tell a story: far enough to see, near enough to believe
+AT_ONCE = 8  # probes to describe together, each with all its occluders
+LEAST_FALL, MOST_FALL = 8, 40  # ranks that make a story: far enough to notice, near enough to believe
 HALVES = ("lower_half", "upper_half", "left_half", "right_half")
-FALLS, PARTS, RISES = 3, 2, 2  # examples of each kind that are offered
+FALLS, PARTS, RISES = 3, 2, 2  # most examples of each kind
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One probe under one occluder."""
+    """The ranks of one probe's person, with one part of the probe hidden."""
 
     example: Example
-    occluder: str
+    occluder: str  # of `occlude.BOXES`
     cosine: Ranks
     part_aware: Ranks
-    clean: bool  # with the part hidden, all images of the right person stand before all others, part-aware
+    clean: bool  # with the part hidden, part-aware ranks every image of the person before all others
 
     def story(self, kind: str) -> Story:
-        """Tell it as an example of a kind."""
+        """Return it as a story of a kind."""
         return Story(self.example.path.name, kind, self.occluder, self.cosine, self.part_aware)
 
 
@@ -39,15 +39,18 @@ def measure(engine: Engine, progress: Callable[[int, int], None] = lambda done, 
     """Rank every shipped probe of a person who is in the gallery, untouched and with each of `occlude.BOXES` hidden.
 
     Args:
-        engine: over a gallery that ships probes; all of it is ranked.
-        progress: told (probes done, in all).
+        engine: over a gallery with probes.
+        progress: called with (probes done, probes in all).
+
+    Returns:
+        One record for each probe and box; none if the gallery has no probes.
     """
     known = [example for example in engine.probes if len(engine.right_matches(example.pid))]
-    found: list[Measured] = []
+    measured: list[Measured] = []
     for done, batch in _batches(known):
-        found += _measure(engine, batch)
+        measured += _measure(engine, batch)
         progress(done, len(known))
-    return found
+    return measured
 
 
 def _batches(examples: Sequence[Example]) -> Iterator[tuple[int, list[Example]]]:
@@ -61,13 +64,13 @@ def _measure(engine: Engine, batch: Sequence[Example]) -> list[Measured]:
     pictures = [images.read_image(example.path) for example in batch]
     recipes = [(), *((Occlusion(kind),) for kind in occlude.BOXES)]
     described = engine.describer.describe([engine.occlude(p, recipe) for p in pictures for recipe in recipes])
-    found = []
+    measured = []
     for number, example in enumerate(batch):
         untouched, *hidden = described[number * len(recipes) : (number + 1) * len(recipes)]
         before = [_ranks(engine, example, untouched, weighing).min() for weighing in WEIGHINGS]
         for kind, descriptor in zip(occlude.BOXES, hidden, strict=True):
             cosine, part_aware = (_ranks(engine, example, descriptor, weighing) for weighing in WEIGHINGS)
-            found.append(
+            measured.append(
                 Measured(
                     example,
                     kind,
@@ -76,7 +79,7 @@ def _measure(engine: Engine, batch: Sequence[Example]) -> list[Measured]:
                     bool(part_aware.max() == len(part_aware)),
                 )
             )
-    return found
+    return measured
 
 
 def _ranks(engine: Engine, example: Example, probe: Descriptor, weighing: str) -> np.ndarray:
@@ -84,11 +87,11 @@ def _ranks(engine: Engine, example: Example, probe: Descriptor, weighing: str) -
 
 
 def choose(engine: Engine, measured: Sequence[Measured]) -> list[Story]:
-    """Choose the examples to offer, the most telling one first; kinds that no probe tells are left out.
+    """Choose the examples to offer, the most telling first. A probe is taken once; kinds without a probe are left out.
 
     Args:
-        engine: as given to `measure`.
-        measured: what it found.
+        engine: as for `measure`.
+        measured: what `measure` returned.
     """
     whole = [m for m in measured if m.example.kind == "whole"]
     taken: set[str] = set()
@@ -119,7 +122,7 @@ def choose(engine: Engine, measured: Sequence[Measured]) -> list[Story]:
 
 
 def _place(measured: Measured) -> int:
-    """Return how early an occluder comes: legs and bags tell people apart more visibly than what is above them."""
+    """Return how early an occluder comes: hidden legs and bags change a picture more visibly than hidden heads."""
     return HALVES.index(measured.occluder) if measured.occluder in HALVES else len(HALVES)
 
 
@@ -128,7 +131,7 @@ def _first(measured: Measured) -> bool:
 
 
 def _nobody(engine: Engine) -> list[Story]:
-    """Return the probe of an absent person whose first match scores lowest: the page calls it weak, as it should."""
+    """Return the probe of an absent person whose first match scores lowest, so that the page rightly calls it weak."""
     absent = [example for example in engine.probes if example.kind == ABSENT]
     if not absent:
         return []

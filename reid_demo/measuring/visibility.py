@@ -1,4 +1,4 @@
-"""Fit the probability that a body part can be seen on half of the rendered people, and measure it on the other half."""
+"""Fit the probability that a body part is visible on half of the rendered people, and measure it on the other half."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,45 +20,53 @@ FOLDERS = ("images", "probes", "bounding_box_test", "query", "query_occluded", "
 BLOCKS = ("lower_half", "upper_half", "left_half", "right_half", "upper_third", "middle_third", "lower_third", "centre")
 RIDGE = 1.0  # of the regression, on standardised features
 NUM_BINS = 10
-ALL_HIDDEN = 0.04  # share of the changed pictures in which nothing is left to see
+ALL_HIDDEN = 0.04  # share of the changed pictures that are hidden entirely
 
 
 @dataclass(frozen=True, eq=False)
 class Cases:
-    """Features and truth of many pictures."""
+    """Features and ground truth of `n` pictures."""
 
-    features: np.ndarray  # (n, F)
-    seen: np.ndarray  # (n, 8) bool, whether at least half of a body part is visible
+    features: np.ndarray  # (n, F) float64, of `whatif.visibility.features`
+    seen: np.ndarray  # (n, 8) bool, whether at least `SEEN` of a body part is visible
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Return the number of pictures."""
         return len(self.features)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Which pictures are fitted to and measured on."""
+    """The pictures to fit to and to measure on."""
 
     root: Path  # a data set of `synthesize`, or a gallery with its ground truth
-    count: int = 1600
+    count: int = 1600  # most pictures to draw
     seed: int = 0
-    cutouts: occlude.Cutouts = field(default_factory=dict)  # what stands in front, beside blocks
+    cutouts: occlude.Cutouts = field(default_factory=dict)  # to hide people behind, besides plain blocks
 
 
 def study(describer: Describer, fingerprint: str, sample: Sample) -> Visibility:
-    """Fit and measure on a sample, each picture as it is and once more with something hidden.
+    """Fit and measure on a sample: each picture as it is, and again with something hidden.
 
-    People are split in turn by their numbers, so no person is on both sides.
+    Every second person, by pid, is fitted to, so no person is on both sides.
+
+    Args:
+        describer: of the weights.
+        fingerprint: of the weights.
+        sample: the pictures.
 
     Raises:
         DatasetError: fewer than two people, or a network without parts.
+        SyntheticError: there is no ground truth.
     """
     if not describer.model.config.parts:
-        raise DatasetError("This network has no parts to read visibility from (variant G).")
+        raise DatasetError(
+            "`visibility` needs the presence of parts; these weights have none (variant G). Name others."
+        )
     pictures = rendered(sample.root, FOLDERS, sample.count, sample.seed)
     people = sorted({picture.truth.pid for picture in pictures})
     if len(people) < 2:
-        raise DatasetError("Visibility needs at least two rendered people: one to fit to and one to measure on.")
+        raise DatasetError("`visibility` fits to one person and measures on another: take pictures of at least two.")
     sides = [set(people[::2]), set(people[1::2])]
     halves = [[p for p in pictures if p.truth.pid in side] for side in sides]
     fitted, held = (_cases(describer, half, sample) for half in halves)
@@ -75,7 +83,7 @@ def study(describer: Describer, fingerprint: str, sample: Sample) -> Visibility:
 
 
 def _cases(describer: Describer, pictures: Sequence[Rendered], sample: Sample) -> Cases:
-    """Describe each picture as it is, and again with something hidden."""
+    """Describe each picture as it is, and again with something hidden: `2 n` cases."""
     rng = np.random.default_rng([sample.seed, 5])
     shown, seen = [], []
     for picture in pictures:
@@ -91,7 +99,16 @@ def _cases(describer: Describer, pictures: Sequence[Rendered], sample: Sample) -
 def hide_something(
     image: np.ndarray, rng: np.random.Generator, cutouts: occlude.Cutouts
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Hide part of a picture in one of the page's ways; return it and the `(H, W)` bool mask of what is hidden."""
+    """Hide a random part of a picture in one of the page's ways.
+
+    Args:
+        image: `(H, W, 3)` uint8, not changed.
+        rng: draws what is hidden, and how.
+        cutouts: to hide people behind.
+
+    Returns:
+        The changed picture, and what is hidden: `(H, W)` bool.
+    """
     fill = str(rng.choice(["mean_grey", "blur", "noise", "black"], p=[0.55, 0.15, 0.15, 0.15]))
     if rng.random() < ALL_HIDDEN:
         everything = np.ones(image.shape[:2], bool)
@@ -105,7 +122,12 @@ def hide_something(
 
 
 def visible_shares(picture: Rendered, hidden: np.ndarray) -> np.ndarray:
-    """Return how much of each body part is visible, `(8,)` in 0..1; 0 where the person has none or it faces away."""
+    """Return the visible share of each body part, `(8,)` float, 0 to 1; 0 for one that the picture never showed.
+
+    Args:
+        picture: what the renderer said is visible of it.
+        hidden: `(H, W)` bool, what was hidden since.
+    """
     masks = picture.masks
     area = masks.sum(axis=(1, 2))
     kept = (masks & ~hidden).sum(axis=(1, 2)) / np.maximum(area, 1)
@@ -131,10 +153,10 @@ def _body_part(name: str, number: int, fitted: Cases, held: Cases) -> BodyPart:
 
 
 def fit_logistic(values: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, float]:
-    """Fit a logistic regression with a ridge by Newton's method; return its coefficients `(F,)` and its bias.
+    """Fit a ridge logistic regression by Newton's method; return its coefficients, `(F,)` float64, and its bias.
 
     Args:
-        values: `(n, F)`, standardised.
+        values: `(n, F)` float64, standardised.
         truth: `(n,)` bool.
     """
     design = np.concatenate([values, np.ones((len(values), 1))], axis=1)
@@ -152,14 +174,19 @@ def fit_logistic(values: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, flo
 
 
 def calibration_curve(probability: np.ndarray, seen: np.ndarray) -> tuple[Bin, ...]:
-    """Return, for each tenth of the probability that occurs, how often the body part was visible."""
+    """Return, for each tenth of the probability that occurs, how often the body part was visible.
+
+    Args:
+        probability: `(n,)` float, 0 to 1.
+        seen: `(n,)` bool.
+    """
     numbers = np.minimum((probability * NUM_BINS).astype(int), NUM_BINS - 1)
     bins = [(probability[numbers == i], seen[numbers == i]) for i in range(NUM_BINS)]
     return tuple(Bin(len(p), round(float(p.mean()), 4), round(float(s.mean()), 4)) for p, s in bins if len(p))
 
 
 def auc(score: np.ndarray, truth: np.ndarray) -> float:
-    """Return how often a score is higher where the truth holds than where it does not; 0.5 if either never occurs."""
+    """Return the area under the ROC curve of `(n,)` scores, 0 to 1; 0.5 if the truth, `(n,)` bool, never varies."""
     if truth.all() or not truth.any():
         return 0.5
     order = np.sort(score[~truth])
@@ -168,7 +195,7 @@ def auc(score: np.ndarray, truth: np.ndarray) -> float:
 
 
 def table(model: Visibility) -> str:
-    """Write what was measured as a Markdown table."""
+    """Format how each body part did as a Markdown table."""
     head = ("body part", "visible in", "hidden in", "AUC", "ECE", "Brier", "told")
     rows = [
         (words(p.name), p.num_seen, p.num_hidden, f"{p.auc:.3f}", f"{p.ece:.3f}", f"{p.brier:.3f}")
@@ -179,7 +206,7 @@ def table(model: Visibility) -> str:
 
 
 def curve_table(model: Visibility) -> str:
-    """Write the calibration curves of all body parts together as a Markdown table."""
+    """Format the calibration curve of all reliable body parts together as a Markdown table."""
     found = []
     for low in range(NUM_BINS):
         bins = [b for part in model.parts if part.reliable for b in part.curve if _tenth(b) == low]

@@ -38,5 +38,5 @@ def test_every_body_part_is_hidden_and_switched(tiny_engine, tmp_path):
 
 def test_a_body_part_that_nobody_shows_is_refused(tiny_engine, tmp_path):
     root = with_truth(tiny_engine.gallery.folder, tmp_path / "gallery", without="head")
-    with pytest.raises(DatasetError, match="Too few pictures show head"):
+    with pytest.raises(DatasetError, match="Fewer than three pictures show head"):
         meaning.study(tiny_engine, root, 12)

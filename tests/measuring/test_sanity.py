@@ -19,7 +19,7 @@ def test_the_rank_correlation_is_spearmans():
 
 def test_a_picture_is_shifted_with_its_edge_repeated():
     image = np.arange(12).reshape(4, 3)
-    moved = sanity.shifted(image, 1, 0)
+    moved = sanity.moved_down(image, 1)
     assert (moved[0] == image[0]).all() and (moved[1:] == image[:-1]).all()
 
 

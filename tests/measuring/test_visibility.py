@@ -79,7 +79,7 @@ def test_no_person_is_on_both_sides_and_the_file_is_read_back(tiny_engine, tmp_p
     (tmp_path / visibility.FILE).write_text("{}")
     with pytest.raises(WeightsError, match="reid_demo visibility"):
         visibility.read(tmp_path / visibility.FILE, "abc")
-    with pytest.raises(DatasetError, match="at least two rendered people"):
+    with pytest.raises(DatasetError, match="take pictures of at least two"):
         measuring.study(tiny_engine.describer, "abc", measuring.Sample(root, 1))
 
 

@@ -97,7 +97,7 @@ def test_the_shipped_gallery_is_asked(body, studio, tmp_path):
             assert np.abs(one - other).mean() < counterfactuals.SAME_PICTURE
             assert (tmp_path / FOLDER / row.path).stat().st_size < 10_000
         other = replace(counterfactuals.SHIPPED, seed=12)
-        with pytest.raises(DatasetError, match="not the one that is rendered here"):
+        with pytest.raises(DatasetError, match="rendered differently from this gallery"):
             for index in range(4):
                 counterfactuals.outcomes(engine, own, other, index, 0)
     finally:
