@@ -27,7 +27,7 @@ def add(commands) -> None:
     text = "render people again with one thing changed, and measure what each change costs a search"
     sub = _study(commands, "counterfactuals", _counterfactuals, text, limit=(70, "people"))
     sub.add_argument("--assets", required=True, metavar="DIR", help="the folder of MakeHuman assets")
-    sub.add_argument("--strip", metavar="DIR", help="also write pictures of some people, and their listing strip.json")
+    sub.add_argument("--strip", metavar="DIR", help="also write pictures of some people, and their listing")
     sub = common.command(
         commands, "fairness", _fairness, "measure errors by who the rendered people are", uses=common.ENGINE
     )
