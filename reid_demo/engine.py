@@ -36,7 +36,6 @@ from reid_demo.whatif import compare as comparing
 from reid_demo.whatif import confidence as confidences
 from reid_demo.whatif import explain as explanations
 from reid_demo.whatif import sweep as sweeping
-from reid_demo.whatif import visibility as visibilities
 
 T = TypeVar("T")
 SEEN_AGAIN = 32  # gallery images whose fresh descriptors, of 0.1 MB at most, are remembered
@@ -66,7 +65,7 @@ class AboutWeights:
     part_meanings: tuple[str, ...] = ()  # what each part was measured to look at (`anatomy`); none: not measured
     quality: Quality = Quality(trained=True)
     calibration: confidences.Calibration | None = None  # None: not measured
-    visibility: visibilities.Visibility | None = None  # how presence tells what can be seen; None: not measured
+    visibility: confidences.Visibility | None = None  # how presence tells what can be seen; None: not measured
 
 
 @dataclass(frozen=True)
@@ -296,9 +295,9 @@ class Engine:
     def _searched(self, scoring: Scoring) -> confidences.Searched:
         return confidences.Searched(self.gallery.name, len(self.gallery), scoring, self.gallery.views)
 
-    def visible_parts(self, probe: Descriptor) -> tuple[visibilities.Seen, ...]:
+    def visible_parts(self, probe: Descriptor) -> tuple[confidences.Seen, ...]:
         """Say how probable it is that each body part can be seen; nothing where these weights were not measured."""
-        return visibilities.visible_parts(self.visibility, probe)
+        return confidences.visible_parts(self.visibility, probe)
 
     def described_anew(self, index: int) -> Descriptor:
         """Describe a gallery image from its picture: with attention maps, and not as a mean over views.
@@ -427,7 +426,7 @@ def _read_about(weights: Path, name: str, fingerprint: str) -> AboutWeights:
         confidences.read_part_meanings(weights / confidences.MEANINGS_FILE, fingerprint),
         replace(says, note=says.note.strip()),
         confidences.read(weights / confidences.FILE, fingerprint),
-        visibilities.read(weights / visibilities.FILE, fingerprint),
+        confidences.read_visibility(weights / confidences.VISIBILITY_FILE, fingerprint),
     )
 
 

@@ -6,6 +6,7 @@ accepts more and goes by content, not by name: for PostScript it would start ano
 
 import functools
 import io
+import os
 import struct
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from PIL import Image, ImageDraw, UnidentifiedImageError
 from torch import Tensor
 
 from reid_demo.config import IMAGE_HEIGHT, IMAGE_WIDTH, PIXEL_MEAN, PIXEL_STD
-from reid_demo.errors import ImageError, ShapeError
+from reid_demo.errors import ImageError, ReidError, ShapeError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "HEIF")  # HEIF where pillow-heif is installed
 MAX_BYTES = 20 * 1024 * 1024
@@ -67,6 +68,23 @@ def suffixes() -> frozenset[str]:
 def looks_like_image(name: str | Path) -> bool:
     """Return whether a file's suffix is one of `suffixes()`."""
     return Path(name).suffix.lower() in suffixes()
+
+
+def inside(folder: Path, relative: str, error: type[ReidError]) -> Path:
+    """Return the picture that a listing names, never a file outside of the listing's own folder.
+
+    A folder in the Hub's cache is made of links into that repository's own store, which count as inside.
+
+    Raises:
+        error: the path is absolute, climbs out, or is a link that leads out.
+    """
+    root = folder.resolve()
+    path = Path(os.path.normpath(root / relative))
+    stores = [parent.parent / "blobs" for parent in root.parents if parent.name == "snapshots"]
+    target = path.resolve()
+    if path.is_relative_to(root) and (target.is_relative_to(root) or target.parent in stores):
+        return target
+    raise error(f"A listing names a file outside of its folder {folder.name!r}: {relative!r}. It is not opened.")
 
 
 def load_picture(data: bytes) -> Image.Image:

@@ -36,7 +36,7 @@ INNER_ROWS = {
         {"bench"},
     ],
     "serving.page": [{"text"}, {"markup"}, {"handlers"}, {"theme", "wiring"}, {"panels"}, {"view"}],
-    "drawing": [{"markup", "overlays"}, {"charts", "figures", "report"}],
+    "drawing": [{"overlays"}, {"figures"}, {"charts", "report"}],
 }
 ROOT_MODULES = 8
 GRADIO = {"serving.api", "serving.gradio_patches"} | {
@@ -145,7 +145,7 @@ def test_imports_point_up_the_table(path):
         "words that know clicks",
         "templates that know clicks",
         "sideways in the page",
-        "pictures that know markup",
+        "pictures that know HTML",
         "answers that know the page",
         "page from below",
         "relative",

@@ -88,14 +88,14 @@ def _visibility(options: argparse.Namespace) -> None:
     from reid_demo import occlude
     from reid_demo.measuring import visibility
     from reid_demo.search import bundled
-    from reid_demo.whatif.visibility import FILE
+    from reid_demo.whatif.confidence import VISIBILITY_FILE
 
     describer, fingerprint, _ = common.describer(options)
     cutouts = occlude.read_cutouts(bundled.DEFAULT_GALLERY / bundled.OCCLUDERS)
     sample = visibility.Sample(common.rendered_root(options), options.limit, options.seed, cutouts)
     found = visibility.study(describer, fingerprint, sample)
     text = json.dumps(asdict(found), indent=1)
-    Path(bundled.weights_folder(options.weights), FILE).write_text(text + "\n", encoding="utf-8")
+    Path(bundled.weights_folder(options.weights), VISIBILITY_FILE).write_text(text + "\n", encoding="utf-8")
     _show(options, found, visibility=visibility.table(found), visibility_curve=visibility.curve_table(found))
 
 

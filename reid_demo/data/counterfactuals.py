@@ -7,8 +7,9 @@ pictures there are does not depend on the weights.
 from dataclasses import dataclass
 from pathlib import Path
 
-from reid_demo.data.files import inside, read_json_lines
+from reid_demo.data.files import read_json_lines
 from reid_demo.errors import DatasetError
+from reid_demo.images import inside
 
 FOLDER, LISTING = "counterfactuals", "counterfactuals.jsonl"
 MEND = "Make the pictures again with `python -m reid_demo counterfactuals --strip`."

@@ -3,7 +3,6 @@
 A model is a dataclass or a pydantic model; its annotations are the file's format. Knows no format of its own.
 """
 
-import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -48,23 +47,6 @@ def parse_json(model: type[T], text: str | bytes, name: str, error: type[ReidErr
         return _adapter(model).validate_json(text, strict=True)
     except ValidationError as wrong:
         raise error(f"{name} cannot be read ({wrong_field(wrong)}). {mend}") from wrong
-
-
-def inside(folder: Path, relative: str, error: type[ReidError]) -> Path:
-    """Return the file that a listing names, never one outside of the listing's own folder.
-
-    A folder in the Hub's cache is made of links into that repository's own store, which count as inside.
-
-    Raises:
-        error: the path is absolute, climbs out, or is a link that leads out.
-    """
-    root = folder.resolve()
-    path = Path(os.path.normpath(root / relative))
-    stores = [parent.parent / "blobs" for parent in root.parents if parent.name == "snapshots"]
-    target = path.resolve()
-    if path.is_relative_to(root) and (target.is_relative_to(root) or target.parent in stores):
-        return target
-    raise error(f"A listing names a file outside of its folder {folder.name!r}: {relative!r}. It is not opened.")
 
 
 def wrong_field(error: ValidationError) -> str:

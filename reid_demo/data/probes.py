@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from reid_demo.data.files import inside, read_json_lines
+from reid_demo.data.files import read_json_lines
 from reid_demo.errors import DatasetError
+from reid_demo.images import inside
 
 FOLDER, LISTING = "probes", "probes.jsonl"
 # Kind of probe -> folder of a data set in the layout of Market-1501.

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reid_demo.drawing.markup import Templates
+from reid_demo.drawing.figures import Templates
 
 RIGHT, WRONG, UNKNOWN = "right", "wrong", "unknown"
 _LETTER = 8  # SVG units, width of a bold letter at the charts' font size

@@ -1,15 +1,42 @@
-"""Pictures, colour scales and bar tables as HTML for any page. All visible text is passed in by the caller."""
+"""Pictures, colour scales and bar tables as HTML for any page. All visible text is passed in by the caller.
+
+HTML and SVG come from Jinja2 templates, which escape every value; no Python module contains markup.
+"""
 
 import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reid_demo.drawing import overlays
-from reid_demo.drawing.markup import Templates
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+class Templates:
+    """The templates of one or more folders; an undefined name in a template raises an error."""
+
+    def __init__(self, *folders: Path, **shared: Any) -> None:
+        """Look up templates in `folders`, then in this package's own; all templates can use the `shared` values."""
+        self._environment = Environment(
+            loader=FileSystemLoader([*folders, TEMPLATES]),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.globals.update(shared)
+
+    def render(self, name: str, **values: Any) -> Markup:
+        """Render a template; values of type `Markup` are inserted as they are, all others are escaped."""
+        return Markup(self._environment.get_template(name).render(**values))
+
 
 _templates = Templates()
 

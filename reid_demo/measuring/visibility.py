@@ -14,7 +14,7 @@ from reid_demo.measuring.part_meanings import words
 from reid_demo.measuring.rendered import Rendered, rendered
 from reid_demo.model.describer import Describer
 from reid_demo.records import Occlusion
-from reid_demo.whatif.visibility import SEEN, Bin, BodyPart, Visibility, features
+from reid_demo.whatif.confidence import SEEN, Bin, BodyPart, Visibility, features
 
 FOLDERS = ("images", "probes", "bounding_box_test", "query", "query_occluded", "query_partial")
 BLOCKS = ("lower_half", "upper_half", "left_half", "right_half", "upper_third", "middle_third", "lower_third", "centre")
@@ -27,7 +27,7 @@ ALL_HIDDEN = 0.04  # share of the changed pictures that are hidden entirely
 class Cases:
     """Features and ground truth of `n` pictures."""
 
-    features: np.ndarray  # (n, F) float64, of `whatif.visibility.features`
+    features: np.ndarray  # (n, F) float64, of `confidence.features`
     seen: np.ndarray  # (n, 8) bool, whether at least `SEEN` of a body part is visible
 
     def __len__(self) -> int:

@@ -19,10 +19,10 @@ import numpy as np
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from reid_demo.data.files import inside, read_json_lines
+from reid_demo.data.files import read_json_lines
 from reid_demo.data.layouts import market_ids
 from reid_demo.errors import GalleryError, ImageError, NoImagesError, NotWritableError
-from reid_demo.images import MAX_BYTES, PROBE_SIDE, load_picture, read_image, shrunk
+from reid_demo.images import MAX_BYTES, PROBE_SIDE, inside, load_picture, read_image, shrunk
 from reid_demo.model.describer import Describer
 from reid_demo.records import Descriptor, ImageRecord, Scoring
 from reid_demo.search import gallery as galleries

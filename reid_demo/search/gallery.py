@@ -11,8 +11,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from pydantic import BaseModel
 
-from reid_demo.data.files import inside, read_json, read_json_lines
+from reid_demo.data.files import read_json, read_json_lines
 from reid_demo.errors import ConfigError, GalleryError, ReidError
+from reid_demo.images import inside
 from reid_demo.records import WEIGHINGS, Descriptor, Identities, ImageRecord, Match, Scoring
 from reid_demo.search import milvus, similarity, vectors
 from reid_demo.search.gallery_views import ONE_VIEW
@@ -57,7 +58,7 @@ class Gallery:
         self.address: str | None = None  # of its vectors in Milvus, where it was opened by that
         self.scoring = Scoring.read(meta)  # of the index's vectors, and the default of a search
         self.views: tuple[str, ...] = tuple(meta.get("views", ONE_VIEW))
-        # Probe -> `vectors.products` of it: one pass serves all that a click shows, under every scoring.
+        # Probe -> `similarity.part_products` of it: one pass serves all that a click shows, under every scoring.
         self._passes: WeakKeyDictionary[Descriptor, np.ndarray] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
@@ -145,7 +146,7 @@ class Gallery:
         """Return the `(n, G)` float32 `scores` of several probes from one pass over the gallery."""
         if not self.exact and self.is_indexed(scoring):
             return np.stack([self._estimates(probe, scoring) for probe in probes])
-        passed = vectors.products(self.parts, np.stack([probe.parts for probe in probes]))
+        passed = similarity.part_products(self.parts, np.stack([probe.parts for probe in probes]))
         each = zip(passed, probes, strict=True)
         return np.stack([similarity.from_products(some, probe, self._measured, scoring) for some, probe in each])
 
@@ -154,7 +155,7 @@ class Gallery:
         with self._lock:
             products = self._passes.get(probe)
         if products is None:
-            products = vectors.products(self.parts, probe.parts[None])[0]
+            products = similarity.part_products(self.parts, probe.parts[None])[0]
             with self._lock:
                 if len(self._passes) >= PASSES:
                     self._passes.pop(next(iter(self._passes)), None)
@@ -163,7 +164,7 @@ class Gallery:
 
     @functools.cached_property
     def _measured(self) -> similarity.Candidates:
-        return similarity.Candidates(vectors.lengths(self.parts), self.presence)
+        return similarity.Candidates(similarity.part_lengths(self.parts), self.presence)
 
     def ranking(self, probe: Descriptor, scoring: Scoring = Scoring(), exclude: np.ndarray | None = None) -> "Ranking":
         """Score and rank all images; arguments as for `search`.

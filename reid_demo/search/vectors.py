@@ -1,8 +1,8 @@
-"""Vectors in, products and nearest rows out: the only module that imports FAISS. Knows no images, records or scorings.
+"""Vectors in, nearest rows out: the only module that imports FAISS. Knows no images, records or scorings.
 
-Up to `EXACT_LIMIT` rows the index is flat: unit vectors in half precision, and a probe is compared with every image by
-`products`. Above, it is compressed (principal axes, 8 bits each) and pruned (inverted lists): it proposes candidates,
-and the gallery scores those exactly from its half-precision file.
+Up to `EXACT_LIMIT` rows the index is flat: unit vectors in half precision, and a probe is compared with every image
+(`similarity.part_products`). Above, it is compressed (principal axes, 8 bits each) and pruned (inverted lists): it
+proposes candidates, and the gallery scores those exactly from its half-precision file.
 """
 
 import json
@@ -14,14 +14,12 @@ from pathlib import Path
 
 import faiss
 import numpy as np
-import torch
 
 from reid_demo.data.files import parse_json
 from reid_demo.errors import GalleryError
 
 EXACT_LIMIT = 200_000  # rows; a flat index of 2304-dimensional vectors takes 0.9 GB there
 TARGET_RECALL = 0.99  # recall@10 sought on the tuning queries; a measurement on others is then above 0.98
-CACHED_ROWS = 64  # rows of 2304 numbers in float32 that a core's cache holds
 BLOCK = 4096  # rows read, turned and added at a time
 TRAINING_ROWS = 65_536
 TUNING_QUERIES = 128
@@ -32,41 +30,6 @@ EVERY_S = 5.0  # least time between two lines of progress
 
 Rows = Callable[[np.ndarray], np.ndarray]  # (n,) int64 ascending row numbers -> (n, D) float32 unit vectors
 Say = Callable[[str], None]
-
-
-def products(parts: np.ndarray, probes: np.ndarray) -> np.ndarray:
-    """Multiply each part of every row with the same part of each probe, in one pass over the rows.
-
-    A few rows at a time become float32 in the processor's cache, so half as much memory is read, and once. The threads
-    are those of the network: NumPy's go on waiting for work after each product and take the processor from it.
-
-    Args:
-        parts: `(G, T, D)` float16, memory-mapped perhaps.
-        probes: `(n, T, D)` float32.
-
-    Returns:
-        `(n, T, G)` float32; a row's are the same wherever it stands.
-    """
-    count, terms, dim = parts.shape
-    stored = torch.from_numpy(parts)
-    asked = torch.from_numpy(np.ascontiguousarray(probes.transpose(1, 0, 2), np.float32))  # (T, n, D)
-    found = torch.empty(terms, len(probes), count, dtype=torch.float32)
-    # Whole at the end too: another shape may round otherwise.
-    block = torch.zeros(CACHED_ROWS, terms, dim, dtype=torch.float32)
-    for start in range(0, count, CACHED_ROWS):
-        rows = stored[start : start + CACHED_ROWS]
-        block[: len(rows)].copy_(rows)
-        some = torch.bmm(asked, block.permute(1, 2, 0))  # (T, n, CACHED_ROWS)
-        found[:, :, start : start + len(rows)] = some[:, :, : len(rows)]
-    return np.ascontiguousarray(found.numpy().swapaxes(0, 1))
-
-
-def lengths(parts: np.ndarray) -> np.ndarray:
-    """Return the Euclidean length of every part of `(G, T, D)` float16 rows, `(T, G)` float32."""
-    stored, found = torch.from_numpy(parts), torch.empty(parts.shape[1], len(parts), dtype=torch.float32)
-    for start in range(0, len(parts), CACHED_ROWS):
-        found[:, start : start + CACHED_ROWS] = stored[start : start + CACHED_ROWS].float().norm(dim=2).T
-    return found.numpy()
 
 
 class Flat:

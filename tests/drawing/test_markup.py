@@ -8,7 +8,7 @@ from jinja2 import UndefinedError
 from markupsafe import Markup
 
 import reid_demo
-from reid_demo.drawing.markup import FOLDER, Templates
+from reid_demo.drawing.figures import TEMPLATES, Templates
 
 PACKAGE = Path(reid_demo.__file__).parent
 MARKUP = re.compile(r"</|<(div|span|p|img|svg|table|section|figure|a)[ >]|html\.escape|import html\b")
@@ -42,4 +42,4 @@ def test_what_is_filled_in_is_escaped_once():
 
 def test_a_value_that_a_template_lacks_is_an_error():
     with pytest.raises(UndefinedError):
-        Templates(FOLDER).render("download.html.jinja", uri="x")
+        Templates(TEMPLATES).render("download.html.jinja", uri="x")

@@ -14,8 +14,8 @@ from reid_demo.images import read_image
 from reid_demo.measuring import visibility as measuring
 from reid_demo.measuring.rendered import rendered
 from reid_demo.records import Occlusion
-from reid_demo.whatif import visibility
-from reid_demo.whatif.visibility import Bin, BodyPart, Seen, Visibility
+from reid_demo.whatif import confidence
+from reid_demo.whatif.confidence import Bin, BodyPart, Seen, Visibility
 
 
 def test_the_regression_finds_what_made_the_data():
@@ -71,14 +71,14 @@ def test_no_person_is_on_both_sides_and_the_file_is_read_back(tiny_engine, tmp_p
     found = measuring.study(tiny_engine.describer, "abc", measuring.Sample(root, 18))
     assert found.num_people == (3, 3) and found.num_pictures == (18, 18)
     assert len(found.mean) == len(found.parts[0].coefficients) == 2 * 8 + 1
-    (tmp_path / visibility.FILE).write_text(json.dumps(asdict(found)))
-    assert visibility.read(tmp_path / visibility.FILE, "abc") == found
-    assert visibility.read(tmp_path / visibility.FILE, "other weights") is None
-    assert visibility.read(tmp_path / "none.json", "abc") is None
+    (tmp_path / confidence.VISIBILITY_FILE).write_text(json.dumps(asdict(found)))
+    assert confidence.read_visibility(tmp_path / confidence.VISIBILITY_FILE, "abc") == found
+    assert confidence.read_visibility(tmp_path / confidence.VISIBILITY_FILE, "other weights") is None
+    assert confidence.read_visibility(tmp_path / "none.json", "abc") is None
     assert measuring.table(found).count("\n") == 9 and measuring.curve_table(found)
-    (tmp_path / visibility.FILE).write_text("{}")
+    (tmp_path / confidence.VISIBILITY_FILE).write_text("{}")
     with pytest.raises(WeightsError, match="reid_demo visibility"):
-        visibility.read(tmp_path / visibility.FILE, "abc")
+        confidence.read_visibility(tmp_path / confidence.VISIBILITY_FILE, "abc")
     with pytest.raises(DatasetError, match="take pictures of at least two"):
         measuring.study(tiny_engine.describer, "abc", measuring.Sample(root, 1))
 
@@ -97,7 +97,7 @@ PART = BodyPart(
 
 
 def model_of(part: BodyPart, probe) -> Visibility:
-    centre = tuple(float(v) for v in visibility.features(probe))
+    centre = tuple(float(v) for v in confidence.features(probe))
     return Visibility(
         num_people=(1, 1),
         num_pictures=(1, 1),
@@ -111,7 +111,7 @@ def model_of(part: BodyPart, probe) -> Visibility:
 def test_it_is_said_in_words(tiny_engine, probe_image):
     probe = tiny_engine.describe(probe_image)
     for bias, words in ((-2.2, "probably hidden (0.9)"), (2.2, "probably visible (0.9)"), (0.1, "uncertain")):
-        seen = visibility.visible_parts(model_of(replace(PART, bias=bias), probe), probe)
+        seen = confidence.visible_parts(model_of(replace(PART, bias=bias), probe), probe)
         assert seen[0].body_part == "left leg" and seen[0].words == words
     assert Seen("head", None).words == "cannot be told"
 
@@ -119,15 +119,15 @@ def test_it_is_said_in_words(tiny_engine, probe_image):
 @pytest.mark.parametrize("change", [{"auc": 0.7}, {"ece": 0.2}, {"num_hidden": 5}])
 def test_an_unreliable_body_part_is_refused(tiny_engine, probe_image, change):
     probe = tiny_engine.describe(probe_image)
-    assert visibility.visible_parts(model_of(replace(PART, **change), probe), probe)[0].probability is None
+    assert confidence.visible_parts(model_of(replace(PART, **change), probe), probe)[0].probability is None
 
 
 def test_nothing_is_said_far_from_what_was_fitted(tiny_engine, probe_image):
     probe = tiny_engine.describe(probe_image)
     model = model_of(PART, probe)
     far = replace(model, mean=tuple(value + 9 for value in model.mean))
-    assert visibility.visible_parts(far, probe)[0].probability is None
-    assert visibility.visible_parts(None, probe) == ()
+    assert confidence.visible_parts(far, probe)[0].probability is None
+    assert confidence.visible_parts(None, probe) == ()
 
 
 def test_the_shipped_weights_tell_what_is_hidden():

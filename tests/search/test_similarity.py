@@ -103,3 +103,17 @@ def test_bad_switches_are_refused():
         similarity.part_weights(RHO, Scoring(parts=(True,)))
     with pytest.raises(ShapeError):
         similarity.unit_vectors(PARTS[:, :2], RHOS)
+
+
+@pytest.mark.parametrize("count", [1, 64, 300])
+@pytest.mark.parametrize("probes", [1, 7])
+def test_products_and_lengths_are_numpy_s(count, probes):
+    rng = np.random.default_rng(0)
+    parts = rng.standard_normal((count, 3, 40)).astype(np.float16)
+    asked = rng.standard_normal((probes, 3, 40), np.float32)
+    found = similarity.part_products(parts, asked)
+    assert found.dtype == np.float32 and found.shape == (probes, 3, count)
+    np.testing.assert_allclose(found, np.einsum("gtd,ntd->ntg", parts.astype(float), asked), atol=1e-4)
+    lengths = similarity.part_lengths(parts)
+    assert lengths.dtype == np.float32
+    np.testing.assert_allclose(lengths, np.linalg.norm(parts.astype(float), axis=2).T, rtol=1e-5)

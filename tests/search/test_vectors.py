@@ -56,20 +56,6 @@ def truth(probe: Descriptor, scoring: Scoring = Scoring()) -> np.ndarray:
     )[0]
 
 
-@pytest.mark.parametrize("count", [1, 64, 300])
-@pytest.mark.parametrize("probes", [1, 7])
-def test_products_and_lengths_are_numpy_s(count, probes):
-    rng = np.random.default_rng(0)
-    parts = rng.standard_normal((count, 3, 40)).astype(np.float16)
-    asked = rng.standard_normal((probes, 3, 40), np.float32)
-    found = vectors.products(parts, asked)
-    assert found.dtype == np.float32 and found.shape == (probes, 3, count)
-    np.testing.assert_allclose(found, np.einsum("gtd,ntd->ntg", parts.astype(float), asked), atol=1e-4)
-    lengths = vectors.lengths(parts)
-    assert lengths.dtype == np.float32
-    np.testing.assert_allclose(lengths, np.linalg.norm(parts.astype(float), axis=2).T, rtol=1e-5)
-
-
 def test_faiss_reads_a_flat_index(exact):
     index = faiss.read_index(str(exact.folder / gallery.VECTORS))
     wanted = similarity.gallery_vectors(PARTS[:50].astype(np.float32), PRESENCE[:50])
@@ -164,7 +150,7 @@ def test_one_pass_gives_every_scoring(exact, weighing, parts, monkeypatch):
     np.testing.assert_allclose(exact.scores(PROBES[1], scoring), truth(PROBES[1], scoring), atol=1e-6)
     several = exact.scores_of(PROBES[:3], scoring)
     np.testing.assert_allclose(several, [truth(probe, scoring) for probe in PROBES[:3]], atol=1e-6)
-    monkeypatch.setattr(vectors, "products", None)  # the gallery is not passed again for the same probe
+    monkeypatch.setattr(similarity, "part_products", None)  # the gallery is not passed again for the same probe
     assert len(exact.search(PROBES[1], 5, scoring)) == 5
     assert exact.ranking(PROBES[1], Scoring("cosine")).ranks.min() == 1
 

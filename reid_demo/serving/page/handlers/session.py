@@ -105,17 +105,19 @@ def ranked(engine: Engine, session: Session, settings: Settings) -> Session:
     leave_out = left_out(session, settings)
     found, after = engine.search_and_rank(session.probe, int(settings.top_k), scoring, leave_out)
     matches = tuple(found)
-    before, asked = after, (session.own, engine.gallery.stamp, scoring, leave_out)
+    asked = (session.own, engine.gallery.stamp, scoring, leave_out)
+    before, moves = after, dict.fromkeys((m.index for m in matches), 0)
     if session.probe is not session.untouched:
         known = session.before is not None and session.before[0] == asked
         before = session.before[1] if known else engine.ranks(session.untouched, scoring, leave_out)
+        moves = ranks_gained(moves, before, after)
     right = engine.right_matches(session.pid, leave_out)
     return replace(
         session,
         matches=matches,
         searched=engine.gallery.stamp,
         before=(asked, np.asarray(before, np.int32)),
-        moves=ranks_gained((m.index for m in matches), before, after),
+        moves=moves,
         first_right=(int(before[right].min()), int(after[right].min())) if len(right) else None,
         entered=sum(int(before[m.index]) > len(matches) for m in matches),
         settings=settings,
