@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 from reid_demo.cli import common
@@ -103,7 +102,6 @@ def _calibrate(options: argparse.Namespace) -> None:
     from reid_demo.measuring import calibrate, intervals
     from reid_demo.search import bundled
     from reid_demo.search import gallery as galleries
-    from reid_demo.whatif import confidence
 
     describer, fingerprint, _ = common.describer(options)
     gallery = Path(options.gallery) if options.gallery else bundled.gallery_for(describer, fingerprint)
@@ -111,9 +109,7 @@ def _calibrate(options: argparse.Namespace) -> None:
         found = calibrate.calibrate_stored(galleries.load(gallery, fingerprint), fingerprint)
     else:
         found = calibrate.calibrate(describer, gallery, fingerprint)
-    text = json.dumps(asdict(found), indent=2)
-    folder = gallery if options.stored else bundled.weights_folder(options.weights)
-    Path(folder, confidence.FILE).write_text(text + "\n", encoding="utf-8")
+    text = calibrate.write(found, gallery if options.stored else bundled.weights_folder(options.weights))
     if options.into:
         intervals.put(Path(options.into), "mark", calibrate.mark_table(found))
         intervals.put(Path(options.into), "alarms", calibrate.alarm_table(found))

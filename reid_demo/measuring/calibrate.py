@@ -5,7 +5,8 @@ out, as if the person were absent. Rates are per search at this gallery's size. 
 gallery, which has more look-alikes.
 """
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from reid_demo.model.describer import Describer
 from reid_demo.records import Identities, Occlusion, same_camera, same_person
 from reid_demo.search import gallery as galleries
 from reid_demo.search.gallery import Gallery
-from reid_demo.whatif.confidence import CONFIDENT_FPIR, Alarm, Calibration, Level, Mark, Rates
+from reid_demo.whatif.confidence import CONFIDENT_FPIR, FILE, Alarm, Calibration, Level, Mark, Rates
 
 HALVES = ("lower_half", "upper_half", "left_half", "right_half")
 FPIR_LEVELS = (0.01, 0.05, 0.1, 0.2, 0.5)
@@ -74,9 +75,7 @@ def calibrate_stored(gallery: Gallery, fingerprint: str, *, most: int = 1000, le
     Raises:
         DatasetError: there are fewer than `least` such people.
     """
-    ids = gallery.identities
-    seen = {pid: len(np.unique(ids.camids[ids.pids == pid])) for pid in np.unique(ids.pids) if pid > 0}
-    people = {pid for pid, cameras in seen.items() if cameras > 1}
+    ids, people = gallery.identities, people_of_two_cameras(gallery)
     if len(people) < least:
         raise DatasetError(
             f"Only {len(people)} people of this gallery were seen by two cameras; a threshold needs {least}."
@@ -96,6 +95,20 @@ def calibrate_stored(gallery: Gallery, fingerprint: str, *, most: int = 1000, le
         occluded=None,
         fingerprint=fingerprint,
     )
+
+
+def people_of_two_cameras(gallery: Gallery) -> set[int]:
+    """Return the pids whom a gallery shows under two cameras or more, of which `calibrate_stored` needs some."""
+    ids = gallery.identities
+    seen = {int(pid): len(np.unique(ids.camids[ids.pids == pid])) for pid in np.unique(ids.pids) if pid > 0}
+    return {pid for pid, cameras in seen.items() if cameras > 1}
+
+
+def write(found: Calibration, folder: Path) -> str:
+    """Write a calibration into the folder of the weights or of the gallery it holds for; return its JSON text."""
+    text = json.dumps(asdict(found), indent=2)
+    Path(folder, FILE).write_text(text + "\n", encoding="utf-8")
+    return text
 
 
 @dataclass(frozen=True)

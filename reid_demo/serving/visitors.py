@@ -19,11 +19,14 @@ from pathlib import Path, PurePosixPath
 from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError, NoImagesError
 from reid_demo.images import MAX_BYTES, looks_like_image
+from reid_demo.measuring.calibrate import calibrate_stored
+from reid_demo.measuring.calibrate import write as write_calibration
 from reid_demo.search import gallery as galleries
 from reid_demo.search.build import IndexOptions, IndexReport, index_folder
 from reid_demo.search.scan import cut_to_bytes, zip_name
 from reid_demo.serving import workplace
 from reid_demo.serving.current import Current
+from reid_demo.whatif.confidence import Calibration
 
 MAX_IMAGES = 500  # of one gallery
 MAX_TOTAL = 200 << 20  # bytes of one gallery's files, unpacked
@@ -212,6 +215,25 @@ class PrivateGalleries:
             before, held.packed = held.packed, target.name
         self._forget_zip(before)
         return target
+
+    def calibrate(self, token: str) -> Calibration:
+        """Measure how far a similarity can be believed in a gallery, by its own people; searches are judged by it then.
+
+        Raises:
+            DatasetError: too few people were seen by two cameras.
+            GalleryError: the gallery is deleted.
+        """
+        engine = self.engine_of(token)
+        found = calibrate_stored(engine.gallery, engine.gallery.fingerprint)
+        measured = engine.over(engine.gallery, engine.probes)
+        measured.calibration = found
+        with self._lock:
+            held = self._held.get(token)
+            if held is None:
+                raise GalleryError(GONE)
+            write_calibration(found, engine.gallery.folder)  # so that a saved gallery carries it
+            held.engine = measured
+        return found
 
     def _forget_zip(self, name: str) -> None:
         """Delete the copies of a saved gallery that are offered for download."""

@@ -119,4 +119,40 @@ function drawWhy() {
   drawPictures();
 }
 
+async function drawMark() { // behind the verdict's i: what set the mark
+  const place = find(".stage-mark");
+  find(".stage-rates").textContent = state?.rates || "";
+  place.replaceChildren();
+  if (!state?.token) return;
+  let found;
+  try {
+    found = await server.mark({ token: state.token });
+  } catch {
+    return; // the sentence above stands alone
+  }
+  if (found.error || !found.interval) return;
+  const said = document.createElement("p");
+  said.textContent = found.interval;
+  place.replaceChildren(said);
+  [found.above, found.below].forEach((pairs, side) => {
+    const head = document.createElement("h4"), row = document.createElement("div");
+    head.textContent = found.heads[side];
+    row.className = "stage-alarms";
+    for (const pair of pairs) {
+      const figure = document.createElement("figure"), words = document.createElement("figcaption");
+      for (const [address, alt] of [[pair.probe, pair.words], [pair.match, ""]]) {
+        const picture = document.createElement("img");
+        picture.src = address;
+        picture.alt = alt;
+        figure.append(picture);
+      }
+      words.textContent = pair.similarity;
+      figure.append(words);
+      row.append(figure);
+    }
+    if (pairs.length) place.append(head, row);
+  });
+}
+find(".stage-verdict details").addEventListener("toggle", (event) => event.target.open && drawMark());
+
 probeImage.onload = () => state && drawPictures();

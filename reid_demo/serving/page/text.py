@@ -97,6 +97,12 @@ CONFIDENCE_RATES = (
 )
 CONFIDENCE_MISSES = " (FPIR), and {fnir} in 100 for a person who is there do not, or put another first (FNIR)"
 CONFIDENCE_END = "."
+MARK_INTERVAL = (
+    "Measured on other people, the mark would lie between {low:.3f} and {high:.3f} (95 %, {count:,} searches)."
+)
+MARK_HEADS = ("Searches for absent people just above the mark", "Just below it")
+MARK_PAIR = "An absent person and the stranger found first, similarity {similarity:.3f}"
+MARK_NONE = "A picture of the gallery finds itself, so its score was not measured."
 
 UPLOADED = "Your picture"
 FROM_GALLERY = "Gallery image, id {pid}"
@@ -339,6 +345,15 @@ OWN_SAVE = "Save it as a file"
 OWN_FETCH = "Download my_gallery.zip"
 OWN_SAVED = (
     "Unpack it and open it with: python app.py --gallery my_gallery. The file is on the server for 70 minutes at most."
+)
+OWN_MEASURE = "Measure it on these people"
+OWN_MEASURED = (
+    "Measured on {people} of your people with {count:,} searches: a first score counts as strong from {mark:.3f}. Then "
+    "{fpir} in 100 searches for somebody who is not there pass, and {fnir} in 100 for somebody who is there fail."
+)
+OWN_UNMEASURED = (
+    "How far a score can be believed was measured on other pictures. To measure it on yours takes {least} people under "
+    "two cameras, in names such as 0007_c3s1_000001_00.jpg; yours name {people}."
 )
 OWN_DELETE = "Delete it and go back"
 OWN_DELETED = "Your gallery is deleted."

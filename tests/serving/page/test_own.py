@@ -9,13 +9,20 @@ import pytest
 from figures import draw_person
 from PIL import Image
 
-from reid_demo.errors import GalleryError, ImageError, OcclusionError
+from reid_demo.drawing import figures, overlays
+from reid_demo.engine import Engine
+from reid_demo.errors import DatasetError, GalleryError, ImageError, OcclusionError
+from reid_demo.images import read_image
+from reid_demo.measuring.calibrate import calibrate_stored
+from reid_demo.records import Occlusion
 from reid_demo.search.detector import Found
-from reid_demo.serving.page.handlers import browse, link, own, ranking
-from reid_demo.serving.page.handlers.probe import Hiding, PixelBox, hide, open_example, open_picture
+from reid_demo.serving.page import text
+from reid_demo.serving.page.handlers import browse, link, mark, own, ranking
+from reid_demo.serving.page.handlers.probe import Hiding, PixelBox, hide, open_example, open_match, open_picture
 from reid_demo.serving.page.handlers.ranking import caption
 from reid_demo.serving.page.handlers.session import Session, default_settings
 from reid_demo.serving.visitors import PrivateGalleries
+from reid_demo.whatif.confidence import FILE, read
 
 
 @pytest.fixture
@@ -49,8 +56,10 @@ def test_a_visit_searches_its_own_gallery_with_every_verb(tiny_engine, galleries
     engine = galleries.engine_of(now.own)
     assert len(now.matches) == 4 and now.matches[0].similarity > 0.999, "its first picture is the probe and found"
     assert not list(tmp_path.glob("*.zip")) and not list(tmp_path.glob("*.png")), "uploads are gone"
-    assert "4 pictures" in own.told(report) and "&lt;b" not in own.told(report) and "broken.png" in own.told(report)
-    assert "1 files not used." in own.told(report) and "frames without" not in own.told(report)  # only what there is
+    said = own.told(engine, report)
+    assert "4 pictures" in said and "&lt;b" not in said and "broken.png" in said
+    assert "1 files not used." in said and "frames without" not in said  # only what there is
+    assert "takes 20 people under two cameras" in said and "yours name 0" in said
     assert "4 pictures, which only you see" in ranking.status(engine, now)
     assert "own-badge" not in ranking.status(tiny_engine, shipped)
     believed = "How far a similarity can be believed"  # an own gallery was not measured, and that is said
@@ -176,3 +185,70 @@ def test_what_is_no_frame_or_no_person_is_a_sentence(tiny_engine, settings, fram
         own.open_frame(bad)
     assert "saw nobody" in own.frame_line(replace(frame, people=()))
     assert own.draw(own.Frame()) is None and own.frame_line(own.Frame()) == ""
+
+
+@pytest.fixture
+def named(tmp_path):
+    """Return a zip of 21 people under two cameras each, named as in Market-1501."""
+    packed = tmp_path / "named.zip"
+    with zipfile.ZipFile(packed, "w") as files:
+        for pid in range(1, 22):
+            for camid in (1, 2):
+                buffer = io.BytesIO()
+                Image.fromarray(draw_person(pid, camid)).save(buffer, "PNG")
+                files.writestr(f"{pid:04d}_c{camid}s1_000001_00.png", buffer.getvalue())
+    return [str(packed)]
+
+
+def test_a_gallery_of_known_people_is_measured_as_the_command_does(tiny_engine, galleries, settings, named, uploads):
+    now, report = own.make(galleries, Session(), settings, own.Upload("me", named))
+    engine = galleries.engine_of(now.own)
+    assert own.can_measure(engine) and "under two cameras" not in own.told(engine, report)
+    measured = replace(settings, weighing=engine.default_scoring.weighing)
+    mine = open_picture(engine, now, measured, draw_person(3, 3))
+    assert ranking.verdict(engine, mine, mine.matches[0], ()) == "" and ranking.confidence(engine, mine) is None
+    said = own.measure(galleries, now)
+    after = galleries.engine_of(now.own)
+    found = calibrate_stored(engine.gallery, engine.gallery.fingerprint)
+    assert after.calibration == found == read(engine.gallery.folder / FILE, engine.gallery.fingerprint)
+    level, spread = found.whole.confident, found.whole.mark.threshold
+    assert f"21 of your people with {found.whole.num_absent} searches" in said
+    assert f"strong from {level.threshold:.3f}" in said and f"between {spread[0]:.3f} and {spread[1]:.3f}" in said
+    judged = ranking.confidence(after, mine)
+    assert judged.confident == (mine.matches[0].similarity >= level.threshold)
+    assert "believed" not in ranking.status(after, mine) and tiny_engine.calibration is None
+    shown = mark.mark(after, mine)
+    assert [pair["similarity"] for pair in shown["above"]] == [f"{a.similarity:.3f}" for a in found.whole.mark.above]
+    with zipfile.ZipFile(own.save(galleries, now)) as saved:
+        assert f"my_gallery/{FILE}" in saved.namelist()
+    few, _ = own.make(galleries, Session(), settings, own.Upload("other", uploads))
+    with pytest.raises(DatasetError, match="a threshold needs 20"):
+        own.measure(galleries, few)
+    with pytest.raises(GalleryError, match="no gallery of your own"):
+        own.measure(galleries, Session())
+
+
+def test_the_images_that_set_the_mark_are_shown_as_they_were_searched():
+    engine = Engine.load()
+    settings = default_settings(engine)
+    opened = open_example(engine, Session(), settings, 0)
+    hidden = hide(engine, opened, settings, Hiding("lower_half"))
+    for session, rates in ((opened, engine.calibration.whole), (hidden, engine.calibration.occluded)):
+        shown = mark.mark(engine, session)
+        assert f"between {rates.mark.threshold[0]:.3f} and {rates.mark.threshold[1]:.3f}" in shown["interval"]
+        for side in ("above", "below"):
+            alarms = getattr(rates.mark, side)
+            assert [pair["similarity"] for pair in shown[side]] == [f"{alarm.similarity:.3f}" for alarm in alarms]
+            assert all((engine.gallery.folder / alarm.match).is_file() for alarm in alarms)
+        alarm = rates.mark.above[0]
+        image = read_image(engine.gallery.folder / "probes" / alarm.probe)
+        probe = engine.occlude(image, [Occlusion(alarm.hidden)] if alarm.hidden else [])
+        scores = engine.gallery.scores(engine.describe(probe), engine.default_scoring)
+        row = [record.path for record in engine.gallery.records].index(alarm.match)
+        assert float(scores[row]) == pytest.approx(alarm.similarity, abs=2e-3)
+        assert shown["above"][0]["probe"] == figures.picture_uri(overlays.thumbnail(probe, *mark.SIZE))
+    assert f"{engine.calibration.whole.confident.threshold:.3f}" in ranking.rates(engine, opened)
+    of_gallery = open_match(engine, opened, settings)
+    assert mark.mark(engine, of_gallery)["interval"] == "" and ranking.rates(engine, of_gallery) == text.MARK_NONE
+    alone = ranking.rank_again(engine, opened, replace(settings, terms=("global",)))
+    assert mark.mark(engine, alone)["above"] == () and "switched off" in ranking.rates(engine, alone)

@@ -11,9 +11,11 @@ from reid_demo import images
 from reid_demo.drawing import overlays
 from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError, ImageError, OcclusionError
+from reid_demo.measuring.calibrate import LEAST_PEOPLE, people_of_two_cameras
 from reid_demo.search import detector as finders
 from reid_demo.search.build import IndexReport
 from reid_demo.serving.page import text
+from reid_demo.serving.page.handlers.mark import interval
 from reid_demo.serving.page.handlers.probe import PixelBox, open_gallery_image
 from reid_demo.serving.page.handlers.session import Picture, Session, Settings, fitted, ranked, start
 from reid_demo.serving.page.markup import render
@@ -81,8 +83,30 @@ def save(galleries: PrivateGalleries, session: Session) -> Path:
     return galleries.save(session.own)
 
 
-def told(report: IndexReport) -> str:
-    """Say what was taken in and what was not."""
+def can_measure(engine: Engine) -> bool:
+    """Tell whether a gallery shows enough people under two cameras to measure its own mark."""
+    return len(people_of_two_cameras(engine.gallery)) >= LEAST_PEOPLE
+
+
+def measure(galleries: PrivateGalleries, session: Session) -> str:
+    """Measure the mark of a strong score on the visitor's own people; return what was found, as HTML."""
+    if not session.own:
+        raise GalleryError(text.OWN_NOT_YET)
+    found = galleries.calibrate(session.own)
+    level, people = found.whole.confident, people_of_two_cameras(galleries.engine_of(session.own).gallery)
+    words = text.OWN_MEASURED.format(
+        people=len(people),
+        count=found.whole.num_absent,
+        mark=level.threshold,
+        fpir=round(100 * level.fpir),
+        fnir=round(100 * level.fnir),
+    )
+    return told_plainly(f"{words} {interval(found.whole)}")
+
+
+def told(engine: Engine, report: IndexReport) -> str:
+    """Say what was taken in and what was not, and whether this gallery can be measured."""
+    people = len(people_of_two_cameras(engine.gallery))
     counts = {"duplicates": report.duplicates, "skipped": len(report.skipped), "empty": report.empty}
     words = ", ".join(f"{count} {text.OWN_PARTS[name]}" for name, count in counts.items() if count)
     return render(
@@ -90,6 +114,7 @@ def told(report: IndexReport) -> str:
         made=text.OWN_MADE.format(total=report.total),
         parts=f"{words}." if words else "",
         skipped=report.skipped,
+        unmeasured="" if can_measure(engine) else text.OWN_UNMEASURED.format(least=LEAST_PEOPLE, people=people),
     )
 
 

@@ -23,7 +23,7 @@ from reid_demo.serving.page.handlers.session import (
     ranked,
 )
 from reid_demo.serving.page.markup import render
-from reid_demo.whatif.confidence import Verdict
+from reid_demo.whatif.confidence import Rates, Verdict
 
 
 def rank_again(engine: Engine, session: Session, settings: Settings) -> Session:
@@ -164,10 +164,19 @@ def verdict(engine: Engine, session: Session, first: Match, recipe: tuple[Occlus
     return text.VERDICTS[who, None if judged is None else judged.confident]
 
 
+def judged_by(engine: Engine, session: Session) -> Rates | None:
+    """Return the rates that the first match is judged by; `None` where such a search was not measured."""
+    if not session.matches or _judge(engine, session, session.matches[0], session.recipe) is None:
+        return None
+    return engine.calibration.occluded if is_hidden(engine, session) else engine.calibration.whole
+
+
 def rates(engine: Engine, session: Session) -> str:
-    """Say what the mark of a strong score is and how often it errs; empty where that was not measured."""
+    """Say what the mark of a strong score is and how often it errs, or why there is none."""
     judged = confidence(engine, session) if session.matches else None
-    return f"{judged.said} {judged.rates}" if judged else ""
+    if judged is None:
+        return engine.why_not_confident(session.scoring) or text.MARK_NONE
+    return f"{judged.said} {judged.rates}"
 
 
 def header(engine: Engine) -> str:

@@ -18,6 +18,7 @@ from reid_demo.measuring.sets import coverage
 from reid_demo.records import Descriptor, Match, Occlusion
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.block import Box, box_of, join, read_box, split
+from reid_demo.serving.page.handlers.mark import mark
 from reid_demo.serving.page.handlers.probe import recipe_step
 from reid_demo.serving.page.handlers.ranking import rates, verdict
 from reid_demo.serving.page.handlers.session import Session, check_list, is_right, left_out, name_of
@@ -309,6 +310,10 @@ class Stage:
             return match_maps(engine, row)
 
         return self._answer(asked, act)
+
+    def mark(self, asked: Mapping) -> dict:
+        """Return what set the mark that the search of `token` is judged by."""
+        return self._answer(asked, mark)
 
     def _answer(self, asked: Mapping, act: Callable[[Engine, Session], dict]) -> dict:
         try:

@@ -30,6 +30,7 @@ class OwnPanel:
     make: gr.Button
     told: gr.HTML
     look: gr.Button
+    measure: gr.Button
     save: gr.Button
     leave: gr.Button
     fetch: gr.DownloadButton
@@ -77,10 +78,11 @@ def _build_gallery() -> OwnPanel:
     told = gr.HTML(elem_id="own-report")
     with gr.Row(elem_classes="tight"):
         look = gr.Button(text.OWN_LOOK, size="sm", elem_id="own-look", min_width=130, visible=False)
+        measure = gr.Button(text.OWN_MEASURE, size="sm", elem_id="own-measure", min_width=130, visible=False)
         save = gr.Button(text.OWN_SAVE, size="sm", elem_id="own-save", min_width=130, visible=False)
         leave = gr.Button(text.OWN_DELETE, size="sm", elem_id="own-leave", min_width=130, visible=False)
     fetch = gr.DownloadButton(text.OWN_FETCH, size="sm", elem_id="own-fetch", visible=False)
-    return OwnPanel(files, frames, make, told, look, save, leave, fetch)
+    return OwnPanel(files, frames, make, told, look, measure, save, leave, fetch)
 
 
 def _build_frame() -> FramePanel:
@@ -133,11 +135,12 @@ def _build_frame() -> FramePanel:
 def wire_own(demo: gr.Blocks, mine: OwnPanel, tabs: gr.Tabs, wiring: Wiring) -> None:
     """Connect the private gallery, and delete it when its visit ends."""
     galleries = wiring.galleries
-    controls = [mine.look, mine.save, mine.leave, mine.fetch]
+    controls = [mine.look, mine.measure, mine.save, mine.leave, mine.fetch]
 
     def show_controls(now: Session) -> list:
         kept = gr.Button(visible=bool(now.own))
-        return [kept, kept, kept, gr.DownloadButton(value=None, visible=False)]
+        measure = gr.Button(visible=bool(now.own) and own.can_measure(galleries.engine_of(now.own)))
+        return [kept, measure, kept, kept, gr.DownloadButton(value=None, visible=False)]
 
     def make(request: gr.Request, bar: gr.Progress = gr.Progress(), *values) -> list:
         now, files, frames, *settings = values
@@ -154,7 +157,7 @@ def wire_own(demo: gr.Blocks, mine: OwnPanel, tabs: gr.Tabs, wiring: Wiring) -> 
             return [
                 *wiring.show_everything_and_settings(session),
                 None,
-                own.told(report),
+                own.told(galleries.engine_of(session.own), report),
                 *show_controls(session),
             ]
 
@@ -180,6 +183,7 @@ def wire_own(demo: gr.Blocks, mine: OwnPanel, tabs: gr.Tabs, wiring: Wiring) -> 
     )
 
     _wire_saving(mine, wiring)
+    _wire_measuring(mine, wiring)
 
     def end(request: gr.Request) -> None:
         galleries.part(request.session_hash or "")
@@ -195,6 +199,18 @@ def _wire_saving(mine: OwnPanel, wiring: Wiring) -> None:
         return guard(lambda: own.save(wiring.galleries, now), show, 2)()
 
     mine.save.click(save, [wiring.session], [mine.fetch, mine.told], **BUILD)
+
+
+def _wire_measuring(mine: OwnPanel, wiring: Wiring) -> None:
+    outputs = [*wiring.everything, mine.told]
+
+    def measure(now: Session) -> list:
+        action = guard(
+            lambda: own.measure(wiring.galleries, now), lambda said: [*wiring.show_everything(now), said], len(outputs)
+        )
+        return action()
+
+    wiring.follow(mine.measure.click(measure, [wiring.session], outputs, show_progress_on=[mine.told], **BUILD))
 
 
 def wire_frame(panel: FramePanel, upload: gr.UploadButton, tabs: gr.Tabs, wiring: Wiring) -> None:

@@ -53,6 +53,9 @@ def build_stage(engine: Engine, visits: Visits, answers: stage.Stage, first: Ses
     def maps(asked: dict) -> dict:
         return answers.maps(asked)
 
+    def mark(asked: dict) -> dict:
+        return answers.mark(asked)
+
     stories = examples.stories_of(engine)
     drawn = stage.opening(engine, first)
     shown = gr.HTML(
@@ -66,7 +69,7 @@ def build_stage(engine: Engine, visits: Visits, answers: stage.Stage, first: Ses
             setup=json.dumps(_setup(engine)),
         ),
         js_on_load="\n".join((FOLDER / name).read_text(encoding="utf-8") for name in SCRIPTS),
-        server_functions=[rank, pictures, maps],
+        server_functions=[rank, pictures, maps, mark],
         elem_id="stage",
     )
     upload = gr.UploadButton(text.UPLOAD, file_types=["image"], type="filepath", elem_id="upload")
