@@ -12,7 +12,8 @@ from reid_demo import images, occlude
 from reid_demo.drawing import charts
 from reid_demo.engine import Engine
 from reid_demo.errors import OcclusionError
-from reid_demo.measuring import metrics
+from reid_demo.measuring import intervals, metrics
+from reid_demo.measuring.intervals import Interval
 from reid_demo.records import Descriptor, Identities, Occlusion, Scoring
 from reid_demo.search.gallery import Ranking
 
@@ -39,6 +40,15 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """95 % intervals over the people of a set."""
+
+    rank1: Interval
+    mAP: Interval
+    mean_rank: Interval
+
+
+@dataclass(frozen=True)
 class TrialResult:
     """One what-if, measured over all probes of a set."""
 
@@ -49,6 +59,7 @@ class TrialResult:
     mean_rank: float  # of the first right image, over the probes
     similarity: float  # of the best right image, averaged over the probes
     num_probes: int
+    spread: Spread
 
 
 @dataclass(frozen=True)
@@ -159,12 +170,14 @@ def _measure(
     similarity = np.stack([engine.gallery.scores(d, scoring) for d in described])
     people = Identities.of((p.pid for p in probes), (p.camid for p in probes))
     measured = metrics.rank_metrics(similarity, people, gallery)
-    first, best = [], []
-    for probe, row in zip(probes, similarity, strict=True):
+    first, best, precision = [], [], []
+    for i, (probe, row) in enumerate(zip(probes, similarity, strict=True)):
         exclude = gallery.taken_with(probe.pid, probe.camid)
         right = gallery.show(probe.pid) & ~exclude
         first.append(int(Ranking.of(row, exclude).ranks[right].min()))
         best.append(float(row[right].max()))
+        one = Identities(people.pids[i : i + 1], people.camids[i : i + 1])
+        precision.append(metrics.rank_metrics(row[None], one, gallery)["mAP"])
     return TrialResult(
         name,
         float(np.mean(covered)),
@@ -173,7 +186,25 @@ def _measure(
         float(np.mean(first)),
         float(np.mean(best)),
         len(probes),
+        _spread(people.pids, np.array(first), np.array(precision)),
     )
+
+
+def _spread(pids: np.ndarray, first: np.ndarray, precision: np.ndarray) -> Spread:
+    """Return the intervals over people: probes of one person are averaged, as they are not independent.
+
+    Args:
+        pids: `(Q,)`, of the probes.
+        first: `(Q,)`, rank of the first right image.
+        precision: `(Q,)`, average precision.
+    """
+    rows = [np.flatnonzero(pids == pid) for pid in np.unique(pids)]
+    hits, ranks, precisions = (
+        np.array([values[own].mean() for own in rows]) for values in ((first == 1).astype(float), first, precision)
+    )
+    alone = len(rows) == len(pids)
+    rank1 = intervals.wilson(int(hits.sum()), len(hits)) if alone else intervals.bootstrap(hits)
+    return Spread(rank1, intervals.bootstrap(precisions), intervals.bootstrap(ranks))
 
 
 def coverage(engine: Engine, image: np.ndarray, recipe: Sequence[Occlusion]) -> float:

@@ -11,7 +11,7 @@ from reid_demo import occlude
 from reid_demo.__main__ import main
 from reid_demo.errors import OcclusionError
 from reid_demo.images import read_image
-from reid_demo.measuring import sets
+from reid_demo.measuring import intervals, sets
 from reid_demo.records import Occlusion, Scoring
 from reid_demo.search import similarity
 
@@ -113,6 +113,27 @@ def test_without_shipped_probes_a_gallery_probes_itself(tiny_engine, monkeypatch
     assert sets.own_probes(tiny_engine) == []
 
 
+def test_intervals_are_over_people_not_over_pictures(tiny_engine):
+    """Two probes of one person are one case; their values are those of searches with each alone."""
+    many = [sets.LabelledProbe(draw_person(pid, camid), pid, None) for pid in range(1, 7) for camid in (4, 5)]
+    trial = sets.Trial("blurred", (Occlusion("upper_half", "black"),))
+
+    def measured(probes):
+        *_, last = sets.run_set(tiny_engine, probes, [trial])
+        return last.results[0]
+
+    alone = [measured([probe]) for probe in many]
+    people = [[alone[i], alone[i + 1]] for i in range(0, 12, 2)]
+    found = measured(many).spread
+    for name in ("mAP", "mean_rank", "rank1"):
+        values = [np.mean([getattr(one, name) for one in pair]) for pair in people]
+        assert getattr(found, name) == intervals.bootstrap(values)
+    each = measured(many[::2])
+    assert each.spread.rank1 == intervals.wilson(round(6 * each.rank1), 6)
+    assert each.spread.mAP.value == pytest.approx(each.mAP, abs=1e-4)
+    assert each.spread.mAP.low <= each.mAP <= each.spread.mAP.high
+
+
 def test_a_set_needs_probes_and_trials(tiny_engine, probe_image):
     stranger = sets.LabelledProbe(probe_image, 50, 1)
     for probes, trials in (([], [sets.Trial("a")]), ([stranger], [sets.Trial("a")]), ([stranger], [])):
@@ -122,7 +143,8 @@ def test_a_set_needs_probes_and_trials(tiny_engine, probe_image):
 
 def test_the_curve_is_svg_and_states_its_points():
     values = {"<b>": 0.5, "untouched": 0, "random block 25%": 0.25}
-    results = [sets.TrialResult(name, share, 0.5, 0.4, 2.0, 0.9, 3) for name, share in values.items()]
+    spread = sets.Spread(*(intervals.bootstrap([0, 1, 1]) for _ in range(3)))
+    results = [sets.TrialResult(name, share, 0.5, 0.4, 2.0, 0.9, 3, spread) for name, share in values.items()]
     drawn = sets.curve(results)
     ElementTree.fromstring(drawn)
     assert "R-1 50.0% at 25.0%" in drawn and "mAP 40.0% at 25.0%" in drawn and "<b>" not in drawn
