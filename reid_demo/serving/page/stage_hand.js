@@ -254,6 +254,18 @@ document.addEventListener("drop", (event) => {
   if (!event.target.closest?.("#own-files") && bring(event.dataTransfer?.files)) event.preventDefault();
 });
 
+// A large picture takes long to arrive. It is left out where another one was chosen meanwhile.
+const nameOf = (name, size) => `${size} ${name}`;
+let awaited = ""; // the file that was chosen last; empty: something else was chosen since
+document.addEventListener("change", ({ target }) => {
+  if (target === uploadInput() && target.files[0]) awaited = nameOf(target.files[0].name, target.files[0].size);
+}, true);
+document.addEventListener("click", (event) => { if (event.target.closest?.(words.choosers)) awaited = ""; }, true);
+window.ifAwaited = (picture) => {
+  const { orig_name: name, size } = [picture].flat()[0] || {};
+  return name && nameOf(name, size) === awaited ? picture : null;
+};
+
 watch("value", take);
 new ResizeObserver(draw).observe(find('[data-row="now"]'));
 take();

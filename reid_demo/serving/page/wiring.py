@@ -102,15 +102,16 @@ class Wiring:
         top_k = gr.Slider(value=wanted.top_k, **top_k_range(self.engine_of(now)))
         return [top_k, wanted.weighing, wanted.same_camera, terms, wanted.keep_recipe]
 
-    def search(self, listen: Callable, verb: Callable, inputs: Sequence = ()) -> None:
+    def search(self, listen: Callable, verb: Callable, inputs: Sequence = (), **how) -> None:
         """Wire a click that ranks anew and draws everything: `verb(engine, session, settings, *inputs) -> Session`.
 
         Args:
             listen: of a component, such as `button.click`.
             verb: what the click does.
             inputs: components whose values the verb takes.
+            how: more arguments of `listen`.
         """
-        self.follow(self._listen(listen, verb, inputs, self.show_everything, self.everything))
+        self.follow(self._listen(listen, verb, inputs, self.show_everything, self.everything, **how))
 
     def search_with_settings(self, listen: Callable, verb: Callable, inputs: Sequence) -> None:
         """Wire a click as `search` does, whose verb chooses settings as well."""
@@ -121,7 +122,7 @@ class Wiring:
         """Draw what a new probe with settings of its own changes."""
         return [*self.show_everything(now), *self.show_settings(now)]
 
-    def _listen(self, listen: Callable, verb: Callable, inputs: Sequence, show: Callable, outputs: list):
+    def _listen(self, listen: Callable, verb: Callable, inputs: Sequence, show: Callable, outputs: list, **how):
         count = len(inputs)
 
         def act(now: Session, *values) -> Session:
@@ -133,6 +134,7 @@ class Wiring:
             outputs,
             show_progress_on=[self.places.strip],
             **QUEUE,
+            **how,
         )
 
     def follow(self, step, *, choice: bool = False) -> None:

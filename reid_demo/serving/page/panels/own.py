@@ -245,7 +245,8 @@ def wire_frame(panel: FramePanel, upload: gr.UploadButton, tabs: gr.Tabs, wiring
 
     opened = [*drawn, tabs]
     opening = guard(open_wide, lambda outputs: outputs, len(opened))
-    upload.upload(opening, [upload], opened, show_progress="hidden", **QUEUE)
+    only = "(picture) => window.ifAwaited(picture)"
+    upload.upload(opening, [upload], opened, show_progress="hidden", js=only, trigger_mode="multiple", **QUEUE)
 
     def corner(frame: own.Frame, event: gr.SelectData) -> list:
         return guard(lambda: own.click(frame, *event.index), show, count)()

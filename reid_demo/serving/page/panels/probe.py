@@ -118,5 +118,10 @@ def wire(panel: ChangePanel, wiring: Wiring) -> None:
 
 def wire_pictures(upload: gr.UploadButton, camera: gr.Image, wiring: Wiring) -> None:
     """Connect what brings a picture of the visitor's own."""
-    wiring.search(upload.upload, handlers.open_picture, [upload])
+
+    def newest(engine, now: Session, settings: Settings, picture: str | None) -> Session:
+        return now if picture is None else handlers.open_picture(engine, now, settings, picture)
+
+    only = "(visit, picture, ...settings) => [visit, window.ifAwaited(picture), ...settings]"
+    wiring.search(upload.upload, newest, [upload], js=only, trigger_mode="multiple")
     wiring.search(camera.input, handlers.open_picture, [camera])

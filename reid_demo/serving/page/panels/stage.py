@@ -20,6 +20,12 @@ from reid_demo.serving.page.wiring import QUEUE, Detail, Wiring, guard, read_set
 FOLDER = Path(__file__).parent.parent
 SCRIPTS = ("stage.js", "stage_why.js", "stage_hand.js")
 
+# What brings another picture by a click: an upload that arrives later is left out.
+CHOOSERS = (
+    "[data-example], #people button, #use-match, #frame-search, #browse-grid .thumbnail-item, "
+    "#frame-people .thumbnail-item"
+)
+
 
 @dataclass(frozen=True)
 class StagePanel:
@@ -96,6 +102,7 @@ def _setup(engine: Engine) -> dict:
         "block": text.STAGE_BLOCK,
         "frame": text.STAGE_FRAME,
         "upload": text.UPLOAD,
+        "choosers": CHOOSERS,
     }
     return {
         "names": people_names(engine),
@@ -127,5 +134,6 @@ def wire_stage(panel: StagePanel, wiring: Wiring, dials: tuple) -> None:
 
     # What a visitor does travels with its own event: quick acts would overwrite one another in a state.
     inputs = [wiring.session, *dials, *wiring.places.settings]
-    wiring.follow(panel.shown.act(act, inputs, wiring.everything, show_progress_on=[wiring.places.strip], **QUEUE))
-    wiring.follow(panel.shown.choose(choose, [wiring.session], wiring.choice, **QUEUE), choice=True)
+    every = {**QUEUE, "trigger_mode": "multiple"}  # one that comes while another is under way counts as well
+    wiring.follow(panel.shown.act(act, inputs, wiring.everything, show_progress_on=[wiring.places.strip], **every))
+    wiring.follow(panel.shown.choose(choose, [wiring.session], wiring.choice, **every), choice=True)
