@@ -1,7 +1,8 @@
-"""The page's speed: a change to its list, a sweep, stopping one, and ten visitors at once, on the real server."""
+"""The page's speed: a change and a drag to their lists, a sweep, stopping one, and ten visitors at once."""
 
 import contextlib
 import copy
+import itertools
 import json
 import sys
 import tempfile
@@ -10,6 +11,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -26,10 +28,13 @@ from reid_demo.serving.bench.rows import Row, in_ms, of, timed, timed_cold
 from reid_demo.serving.page.handlers import acts, probe, ranking
 from reid_demo.serving.page.handlers.examples import stories_of
 from reid_demo.serving.page.handlers.session import Session, default_settings
+from reid_demo.serving.page.handlers.stage import Stage
+from reid_demo.serving.page.handlers.visits import Visits, new_token
 from reid_demo.serving.page.view import build_ui, launch_options
 from reid_demo.whatif.sweep import Window
 
 VISITORS = 10
+DRAGGED = 48  # steps in which a block is dragged down the probe
 STEP = 1 / 8  # a window of this side and stride has 128 positions on a picture twice as high as wide
 KINDS = tuple(BOXES)
 WAIT_S = 120
@@ -57,7 +62,7 @@ def bench_page(engine: Engine, *, gallery_size: int = 20_000, step: float = STEP
         large = copy.copy(engine)
         large.hold(made_up(engine, Path(folder) / "gallery", gallery_size))
         plain = Plain(large.describer, large.gallery)
-        rows = [_change(large, plain, repeats), *_sweep(large, plain, step)]
+        rows = [_change(large, plain, repeats), _drag(large, plain, repeats), *_sweep(large, plain, step)]
         demo = build_ui(large)
         # The server speaks of itself; the table alone goes to the standard output.
         said = contextlib.redirect_stdout(sys.stderr)
@@ -78,6 +83,23 @@ def _change(engine: Engine, plain: Plain, repeats: int) -> Row:
     ours = timed(lambda: probe.hide(engine, opened, settings, probe.Hiding("lower_half", "mean_grey")), repeats)
     theirs = timed(lambda: plain.change(opened.image, Occlusion("lower_half")), repeats)
     return in_ms(f"a change to its list, {len(engine.gallery):,} images", ours, theirs, engine.describer.precision)
+
+
+def _drag(engine: Engine, plain: Plain, repeats: int) -> Row:
+    """Time one move of the block to the rows under it, by the function that the browser calls while it is dragged."""
+    opened = replace(probe.open_example(engine, Session(), default_settings(engine), 0), token=new_token())
+    visits = Visits()
+    visits.keep(opened)
+    stage = Stage(visits, lambda session: engine)
+    places = itertools.cycle((0.0, y / DRAGGED, 1.0, (y + DRAGGED // 2) / DRAGGED) for y in range(DRAGGED // 2))
+
+    def drag() -> None:
+        if "error" in (answer := stage.rank({"token": opened.token, "box": next(places)})):
+            raise GalleryError(answer["error"])
+
+    ours = timed(drag, repeats)
+    theirs = timed(lambda: plain.change(opened.image, Occlusion("box", box=next(places))), repeats)
+    return in_ms(f"a drag to its list, {len(engine.gallery):,} images", ours, theirs, engine.describer.precision)
 
 
 def _sweep(engine: Engine, plain: Plain, step: float, repeats: int = 3) -> list[Row]:

@@ -21,9 +21,9 @@ def test_the_command_measures_every_wait(tiny_engine, monkeypatch, capsys):
     monkeypatch.setattr(bench_page, "bench_page", quickly)
     assert main(["bench", "--page", "--gallery-size", "40", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [set(row) for row in rows] == [set(Row.__dataclass_fields__)] * 7
+    assert [set(row) for row in rows] == [set(Row.__dataclass_fields__)] * 8
     by_name = {row["what"]: row for row in rows}
-    assert "sweep of 8 windows" in by_name
+    assert "sweep of 8 windows" in by_name and "a drag to its list, 40 images" in by_name
     assert by_name["10 visitors at once, answers lost or crossed over"]["value"] == 0
     assert all(row["value"] > 0 and row["reference"] > 0 for row in rows if row["unit"] in ("ms", "x"))
 
