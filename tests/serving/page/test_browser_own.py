@@ -95,3 +95,26 @@ def test_own_gallery_and_frame(page, browser, address, files, monkeypatch):
             break
         time.sleep(0.2)
     assert held() <= before, "the clock deletes the gallery of a page that was closed"
+
+
+def test_a_gallery_of_known_people_offers_to_be_measured(page, tmp_path):
+    from playwright.sync_api import expect
+
+    packed = tmp_path / "named.zip"
+    with zipfile.ZipFile(packed, "w") as album:
+        for pid in range(1, 22):
+            for camid in (1, 2):
+                picture = tmp_path / f"{pid:04d}_c{camid}s1_000001_00.png"
+                Image.fromarray(draw_person(pid, camid)).save(picture)
+                album.write(picture, picture.name)
+    page.get_by_role("tab", name="Your pictures").click()
+    expect(page.locator("#own-measure")).to_be_hidden()
+    page.set_input_files("#own-files input[type=file]", packed)
+    expect(page.locator("#own-files")).to_contain_text("named")
+    page.locator("#own-make").click()
+    expect(page.locator("#own-told")).to_contain_text("42 pictures")
+    page.locator("#own-measure").click()
+    expect(page.locator("#own-report")).to_contain_text("Measured on 21 of your people with 42 searches")
+    expect(page.locator("#own-report")).to_contain_text("95 %")
+    page.locator("#own-leave").click()
+    expect(page.locator("#own-measure")).to_be_hidden()

@@ -1,4 +1,4 @@
-"""The tab of rendered people in a browser, over the gallery and the weights that ship."""
+"""The page over the gallery and the weights that ship: changed people, what set the mark, and what can be seen."""
 
 import pytest
 
@@ -10,29 +10,6 @@ expect = playwright.expect
 pytestmark = pytest.mark.browser
 
 
-@pytest.mark.parametrize("width", [1440, 390])
-def test_a_changed_person_is_ranked_and_searched_with(browser, shipped, width):
-    shown = browser.new_page(viewport={"width": width, "height": 844})
-    shown.goto(shipped)
-    expect(shown.locator("#why article")).to_have_count(8)
-    expect(shown.locator("#earned")).not_to_contain_text(text.EARNED_WAIT)
-    shown.wait_for_timeout(1500)
-    tab = shown.get_by_role("tab", name=text.STEP_PEOPLE)
-    if width < 500:  # it stands behind the dots
-        shown.locator("#tabs .overflow-menu > button").click()
-        tab = shown.locator("#tabs .overflow-dropdown button", has_text=text.STEP_PEOPLE)
-    tab.click()
-    expect(shown.locator("#people img")).to_have_count(40)
-    assert shown.evaluate("document.documentElement.scrollWidth") <= width
-    picture = shown.locator("#people button").nth(2)
-    said = picture.get_attribute("aria-label")
-    rank = picture.locator("b").inner_text().removeprefix("rank ")
-    picture.click()
-    expect(shown.locator("#probe-line")).to_contain_text(said.partition(":")[0])
-    expect(shown.locator("#status")).to_contain_text(f"First right match at rank {rank}.")
-    shown.close()
-
-
 @pytest.fixture(scope="module")
 def shipped():
     """Serve the page as it ships on a free port."""
@@ -42,3 +19,60 @@ def shipped():
     _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
     yield url
     demo.close()
+
+
+@pytest.fixture
+def opened(browser, shipped, request):
+    """Open the page at a width, with a finger where it is a phone's."""
+    context = browser.new_context(viewport={"width": request.param, "height": 844}, has_touch=request.param < 500)
+    shown = context.new_page()
+    shown.goto(shipped)
+    expect(shown.locator("#why article")).to_have_count(8)
+    expect(shown.locator("#earned")).not_to_contain_text(text.EARNED_WAIT)
+    shown.wait_for_timeout(1500)
+    yield shown
+    context.close()
+
+
+SIZES = pytest.mark.parametrize("opened", [1440, 390], indirect=True)
+
+
+@SIZES
+def test_a_changed_person_is_ranked_and_searched_with(opened):
+    tab, width = opened.get_by_role("tab", name=text.STEP_PEOPLE), opened.viewport_size["width"]
+    if width < 500:  # it stands behind the dots
+        opened.locator("#tabs .overflow-menu > button").click()
+        tab = opened.locator("#tabs .overflow-dropdown button", has_text=text.STEP_PEOPLE)
+    tab.click()
+    expect(opened.locator("#people img")).to_have_count(40)
+    assert opened.evaluate("document.documentElement.scrollWidth") <= width
+    picture = opened.locator("#people button").nth(2)
+    said = picture.get_attribute("aria-label")
+    rank = picture.locator("b").inner_text().removeprefix("rank ")
+    picture.click()
+    expect(opened.locator("#probe-line")).to_contain_text(said.partition(":")[0])
+    expect(opened.locator("#status")).to_contain_text(f"First right match at rank {rank}.")
+
+
+@SIZES
+def test_what_set_the_mark_is_behind_the_verdicts_i_which_stands_beside_it(opened):
+    verdict, mark = (opened.locator(f".stage-verdict {one}").bounding_box() for one in ("b", "summary"))
+    assert mark["x"] >= verdict["x"] + verdict["width"] and mark["x"] + mark["width"] <= opened.viewport_size["width"]
+    assert mark["y"] < verdict["y"] + verdict["height"] and verdict["y"] < mark["y"] + mark["height"]
+    opened.locator(".stage-verdict summary").click()
+    card = opened.locator(".stage-verdict .about-card")
+    expect(card).to_contain_text("FPIR")
+    expect(card).to_contain_text("95 %")
+    expect(card.locator(".stage-alarms img")).to_have_count(16)
+    broken = "e => [...e.querySelectorAll('img')].filter((one) => one.complete && !one.naturalWidth).length"
+    assert card.evaluate(broken) == 0
+    box = card.bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= opened.viewport_size["width"]
+
+
+@SIZES
+def test_what_can_be_seen_stands_in_even_columns(opened):
+    boxes = opened.locator("#why .seen li").evaluate_all("all => all.map((e) => e.getBoundingClientRect().toJSON())")
+    columns = {round(box["x"]) for box in boxes}
+    assert len(boxes) == 8 and len(boxes) % len(columns) == 0
+    assert len({round(box["height"]) for box in boxes}) == 1, "no line wraps"
