@@ -63,6 +63,17 @@ def test_a_half_is_a_toggle_and_becomes_a_change(page):
     expect(page.locator(".stage-block")).to_be_hidden()
 
 
+def test_quick_presses_count_one_and_all(page):
+    for half in ("upper", "lower", "left"):
+        page.locator(f"#hide-{half}_half").click()
+        page.wait_for_timeout(170)  # longer than the stage waits, shorter than a search
+    expect(page.locator("#probe-line")).to_contain_text("Changes: left half")
+    page.wait_for_timeout(1500)
+    expect(page.locator("#probe-line")).to_contain_text("Changes: left half")
+    expect(page.locator("#hide-left_half")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".stage-say")).to_contain_text("Without the left half")
+
+
 def test_the_block_is_dragged_and_moved_by_keyboard(page):
     page.locator(LOWER).click()
     expect(page.locator("#probe-line")).to_contain_text("lower half")

@@ -313,8 +313,13 @@ def test_the_costliest_place_is_framed_and_its_numbers_are_true(tiny_engine, ope
         scores.append(tiny_engine.gallery.scores(tiny_engine.describe(changed)))
     for place, match in enumerate(opened.matches):
         now = ranking.choose(opened, place)
-        worst = float(min(score[match.index] for score in scores))
-        said = f"takes {match.similarity:.2f} to {worst:.2f}" if worst < match.similarity else text.EARNED_NOTHING
+        lowest = int(np.argmin([score[match.index] for score in scores]))
+        worst = float(scores[lowest][match.index])
+        said = (
+            f"({tiny_engine.part_names[lowest]}) takes {match.similarity:.2f} to {worst:.2f}"
+            if worst < match.similarity
+            else text.EARNED_NOTHING
+        )
         for _ in range(2):  # the second time from memory
             shown = earned.earned(tiny_engine, now)
             assert said in shown and f"What earned #{place + 1}" in shown
