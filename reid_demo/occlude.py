@@ -8,6 +8,7 @@ import binascii
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +32,7 @@ BOXES: dict[str, tuple[float, float, float, float]] = {
     "lower_third": (0, 2 / 3, 1, 1),
     "centre": (0.25, 0.25, 0.75, 0.75),
 }
+HALVES = ("lower_half", "upper_half", "left_half", "right_half")
 PASTED = ("person", "object")  # kinds whose mask is known only afterwards: the pixels they changed
 KINDS = (*BOXES, "random_block", "box", "brush", "person", "object", "crop")
 NAMED = (*BOXES, "random_block", *PASTED)  # kinds that need no box or mask
@@ -323,14 +325,7 @@ def read_cutouts(folder: Path) -> dict[str, list[np.ndarray]]:
 
 def to_dict(occlusion: Occlusion) -> dict:
     """Return an occlusion as JSON values."""
-    return {
-        "kind": occlusion.kind,
-        "fill": occlusion.fill,
-        "box": None if occlusion.box is None else list(occlusion.box),
-        "coverage": occlusion.coverage,
-        "seed": occlusion.seed,
-        "mask_png": occlusion.mask_png,
-    }
+    return asdict(occlusion) | {"box": None if occlusion.box is None else list(occlusion.box)}
 
 
 class _Change(BaseModel):

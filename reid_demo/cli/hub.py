@@ -9,8 +9,8 @@ from reid_demo.cli import common
 
 def add(commands) -> None:
     """Add the command to the parser."""
-    sub = commands.add_parser("push", help="upload weights, a gallery or this Space to the Hugging Face Hub")
-    sub.set_defaults(run=_push, refuse=sub.error)
+    text = "upload weights, a gallery or this Space to the Hugging Face Hub"
+    sub = common.command(commands, "push", _push, text, uses=())
     what = sub.add_mutually_exclusive_group(required=True)
     what.add_argument("--weights", metavar="DIR", help="these weights: a folder, or the name of shipped ones")
     what.add_argument("--gallery", metavar="DIR", help="this gallery")

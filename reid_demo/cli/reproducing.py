@@ -12,8 +12,7 @@ from reid_demo.errors import ConfigError
 def add(commands) -> None:
     """Add the command to the parser."""
     text = "train and measure one row of the paper's Tables 1 to 5, resumable (docs/REPRODUCE.md)"
-    sub = commands.add_parser("reproduce", help=text, description=text[0].upper() + text[1:] + ".")
-    sub.set_defaults(run=_reproduce, refuse=sub.error)
+    sub = common.command(commands, "reproduce", _reproduce, text, uses=())
     sub.add_argument("--table", required=True, type=int, choices=range(1, 6), help="number in the paper")
     sub.add_argument("--row", metavar="NAME", help="a variant of Table 4 or a backbone of Table 5")
     sub.add_argument("--data", required=True, metavar="DIR", help="holds market1501/, occluded_reid/ and so on")

@@ -11,8 +11,8 @@ from reid_demo.synthetic import NEEDS
 
 def add(commands) -> None:
     """Add the command to the parser."""
-    sub = commands.add_parser("synthesize", help="render synthetic people in the layout of Market-1501, resumable")
-    sub.set_defaults(run=_synthesize, refuse=sub.error)
+    text = "render synthetic people in the layout of Market-1501, resumable"
+    sub = common.command(commands, "synthesize", _synthesize, text, uses=())
     sub.add_argument("--assets", required=True, metavar="DIR", help="MakeHuman assets: holds base and data")
     sub.add_argument("--out", required=True, metavar="DIR")
     sub.add_argument("--ids", required=True, type=int, help="people for training and test together")

@@ -13,7 +13,7 @@ from reid_demo.data.body import Body
 from reid_demo.images import resized, through_jpeg
 from reid_demo.records import Occlusion
 
-HALVES = ("lower_half", "upper_half", "left_half", "right_half", "centre", "lower_third", "upper_third")
+BLOCKS = ("lower_half", "upper_half", "left_half", "right_half", "centre", "lower_third", "upper_third")
 ERASING_TRIES = 10  # a rectangle that does not fit is drawn again, as often as torchvision does
 
 
@@ -136,7 +136,7 @@ def random_occlusion(rng: np.random.Generator, pasted: float = 0.0) -> Occlusion
     if kind < 0.4:
         return Occlusion("random_block", fill, coverage=rng.uniform(0.15, 0.55), seed=_seed(rng))
     if kind < 0.9:
-        return Occlusion(str(rng.choice(HALVES)), fill, seed=_seed(rng))
+        return Occlusion(str(rng.choice(BLOCKS)), fill, seed=_seed(rng))
     return Occlusion("object", coverage=rng.uniform(0.2, 0.45), seed=_seed(rng))
 
 

@@ -6,9 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from reid_demo.data.ground_truth import PARTS, Truth, read_truth
-
-TRUTH_FILE = "truth.jsonl.gz"
+from reid_demo.data.ground_truth import PARTS, TRUTH_FILE, Truth, read_truth
 
 
 def _mirrored(part: str) -> str:

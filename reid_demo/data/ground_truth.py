@@ -1,6 +1,6 @@
 """Ground truth of synthetic images, one JSON line an image in `truth.jsonl.gz`. Knows no renderer.
 
-`read_truth(folder / "truth.jsonl.gz")` gives a list of `Truth`. A mask is kept as run lengths of 0, 1, 0, ... over the
+`read_truth(folder / TRUTH_FILE)` returns a list of `Truth`. A mask is kept as run lengths of 0, 1, 0, ... over the
 `GRID` in row-major order; the fractions visible are measured at full resolution.
 """
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from reid_demo.errors import SyntheticError
 
+TRUTH_FILE = "truth.jsonl.gz"  # in a data set or gallery
 PARTS = ("head", "torso", "left_arm", "right_arm", "left_leg", "right_leg", "feet", "carried")
 GRID = (64, 32)  # rows and columns of the masks, over the whole image
 

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 from reid_demo import occlude
 from reid_demo.config import TrainConfig
 from reid_demo.data.augmentation import Sample, augment
-from reid_demo.data.body import TRUTH_FILE, Body, read_bodies
-from reid_demo.data.ground_truth import PARTS
+from reid_demo.data.body import Body, read_bodies
+from reid_demo.data.ground_truth import PARTS, TRUTH_FILE
 from reid_demo.data.layouts import load_train
 from reid_demo.data.sampler import IdentitySampler
 from reid_demo.errors import DatasetError, ImageError, ReidError, TrainingError

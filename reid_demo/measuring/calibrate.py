@@ -22,7 +22,6 @@ from reid_demo.search import gallery as galleries
 from reid_demo.search.gallery import Gallery
 from reid_demo.whatif.confidence import CONFIDENT_FPIR, FILE, Alarm, Calibration, Level, Mark, Rates
 
-HALVES = ("lower_half", "upper_half", "left_half", "right_half")
 FPIR_LEVELS = (0.01, 0.05, 0.1, 0.2, 0.5)
 LEAST_PEOPLE = 20  # under two cameras, to derive a threshold from a gallery's own images
 SHOWN = 4  # false alarms to record on each side of the threshold
@@ -46,17 +45,11 @@ def calibrate(describer: Describer, gallery_folder: Path, fingerprint: str) -> C
     listed = read_probes(gallery_folder)
     known = [row for row in listed if row.kind == "whole" and row.pid is not None]
     if not known:
-        raise DatasetError("The gallery ships no whole probe of a known person; make some with `probes`.")
+        raise DatasetError("The gallery has no whole probe of a known person; add some with `probes`.")
     absent = [replace(row, pid=None) for row in listed if row.kind == "absent"]
-    return Calibration(
-        gallery=gallery.name,
-        num_images=len(gallery),
-        scoring=gallery.scoring.weighing,
-        views=gallery.views,
-        whole=_rates(describer, gallery, known + absent, [None]),
-        occluded=_rates(describer, gallery, known + absent, [Occlusion(kind) for kind in HALVES]),
-        fingerprint=fingerprint,
-    )
+    whole = _rates(describer, gallery, known + absent, [None])
+    occluded = _rates(describer, gallery, known + absent, [Occlusion(kind) for kind in occlude.HALVES])
+    return _calibration(gallery, fingerprint, whole, occluded)
 
 
 def calibrate_stored(gallery: Gallery, fingerprint: str, *, most: int = 1000, least: int = LEAST_PEOPLE) -> Calibration:
@@ -86,13 +79,17 @@ def calibrate_stored(gallery: Gallery, fingerprint: str, *, most: int = 1000, le
     similarity[np.arange(len(rows)), rows] = -1  # the image itself
     queries = Identities(ids.pids[rows], ids.camids[rows])
     searched = [Search(str(ids.pids[row]), gallery.records[row].path) for row in rows]
+    return _calibration(gallery, fingerprint, _with_mark(similarity, queries, gallery, searched), None)
+
+
+def _calibration(gallery: Gallery, fingerprint: str, whole: Rates, occluded: Rates | None) -> Calibration:
     return Calibration(
         gallery=gallery.name,
         num_images=len(gallery),
         scoring=gallery.scoring.weighing,
         views=gallery.views,
-        whole=_with_mark(similarity, queries, gallery, searched),
-        occluded=None,
+        whole=whole,
+        occluded=occluded,
         fingerprint=fingerprint,
     )
 
@@ -113,9 +110,9 @@ def write(found: Calibration, folder: Path) -> str:
 
 @dataclass(frozen=True)
 class Search:
-    """One search."""
+    """Who was searched for, and with what."""
 
-    person: str  # identifies the person
+    person: str  # the same in all searches for a person
     probe: str  # file of the probe
     hidden: str = ""  # name of the occlusion, "" for none
 
@@ -129,18 +126,12 @@ def _with_mark(similarity: np.ndarray, queries: Identities, gallery: Gallery, se
     order = np.argsort(outcome.strangers)
     above = [i for i in order if outcome.strangers[i] >= threshold][:SHOWN]
     below = [i for i in order[::-1] if outcome.strangers[i] < threshold][:SHOWN]
-    alarms = [
-        tuple(
-            Alarm(
-                searched[i].probe,
-                searched[i].hidden,
-                gallery.records[int(outcome.first[i])].path,
-                round(float(outcome.strangers[i]), 4),
-            )
-            for i in chosen
-        )
-        for chosen in (above, below)
-    ]
+
+    def alarm(i: int) -> Alarm:
+        match = gallery.records[int(outcome.first[i])].path
+        return Alarm(searched[i].probe, searched[i].hidden, match, round(float(outcome.strangers[i]), 4))
+
+    alarms = [tuple(map(alarm, chosen)) for chosen in (above, below)]
     return replace(rates, mark=Mark(*mark_intervals(outcome, threshold, people), *alarms))
 
 

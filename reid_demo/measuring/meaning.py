@@ -15,10 +15,11 @@ from reid_demo.data.ground_truth import PARTS as BODY_PARTS
 from reid_demo.engine import Engine
 from reid_demo.errors import DatasetError
 from reid_demo.measuring import intervals
-from reid_demo.measuring.part_meanings import LEAST_AREA, hide, words
+from reid_demo.measuring.part_meanings import LEAST_AREA, hide
 from reid_demo.measuring.rendered import Rendered, rendered
 from reid_demo.records import Descriptor, Scoring
 from reid_demo.search import similarity
+from reid_demo.whatif.confidence import part_words
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Meaning:
         for way in ("whole", "half", "switch"):
             head += [f"{way}: fall", "r", "slope", *([] if way == "switch" else ["own part fell most", "of it lost"])]
         rows = [
-            (words(r.body_part), r.num_pictures, f"{r.contribution:.3f}")
+            (part_words(r.body_part), r.num_pictures, f"{r.contribution:.3f}")
             + _cells(r.whole)
             + _cells(r.half)
             + _cells(r.switched)[:3]
@@ -143,7 +144,7 @@ def half_of(mask: np.ndarray) -> np.ndarray:
 
 def _measure(engine: Engine, pairs: Sequence[Pair], number: int, name: str) -> Row:
     if len(pairs) < 3:
-        raise DatasetError(f"Fewer than three pictures show {words(name)}. Take more with --limit.")
+        raise DatasetError(f"Fewer than three pictures show {part_words(name)}. Take more with --limit.")
     scoring = engine.default_scoring
     before = np.stack([pair.terms(pair.probe, scoring) for pair in pairs])  # (n, P+1)
     ways = []

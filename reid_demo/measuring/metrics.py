@@ -1,4 +1,4 @@
-"""Compute CMC, mAP and mINP from similarities; pure numpy."""
+"""Compute CMC, mAP and mINP from similarities, and the area under a ROC curve; pure numpy."""
 
 import numpy as np
 
@@ -62,3 +62,12 @@ def rank_metrics(
         "mINP": float(np.mean(penalties)),
         "num_query": len(curves),
     }
+
+
+def auc(score: np.ndarray, truth: np.ndarray) -> float:
+    """Return the area under the ROC curve of `(n,)` scores, 0 to 1; 0.5 if the truth, `(n,)` bool, never varies."""
+    if truth.all() or not truth.any():
+        return 0.5
+    order = np.sort(score[~truth])
+    below = np.searchsorted(order, score[truth], "left") + np.searchsorted(order, score[truth], "right")
+    return float(below.mean() / (2 * len(order)))

@@ -12,11 +12,13 @@ import numpy as np
 
 from reid_demo import occlude
 from reid_demo.data.ground_truth import PARTS as BODY_PARTS
-from reid_demo.data.ground_truth import Truth, read_truth
+from reid_demo.data.ground_truth import TRUTH_FILE, Truth, read_truth
 from reid_demo.errors import DatasetError, ShapeError
 from reid_demo.images import read_image
+from reid_demo.measuring.metrics import auc
 from reid_demo.model.describer import Describer
 from reid_demo.records import Descriptor
+from reid_demo.whatif.confidence import part_words
 
 GALLERY_FOLDERS = ("bounding_box_test/", "images/")  # of a data set, and of a gallery
 BACKGROUND = "background"
@@ -45,7 +47,7 @@ def labelled(root: Path, limit: int = 400) -> Iterator[Labelled]:
     Raises:
         SyntheticError: there is no ground truth.
     """
-    rows = [truth for truth in read_truth(root / "truth.jsonl.gz") if truth.image.startswith(GALLERY_FOLDERS)]
+    rows = [truth for truth in read_truth(root / TRUTH_FILE) if truth.image.startswith(GALLERY_FOLDERS)]
     for truth in rows[:: max(1, len(rows) // limit)][:limit]:
         image = read_image(root / truth.image)
         yield Labelled(image, masks_of(truth, image.shape[:2]))
@@ -183,12 +185,7 @@ def _sides_together(share: np.ndarray, area: np.ndarray, names: Sequence[str]) -
         lifts = [s / max(a, 1e-6) for s, a in filter(None, pair)]
         if len(lifts) == 2 and min(lifts) >= NEARLY * max(lifts):
             found[f"{limb}s"] = tuple(np.sum([found.pop(f"{side}_{limb}") for side in ("left", "right")], axis=0))
-    return [(words(name), part, place) for name, (part, place) in found.items()]
-
-
-def words(name: str) -> str:
-    """Return a body part's name for people: "left arm" for `left_arm`, "carried items" for `carried`."""
-    return "carried items" if name == "carried" else name.replace("_", " ")
+    return [(part_words(name), part, place) for name, (part, place) in found.items()]
 
 
 def _presence_auc(
@@ -210,9 +207,8 @@ def _presence_auc(
         if len(rows) < 2:
             result.append(None)
             continue
-        before = np.array([described[i].presence[template] for i in rows])
-        higher = before[:, None] - after[None, :, template]
-        result.append(round(float((higher > 0).mean() + 0.5 * (higher == 0).mean()), 4))
+        before = [described[i].presence[template] for i in rows]
+        result.append(round(auc(np.append(before, after[:, template]), np.arange(2 * len(rows)) < len(rows)), 4))
     return result
 
 

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from reid_demo.data.ground_truth import Truth, read_truth
+from reid_demo.data.ground_truth import TRUTH_FILE, Truth, read_truth
 from reid_demo.errors import DatasetError
 from reid_demo.images import read_image
 from reid_demo.measuring.part_meanings import masks_of
-
-TRUTH = "truth.jsonl.gz"
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +38,7 @@ def rendered(root: Path, folders: Sequence[str], count: int, seed: int = 0) -> l
         SyntheticError: there is no ground truth.
         DatasetError: no picture lies in these folders.
     """
-    rows = [truth for truth in read_truth(root / TRUTH) if truth.image.split("/")[0] in folders]
+    rows = [truth for truth in read_truth(root / TRUTH_FILE) if truth.image.split("/")[0] in folders]
     if not rows:
         raise DatasetError(f"{root.name!r} has no rendered picture under {', '.join(folders)}; name another --root.")
     chosen = np.random.default_rng(seed).permutation(len(rows))[:count]

@@ -1,7 +1,6 @@
 """Measure sets of what-ifs over many labelled probes. Knows no page."""
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from reid_demo import images, occlude
+from reid_demo.data.layouts import market_ids
 from reid_demo.drawing import charts
 from reid_demo.engine import Engine
 from reid_demo.errors import OcclusionError
@@ -122,12 +122,12 @@ def read_probes(paths: Sequence[Path]) -> list[LabelledProbe]:
     files = [f for path in paths for f in (sorted(path.iterdir()) if path.is_dir() else [path])]
     probes = []
     for path in files:
-        if path.is_dir() or path.name.startswith(".") or path.suffix.lower() not in (".jpg", ".jpeg", ".png", ".webp"):
+        if path.is_dir() or path.name.startswith(".") or not images.looks_like_image(path):
             continue
-        name = re.match(r"(\d+)_c(\d+)", path.name)
-        if name is None:
+        pid, camid = market_ids(path.name)
+        if pid is None or pid < 0:
             raise OcclusionError(f"The name {path.name!r} states no person; use names like 0007_c3s1_000001_00.jpg.")
-        probes.append(LabelledProbe(images.read_named(path), int(name[1]), int(name[2])))
+        probes.append(LabelledProbe(images.read_named(path), pid, camid))
     return probes
 
 

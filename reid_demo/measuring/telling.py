@@ -16,7 +16,6 @@ from reid_demo.records import Descriptor, Occlusion, Scoring
 WEIGHINGS = ("cosine", "part_aware")
 AT_ONCE = 8  # probes to describe together, each with all its occluders
 LEAST_FALL, MOST_FALL = 8, 40  # ranks that make a story: far enough to notice, near enough to believe
-HALVES = ("lower_half", "upper_half", "left_half", "right_half")
 FALLS, PARTS, RISES = 3, 2, 2  # most examples of each kind
 
 
@@ -109,11 +108,11 @@ def choose(engine: Engine, measured: Sequence[Measured]) -> list[Story]:
     parts = [m for m in whole if _first(m) and m.part_aware.hidden == 1 and LEAST_FALL <= m.cosine.hidden]
     covered = [m for m in measured if m.example.kind == "occluded"]
     rises = [m for m in covered if m.part_aware.untouched >= LEAST_FALL and m.part_aware.hidden == 1]
-    holds = [m for m in whole if _first(m) and m.clean and m.occluder in HALVES]
+    holds = [m for m in whole if _first(m) and m.clean and m.occluder in occlude.HALVES]
     stays = [m for m in covered if _first(m) and m.clean]
     return [
         *best(falls, stories.FALLS, lambda m: (_place(m), -m.part_aware.hidden), FALLS),
-        *best(parts, stories.PARTS, lambda m: (m.occluder not in HALVES, -m.cosine.hidden), PARTS),
+        *best(parts, stories.PARTS, lambda m: (m.occluder not in occlude.HALVES, -m.cosine.hidden), PARTS),
         *best(rises, stories.RISES, lambda m: (-m.part_aware.untouched,), RISES),
         *best(holds, stories.HOLDS, lambda m: (_place(m),), 1),
         *(Story(s.path, s.story, None, s.cosine, s.part_aware) for s in best(stays, stories.COVERED, lambda m: (), 1)),
@@ -123,7 +122,7 @@ def choose(engine: Engine, measured: Sequence[Measured]) -> list[Story]:
 
 def _place(measured: Measured) -> int:
     """Return how early an occluder comes: hidden legs and bags change a picture more visibly than hidden heads."""
-    return HALVES.index(measured.occluder) if measured.occluder in HALVES else len(HALVES)
+    return occlude.HALVES.index(measured.occluder) if measured.occluder in occlude.HALVES else len(occlude.HALVES)
 
 
 def _first(measured: Measured) -> bool:

@@ -10,14 +10,13 @@ from reid_demo import occlude
 from reid_demo.data.ground_truth import PARTS as BODY_PARTS
 from reid_demo.errors import DatasetError
 from reid_demo.measuring import intervals
-from reid_demo.measuring.part_meanings import words
+from reid_demo.measuring.metrics import auc
 from reid_demo.measuring.rendered import Rendered, rendered
 from reid_demo.model.describer import Describer
 from reid_demo.records import Occlusion
-from reid_demo.whatif.confidence import SEEN, Bin, BodyPart, Visibility, features
+from reid_demo.whatif.confidence import SEEN, Bin, BodyPart, Visibility, features, part_words
 
 FOLDERS = ("images", "probes", "bounding_box_test", "query", "query_occluded", "query_partial")
-BLOCKS = ("lower_half", "upper_half", "left_half", "right_half", "upper_third", "middle_third", "lower_third", "centre")
 RIDGE = 1.0  # of the regression, on standardised features
 NUM_BINS = 10
 ALL_HIDDEN = 0.04  # share of the changed pictures that are hidden entirely
@@ -115,7 +114,7 @@ def hide_something(
         return occlude.fill(image, everything, fill), everything
     kinds = ("block", "random_block", *(kind for kind in occlude.PASTED if kind in cutouts))
     kind, seed = str(rng.choice(kinds)), int(rng.integers(2**31))
-    kind = str(rng.choice(BLOCKS)) if kind == "block" else kind
+    kind = str(rng.choice(list(occlude.BOXES))) if kind == "block" else kind
     occlusion = Occlusion(kind, fill, coverage=float(rng.uniform(0.1, 0.6)), seed=seed)
     changed = occlude.apply(image, [occlusion], cutouts)
     return changed, occlude.hidden_by(occlusion, image, changed)
@@ -185,20 +184,11 @@ def calibration_curve(probability: np.ndarray, seen: np.ndarray) -> tuple[Bin, .
     return tuple(Bin(len(p), round(float(p.mean()), 4), round(float(s.mean()), 4)) for p, s in bins if len(p))
 
 
-def auc(score: np.ndarray, truth: np.ndarray) -> float:
-    """Return the area under the ROC curve of `(n,)` scores, 0 to 1; 0.5 if the truth, `(n,)` bool, never varies."""
-    if truth.all() or not truth.any():
-        return 0.5
-    order = np.sort(score[~truth])
-    below = np.searchsorted(order, score[truth], "left") + np.searchsorted(order, score[truth], "right")
-    return float(below.mean() / (2 * len(order)))
-
-
 def table(model: Visibility) -> str:
     """Format how each body part did as a Markdown table."""
     head = ("body part", "visible in", "hidden in", "AUC", "ECE", "Brier", "told")
     rows = [
-        (words(p.name), p.num_seen, p.num_hidden, f"{p.auc:.3f}", f"{p.ece:.3f}", f"{p.brier:.3f}")
+        (part_words(p.name), p.num_seen, p.num_hidden, f"{p.auc:.3f}", f"{p.ece:.3f}", f"{p.brier:.3f}")
         + ("yes" if p.reliable else "no",)
         for p in model.parts
     ]

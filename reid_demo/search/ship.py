@@ -5,7 +5,7 @@ import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from reid_demo.data.ground_truth import read_truth, to_line, write_truth
+from reid_demo.data.ground_truth import TRUTH_FILE, read_truth, to_line, write_truth
 from reid_demo.data.layouts import market_ids
 from reid_demo.data.people_file import PEOPLE, copy_people
 from reid_demo.data.probes import ABSENT, FOLDER, LISTING, QUERY_FOLDERS, ShippedProbe, read_probes
@@ -14,7 +14,6 @@ from reid_demo.search.gallery import Gallery
 
 FEATURED = {"whole": 4, "occluded": 4, "partial": 2, "absent": 2}  # number of example probes on the page, by kind
 MAX_ABSENT = 60
-TRUTH = "truth.jsonl.gz"
 
 
 def ship_probes(dataset: Path, gallery: Gallery, absent: Path | None = None) -> dict[str, int]:
@@ -78,15 +77,15 @@ def ship_truth(dataset: Path, gallery: Gallery) -> int:
 
     A row's `image` is the path inside the gallery's folder.
     """
-    if not (dataset / TRUTH).is_file():
+    if not (dataset / TRUTH_FILE).is_file():
         return 0
     # `index` inserts part of the content's hash before the suffix of a file name
     places = {Path(record.path).name.split(".")[0]: record.path for record in gallery.records}
     for path in (gallery.folder / FOLDER).glob("*.jpg"):
         places[path.stem.partition("_")[2]] = f"probes/{path.name}"
-    rows = [(places.get(Path(row.image).stem), row) for row in read_truth(dataset / TRUTH)]
+    rows = [(places.get(Path(row.image).stem), row) for row in read_truth(dataset / TRUTH_FILE)]
     lines = sorted(to_line(replace(row, image=place)) for place, row in rows if place)
-    write_truth(gallery.folder / TRUTH, lines)
+    write_truth(gallery.folder / TRUTH_FILE, lines)
     return len(lines)
 
 

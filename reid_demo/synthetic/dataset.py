@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from reid_demo.data.ground_truth import Truth, to_line, write_truth
+from reid_demo.data.ground_truth import TRUTH_FILE, Truth, to_line, write_truth
 from reid_demo.data.people_file import PEOPLE, write_people
 from reid_demo.errors import SyntheticError
 from reid_demo.images import encode_jpeg
@@ -25,7 +25,7 @@ from reid_demo.synthetic.scenes import CAMERAS
 
 FIRST_PID = 20001
 SPLITS = ("bounding_box_train", "query", "bounding_box_test", "query_occluded", "query_partial", "absent")
-TRUTH, WORK = "truth.jsonl.gz", ".unfinished"
+WORK = ".unfinished"
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def synthesize(assets: Path, out: Path, wanted: Wanted, *, workers: int = 0, cut
     plan = wanted.plan()
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, plan)
-    if not (out / TRUTH).is_file():
+    if not (out / TRUTH_FILE).is_file():
         finished = {int(path.stem) for path in (out / WORK).glob("*.jsonl")}
         for split in SPLITS:
             (out / split).mkdir(exist_ok=True)
@@ -155,7 +155,7 @@ def people_of(plan: Plan) -> Iterator[dict]:
 def _gather(out: Path, plan: Plan) -> None:
     """Put everyone's ground truth into one file, by image name, and remove the working folder."""
     lines = [line for i in range(plan.everyone) for line in _lines(out / WORK / f"{i}.jsonl")]
-    write_truth(out / TRUTH, sorted(lines, key=lambda line: json.loads(line)["image"]))
+    write_truth(out / TRUTH_FILE, sorted(lines, key=lambda line: json.loads(line)["image"]))
     for path in (out / WORK).glob("*"):
         path.unlink()
     (out / WORK).rmdir()
@@ -172,7 +172,7 @@ def _claim(out: Path, plan: Plan) -> None:
         raise SyntheticError(f"{out.name!r} is not empty and was not made by this command; choose another folder.")
     else:
         path.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
-    if not (out / TRUTH).is_file():
+    if not (out / TRUTH_FILE).is_file():
         (out / WORK).mkdir(exist_ok=True)
 
 
@@ -325,8 +325,8 @@ def data_card(plan: Plan, counts: dict[str, int]) -> str:
     lines += [f"| `{split}` | {counts[split]:,} | {meaning[split]} |" for split in SPLITS]
     lines += [
         "",
-        f"`{TRUTH}` has for each image the camera, pose, whole box, and each body part's mask and visible fraction; "
-        "read it with `reid_demo.data.ground_truth.read_truth`. "
+        f"`{TRUTH_FILE}` has for each image the camera, pose, whole box, and each body part's mask and visible "
+        "fraction; read it with `reid_demo.data.ground_truth.read_truth`. "
         f"`{PEOPLE}` says of each person build, age, skin, hair, dress and what is carried "
         "(`reid_demo.data.people_file.read_people`). `occluders/` has cut-outs with transparency.",
         "",

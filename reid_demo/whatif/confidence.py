@@ -282,16 +282,19 @@ def visible_parts(model: Visibility | None, probe: Descriptor) -> tuple[Seen, ..
     if model is None:
         return ()
     standard = (features(probe) - np.array(model.mean)) / np.array(model.scale)
-    if np.abs(standard).max() > FAR:
-        return tuple(Seen(_words(part.name), None) for part in model.parts)
+    near = np.abs(standard).max() <= FAR
     return tuple(
-        Seen(_words(part.name), _sigmoid(standard @ np.array(part.coefficients) + part.bias) if part.reliable else None)
+        Seen(
+            part_words(part.name),
+            _sigmoid(standard @ np.array(part.coefficients) + part.bias) if near and part.reliable else None,
+        )
         for part in model.parts
     )
 
 
-def _words(name: str) -> str:
-    return "carried items" if name == "carried" else name.replace("_", " ")
+def part_words(part: str) -> str:
+    """Return the name of a body part for people: "left arm" for `left_arm`, "carried items" for `carried`."""
+    return "carried items" if part == "carried" else part.replace("_", " ")
 
 
 def _sigmoid(score: float) -> float:

@@ -12,6 +12,7 @@ from reid_demo.engine import Engine
 from reid_demo.errors import DatasetError, WeightsError
 from reid_demo.images import read_image
 from reid_demo.measuring import visibility as measuring
+from reid_demo.measuring.metrics import auc
 from reid_demo.measuring.rendered import rendered
 from reid_demo.records import Occlusion
 from reid_demo.whatif import confidence
@@ -38,8 +39,8 @@ def test_auc_by_counting_pairs():
     rng = np.random.default_rng(2)
     score, truth = rng.integers(0, 6, 60).astype(float), rng.random(60) < 0.4
     pairs = [(a > b) + 0.5 * (a == b) for a in score[truth] for b in score[~truth]]
-    assert measuring.auc(score, truth) == pytest.approx(np.mean(pairs))
-    assert measuring.auc(score, np.ones(60, bool)) == 0.5
+    assert auc(score, truth) == pytest.approx(np.mean(pairs))
+    assert auc(score, np.ones(60, bool)) == 0.5
 
 
 def test_the_curve_counts_every_case_once():

@@ -13,13 +13,13 @@ import pytest
 pytest.importorskip("scipy")
 
 from reid_demo.__main__ import main
-from reid_demo.data.ground_truth import read_truth
+from reid_demo.data.ground_truth import TRUTH_FILE, read_truth
 from reid_demo.data.layouts import load_split, load_train
 from reid_demo.data.people_file import PEOPLE, read_people
 from reid_demo.errors import SyntheticError
 from reid_demo.search import gallery
 from reid_demo.synthetic import dataset
-from reid_demo.synthetic.dataset import SPLITS, TRUTH, Wanted, synthesize
+from reid_demo.synthetic.dataset import SPLITS, Wanted, synthesize
 
 SMALL = Wanted(4, images_per_id=2, test_fraction=0.5, absent=1)
 
@@ -48,7 +48,7 @@ def test_training_and_test_share_nobody(small_set):
 
 
 def test_truth_has_every_image_and_knows_why_it_is_occluded(small_set):
-    rows = read_truth(small_set / TRUTH)
+    rows = read_truth(small_set / TRUTH_FILE)
     files = {path.relative_to(small_set).as_posix() for split in SPLITS for path in (small_set / split).glob("*.jpg")}
     assert {row.image for row in rows} == files
     for row in rows:
@@ -75,13 +75,13 @@ def test_same_seed_same_bytes_with_two_workers(small_set, assets_folder, tmp_pat
     for split in SPLITS:
         for path in (small_set / split).glob("*.jpg"):
             assert (tmp_path / "again" / split / path.name).read_bytes() == path.read_bytes()
-    assert (tmp_path / "again" / TRUTH).read_bytes() == (small_set / TRUTH).read_bytes()
+    assert (tmp_path / "again" / TRUTH_FILE).read_bytes() == (small_set / TRUTH_FILE).read_bytes()
 
 
 def test_a_finished_set_is_left_alone_and_another_plan_is_refused(small_set, assets_folder):
-    before = (small_set / TRUTH).stat().st_mtime_ns
+    before = (small_set / TRUTH_FILE).stat().st_mtime_ns
     assert synthesize(assets_folder, small_set, SMALL, workers=1)["query"] == 2
-    assert (small_set / TRUTH).stat().st_mtime_ns == before
+    assert (small_set / TRUTH_FILE).stat().st_mtime_ns == before
     with pytest.raises(SyntheticError, match="another data set"):
         synthesize(assets_folder, small_set, replace(SMALL, ids=5), workers=1)
 
@@ -126,7 +126,7 @@ def test_a_stopped_run_goes_on(studio, assets_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(dataset, "render_identity", lambda *a: (made.append(a[3]), real(*a)))
     synthesize(assets_folder, tmp_path / "set", wanted, workers=1, cutouts=False)
     assert made == [1, 2]
-    assert len(read_truth(tmp_path / "set" / TRUTH)) == 3
+    assert len(read_truth(tmp_path / "set" / TRUTH_FILE)) == 3
 
 
 def test_wrong_arguments_and_folders_are_told(tmp_path):
