@@ -214,7 +214,8 @@ def read_named(path: str | Path) -> np.ndarray:
 def lacks_colour(image: np.ndarray) -> bool:
     """Tell whether a picture, `(H, W, 3)` uint8 RGB, is grey all over, as an infrared camera's is."""
     pixels = image[:: max(1, image.shape[0] // 256), :: max(1, image.shape[1] // 256)]
-    chroma = pixels.max(axis=2) - pixels.min(axis=2)
+    red, green, blue = np.moveaxis(pixels, 2, 0)  # reducing an axis of three takes NumPy eight times as long
+    chroma = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
     return bool(np.percentile(chroma, 99) <= LEAST_CHROMA)
 
 

@@ -6,6 +6,7 @@ Plain ASGI: it guards page, API, MCP and server functions alike, as Gradio's own
 
 import base64
 import binascii
+import functools
 import hashlib
 import ipaddress
 import secrets
@@ -81,6 +82,15 @@ class Login:
 
 def _digest(password: str) -> bytes:
     return hashlib.sha256(password.encode("utf-8")).digest()
+
+
+@functools.lru_cache(maxsize=256)  # parsing takes longer than all else that a request passes here
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def names_of(host: str | None, root_path: str | None) -> frozenset[str]:
@@ -162,11 +172,7 @@ class Border:
         name = (urlsplit(f"//{host}").hostname or "").lower() if host.count("]") == host.count("[") else ""
         if name in self.rules.hosts:
             return True
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return True
+        return _is_address(name)
 
     async def _follow(self, scope: dict, sent: Mapping[bytes, str], receive: Callable, send: Callable) -> None:
         """Pass a request on; note when a visit connects and disconnects, and drop what an API call leaves."""

@@ -8,6 +8,7 @@ import gradio as gr
 import numpy as np
 import pytest
 from gradio import processing_utils
+from gradio.state_holder import SessionState
 from PIL import Image
 
 import app
@@ -62,6 +63,20 @@ def test_a_picture_shown_again_is_young_again(tmp_path, picture):
     os.utime(path, (1, 1))
     gradio_patches.save_whole(picture, str(tmp_path))
     assert Path(path).stat().st_mtime > 1
+
+
+def test_a_visit_begins_without_describing_the_page_and_a_deep_link_still_gets_all_of_it(tiny_engine):
+    demo = app.create_demo(tiny_engine)
+    visit = SessionState(demo)
+    assert dict.__len__(visit.config_values) == 0
+    box = next(block for block in demo.blocks.values() if isinstance(block, gr.Textbox))
+    visit._update_value_in_config(box._id, "typed")
+    whole = {
+        number: demo.default_config.config_for_block(number, [], block) for number, block in demo.blocks.items()
+    }
+    whole[box._id]["props"]["value"] = "typed"
+    assert list(visit.components) == [whole[number] for number in visit.config_values]
+    assert set(visit.config_values) == set(whole)
 
 
 def test_every_patch_is_in_place_and_was_made_for_this_gradio():
