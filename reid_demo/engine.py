@@ -222,7 +222,7 @@ class Engine:
     ) -> list[Match]:
         """Rank the gallery; `exclude_same_camera` (pid, camid) leaves out that person under that camera."""
         exclude, scoring = self._same_camera(exclude_same_camera), scoring or self.default_scoring
-        return self._in_turn(lambda: self.gallery.search(probe, top_k, scoring, exclude))
+        return self._in_turn([probe], lambda: self.gallery.search(probe, top_k, scoring, exclude))
 
     def ranks(
         self, probe: Descriptor, scoring: Scoring | None = None, exclude_same_camera: tuple[int, int] | None = None
@@ -239,11 +239,22 @@ class Engine:
     ) -> tuple[list[Match], np.ndarray]:
         """Return what `search` and `ranks` return, with less work."""
         exclude, scoring = self._same_camera(exclude_same_camera), scoring or self.default_scoring
-        found, ranking = self._in_turn(lambda: self.gallery.search_and_rank(probe, top_k, scoring, exclude))
+        found, ranking = self._in_turn([probe], lambda: self.gallery.search_and_rank(probe, top_k, scoring, exclude))
         return found, ranking.ranks
 
-    def _in_turn(self, score: Callable[[], T]) -> T:
-        """Score the gallery: a large one when it is this visitor's turn, a small one at once."""
+    def _in_turn(self, probes: Sequence[Descriptor], score: Callable[[], T]) -> T:
+        """Score the gallery: a large one when it is this visitor's turn, a small one at once.
+
+        Probes of several visitors that wait at the same moment are compared with a large gallery in one pass.
+        """
+        if len(self.gallery) <= QUICK or not self.gallery.passes_all:
+            return self._alone(score)
+        fresh = [probe for probe in probes if not self.gallery.is_compared(probe)]
+        if fresh:
+            self.describer.turns.ask(self.gallery.compare, fresh)
+        return score()
+
+    def _alone(self, score: Callable[[], T]) -> T:
         return self.describer.turns.alone(score) if len(self.gallery) > QUICK else score()
 
     def _same_camera(self, pair: tuple[int, int] | None) -> np.ndarray | None:
@@ -272,7 +283,7 @@ class Engine:
         self, probe: Descriptor, scoring: Scoring | None, exclude_same_camera: tuple[int, int] | None
     ) -> galleries.Ranking:
         exclude, scoring = self._same_camera(exclude_same_camera), scoring or self.default_scoring
-        return self._in_turn(lambda: self.gallery.ranking(probe, scoring, exclude))
+        return self._in_turn([probe], lambda: self.gallery.ranking(probe, scoring, exclude))
 
     def _check_index(self, index: int) -> None:
         if not 0 <= index < len(self.gallery):
@@ -354,6 +365,7 @@ class Engine:
     ) -> WhatIf:
         """Search with the untouched probe and with another picture of it, and say who moved."""
         probes = self.describer.describe([image, changed])
+        self._in_turn(probes, lambda: None)  # one pass for both
         lists = [tuple(self.search(probe, top_k, scoring, exclude_same_camera)) for probe in probes]
         rankings = [self._ranking(probe, scoring, exclude_same_camera) for probe in probes]
         return WhatIf(changed, *lists, *probes, comparing.moves_of(comparing.listed(*lists), *rankings))
@@ -377,8 +389,8 @@ class Engine:
             exclude_same_camera: (pid, camid) to leave out of both lists.
         """
         right = self.right_matches(pid, exclude_same_camera)
-        exclude = self._same_camera(exclude_same_camera)
-        return comparing.compare(self.gallery, probes, right, top_k, scoring or self.default_scoring, exclude)
+        exclude, scoring = self._same_camera(exclude_same_camera), scoring or self.default_scoring
+        return self._in_turn(probes, lambda: comparing.compare(self.gallery, probes, right, top_k, scoring, exclude))
 
     def sweep(
         self,
@@ -406,7 +418,7 @@ class Engine:
         out = self._same_camera(exclude_same_camera)
 
         def measure(probes: Sequence[Descriptor]) -> np.ndarray:
-            values = self._in_turn(lambda: self.gallery.scores_of(probes, scoring))  # (n, G)
+            values = self._alone(lambda: self.gallery.scores_of(probes, scoring))  # (n, G)
             others = values if out is None else values[:, ~out]
             best = [values[:, list(group)].max(axis=1) for group in groups]
             return np.array([(value, (others > value[:, None]).sum(axis=1) + 1) for value in best]).transpose(2, 0, 1)

@@ -2,12 +2,16 @@
 
 import json
 import shutil
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from reid_demo import engine as engine_module
 from reid_demo import occlude
 from reid_demo.engine import UNTRAINED, Engine
 from reid_demo.errors import GalleryError, WeightsError
@@ -53,6 +57,31 @@ def test_alone_or_in_a_batch(tiny_engine, probe_image):
         alone.parts[None], alone.presence[None], batched.parts[None], batched.presence[None]
     )[0][0]
     assert value == pytest.approx(1, abs=1e-5)
+
+
+def test_visitors_who_wait_together_share_one_pass_over_a_large_gallery(tiny_engine, probe_image, monkeypatch):
+    monkeypatch.setattr(engine_module, "QUICK", 0)
+    kinds = ("centre", "left_half", "upper_half", "lower_half")
+    probes = [tiny_engine.describe(occlude.apply(probe_image, [Occlusion(kind)])) for kind in kinds]
+    alone = [tiny_engine.gallery.search(replace(probe), 7) for probe in probes]
+    passes, products = [], similarity.part_products
+    monkeypatch.setattr(similarity, "part_products", lambda *both: (passes.append(len(both[1])), products(*both))[1])
+    turns, held, go = tiny_engine.describer.turns, threading.Event(), threading.Event()
+    with ThreadPoolExecutor(5) as pool:
+        pool.submit(turns.alone, lambda: (held.set(), go.wait(10)))
+        assert held.wait(10)
+        found = [pool.submit(tiny_engine.search, probe, 7) for probe in probes]
+        while len(turns) < len(probes):
+            time.sleep(0.001)
+        go.set()
+    assert passes == [4]
+    for one, other in zip(alone, (job.result() for job in found), strict=True):
+        assert [match.index for match in one] == [match.index for match in other]
+        np.testing.assert_allclose([m.similarity for m in one], [m.similarity for m in other], atol=1e-6)
+    tiny_engine.ranks(probes[0], Scoring("cosine"))
+    assert passes == [4], "another weighing needs no pass"
+    tiny_engine.compare((tiny_engine.describe(probe_image), tiny_engine.describe(probe_image)))
+    assert passes == [4, 2], "both sides of a comparison share one"
 
 
 def test_two_threads_get_their_own_answers(tiny_engine, probe_image):

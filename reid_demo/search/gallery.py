@@ -28,7 +28,7 @@ from reid_demo.search.store import (
     finish,
 )
 
-PASSES = 8  # probes whose products with a gallery are remembered; 36 bytes an image each
+PASSES = 16  # probes whose products with a gallery are remembered; 36 bytes an image each
 SAMPLE_BYTES = 256 << 20  # descriptors that are checked when a gallery is opened
 
 
@@ -75,6 +75,11 @@ class Gallery:
     def exact(self) -> bool:
         """Whether a search compares every image; a compressed gallery compares candidates only."""
         return self.index.exact
+
+    @property
+    def passes_all(self) -> bool:
+        """Whether every search compares the probe with all images; otherwise an index proposes candidates."""
+        return not self.index.proposes
 
     @property
     def num_pids(self) -> int:
@@ -142,6 +147,37 @@ class Gallery:
             return self._estimates(probe, scoring)
         return self._exact(probe, scoring)
 
+    def is_compared(self, probe: Descriptor) -> bool:
+        """Tell whether `scores` of this probe needs no pass over the gallery, because it had one."""
+        with self._lock:
+            return probe in self._passes
+
+    def compare(self, probes: Sequence[Descriptor]) -> list[np.ndarray]:
+        """Compare probes with every image in one pass, which `scores` and all that ranks by it then make use of.
+
+        Returns:
+            For each probe the `similarity.part_products` of it, `(P+1, G)` float32.
+
+        Raises:
+            GalleryError: a probe has another shape than the gallery's descriptors.
+        """
+        for probe in probes:
+            self._check_shape(probe)
+        passed = similarity.part_products(self.parts, np.stack([probe.parts for probe in probes]))
+        with self._lock:
+            for probe, products in zip(probes, passed, strict=True):
+                while len(self._passes) >= PASSES:
+                    self._passes.pop(next(iter(self._passes)), None)
+                self._passes[probe] = products.copy() if len(probes) > 1 else products  # to be forgotten one by one
+        return list(passed)
+
+    def _check_shape(self, probe: Descriptor) -> None:
+        if probe.parts.shape != self.parts.shape[1:]:
+            raise GalleryError(
+                f"The probe has descriptors {probe.parts.shape}, this gallery {self.parts.shape[1:]}; "
+                "rebuild the gallery with `python -m reid_demo index`."
+            )
+
     def scores_of(self, probes: Sequence[Descriptor], scoring: Scoring = Scoring()) -> np.ndarray:
         """Return the `(n, G)` float32 `scores` of several probes from one pass over the gallery."""
         if not self.exact and self.is_indexed(scoring):
@@ -155,11 +191,7 @@ class Gallery:
         with self._lock:
             products = self._passes.get(probe)
         if products is None:
-            products = similarity.part_products(self.parts, probe.parts[None])[0]
-            with self._lock:
-                if len(self._passes) >= PASSES:
-                    self._passes.pop(next(iter(self._passes)), None)
-                self._passes[probe] = products
+            products = self.compare([probe])[0]
         return similarity.from_products(products, probe, self._measured, scoring)
 
     @functools.cached_property
@@ -216,11 +248,7 @@ class Gallery:
         """
         if top_k < 1:
             raise GalleryError(f"Ask for at least one match, not {top_k}.")
-        if probe.parts.shape != self.parts.shape[1:]:
-            raise GalleryError(
-                f"The probe has descriptors {probe.parts.shape}, this gallery {self.parts.shape[1:]}; "
-                "rebuild the gallery with `python -m reid_demo index`."
-            )
+        self._check_shape(probe)
         return self._best(probe, self._candidates(probe, top_k, scoring, exclude), top_k, scoring)
 
     def search_and_rank(

@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import hashlib
 import importlib
 import inspect
 import logging
@@ -24,6 +25,9 @@ _log = logging.getLogger(__name__)
 
 # Clicks and calls that are carried out at once, by their `concurrency_id`. Those of one visit are not: see `_in_order`.
 AT_ONCE = {"model": 12, "long": 6}
+
+MOST_ENCODED = 5000  # pictures whose encoded form is remembered by its name, 0.3 kB each
+_encoded: dict[tuple, str] = {}  # format, mode, size and digest of the pixels -> digest of the encoded picture
 
 
 @dataclass(frozen=True)
@@ -122,24 +126,40 @@ def save_whole(img, cache_dir: str, name: str = "image", format: str = "webp") -
     Gradio writes it in place each time it is shown. Two visitors of one example then rewrite a file while a browser
     reads it: the browser gets half a picture, and a canvas that got half of its picture no longer answers.
 
+    Pixels that were encoded before are not encoded again: the thumbnails of most lists are those of lists before.
+
     Returns:
         The file's path. A file that is there is not written again, but made young, as it is deleted by its age.
     """
     from gradio import processing_utils
 
+    key = None if img.info else (format, img.mode, img.size, hashlib.sha256(img.tobytes()).digest())
+    if key in _encoded and (known := _made_young(Path(cache_dir).resolve() / _encoded[key] / f"{name}.{format}")):
+        return known
     data = processing_utils.encode_pil_to_bytes(img, format)
-    folder = Path(cache_dir).resolve() / processing_utils.hash_bytes(data)
+    digest = processing_utils.hash_bytes(data)
+    if key is not None:
+        _encoded[key] = digest
+        if len(_encoded) > MOST_ENCODED:
+            _encoded.pop(next(iter(_encoded), None), None)
+    folder = Path(cache_dir).resolve() / digest
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / f"{name}.{format}"
-    try:
-        os.utime(place)
-        return str(place)
-    except FileNotFoundError:
-        pass
+    if known := _made_young(place):
+        return known
     handle, waiting = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
     with os.fdopen(handle, "wb") as file:
         file.write(data)
     os.replace(waiting, place)
+    return str(place)
+
+
+def _made_young(place: Path) -> str | None:
+    """Return the path of a file whose age begins anew; `None` where there is no such file."""
+    try:
+        os.utime(place)
+    except FileNotFoundError:
+        return None
     return str(place)
 
 

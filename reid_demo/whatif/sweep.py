@@ -9,7 +9,7 @@ from reid_demo import occlude
 from reid_demo.errors import OcclusionError
 from reid_demo.records import Descriptor, Occlusion
 
-FIRST, BATCH = 4, 8  # windows of the first step and of all others; whoever stops a sweep waits for the end of one
+FIRST, BATCH = 2, 4  # windows of the first step and of all others; whoever stops a sweep waits for the end of one
 
 
 @dataclass(frozen=True)
@@ -104,19 +104,20 @@ def sweep_map(boxes: np.ndarray, change: np.ndarray, height: int = 64, width: in
     Returns:
         `(height, width)` float32, signed and not rescaled; NaN where no window was tried.
     """
-    total, count = np.zeros((height, width)), np.zeros((height, width))
-    for box, value in zip(boxes, change, strict=True):
-        if np.isnan(value):
-            continue
-        inside = cells_in(box, height, width)
-        total[inside] += value
-        count[inside] += 1
+    tried = ~np.isnan(change)
+    across, down = _covered(boxes[tried, 0::2], width), _covered(boxes[tried, 1::2], height)
+    total, count = (down.T * change[tried].astype(np.float64)) @ across, down.T @ across
     with np.errstate(invalid="ignore"):
         return np.where(count > 0, total / count, np.nan).astype(np.float32)
 
 
 def cells_in(box: np.ndarray, height: int, width: int) -> np.ndarray:
     """Mark the cells, `(height, width)` bool, whose centres lie in a box of fractions."""
-    x0, y0, x1, y1 = box
-    ys, xs = (np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width
-    return np.outer((ys >= y0) & (ys <= y1), (xs >= x0) & (xs <= x1))
+    across, down = _covered(box[None, 0::2], width)[0], _covered(box[None, 1::2], height)[0]
+    return np.outer(down, across) > 0
+
+
+def _covered(spans: np.ndarray, cells: int) -> np.ndarray:
+    """Return `(T, cells)`: 1 where the centre of a cell along one side lies in a span of fractions, `(T, 2)`, else 0."""
+    centres = (np.arange(cells) + 0.5) / cells
+    return ((centres >= spans[:, :1]) & (centres <= spans[:, 1:])).astype(np.float64)

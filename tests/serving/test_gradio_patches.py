@@ -56,6 +56,18 @@ def test_components_show_the_same_pixels_from_one_file(picture):
     assert np.array_equal(np.asarray(Image.open(first)), np.asarray(picture))
 
 
+def test_pixels_that_were_shown_before_are_encoded_once(tmp_path, picture, monkeypatch):
+    encode, encoded = processing_utils.encode_pil_to_bytes, []
+    count = lambda *values: (encoded.append(1), encode(*values))[1]  # noqa: E731
+    monkeypatch.setattr(processing_utils, "encode_pil_to_bytes", count)
+    first = gradio_patches.save_whole(picture, str(tmp_path))
+    assert gradio_patches.save_whole(picture.copy(), str(tmp_path)) == first and len(encoded) == 1
+    other = gradio_patches.save_whole(picture.rotate(180), str(tmp_path))
+    assert gradio_patches.save_whole(picture, str(tmp_path), format="png") != first != other and len(encoded) == 3
+    Path(first).unlink()
+    assert gradio_patches.save_whole(picture, str(tmp_path)) == first and Path(first).exists()
+
+
 def test_a_picture_shown_again_is_young_again(tmp_path, picture):
     import os
 
@@ -71,9 +83,7 @@ def test_a_visit_begins_without_describing_the_page_and_a_deep_link_still_gets_a
     assert dict.__len__(visit.config_values) == 0
     box = next(block for block in demo.blocks.values() if isinstance(block, gr.Textbox))
     visit._update_value_in_config(box._id, "typed")
-    whole = {
-        number: demo.default_config.config_for_block(number, [], block) for number, block in demo.blocks.items()
-    }
+    whole = {number: demo.default_config.config_for_block(number, [], block) for number, block in demo.blocks.items()}
     whole[box._id]["props"]["value"] = "typed"
     assert list(visit.components) == [whole[number] for number in visit.config_values]
     assert set(visit.config_values) == set(whole)
