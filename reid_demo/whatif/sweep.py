@@ -118,6 +118,6 @@ def cells_in(box: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _covered(spans: np.ndarray, cells: int) -> np.ndarray:
-    """Return `(T, cells)`: 1 where the centre of a cell along one side lies in a span of fractions, `(T, 2)`, else 0."""
+    """Return `(T, cells)`: 1 where the centre of a cell of one side lies in a span of fractions, `(T, 2)`, else 0."""
     centres = (np.arange(cells) + 0.5) / cells
     return ((centres >= spans[:, :1]) & (centres <= spans[:, 1:])).astype(np.float64)
