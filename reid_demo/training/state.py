@@ -62,8 +62,8 @@ def prepare(config: TrainConfig, start: Start, crew: Team, num_classes: int, tea
     torch.manual_seed(config.seed)
     model, loaded = _initial_model(config, start)
     objective = Objective(config, num_classes, teacher_dim)
-    if start.init is not None and (Path(start.init) / STATE_FILE).is_file():
-        _continue_objective(objective, _read_state(Path(start.init) / STATE_FILE, torch.device("cpu"))["objective"])
+    if start.init is not None and (start.init / STATE_FILE).is_file():
+        _continue_objective(objective, _read_state(start.init / STATE_FILE, torch.device("cpu"))["objective"])
     if crew.size > 1 and crew.device.type == "cuda":
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     model, objective = model.to(crew.device, memory_format=torch.channels_last), objective.to(crew.device)
@@ -93,21 +93,21 @@ def _initial_model(config: TrainConfig, start: Start) -> tuple[DPTI, dict[str, l
     init = start.init
     if init is None:
         return build_model(config.model), {}
-    if (Path(init) / STATE_FILE).is_file():
+    if (init / STATE_FILE).is_file():
         model = build_model(config.model)
         try:
-            model.load_state_dict(_read_state(Path(init) / STATE_FILE, torch.device("cpu"))["model"])
+            model.load_state_dict(_read_state(init / STATE_FILE, torch.device("cpu"))["model"])
         except RuntimeError as error:
-            raise TrainingError(f"The run {Path(init).name!r} trained another model than the recipe's.") from error
+            raise TrainingError(f"The run {init.name!r} trained another model than the recipe's.") from error
         return model, {"loaded": sorted(model.state_dict()), "missing": [], "unused": []}
-    if Path(init).is_dir():
+    if init.is_dir():
         model = checkpoint.load_weights(init)
         if model.config != config.model:
-            raise TrainingError(f"The weights {Path(init).name!r} are of another model than the recipe's.")
+            raise TrainingError(f"The weights {init.name!r} are of another model than the recipe's.")
         return model.requires_grad_(True), {"loaded": sorted(model.state_dict()), "missing": [], "unused": []}
     model = build_model(config.model)
-    if Path(init).suffix == ".xml":
-        return model, start_from_ir(model, Path(init))
+    if init.suffix == ".xml":
+        return model, start_from_ir(model, init)
     return model, load_backbone_weights(model.backbone, init, partial=start.partial_init)
 
 

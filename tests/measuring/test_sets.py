@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 from figures import draw_person
+from PIL import Image
 
 from reid_demo import occlude
 from reid_demo.__main__ import main
@@ -157,8 +158,6 @@ def test_the_curve_is_svg_and_states_its_points():
 def test_the_command_writes_table_json_and_curve(tiny_engine, tiny_weights, tiny_gallery_folder, tmp_path, capsys):
     probes = tmp_path / "probes"
     probes.mkdir()
-    from PIL import Image
-
     for pid in (1, 2):
         Image.fromarray(draw_person(pid, 4)).save(probes / f"{pid:04d}_c4s1_000001_00.png")
     recipe = tmp_path / "recipe.json"
@@ -181,9 +180,17 @@ def test_the_command_writes_table_json_and_curve(tiny_engine, tiny_weights, tiny
 
 
 def test_the_command_refuses_probes_without_ids(tiny_weights, tiny_gallery_folder, tmp_path, capsys):
-    from PIL import Image
-
     Image.fromarray(draw_person(1, 4)).save(tmp_path / "someone.png")
     options = ["--weights", str(tiny_weights), "--gallery", str(tiny_gallery_folder), "--device", "cpu"]
     assert main(["what-if", str(tmp_path), *options]) == 1
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_probes_are_read_from_every_picture_format_and_named_as_in_market_1501(tmp_path):
+    for name in ("0007_c3s1_000451_03.jpg", "0008_c1.bmp"):
+        Image.fromarray(draw_person(1, 1, 64, 32)).save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no picture")
+    assert [(probe.pid, probe.camid) for probe in sets.read_probes([tmp_path])] == [(7, 3), (8, 1)]
+    for nobody in ("-1_c1.jpg", "holiday.jpg"):  # junk, and no name of a person
+        with pytest.raises(OcclusionError, match=f"'{nobody}' states no person"):
+            sets.read_probes([tmp_path / nobody])
