@@ -13,6 +13,7 @@ from packaging.version import Version
 
 from reid_demo.errors import HubError
 from reid_demo.model.hub import refusals
+from reid_demo.search.store import META, PARTS
 
 TORCH_VERSIONS = ("2.8.0", "2.9.0", "2.10.0", "2.11.0")  # what ZeroGPU offers
 PYTHON_VERSIONS = ("3.10", "3.10.13", "3.12", "3.12.12")
@@ -20,6 +21,9 @@ HARDWARE = ("cpu-basic", "cpu-upgrade", "zero-a10g", "t4-small", "t4-medium", "l
 NEEDED = ("title", "sdk", "sdk_version", "python_version", "app_file", "license", "suggested_hardware")
 LARGE_BYTES = 10_000_000  # more goes through the large-file store, which `upload_folder` does by itself
 MEMORY_GB = 16.0  # of the free Space
+LIBRARIES_GB = 0.9  # Python, PyTorch, Gradio, FAISS, OpenCV and the page, without weights
+WEIGHTS_TIMES = 8  # the half-precision file in memory: float32 as read, folded, as a graph and packed for the processor
+IMAGE_BYTES = 1100  # of a gallery image beside its mapped descriptors: record, presence, lengths, products of 16 probes
 LEFT_OUT = ("tests/", ".ci/", ".github/", "runs/")
 FORBIDDEN = (
     (re.compile(r"\.(pt|pth|ckpt|pkl|pickle|joblib)$"), "a pickled file"),
@@ -32,7 +36,7 @@ TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{30,}\b")
 
 
 def check(root: str | Path) -> dict:
-    """Look a tree over as the Hub and ZeroGPU would; nothing is sent.
+    """Check a tree as the Hub and ZeroGPU would; nothing is sent.
 
     Args:
         root: the project's folder, holding README.md, requirements.txt and the app.
@@ -78,7 +82,7 @@ def check(root: str | Path) -> dict:
 
 
 def push(root: str | Path, repo: str, *, public: bool = False) -> str:
-    """Check a tree and upload it as a Gradio Space; give its address.
+    """Check a tree, upload it as a Gradio Space and return its address.
 
     Raises:
         HubError: the check found a problem, or the Hub refuses.
@@ -166,11 +170,13 @@ def _check_front(front: dict, requirements: dict[str, Requirement], root: Path, 
 
 
 def _memory_gb(root: Path) -> float:
-    """Estimate what the page holds: libraries, the largest weights in float32, index and matrix of the gallery."""
-    weights = max((p.stat().st_size for p in root.glob("weights/*/model.safetensors")), default=0)
-    index = max((p.stat().st_size for p in root.glob("*/vectors.faiss")), default=0)
-    count = 0
-    for meta in root.glob("*/meta.json"):
-        count = max(count, int(json.loads(meta.read_text(encoding="utf-8"))["count"]))
-    # 0.7 GB libraries; half-precision weights twice over in float32 (as read, as folded); records; one float32 matrix
-    return (0.7e9 + 4 * weights + index + 2 * index + 500 * count) / 1e9
+    """Estimate the resident memory of a page that has been searched, within a quarter: see `LIBRARIES_GB` and the rest.
+
+    The stored descriptors are mapped, not read. After a search all of their pages are resident, though the system may
+    take them back.
+    """
+    weights = max((path.stat().st_size for path in root.glob("weights/*/model.safetensors")), default=0)
+    mapped = max((path.stat().st_size for path in root.glob(f"*/{PARTS}")), default=0)
+    metas = (json.loads(path.read_text(encoding="utf-8")) for path in root.glob(f"*/{META}"))
+    count = max((int(meta["count"]) for meta in metas), default=0)
+    return LIBRARIES_GB + (WEIGHTS_TIMES * weights + mapped + IMAGE_BYTES * count) / 1e9

@@ -1,15 +1,19 @@
 """The shipped tree works as a Space; each fault of a tree is found without a network; the upload holds that tree."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from reid_demo.__main__ import main
 from reid_demo.errors import HubError
+from reid_demo.records import ImageRecord
+from reid_demo.search import store
 from reid_demo.serving import space
 
 PROJECT = Path(__file__).parents[2]
@@ -88,6 +92,54 @@ def test_a_token_in_a_file_is_found(tree):
     assert any("Hub token" in line for line in space.check(tree)["problems"])
 
 
+MEMORY = """
+import re, sys
+from pathlib import Path
+import app
+from reid_demo.engine import Engine
+from reid_demo.serving.page.view import build_ui
+engine = Engine.load(sys.argv[1], sys.argv[2], "cpu")
+build_ui(engine)
+engine.search(engine.gallery.descriptor(0))
+def resident():
+    return int(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024 / 1e9
+alone = resident()
+from reid_demo.search import gallery
+large = gallery.load(sys.argv[3])
+large.search(large.descriptor(0))
+print(alone, resident())
+"""
+LARGE = 30_000
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not tell a process's memory")
+def test_the_memory_is_that_of_a_page_that_was_searched(tree, tmp_path, tiny_weights, tiny_gallery_folder):
+    """Within a quarter; and what a large gallery adds, within a third."""
+    shutil.copytree(tiny_weights, tree / "weights" / "net", dirs_exist_ok=True)
+    shutil.rmtree(tree / "gallery_data")
+    shutil.copytree(tiny_gallery_folder, tree / "gallery_data")
+    small = space.check(tree)["memory_gb"]
+    rng = np.random.default_rng(0)
+    block = rng.standard_normal((3000, 9, 256), np.float32).astype(np.float16), np.full((3000, 8), 0.125, np.float32)
+    records = [ImageRecord(f"images/{i:08d}_c1s1_000001_00.jpg", i, 1) for i in range(LARGE)]
+    store.write(tree / "large", records, iter([block] * (LARGE // len(block[0]))), store.About("x", "large"))
+    large = space.check(tree)["memory_gb"]
+    told = subprocess.run(
+        [sys.executable, "-c", MEMORY, str(tiny_weights), str(tiny_gallery_folder), str(tree / "large")],
+        cwd=PROJECT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    alone, both = map(float, told.stdout.split()[-2:])
+    print(
+        f"a page {alone:.2f} GB, estimated {small}; {LARGE} images {both - alone:.2f} GB, estimated {large - small:.2f}"
+    )
+    assert small == pytest.approx(alone, rel=0.25)
+    assert large - small == pytest.approx(both - alone, rel=0.33)
+
+
 def test_too_large_a_gallery_is_found(tree):
     (tree / "gallery_data" / "meta.json").write_text('{"count": 60000000}')
     assert any("GB of memory" in line for line in space.check(tree)["problems"])
@@ -135,8 +187,6 @@ assert all(0 < seconds <= 60 for seconds in spaces.calls)
 
 @pytest.mark.parametrize(("flag", "calls"), [("true", 2), ("", 0)])
 def test_zerogpu_lends_the_gpu_once_a_batch(tmp_path, tiny_weights, flag, calls):
-    import os
-
     (tmp_path / "spaces.py").write_text(FAKE_SPACES)
     code = f"EXPECTED = {calls}\nWEIGHTS = {str(tiny_weights)!r}\n" + ON_ZEROGPU
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{PROJECT}", "SPACES_ZERO_GPU": flag}
