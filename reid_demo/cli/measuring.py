@@ -63,6 +63,7 @@ def add(commands) -> None:
     common.set_flag(sub, "with --train: change the paper's recipe")
     text = "images in the artificial gallery to search; default 20000"
     sub.add_argument("--gallery-size", type=common.count, metavar="N", help=text)
+    sub.add_argument("--markdown", action="store_true", help="print the table as the README has it")
     common.json_flag(sub)
 
 
@@ -150,7 +151,7 @@ def _attention_sheet(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
-    from reid_demo.serving.bench.rows import table
+    from reid_demo.serving.bench.rows import markdown, table
 
     if options.set and not options.train:
         options.refuse("--set changes the recipe of --train; add --train")
@@ -158,8 +159,11 @@ def _bench(options: argparse.Namespace) -> None:
         options.refuse("--train, --large and --start do not use --gallery-size")
     if options.train and (options.weights or options.gallery):
         options.refuse("--train measures a recipe, not --weights or --gallery")
+    if options.json and options.markdown:
+        options.refuse("choose one of --json and --markdown")
     rows = _measured(options)
-    print(json.dumps([row.as_dict() for row in rows], indent=2) if options.json else table(rows))
+    shown = markdown if options.markdown else table
+    print(json.dumps([row.as_dict() for row in rows], indent=2) if options.json else shown(rows))
 
 
 def _measured(options: argparse.Namespace) -> list:

@@ -137,6 +137,7 @@ MEASURES = ["--dataset", "folder", "--root", "x"]
         (["train", *TRAINS, "--save-every", "0"], "a whole number of at least 1"),
         (["teach", *TRAINS, "--network", "n.xml", "--device", "cuda"], "on the CPU only; leave out --device cuda"),
         (["bench", "--train", "--page"], "not allowed with"),
+        (["bench", "--json", "--markdown"], "choose one of --json and --markdown"),
         (["bench", "--set", "epochs=1"], "--set changes the recipe of --train"),
         (["bench", "--train", "--gallery-size", "9"], "do not use --gallery-size"),
         (["bench", "--train", "--weights", "x"], "--train measures a recipe"),

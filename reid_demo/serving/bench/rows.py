@@ -102,6 +102,26 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def markdown(rows: list[Row]) -> str:
+    """Return rows as a table for a document; what all rows share stands above it."""
+    first = rows[0]
+    lines = [f"{first.processor}, {first.threads} threads:", ""]
+    lines += ["| what | measured | lowest to highest | reference | ratio | precision |"]
+    lines += ["| --- | ---: | ---: | ---: | ---: | --- |"]
+    for row in rows:
+        measured, spread = f"{_short(row.value)} {row.unit}".strip(), f"{_short(row.low)} to {_short(row.high)}"
+        cells = row.what, measured, spread, _short(row.reference), _short(row.ratio), row.precision
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _short(value: float | None) -> str:
+    """Return a number with three digits or, from 100 on, without decimals."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def processor() -> str:
     """Return the name of the processor, and of the GPU where there is one."""
     name = platform.processor() or platform.machine()

@@ -14,7 +14,7 @@ from reid_demo.search.build import IndexOptions, index_folder
 from reid_demo.search.gallery_views import ONE_VIEW
 from reid_demo.serving.bench import engine as bench
 from reid_demo.serving.bench.plain import Plain
-from reid_demo.serving.bench.rows import Row, Timing, in_ms, per_second, table
+from reid_demo.serving.bench.rows import Row, Timing, in_ms, markdown, of, per_second, table
 from reid_demo.whatif.sweep import Window
 
 
@@ -93,3 +93,16 @@ def test_the_command_searches_a_gallery_of_the_size_that_it_says(tiny_engine, mo
     assert rows[3]["what"] == "exact search of 40 images" and 40 in searched and 18 in searched
     assert all(row["low"] <= row["value"] <= row["high"] for row in rows)
     assert bench.CHANGE.kind == "lower_half"
+
+
+def test_the_table_of_a_document_holds_what_the_printed_one_holds():
+    rows = [
+        in_ms("describe one probe", Timing(0.0341, 0.0338, 0.04), Timing(0.0552, 0.05, 0.06), "bfloat16"),
+        of("memory of the page at rest; beside the aim", "GB", 1234.5),
+    ]
+    written = markdown(rows).splitlines()
+    assert written[0] == f"{rows[0].processor}, {rows[0].threads} threads:"
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in written[2:]]
+    assert cells[2] == ["describe one probe", "34.1 ms", "33.8 to 40", "55.2", "1.62", "bfloat16"]
+    assert cells[3] == ["memory of the page at rest; beside the aim", "1,234 GB", "1,234 to 1,234", "-", "-", "float32"]
+    assert {len(line) for line in cells} == {6}
