@@ -46,7 +46,7 @@ def locked(tiny_engine):
 
 
 def get(address: str, **headers: str) -> httpx.Response:
-    return httpx.get(address, headers=headers, trust_env=False)
+    return httpx.get(address, headers=headers, trust_env=False, verify=False)
 
 
 def test_answers_carry_a_content_and_a_frame_policy(url):
@@ -123,7 +123,7 @@ def test_the_root_comes_from_the_option(tiny_engine):
 def test_a_login_guards_everything_alike(locked, method, path):
     wrong = {"Authorization": "Basic " + base64.b64encode(b"ana:secret").decode()}
     for headers in ({}, wrong, {"Authorization": "Bearer x"}, {"Authorization": "Basic %%%"}):
-        answer = httpx.request(method, locked + path, headers=headers, json={}, trust_env=False)
+        answer = httpx.request(method, locked + path, headers=headers, json={}, trust_env=False, verify=False)
         assert answer.status_code == 401 and answer.headers["www-authenticate"].startswith("Basic")
 
 
