@@ -1,6 +1,6 @@
-"""Run the network on a CPU by whichever of PyTorch, OpenVINO and ONNX Runtime is fastest there. Knows no images.
+"""Run the network on a CPU with the fastest of PyTorch, OpenVINO and ONNX Runtime. Knows no images.
 
-What was measured once for a machine and weights is kept in `REID_DEMO_CACHE`, beside the graph itself.
+The choice for a machine and weights is measured once and kept in `REID_DEMO_CACHE`, beside the graph itself.
 """
 
 import functools
@@ -37,7 +37,7 @@ RUNTIMES = (TORCH, OPENVINO, ONNXRUNTIME)
 VARIABLE = "REID_DEMO_RUNTIME"
 NEEDS = {OPENVINO: ("openvino",), ONNXRUNTIME: ("onnxruntime", "onnx")}  # beside PyTorch
 INSTALL = {OPENVINO: "pip install '.[fast]'", ONNXRUNTIME: "pip install onnxruntime onnx"}
-ROUNDS = 5  # runs of each candidate when the fastest is sought
+ROUNDS = 5  # timed runs of each candidate
 BULK_BATCH = 8  # images a run, where many are to be described
 GAIN = 0.95  # another runtime than PyTorch must take less than this share of its time
 BFLOAT16_COSINE = 0.999  # of descriptors in bfloat16 with those in float32
@@ -114,7 +114,7 @@ def prepare(name: str, model: DPTI, own: Run, precision: str) -> tuple[str, Run]
 
 
 def _settled(model: DPTI, own: Run, precision: str) -> str:
-    """Return the runtime kept for this machine and these weights; seek and keep it the first time."""
+    """Return the runtime chosen for this machine and these weights; the first time, measure and keep the choice."""
     able = [name for name in RUNTIMES if is_installed(name) and (name, precision) != (ONNXRUNTIME, "bfloat16")]
     if able == [TORCH]:
         return TORCH
@@ -138,7 +138,7 @@ def _settled(model: DPTI, own: Run, precision: str) -> str:
 
 
 def _candidates(names: list[str], model: DPTI, own: Run, precision: str) -> dict[str, Run]:
-    """Open each runtime, and leave out those that fail here or answer otherwise than PyTorch."""
+    """Open each runtime, without those that fail here or give other results than PyTorch."""
     pixels = sample(3)
     wanted, found = own(pixels), {TORCH: own}
     for name in names:
@@ -148,10 +148,10 @@ def _candidates(names: list[str], model: DPTI, own: Run, precision: str) -> dict
             run = _open(name, model, precision)
             answer = run(pixels)
         except Exception as error:  # of whatever kind a broken or too old installation raises
-            log.warning("%s cannot run this network (%s); it is left out.", name, str(error).splitlines()[0])
+            log.warning("%s cannot run this network (%s); it is not used.", name, str(error).splitlines()[0])
             continue
         if not _agrees(wanted, answer, precision):
-            log.warning("%s answers otherwise than PyTorch; it is left out.", name)
+            log.warning("%s gives other results than PyTorch; it is not used.", name)
             continue
         found[name] = run
     return found
@@ -166,7 +166,7 @@ def _agrees(wanted: DescribedBatch, found: DescribedBatch, precision: str) -> bo
 
 
 def _measure(candidates: dict[str, Run], pixels: Tensor) -> dict[str, float]:
-    """Return the median milliseconds of a run by each candidate, which take turns so that other work hits all alike."""
+    """Return the median milliseconds of a run by each candidate. They take turns, so other load affects all alike."""
     took: dict[str, list[float]] = {name: [] for name in candidates}
     for round_ in range(ROUNDS + 1):
         for name, run in candidates.items():

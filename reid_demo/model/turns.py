@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-SMALL = 2  # items of a request that joins another's run: a probe, or a probe before and after a change
-MOST = 32  # items of a run that was joined
-PATIENCE_S = 0.5  # after which who waits is told so, once
+SMALL = 2  # most items of a request that may join another's run: a probe, or a probe before and after a change
+MOST = 32  # most items of a shared run
+PATIENCE_S = 0.5  # of waiting, after which a visitor is told once how many requests come first
 
 Run = Callable[[list], Sequence]  # items to as many results, in order
 Tell = Callable[[int], None]  # gets the number of requests that come first
@@ -23,7 +23,7 @@ _tell: ContextVar[Tell | None] = ContextVar("tell", default=None)
 
 @contextlib.contextmanager
 def telling(tell: Tell) -> Iterator[None]:
-    """Let `tell` be called in this thread where a request made inside has to wait for others."""
+    """Call `tell` when a request that this thread makes inside has waited for others for `PATIENCE_S`."""
     before = _tell.set(tell)
     try:
         yield
@@ -62,10 +62,10 @@ class Turns:
         return len(self._waiting)
 
     def ask(self, run: Run, items: Sequence) -> list:
-        """Return `run(items)`, in a run with the small requests of others for the same `run` that wait just then.
+        """Return `run(items)`; small requests for the same `run` that wait at that moment share one call of it.
 
         Raises:
-            Exception: what `run` raises for these items; those of others do no harm.
+            Exception: what `run` raises for these items. Errors over the items of others do not reach this request.
         """
         request = _Request(run, list(items), joins=True)
         self._serve(request)
@@ -78,7 +78,7 @@ class Turns:
         return request.results[0]
 
     def _serve(self, request: _Request) -> None:
-        """Wait until a request is the first one, serve it with those that join, or let another thread serve it."""
+        """Wait until a request comes first and serve it with those that join it, unless another thread serves it."""
         with self._changed:
             self._waiting.append(request)
             try:
@@ -125,7 +125,7 @@ class Turns:
 
 
 def _carry_out(together: list[_Request]) -> None:
-    """Run requests as one; where that fails, each alone, so that nobody pays for another's items."""
+    """Run requests as one. If that fails, run each alone, so that bad items fail only their own request."""
     try:
         results = together[0].run([item for one in together for item in one.items])
     except Exception as error:

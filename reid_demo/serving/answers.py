@@ -169,7 +169,7 @@ def search(engine: Engine, image: np.ndarray, top_k: int = 10, scoring: Scoring 
 def explain(
     engine: Engine, image: np.ndarray, rank: int = 1, scoring: Scoring | None = None
 ) -> tuple[Why, Explanation, np.ndarray]:
-    """Explain the match at a rank; give the numbers, the explanation with its maps, and the match's picture."""
+    """Explain the match at a rank: return the numbers, the explanation with its maps, and the match's picture."""
     probe = engine.describe(image)
     match = _at_rank(engine, engine.search(probe, max(rank, 1), scoring), rank)
     explanation = engine.explain(probe, match, scoring)

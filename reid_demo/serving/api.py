@@ -24,7 +24,7 @@ from reid_demo.serving.border import Border, Rules
 from reid_demo.serving.current import Current
 from reid_demo.serving.visitors import PrivateGalleries
 
-# The page's own queues: clicks and calls of several visitors are carried out at once, and take turns at the network.
+# The page's own queues. Clicks and calls of several visitors run side by side and take turns at the network.
 QUEUE = {"concurrency_id": "model", "concurrency_limit": gradio_patches.AT_ONCE["model"]}
 LONG = {"concurrency_id": "long", "concurrency_limit": gradio_patches.AT_ONCE["long"]}  # runs of many steps
 FAILURE = "Something went wrong on the server. Try once more; its log says what it was."

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from reid_demo.errors import ConfigError
 from reid_demo.serving.visitors import GRACE_S, PrivateGalleries
 
-# What a proxy may say of the address that a visitor asked for: believed by nobody here, see `--root-path`.
+# What a proxy may say of the address that a visitor asked for. Nothing here relies on it; see `--root-path`.
 FORWARDED = frozenset(
     (b"forwarded", b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-port", b"x-forwarded-prefix")
 ) | {b"x-gradio-server"}

@@ -1,4 +1,4 @@
-"""How long one request may work before it answers with what it has, so that other visitors need not wait long."""
+"""Time limits after which a request answers with what it has, so that other visitors need not wait long."""
 
 import time
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ Step = TypeVar("Step")
 def within(steps: Iterator[Step], seconds: float) -> Iterator[Step]:
     """Pass on steps until making them has taken `seconds`, at least one.
 
-    While a step is shown the clock stands; waiting for a turn at the network counts.
+    The time that a step is shown for does not count; waiting for a turn at the network does.
     """
     spent = 0.0
     while spent <= seconds:

@@ -1,6 +1,6 @@
 """A case: one probe, what was done to it, its candidates and a person's decisions on them, as JSON, CSV and HTML.
 
-A case file holds the probe's own pixels, so that it opens anywhere with the same weights and gallery and ranks alike.
+A case file holds the probe's own pixels: with the same weights and gallery it opens anywhere and ranks the same.
 """
 
 import base64

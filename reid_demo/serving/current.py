@@ -1,6 +1,6 @@
-"""The engine that page and API search with: when `index` has written its gallery anew, over the new one.
+"""The engine that page and API search with. It follows its gallery when `index` writes that anew.
 
-Between two searches one look at `meta.json` tells whether that happened. Knows no visitor and no page.
+Before each search the state of `meta.json` tells whether that happened. Knows no visitor and no page.
 """
 
 import logging
@@ -29,7 +29,7 @@ class Current:
     def engine(self) -> Engine:
         """The engine over the gallery as it lies on the disk now.
 
-        Where that cannot be opened, the old one, whose vectors are still mapped, goes on; the log says why, once.
+        If that cannot be opened, the old gallery, whose vectors are still mapped, stays in use. The log says why, once.
         """
         if not self._engine.gallery.is_replaced:
             return self._engine

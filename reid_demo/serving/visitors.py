@@ -1,8 +1,8 @@
 """Galleries of single visits: made from an upload, seen by that visit alone, deleted after it. Knows no page.
 
-Every gallery has a name that nobody can guess (the token); whoever holds it may search. All lie in this process's own
-folder (`workplace`). They are deleted by the clock: some minutes after their visit's connection ended, or after an hour
-without use, whichever comes first. No single event has to arrive for that.
+Every gallery has a name that nobody can guess, the token; whoever holds it may search. All lie in this process's own
+folder (`workplace`). A timer deletes them ten minutes after their visit ends or after an hour without use,
+whichever comes first. That depends on no event that a visitor's browser sends.
 """
 
 import re
@@ -36,8 +36,8 @@ MAX_GALLERIES = 30  # at a time
 MAX_AN_ADDRESS = 3  # at a time, where visitors' addresses are known
 KEEP_S = 3600  # without use
 GRACE_S = 600  # after a visit's connection ended; it may come back
-ABANDONED_S = 15  # after which work for a visit whose connection ended stops
-SWEEP_S = 20  # between two looks at the clock
+ABANDONED_S = 15  # after a visit's connection ended, its work stops
+SWEEP_S = 20  # between two sweeps of the timer
 PREFIX, LOCK = workplace.PREFIX, workplace.LOCK
 GONE = (
     "Your own gallery is no longer here: it is deleted ten minutes after a visit ends or after an hour without use. "

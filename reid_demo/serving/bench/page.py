@@ -144,14 +144,14 @@ class Visitor:
         raise KeyError(f"The page has no {event} on {elem_id!r}.")
 
     def join(self, number: int, data: list, event_data: dict | None = None) -> str:
-        """Queue an event; give its name."""
+        """Queue an event; return its name."""
         body = {"data": data, "fn_index": number, "session_hash": self.name, "event_data": event_data}
         answer = self.http.post(f"{self.url}/queue/join", json=body)
         answer.raise_for_status()
         return answer.json()["event_id"]
 
     def messages(self) -> Iterator[dict]:
-        """Return what the server says to this visit, until it has nothing more."""
+        """Yield the server's messages to this visit until it has no more."""
         with self.http.stream("GET", f"{self.url}/queue/data", params={"session_hash": self.name}) as stream:
             for line in stream.iter_lines():
                 if line.startswith("data:"):
