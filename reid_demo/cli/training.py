@@ -101,6 +101,8 @@ def _add_average(commands) -> None:
     sub.add_argument("untouched", metavar="UNTOUCHED", help="the same, or the network's .xml in OpenVINO's format")
     text = "of the trained weights: 1 is WEIGHTS, 0 has the untouched backbone and pooling"
     sub.add_argument("--share", required=True, type=float, metavar="A", help=text)
+    text = "multiply the global descriptor, so that it counts more beside the parts; default 1"
+    sub.add_argument("--emphasis", type=float, default=1.0, metavar="F", help=text)
     sub.add_argument("--out", required=True, metavar="DIR", help="for the averaged weights; never overwrites others")
     common.json_flag(sub)
 
@@ -213,8 +215,10 @@ def _average(options: argparse.Namespace) -> None:
     from reid_demo.training.average import average
 
     trained, untouched = bundled.weights_folder(options.weights), bundled.weights_folder(options.untouched)
-    averaged = average(trained, untouched, options.share, Path(options.out))
+    averaged = average(trained, untouched, options.share, Path(options.out), options.emphasis)
     if options.json:
-        print(json.dumps({"out": options.out, "share": options.share, **asdict(averaged)}))
+        print(
+            json.dumps({"out": options.out, "share": options.share, "emphasis": options.emphasis, **asdict(averaged)})
+        )
         return
     print(f"{options.out}: {averaged.tensors} tensors averaged, fingerprint {averaged.fingerprint}")

@@ -9,6 +9,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from reid_demo.config import ModelConfig
@@ -30,7 +31,7 @@ class Averaged:
     tensors: int  # averaged; all others are the trained weights'
 
 
-def average(trained: Path, untouched: Path, share: float, out: Path) -> Averaged:
+def average(trained: Path, untouched: Path, share: float, out: Path, emphasis: float = 1.0) -> Averaged:
     """Write the weights `(1 - share) untouched + share trained`.
 
     Only the backbone and the global pooling are averaged, in float32: the untouched network has no other layers. All
@@ -42,6 +43,8 @@ def average(trained: Path, untouched: Path, share: float, out: Path) -> Averaged
         share: of the trained weights, 0 to 1.
         out: gets `model.safetensors` and `config.json`, and the trained weights' `recipe.json` if there is one. Made
             if missing; untouched after an error.
+        emphasis: multiplies the global descriptor, above 0. Lengths are weights in both similarities, so 2 lets it
+            count twice as much beside the parts.
 
     Raises:
         WeightsError: the two are different models, cannot be read, the share is out of range, or `out` holds weights.
@@ -61,6 +64,8 @@ def average(trained: Path, untouched: Path, share: float, out: Path) -> Averaged
     before, after = base.state_dict(), model.state_dict()
     names = [name for name in after if name.startswith(AVERAGED) and after[name].is_floating_point()]
     model.load_state_dict(after | {name: _mean(before[name], after[name], share) for name in names})
+    if emphasis != 1:
+        _emphasise(model, emphasis)
     fingerprint = save_weights(model, out)
     if (trained / RECIPE_FILE).is_file():
         shutil.copyfile(trained / RECIPE_FILE, out / RECIPE_FILE)
@@ -73,6 +78,16 @@ def _load_untouched(path: Path, config: ModelConfig) -> DPTI:
     model = build_model(config)
     start_from_ir(model, path)
     return model
+
+
+def _emphasise(model: DPTI, emphasis: float) -> None:
+    if not emphasis > 0:
+        raise WeightsError(f"The emphasis of the global descriptor must be above 0, not {emphasis:g}.")
+    if model.config.global_pooling != "weighted":
+        raise WeightsError("Only a global descriptor of global_pooling 'weighted' can be emphasised.")
+    with torch.no_grad():
+        for tensor in (model.global_pooling.linear.weight, model.global_pooling.linear.bias):
+            tensor *= emphasis
 
 
 def _mean(before: Tensor, after: Tensor, share: float) -> Tensor:

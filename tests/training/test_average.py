@@ -1,6 +1,7 @@
 """The mean of trained and untouched weights: its ends are exact, its middle is a mean, and the parts stay trained."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -112,3 +113,22 @@ def test_the_command_prints_the_fingerprint(trained, untouched, tmp_path, capsys
     assert told["fingerprint"] == checkpoint.fingerprint(tmp_path / "a") and told["share"] == 0.5
     assert main([*command, str(tmp_path / "b")]) == 0
     assert told["fingerprint"] in capsys.readouterr().out
+
+
+def test_the_emphasis_multiplies_the_global_descriptor_alone(trained, untouched, tmp_path):
+    average(trained, untouched, 1, tmp_path, emphasis=2.5)
+    images = torch.randn(2, 3, 256, 128)
+    with torch.no_grad():
+        plain, emphasised = (checkpoint.load_weights(f).eval()(images) for f in (trained, tmp_path))
+    torch.testing.assert_close(emphasised.global_embedding, 2.5 * plain.global_embedding, rtol=2e-3, atol=1e-3)
+    assert torch.equal(emphasised.part_embeddings, plain.part_embeddings)
+    assert torch.equal(emphasised.presence, plain.presence)
+
+
+def test_an_emphasis_that_cannot_be_is_refused(trained, untouched, tmp_path):
+    with pytest.raises(WeightsError, match="above 0"):
+        average(trained, untouched, 1, tmp_path / "a", emphasis=0)
+    mean = write(tmp_path / "mean", replace(CONFIG, global_pooling="mean"))
+    with pytest.raises(WeightsError, match="'weighted'"):
+        average(mean, mean, 1, tmp_path / "a", emphasis=2)
+    assert not (tmp_path / "a").exists()
