@@ -38,8 +38,11 @@ def add(commands) -> None:
     )
     text = "default similarity of the gallery; default: adaptive for the variant G+D+W, else part_aware"
     sub.add_argument("--similarity", type=common.weighing, metavar="{cosine,adaptive,part_aware}", help=text)
-    text = "describe each image only as it is, not also mirrored and half hidden: four times as fast, finds less"
-    sub.add_argument("--one-view", action="store_true", help=text)
+    views = sub.add_mutually_exclusive_group()
+    text = "describe each image only as it is: four times as fast; the default of weights for which that is enough"
+    views.add_argument("--one-view", action="store_true", help=text)
+    text = "describe each image mirrored and with each half hidden as well; the default of all other weights"
+    views.add_argument("--four-views", action="store_true", help=text)
     common.precision_flag(sub, "bfloat16 on a CPU that supports it")
     common.json_flag(sub)
 
@@ -66,12 +69,14 @@ def _run_index(options: argparse.Namespace, wanted):
     from tqdm import tqdm
 
     from reid_demo.search.build import index_folder
+    from reid_demo.search.gallery_views import own_views
     from reid_demo.training.distributed import Helpers, team
 
     with team(options.device, objects=True) as crew:
         own = argparse.Namespace(**{**vars(options), "device": str(crew.device)})
         describer, fingerprint, _ = common.describer(own, bulk=True)
-        helpers = Helpers(crew, describer, wanted.views) if crew.size > 1 else None
+        views = wanted.views or own_views(describer.model.config)
+        helpers = Helpers(crew, describer, views) if crew.size > 1 else None
         if crew.rank:
             helpers.serve()
             return None
@@ -97,7 +102,7 @@ def _index(options: argparse.Namespace) -> None:
         store=options.store,
         exact_limit=options.exact_limit,
         scoring=Scoring(options.similarity) if options.similarity else None,
-        views=ONE_VIEW if options.one_view else VIEWS,
+        views=ONE_VIEW if options.one_view else VIEWS if options.four_views else None,
     )
     report = _run_index(options, wanted)
     if report is None:

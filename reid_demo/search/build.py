@@ -27,7 +27,7 @@ from reid_demo.model.describer import Describer
 from reid_demo.records import Descriptor, ImageRecord, Scoring
 from reid_demo.search import gallery as galleries
 from reid_demo.search import milvus, store
-from reid_demo.search.gallery_views import VIEWS, describe_in_views
+from reid_demo.search.gallery_views import describe_in_views, own_views
 from reid_demo.search.journal import Journal, MadeWith
 from reid_demo.search.scan import Found, cut_to_bytes, printable, scan
 from reid_demo.search.similarity import own_scoring
@@ -65,7 +65,7 @@ class IndexOptions:
     store: str | None = None  # a `milvus://` address for the vectors; None: a file in the gallery
     exact_limit: int | None = None  # images in the largest exact gallery; None: `vectors.EXACT_LIMIT`
     scoring: Scoring | None = None  # the gallery's similarity; None: the model's own
-    views: Sequence[str] = VIEWS  # in which every image is described; helpers must use the same
+    views: Sequence[str] | None = None  # in which every image is described, as by helpers; None: the model's own
     helpers: object = None  # other processes that share the describing (`distributed.Helpers`); same result
     progress: Callable[[int, int], None] = lambda done, total: None  # called with (files done, files in all)
     say: Callable[[str], None] = lambda line: None  # called with lines about long steps after the last file
@@ -193,6 +193,7 @@ class _Run:
             options,
         )
         self.scoring = options.scoring or own_scoring(describer.model.config)
+        self.views = tuple(options.views or own_views(describer.model.config))
         self.at_once = options.helpers.size if options.helpers else 1  # batches described in parallel
         self.finder_name = options.finder.name if options.finder else ""
         self.report = IndexReport()
@@ -200,7 +201,7 @@ class _Run:
             shutil.rmtree(left)
         self.named: set[str] = set()  # pictures that an earlier run stored; only these may be deleted
         self.old = self._open_old()
-        self.journal = Journal(out / JOURNAL, MadeWith(fingerprint, self.finder_name, tuple(options.views)))
+        self.journal = Journal(out / JOURNAL, MadeWith(fingerprint, self.finder_name, self.views))
         self.report.rebuilt = " ".join(filter(None, (self.report.rebuilt, self.journal.damaged)))
         self.named |= self.journal.named | {record.path for record in self.journal.records}
         self.known = self._known()
@@ -226,7 +227,7 @@ class _Run:
             self.report.rebuilt = f"It was made by other weights ({old.fingerprint}, now {self.fingerprint})."
         elif old.meta.get("finder", "") != self.finder_name:
             self.report.rebuilt = "Its people were found in another way."
-        elif old.views != tuple(self.options.views):
+        elif old.views != self.views:
             self.report.rebuilt = f"Its images were described in other views ({', '.join(old.views)})."
         else:
             return old
@@ -325,7 +326,7 @@ class _Run:
         pictures = [[image for _, image in batch] for batch in batches]
         if self.options.helpers:
             return self.options.helpers.describe(pictures)
-        return [list(describe_in_views(self.describer, batch, self.options.views)) for batch in pictures]
+        return [list(describe_in_views(self.describer, batch, self.views)) for batch in pictures]
 
     def _read_all(self, files: list[Path]) -> Iterator[_Read]:
         with ThreadPoolExecutor(READERS * self.at_once) as pool:
@@ -403,7 +404,7 @@ class _Run:
         options = self.options
         name = options.name or (self.old.name if self.old else self.out.name)
         blank = self.blank_now if options.finder else ()
-        about = store.About(self.fingerprint, name, self.scoring, options.views, self.finder_name, sorted(blank))
+        about = store.About(self.fingerprint, name, self.scoring, self.views, self.finder_name, sorted(blank))
         storage = store.Storage(options.store, options.exact_limit, options.say)
         store.write(self.out, [row.record for row in self.rows], self._blocks(), about, storage)
 

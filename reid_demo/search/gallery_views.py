@@ -12,6 +12,7 @@ from itertools import islice
 import numpy as np
 
 from reid_demo import occlude
+from reid_demo.config import ModelConfig
 from reid_demo.errors import ConfigError
 from reid_demo.model.describer import Describer
 from reid_demo.records import Descriptor, Occlusion
@@ -19,6 +20,11 @@ from reid_demo.records import Descriptor, Occlusion
 WHOLE, MIRROR = "whole", "mirror"
 VIEWS = (WHOLE, MIRROR, "lower_half", "upper_half")
 ONE_VIEW = (WHOLE,)
+
+
+def own_views(config: ModelConfig) -> tuple[str, ...]:
+    """Return the views in which a network's galleries are described unless somebody asks for others."""
+    return ONE_VIEW if config.one_view else VIEWS
 
 
 def view(image: np.ndarray, name: str) -> np.ndarray:

@@ -22,6 +22,7 @@ from reid_demo.errors import GalleryError
 from reid_demo.images import read_image
 from reid_demo.model import checkpoint
 from reid_demo.model.describer import Describer
+from reid_demo.model.dpti import build_model
 from reid_demo.records import Scoring
 from reid_demo.search import gallery
 from reid_demo.search.build import JOURNAL, IndexOptions, index_folder
@@ -173,6 +174,16 @@ def test_images_are_described_in_the_views_that_were_asked_for(images, tmp_path,
     assert "Everything was described again. Its images were described in other views" in capsys.readouterr().out
 
 
+def test_weights_that_need_one_view_describe_in_one_unless_four_are_asked_for(images, tmp_path, tiny_config, capsys):
+    weights, out = tmp_path / "weights", tmp_path / "gallery"
+    checkpoint.save_weights(build_model(dataclasses.replace(tiny_config, one_view=True)), weights)
+    for flags, views in (([], ONE_VIEW), (["--four-views"], VIEWS)):
+        main(["index", str(images), "--out", str(out), "--weights", str(weights), "--device", "cpu", *flags])
+        assert gallery.load(out).views == views
+    with pytest.raises(SystemExit):
+        main(["index", str(images), "--out", str(out), "--weights", str(weights), "--four-views", "--one-view"])
+
+
 def test_a_gallery_of_an_earlier_release_is_read_as_it_was_described(images, tmp_path, tiny_describer, tiny_weights):
     out = tmp_path / "gallery"
     run(images, out, tiny_describer, tiny_weights, views=ONE_VIEW)
@@ -255,6 +266,7 @@ SLOW_INDEX = """
 import sys, time
 from reid_demo.model import checkpoint
 from reid_demo.model.describer import Describer
+from reid_demo.model.dpti import build_model
 from reid_demo.search.build import index_folder
 describe = Describer.describe
 def slowly(self, images):
