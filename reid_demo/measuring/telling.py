@@ -8,6 +8,7 @@ import numpy as np
 
 from reid_demo import images, occlude
 from reid_demo.data import stories
+from reid_demo.data.ground_truth import TRUTH_FILE, read_truth
 from reid_demo.data.probes import ABSENT
 from reid_demo.data.stories import Ranks, Story
 from reid_demo.engine import Engine, Example
@@ -16,6 +17,7 @@ from reid_demo.records import Descriptor, Occlusion, Scoring
 WEIGHINGS = ("cosine", "part_aware")
 AT_ONCE = 8  # probes to describe together, each with all its occluders
 LEAST_FALL, MOST_FALL = 8, 40  # ranks that make a story: far enough to notice, near enough to believe
+LEAST_GAP = 4  # rank by the cosine where part-aware stays first
 FALLS, PARTS, RISES = 3, 2, 2  # most examples of each kind
 
 
@@ -28,6 +30,7 @@ class Measured:
     cosine: Ranks
     part_aware: Ranks
     clean: bool  # with the part hidden, part-aware ranks every image of the person before all others
+    clear: bool  # nothing is known to hide the person in the first right image of the untouched probe
 
     def story(self, kind: str) -> Story:
         """Return it as a story of a kind."""
@@ -45,11 +48,19 @@ def measure(engine: Engine, progress: Callable[[int, int], None] = lambda done, 
         One record for each probe and box; none if the gallery has no probes.
     """
     known = [example for example in engine.probes if len(engine.right_matches(example.pid))]
+    covered = _covered(engine)
     measured: list[Measured] = []
     for done, batch in _batches(known):
-        measured += _measure(engine, batch)
+        measured += _measure(engine, batch, covered)
         progress(done, len(known))
     return measured
+
+
+def _covered(engine: Engine) -> set[int]:
+    """Return the rows of gallery images in which something hides the person; none where there is no ground truth."""
+    path = engine.gallery.folder / TRUTH_FILE
+    names = {truth.image for truth in read_truth(path) if truth.hidden_by} if path.is_file() else set()
+    return {row for row, record in enumerate(engine.gallery.records) if record.path in names}
 
 
 def _batches(examples: Sequence[Example]) -> Iterator[tuple[int, list[Example]]]:
@@ -59,23 +70,25 @@ def _batches(examples: Sequence[Example]) -> Iterator[tuple[int, list[Example]]]
         yield done, batch
 
 
-def _measure(engine: Engine, batch: Sequence[Example]) -> list[Measured]:
+def _measure(engine: Engine, batch: Sequence[Example], covered: set[int]) -> list[Measured]:
     pictures = [images.read_image(example.path) for example in batch]
     recipes = [(), *((Occlusion(kind),) for kind in occlude.BOXES)]
     described = engine.describer.describe([engine.occlude(p, recipe) for p in pictures for recipe in recipes])
     measured = []
     for number, example in enumerate(batch):
         untouched, *hidden = described[number * len(recipes) : (number + 1) * len(recipes)]
-        before = [_ranks(engine, example, untouched, weighing).min() for weighing in WEIGHINGS]
+        before = [_ranks(engine, example, untouched, weighing) for weighing in WEIGHINGS]
+        first = int(engine.right_matches(example.pid)[before[1].argmin()])
         for kind, descriptor in zip(occlude.BOXES, hidden, strict=True):
             cosine, part_aware = (_ranks(engine, example, descriptor, weighing) for weighing in WEIGHINGS)
             measured.append(
                 Measured(
                     example,
                     kind,
-                    Ranks(int(before[0]), int(cosine.min())),
-                    Ranks(int(before[1]), int(part_aware.min())),
+                    Ranks(int(before[0].min()), int(cosine.min())),
+                    Ranks(int(before[1].min()), int(part_aware.min())),
                     bool(part_aware.max() == len(part_aware)),
+                    first not in covered,
                 )
             )
     return measured
@@ -105,13 +118,13 @@ def choose(engine: Engine, measured: Sequence[Measured]) -> list[Story]:
         return [one.story(kind) for one in chosen]
 
     falls = [m for m in whole if _first(m) and LEAST_FALL <= m.part_aware.hidden <= MOST_FALL]
-    parts = [m for m in whole if _first(m) and m.part_aware.hidden == 1 and LEAST_FALL <= m.cosine.hidden]
+    parts = [m for m in whole if _first(m) and m.part_aware.hidden == 1 and LEAST_GAP <= m.cosine.hidden]
     covered = [m for m in measured if m.example.kind == "occluded"]
     rises = [m for m in covered if m.part_aware.untouched >= LEAST_FALL and m.part_aware.hidden == 1]
     holds = [m for m in whole if _first(m) and m.clean and m.occluder in occlude.HALVES]
     stays = [m for m in covered if _first(m) and m.clean]
     return [
-        *best(falls, stories.FALLS, lambda m: (_place(m), -m.part_aware.hidden), FALLS),
+        *best(falls, stories.FALLS, lambda m: (not m.clear, _place(m), -m.part_aware.hidden), FALLS),
         *best(parts, stories.PARTS, lambda m: (m.occluder not in occlude.HALVES, -m.cosine.hidden), PARTS),
         *best(rises, stories.RISES, lambda m: (-m.part_aware.untouched,), RISES),
         *best(holds, stories.HOLDS, lambda m: (_place(m),), 1),

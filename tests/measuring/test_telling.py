@@ -56,7 +56,7 @@ def test_each_shipped_example_tells_its_story(shipped, story):
     aware, cosine = story.part_aware, story.cosine
     assert {
         stories.FALLS: aware.untouched == 1 and aware.hidden >= 8,
-        stories.PARTS: aware == Ranks(1, 1) and cosine.untouched == 1 and cosine.hidden >= 5,
+        stories.PARTS: aware == Ranks(1, 1) and cosine.untouched == 1 and cosine.hidden >= 4,
         stories.RISES: aware.untouched >= 5 and aware.hidden == 1,
         stories.HOLDS: aware == Ranks(1, 1) == cosine,
         stories.COVERED: aware == Ranks(1, 1) == cosine,
@@ -96,6 +96,8 @@ def test_examples_are_measured_by_both_weighings_and_chosen_by_what_they_show(ti
     base = replace(found[0], occluder="lower_half", clean=False)
     falls = replace(base, cosine=Ranks(1, 9), part_aware=Ranks(1, 12))
     parts = replace(base, cosine=Ranks(1, 9), part_aware=Ranks(1, 1))
+    covered = replace(falls, part_aware=Ranks(1, 30), clear=False)  # falls further, but something hides the match
+    assert telling.choose(tiny_engine, [covered, falls])[0].part_aware == falls.part_aware
     holds = replace(base, cosine=Ranks(1, 1), part_aware=Ranks(1, 1), clean=True)
     for one, kind in ((falls, stories.FALLS), (parts, stories.PARTS), (holds, stories.HOLDS)):
         chosen = telling.choose(tiny_engine, [one])
