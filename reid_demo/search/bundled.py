@@ -20,7 +20,7 @@ from reid_demo.search.build import IndexOptions, holds_images, index_folder
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 WEIGHTS = PROJECT / "weights"
-DEFAULT_WEIGHTS = WEIGHTS / "dpti-r18"
+DEFAULT_WEIGHTS = WEIGHTS / "dpti-osnet"
 DEFAULT_GALLERY = PROJECT / "gallery_data"
 OCCLUDERS = "occluders"  # cut-out people and objects, in a gallery's folder
 BESIDE = ("probes", OCCLUDERS, "counterfactuals")  # folders that the page needs beside the images

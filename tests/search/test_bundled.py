@@ -23,10 +23,10 @@ def test_weights_by_name_by_folder_and_by_default(tmp_path, monkeypatch):
     assert bundled.weights_folder() == bundled.DEFAULT_WEIGHTS
     assert bundled.DEFAULT_WEIGHTS.name in bundled.names()
     monkeypatch.chdir(tmp_path)
-    assert bundled.weights_folder("dpti-r18") == bundled.DEFAULT_WEIGHTS
-    (tmp_path / "dpti-r18").mkdir()  # a folder of one's own goes first
-    assert bundled.weights_folder("dpti-r18").resolve() == tmp_path / "dpti-r18"
-    with pytest.raises(WeightsError, match="no weights .*mine.*what ships: dpti-r18"):
+    assert bundled.weights_folder("dpti-osnet") == bundled.DEFAULT_WEIGHTS
+    (tmp_path / "dpti-osnet").mkdir()  # a folder of one's own goes first
+    assert bundled.weights_folder("dpti-osnet").resolve() == tmp_path / "dpti-osnet"
+    with pytest.raises(WeightsError, match="no weights .*mine.*what ships: dpti-osnet, dpti-r18, open"):
         bundled.weights_folder(tmp_path / "mine")
     (tmp_path / "mine").mkdir()
     assert bundled.weights_folder(tmp_path / "mine") == tmp_path / "mine"
