@@ -41,6 +41,7 @@ def test_look_filter_turn_and_search(page, monkeypatch):
     expect(page.get_by_role("option")).to_have_count(1)
     page.keyboard.press("Enter")
     expect(line).to_contain_text("1 of 18 pictures")
+    expect(grid).to_have_count(1)  # the six before would lose the focus
     expect(grid).to_contain_text("id 4")
     for _ in range(12):
         page.keyboard.press("Tab")
