@@ -163,6 +163,7 @@ function take() { // the page drew the stage anew
   for (const [row, uri] of Object.entries(next.pictures || {})) pictures.set(Number(row), uri);
   for (const [row, maps] of Object.entries(next.maps || {})) seen.set(Number(row), maps);
   state = moved && state ? { ...next, shown: state.shown } : next;
+  if (!moved) comparing = next.compare;
   showProbe();
   drawChips();
   if (state.token) untold.splice(0).forEach((done) => done());
@@ -172,7 +173,6 @@ function take() { // the page drew the stage anew
   }
   turn += 1;
   box = next.box;
-  comparing = next.compare;
   chosen = null;
   placeBlock();
   draw();

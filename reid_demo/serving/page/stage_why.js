@@ -114,7 +114,7 @@ function drawWhy() {
   find("#stage-why-heading").textContent = `${words.why} ${why.rank}${markOf(why.right)}`;
   find("#stage-why-heading").title = why.name;
   find(".stage-sum b").textContent = `${why.similarity.toFixed(3)}${changed}`;
-  find(".stage-lost").textContent = why.lost ? say(words.lost, { parts: why.lost }) : "";
+  find(".stage-lost").textContent = why.moved ? say(why.similarity < why.was ? words.lost : words.gained, { parts: why.moved }) : "";
   fetchMaps(why.index);
   drawPictures();
 }

@@ -2,12 +2,16 @@
 
 import pytest
 
+from reid_demo.data import stories
 from reid_demo.engine import Engine
+from reid_demo.model import checkpoint
+from reid_demo.search import bundled
 from reid_demo.serving.page import text
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 expect = playwright.expect
 pytestmark = pytest.mark.browser
+SHIPPED = stories.read_stories(bundled.DEFAULT_GALLERY, checkpoint.fingerprint(bundled.DEFAULT_WEIGHTS))
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +80,14 @@ def test_what_can_be_seen_stands_in_even_columns(opened):
     columns = {round(box["x"]) for box in boxes}
     assert len(boxes) == 8 and len(boxes) % len(columns) == 0
     assert len({round(box["height"]) for box in boxes}) == 1, "no line wraps"
+
+
+@pytest.mark.parametrize("opened", [1440], indirect=True)
+def test_the_weighings_button_is_pressed_as_long_as_they_are_compared(opened):
+    button, name = opened.locator("#compare"), opened.locator('[data-name="now"]')
+    for kind in (stories.PARTS, stories.RISES, stories.PARTS):
+        place = [story.story for story in SHIPPED].index(kind)
+        opened.locator("[data-example]").nth(place).click()
+        compared = kind == stories.PARTS
+        expect(name).to_have_text(text.STAGE_COSINE if compared else text.STAGE_NOW)
+        expect(button).to_have_attribute("aria-pressed", str(compared).lower())

@@ -52,6 +52,27 @@ def test_dragging_ranks_as_hiding_the_same_half_does(tiny_engine, opened, answer
     assert opened.recipe == ()
 
 
+@pytest.mark.parametrize("kind", occlude.HALVES)
+def test_where_nobody_knows_who_is_right_the_sentence_tells_of_the_first(tiny_engine, opened, answers, act, kind):
+    stranger = replace(opened, pid=None)
+    assert stage.opening(tiny_engine, stranger)["shown"]["sentence"] == text.STAGE_UNKNOWN
+    hidden = act(stranger, "hide", kind=kind)
+    same = hidden.matches[0].index == opened.matches[0].index
+    words = text.STAGE_FIRST_STAYS if same else text.STAGE_FIRST_CHANGES
+    what = text.STAGE_WITHOUT.format(part=kind.replace("_", " "))
+    assert stage.opening(tiny_engine, hidden)["shown"]["sentence"] == words.format(what=what)
+
+
+@pytest.mark.parametrize("kind", occlude.HALVES)
+def test_what_moved_most_is_what_gained_where_the_similarity_rose(tiny_engine, opened, answers, kind):
+    for row in range(len(tiny_engine.gallery)):
+        why = answers.rank({"token": opened.token, "box": list(occlude.BOXES[kind]), "chosen": row})["why"]
+        moves = np.array(why["terms"]) - why["terms_before"]
+        moves = moves if why["similarity"] >= why["was"] else -moves
+        most = [stage.people_names(tiny_engine)[i] for i in np.argsort(-moves)[:2] if moves[i] > 0.01]
+        assert why["moved"] == text.AND.join(most)
+
+
 def test_letting_go_makes_one_change_of_many_drags(opened, act):
     first = act(opened, "settle", box=[0.1, 0.1, 0.6, 0.6])
     assert [(o.kind, o.box) for o in first.recipe] == [("box", (0.1, 0.1, 0.6, 0.6))] and first.token == opened.token

@@ -32,7 +32,7 @@ PLAIN = ("mean_grey", "black")  # fills that the browser draws itself
 ALL_HIDDEN = 0.97  # of the probe's area, from which nothing of the person is left
 COMPARED = ("cosine", "part_aware")  # in the order of the rows
 SMALL = np.zeros((128, 64, 3), np.uint8)  # to measure areas on
-MAPS_KEPT = 2  # parts that are said to have lost most
+MOST_MOVED = 2  # parts that are said to have lost or gained most
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Why:
     was: float  # with the untouched probe
     terms: tuple[float, ...]  # P+1, global first
     terms_before: tuple[float, ...]
-    lost: str  # the parts that lost most, in words
+    moved: str  # the parts that lost most, or gained most where the similarity rose, in words
     maps: str  # (P, h, w) steps of the colour scale, base64
     grid: tuple[int, int]  # h, w
 
@@ -192,7 +192,7 @@ def _shown(
     compared = tuple(_row(engine, session, probe, name) for name in COMPARED) if compare else ()
     hidden = coverage(engine, SMALL, recipe) if recipe else 0.0
     return Shown(
-        _sentence(session, recipe, now, compared),
+        _sentence(engine, session, recipe, now, compared),
         verdict(engine, session, found[0], recipe),
         text.STAGE_ALL_HIDDEN if hidden >= ALL_HIDDEN else "",
         now,
@@ -214,8 +214,8 @@ def _why(engine: Engine, session: Session, probe: Descriptor, index: int, ranks:
         explain.explain(one, stored, engine.term_names, session.scoring) for one in (probe, session.untouched)
     )
     match = Match(record, index, int(ranks[index]), after.similarity, after.contributions)
-    drops = before.contributions - after.contributions
-    worst = [int(i) for i in np.argsort(-drops)[:MAPS_KEPT] if drops[i] > 0.01]
+    moves = (before.contributions - after.contributions) * (1 if after.similarity < before.similarity else -1)
+    most = [int(i) for i in np.argsort(-moves)[:MOST_MOVED] if moves[i] > 0.01]
     names = people_names(engine)
     return Why(
         index,
@@ -226,7 +226,7 @@ def _why(engine: Engine, session: Session, probe: Descriptor, index: int, ranks:
         before.similarity,
         tuple(map(float, after.contributions)),
         tuple(map(float, before.contributions)),
-        text.AND.join(names[i] for i in worst),
+        text.AND.join(names[i] for i in most),
         _coded(probe),
         tuple(probe.template_attention.shape[-2:]),
     )
@@ -245,9 +245,11 @@ def _name(pid: int | None, camid: int | None) -> str:
     return text.STAGE_NAME.format(pid=name_of(pid), camid=name_of(camid))
 
 
-def _sentence(session: Session, recipe: tuple[Occlusion, ...], now: Row, compared: tuple[Row, ...]) -> str:
+def _sentence(
+    engine: Engine, session: Session, recipe: tuple[Occlusion, ...], now: Row, compared: tuple[Row, ...]
+) -> str:
     if now.right is None:
-        return text.STAGE_ABSENT if session.pid is not None else text.STAGE_UNKNOWN
+        return text.STAGE_ABSENT if session.pid is not None else _first_of_unknown(engine, session, recipe, now)
     if compared:
         cosine, part_aware = (row.right.rank for row in compared)
         words = text.STAGE_COMPARED if cosine != part_aware else text.STAGE_COMPARED_SAME
@@ -257,6 +259,15 @@ def _sentence(session: Session, recipe: tuple[Occlusion, ...], now: Row, compare
         return text.STAGE_FIRST if after == 1 else text.STAGE_PLAIN.format(after=after)
     words = text.STAGE_KEEPS if before == after else text.STAGE_FALLS if after > before else text.STAGE_RISES
     return words.format(what=_what(recipe), before=before, after=after)
+
+
+def _first_of_unknown(engine: Engine, session: Session, recipe: tuple[Occlusion, ...], now: Row) -> str:
+    """Say what became of the first candidate where nobody knows who is right."""
+    if not recipe:
+        return text.STAGE_UNKNOWN
+    first, _ = engine.search_and_rank(session.untouched, 1, session.scoring, left_out(session, session.settings))
+    same = first[0].index == now.tiles[0].index
+    return (text.STAGE_FIRST_STAYS if same else text.STAGE_FIRST_CHANGES).format(what=_what(recipe))
 
 
 def _what(recipe: tuple[Occlusion, ...]) -> str:

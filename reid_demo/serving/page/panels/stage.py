@@ -99,6 +99,7 @@ def _setup(engine: Engine) -> dict:
         "why": text.STAGE_WHY,
         "was": text.STAGE_WAS,
         "lost": text.STAGE_LOST,
+        "gained": text.STAGE_GAINED,
         "block": text.STAGE_BLOCK,
         "frame": text.STAGE_FRAME,
         "upload": text.UPLOAD,
