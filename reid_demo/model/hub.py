@@ -18,7 +18,7 @@ ADDRESS = re.compile(
 )
 REPO_TYPES = {"weights": "model", "gallery": "dataset"}
 FETCHED = {  # which files of a repository are wanted; nothing that would have to be unpickled
-    "weights": ("*.safetensors", "*.json", "*.md"),
+    "weights": ("*.safetensors", "*.json", "*.md", "NOTICE"),
     "gallery": ("*.faiss", "*.npy", "*.jsonl", "*.json", "*.md", "*.jpg", "*.jpeg", "*.png", "*.webp"),
 }
 NEEDED = {
