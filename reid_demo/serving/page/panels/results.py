@@ -106,7 +106,7 @@ def wire_ranking(panel: RankingPanel, settings: tuple, wiring: Wiring) -> None:
     """Connect the settings; a new ranking asks the network nothing."""
     top_k, *others = settings
     for listen in (top_k.release, *(component.input for component in others)):
-        wiring.search(listen, ranking.rank_again)
+        wiring.search(listen, ranking.rank_again, trigger_mode="always_last")  # what is set meanwhile counts after it
 
     def click(now: Session, event: gr.SelectData) -> list:
         return guard(lambda s: ranking.choose(s, event.index), wiring.show_choice, len(wiring.choice))(now)
