@@ -11,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from reid_demo import occlude
+from reid_demo.data import counterfactuals, probes
 from reid_demo.errors import GalleryError, NotWritableError, WeightsError
 from reid_demo.model import checkpoint, hub, runtimes
 from reid_demo.model.describer import Describer, bulk_precision
@@ -23,7 +24,7 @@ WEIGHTS = PROJECT / "weights"
 DEFAULT_WEIGHTS = WEIGHTS / "dpti-osnet"
 DEFAULT_GALLERY = PROJECT / "gallery_data"
 OCCLUDERS = "occluders"  # cut-out people and objects, in a gallery's folder
-BESIDE = ("probes", OCCLUDERS, "counterfactuals")  # folders that the page needs beside the images
+BESIDE = (probes.FOLDER, OCCLUDERS, counterfactuals.FOLDER)  # folders that the page needs beside the images
 
 
 def weights_folder(name: str | Path | None = None) -> Path:

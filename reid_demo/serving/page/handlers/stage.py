@@ -265,7 +265,7 @@ def _first_of_unknown(engine: Engine, session: Session, recipe: tuple[Occlusion,
     """Say what became of the first candidate where nobody knows who is right."""
     if not recipe:
         return text.STAGE_UNKNOWN
-    first, _ = engine.search_and_rank(session.untouched, 1, session.scoring, left_out(session, session.settings))
+    first = engine.search(session.untouched, 1, session.scoring, left_out(session, session.settings))
     same = first[0].index == now.tiles[0].index
     return (text.STAGE_FIRST_STAYS if same else text.STAGE_FIRST_CHANGES).format(what=_what(recipe))
 
