@@ -334,7 +334,7 @@ class Engine:
 
     def hide_places(self, image: np.ndarray, probe: Descriptor) -> explanations.Places:
         """Describe a `(H, W, 3)` uint8 probe with one coarse place after another hidden: where its templates look."""
-        return explanations.hide_for(image, probe, self.describer.describe)
+        return explanations.hide_for(image, probe, functools.partial(self.describer.describe, maps=False))
 
     def place_changes(
         self, probe: Descriptor, places: explanations.Places, index: int, scoring: Scoring | None = None
@@ -423,7 +423,7 @@ class Engine:
             best = [values[:, list(group)].max(axis=1) for group in groups]
             return np.array([(value, (others > value[:, None]).sum(axis=1) + 1) for value in best]).transpose(2, 0, 1)
 
-        return sweeping.sweep(image, window, self.describer.describe, measure)
+        return sweeping.sweep(image, window, functools.partial(self.describer.describe, maps=False), measure)
 
 
 def _read_about(weights: Path, name: str, fingerprint: str) -> AboutWeights:

@@ -57,6 +57,8 @@ def add(commands) -> None:
     what = sub.add_mutually_exclusive_group()
     what.add_argument("--train", action="store_true", help="measure a training step and the loader instead")
     what.add_argument("--page", action="store_true", help="measure what visitors of the page wait for instead")
+    text = "measure the network in each precision, and a change to its list, instead; needs no picture files"
+    what.add_argument("--network", action="store_true", help=text)
     what.add_argument("--start", action="store_true", help="measure the start of the page and its memory instead")
     text = "measure a gallery of N artificial descriptors instead"
     what.add_argument("--large", type=common.count, metavar="N", help=text)
@@ -155,8 +157,8 @@ def _bench(options: argparse.Namespace) -> None:
 
     if options.set and not options.train:
         options.refuse("--set changes the recipe of --train; add --train")
-    if options.gallery_size and (options.train or options.large or options.start):
-        options.refuse("--train, --large and --start do not use --gallery-size")
+    if options.gallery_size and (options.train or options.large or options.start or options.network):
+        options.refuse("--train, --large, --start and --network do not use --gallery-size")
     if options.train and (options.weights or options.gallery):
         options.refuse("--train measures a recipe, not --weights or --gallery")
     if options.json and options.markdown:
@@ -168,7 +170,6 @@ def _bench(options: argparse.Namespace) -> None:
 
 def _measured(options: argparse.Namespace) -> list:
     """Run the measurement that the options select; return its rows."""
-    size = options.gallery_size or 20_000
     if options.train:
         from reid_demo.config import read_train_config
         from reid_demo.serving.bench.training import bench_training
@@ -180,14 +181,27 @@ def _measured(options: argparse.Namespace) -> list:
         chosen = {name: getattr(options, name) for name in (*common.ENGINE, "runtime")}
         return bench_start([word for name, value in chosen.items() if value for word in (f"--{name}", str(value))])
     engine = common.load_engine(options)
-    if options.page:
-        from reid_demo.serving.bench.page import bench_page
-
-        return bench_page(engine, gallery_size=size)
     if options.large is not None:
         from reid_demo.serving.bench.large import bench_large
 
         return bench_large(engine.gallery, options.large, say=lambda line: print(line, file=sys.stderr))
+    return _beside_plain(options, engine)
+
+
+def _beside_plain(options: argparse.Namespace, engine) -> list:
+    """Run the measurement that the options select of those whose reference is the network as its weights have it."""
+    from reid_demo.model.checkpoint import load_weights
+    from reid_demo.search.bundled import weights_folder
+
+    network, size = load_weights(weights_folder(options.weights)), options.gallery_size or 20_000
+    if options.page:
+        from reid_demo.serving.bench.page import bench_page
+
+        return bench_page(engine, network, gallery_size=size)
+    if options.network:
+        from reid_demo.serving.bench.network import bench_network
+
+        return bench_network(engine, network)
     from reid_demo.serving.bench.engine import bench
 
-    return bench(engine, gallery_size=size)
+    return bench(engine, network, gallery_size=size)

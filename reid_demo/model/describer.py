@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -9,14 +10,16 @@ import torch
 from torch import nn
 from torch.fx.experimental.optimization import fuse
 
+from reid_demo.config import IMAGE_HEIGHT, IMAGE_WIDTH
 from reid_demo.errors import ConfigError
-from reid_demo.images import to_model_input
+from reid_demo.images import normalised, resized, to_model_input
 from reid_demo.model import runtimes, zerogpu
 from reid_demo.model.dpti import DPTI
 from reid_demo.model.export import DescribedBatch
 from reid_demo.model.turns import Turns
 from reid_demo.records import Descriptor
 
+PRECISIONS = ("float32", "bfloat16")
 STEP = 8  # images a turn where visitors share a CPU: about a quarter of a second
 
 
@@ -44,12 +47,12 @@ class Describer:
         Raises:
             ConfigError: no such precision or runtime, or the runtime is not installed or lacks that precision.
         """
-        if precision not in ("float32", "bfloat16"):
+        if precision not in PRECISIONS:
             raise ConfigError(f"The precision is float32 or bfloat16, not {precision!r}.")
         self.device = torch.device(device)
         self.model = for_inference(model).to(self.device)
         self.batch_size, self.precision = batch_size, precision
-        asked = runtimes.named(runtime, self.device)
+        asked = self._asked_runtime = runtimes.named(runtime, self.device)
         self._network = self.model
         if precision == "bfloat16" and asked in (runtimes.TORCH, runtimes.AUTO):
             self._network = copy.deepcopy(self.model)
@@ -63,30 +66,56 @@ class Describer:
         """What runs the network, for people: runtime, version and precision."""
         return f"{self.runtime} {runtimes.version(self.runtime)}, {self.precision}"
 
-    def describe(self, images: Sequence[np.ndarray]) -> list[Descriptor]:
-        """Describe `(H, W, 3)` uint8 images of any sizes, in order."""
-        return list(self.describe_stream(images))
+    def describe(self, images: Sequence[np.ndarray], *, maps: bool = True) -> list[Descriptor]:
+        """Describe `(H, W, 3)` uint8 images of any sizes, in order; arguments as for `describe_stream`."""
+        return list(self.describe_stream(images, maps=maps))
 
-    def describe_stream(self, images: Iterable[np.ndarray]) -> Iterator[Descriptor]:
-        """Describe a stream of images, holding one batch in memory; others have their turn after each batch."""
+    def describe_stream(self, images: Iterable[np.ndarray], *, maps: bool = True) -> Iterator[Descriptor]:
+        """Describe a stream of images, holding one batch in memory; others have their turn after each batch.
+
+        Args:
+            images: `(H, W, 3)` uint8, of any sizes.
+            maps: whether attention maps are wanted. Without, they are not copied from where the network runs, and
+                are `(P, 0, 0)` unless the batch was shared with somebody who wants them.
+        """
         images = iter(images)
         while batch := list(islice(images, self.batch_size)):
-            yield from self.turns.ask(self._describe_inputs, [to_model_input(image) for image in batch])
+            yield from self.turns.ask(self._describe_inputs, [_Input(self._prepared(image), maps) for image in batch])
+
+    def for_many(self) -> "Describer":
+        """Return a describer of the same network as `index` uses it: by the same runtime, in its precision for many."""
+        precision = bulk_precision(self.device, self._asked_runtime)
+        return Describer(self.model, self.device, precision=precision, runtime=self._asked_runtime)
 
     def share(self) -> None:
         """Serve several visitors from now on: batches on a CPU become small, so that nobody waits long for a turn."""
         if self.device.type == "cpu":
             self.batch_size = min(self.batch_size, STEP)
 
-    def _describe_inputs(self, inputs: list[np.ndarray]) -> list[Descriptor]:
-        return self._batch(torch.from_numpy(np.stack(inputs)))
+    def _prepared(self, image: np.ndarray) -> np.ndarray:
+        """Resize an image; normalise it here for a CPU. A GPU is sent the bytes, a quarter of the numbers' size."""
+        return to_model_input(image) if self.device.type == "cpu" else resized(image, IMAGE_HEIGHT, IMAGE_WIDTH)
 
-    def _describe_batch(self, pixels: torch.Tensor) -> list[Descriptor]:
-        return to_descriptors(self._run(pixels))
+    def _describe_inputs(self, inputs: "list[_Input]") -> list[Descriptor]:
+        pixels = torch.from_numpy(np.stack([one.pixels for one in inputs]))
+        return self._batch(pixels, any(one.maps for one in inputs))
+
+    def _describe_batch(self, pixels: torch.Tensor, maps: bool) -> list[Descriptor]:
+        return to_descriptors(self._run(pixels, maps))
 
     @torch.inference_mode()
-    def _run_by_torch(self, pixels: torch.Tensor) -> DescribedBatch:
-        return DescribedBatch.of(self._network(pixels.to(self.device, memory_format=torch.channels_last)))
+    def _run_by_torch(self, pixels: torch.Tensor, maps: bool = True) -> DescribedBatch:
+        pixels = pixels.to(self.device)
+        pixels = normalised(pixels) if pixels.dtype == torch.uint8 else pixels
+        return DescribedBatch.of(self._network(pixels.to(memory_format=torch.channels_last)), maps)
+
+
+@dataclass(frozen=True, eq=False)
+class _Input:
+    """One image that waits for the network."""
+
+    pixels: np.ndarray  # (3, 256, 128) float32, normalised, or (256, 128, 3) uint8
+    maps: bool  # whether attention maps are wanted
 
 
 def for_inference(model: DPTI) -> DPTI:

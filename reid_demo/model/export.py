@@ -2,6 +2,7 @@
 
 import importlib.util
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from reid_demo.errors import ConfigError, WeightsError
 from reid_demo.model.dpti import DPTI, DPTIOutput
 
 OUTPUTS = ("global_embedding", "part_embeddings", "presence", "template_attention", "part_attention")
+MAPS = 2  # the last outputs, which only somebody who looks at them needs
 INPUT = "images"
 OPSET = 17
 TOLERANCE = 1e-4  # of an output's largest value, or of 1 where that is smaller
@@ -30,9 +32,21 @@ class DescribedBatch:
     part_attention: np.ndarray  # (B, P, h, w), each map sums to 1
 
     @classmethod
-    def of(cls, output: DPTIOutput) -> "DescribedBatch":
-        """Keep what is shown of the network's output."""
-        return cls(*(getattr(output, name).float().cpu().numpy() for name in OUTPUTS))
+    def of(cls, output: DPTIOutput, maps: bool = True) -> "DescribedBatch":
+        """Copy what is asked for of the network's output from its device."""
+        return cls.read(lambda name: getattr(output, name).float().cpu().numpy(), maps)
+
+    @classmethod
+    def read(cls, get: Callable[[str], np.ndarray], maps: bool) -> "DescribedBatch":
+        """Get each of `outputs(maps)` by its name; maps that were not asked for are `(B, P, 0, 0)`."""
+        found = [get(name) for name in outputs(maps)]
+        none = np.zeros((*found[2].shape, 0, 0), np.float32)
+        return cls(*found, *[none] * (len(OUTPUTS) - len(found)))
+
+
+def outputs(maps: bool) -> tuple[str, ...]:
+    """Return the names of the outputs to ask a network for, with the attention maps or without."""
+    return OUTPUTS if maps else OUTPUTS[:-MAPS]
 
 
 class Shown(nn.Module):

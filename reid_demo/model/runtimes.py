@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -29,7 +30,17 @@ from torch import Tensor
 from reid_demo.config import to_dict
 from reid_demo.errors import ConfigError
 from reid_demo.model.dpti import DPTI
-from reid_demo.model.export import INPUT, TOLERANCE, DescribedBatch, Shown, difference, sample, to_onnx
+from reid_demo.model.export import (
+    INPUT,
+    OUTPUTS,
+    TOLERANCE,
+    DescribedBatch,
+    Shown,
+    difference,
+    outputs,
+    sample,
+    to_onnx,
+)
 
 AUTO = "auto"
 TORCH, OPENVINO, ONNXRUNTIME = "torch", "openvino", "onnxruntime"
@@ -42,7 +53,13 @@ BULK_BATCH = 8  # images a run, where many are to be described
 GAIN = 0.95  # another runtime than PyTorch must take less than this share of its time
 BFLOAT16_COSINE = 0.999  # of descriptors in bfloat16 with those in float32
 
-Run = Callable[[Tensor], DescribedBatch]  # from (B, 3, 256, 128) float32 normalised pixels
+
+class Run(Protocol):
+    """Runs the network."""
+
+    def __call__(self, pixels: Tensor, maps: bool = True) -> DescribedBatch:
+        """Describe `(B, 3, 256, 128)` float32 normalised pixels, with attention maps or without."""
+
 
 log = logging.getLogger(__name__)
 
@@ -222,7 +239,13 @@ def _by_onnxruntime(path: Path, _precision: str) -> Run:
     settings.log_severity_level = 3  # errors
     # By its path: a session keeps what it is given, and the bytes would stay in memory beside the network.
     session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
-    return lambda pixels: DescribedBatch(*session.run(None, {INPUT: pixels.numpy()}))
+
+    def run(pixels: Tensor, maps: bool = True) -> DescribedBatch:
+        names = outputs(maps)
+        found = dict(zip(names, session.run(names, {INPUT: pixels.numpy()}), strict=True))
+        return DescribedBatch.read(found.__getitem__, maps)
+
+    return run
 
 
 def import_openvino() -> ModuleType:
@@ -247,10 +270,10 @@ def _by_openvino(path: Path, precision: str) -> Run:
     request = core.compile_model(graph, "CPU", settings).create_infer_request()
     one_at_a_time = threading.Lock()  # a request holds the outputs of its last run
 
-    def run(pixels: Tensor) -> DescribedBatch:
+    def run(pixels: Tensor, maps: bool = True) -> DescribedBatch:
         with one_at_a_time:
-            found = request.infer([pixels.numpy()])
-            return DescribedBatch(*(np.array(found[i], np.float32) for i in range(len(found))))
+            found = request.infer([pixels.numpy()], share_outputs=True)
+            return DescribedBatch.read(lambda name: np.array(found[OUTPUTS.index(name)], np.float32), maps)
 
     return run
 

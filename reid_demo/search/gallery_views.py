@@ -56,7 +56,7 @@ def merged(descriptors: Sequence[Descriptor]) -> Descriptor:
 def describe_in_views(
     describer: Describer, images: Iterable[np.ndarray], views: Sequence[str] = VIEWS
 ) -> Iterator[Descriptor]:
-    """Describe a stream of gallery images in order, with one batch in memory.
+    """Describe a stream of gallery images in order, without attention maps and with one batch in memory.
 
     Args:
         describer: the network.
@@ -68,6 +68,6 @@ def describe_in_views(
     """
     if not views or views[0] != WHOLE:
         raise ConfigError(f"The first view of a gallery's images must be {WHOLE!r}, not {', '.join(views) or 'none'}.")
-    described = describer.describe_stream(view(image, name) for image in images for name in views)
+    described = describer.describe_stream((view(image, name) for image in images for name in views), maps=False)
     while own := list(islice(described, len(views))):
         yield merged(own)

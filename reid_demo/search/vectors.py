@@ -1,22 +1,31 @@
-"""Vectors in, nearest rows out: the only module that imports FAISS. Knows no images, records or scorings.
+"""Vectors in, nearest rows out: the only module that imports FAISS, for a compressed index alone.
+
+Knows no images, records or scorings.
 
 Up to `EXACT_LIMIT` rows the index is flat: unit vectors in half precision, and a probe is compared with every image
 (`similarity.part_products`). Above, it is compressed (principal axes, 8 bits each) and pruned (inverted lists): it
 proposes candidates, and the gallery scores those exactly from its half-precision file.
 """
 
+from __future__ import annotations
+
 import json
 import math
+import struct
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-import faiss
 import numpy as np
 
 from reid_demo.data.files import parse_json
 from reid_demo.errors import GalleryError
+
+if TYPE_CHECKING:
+    import faiss
 
 EXACT_LIMIT = 200_000  # rows; a flat index of 2304-dimensional vectors takes 0.9 GB there
 TARGET_RECALL = 0.99  # recall@10 sought on the tuning queries; a measurement on others is then above 0.98
@@ -30,6 +39,18 @@ EVERY_S = 5.0  # least time between two lines of progress
 
 Rows = Callable[[np.ndarray], np.ndarray]  # (n,) int64 ascending row numbers -> (n, D) float32 unit vectors
 Say = Callable[[str], None]
+
+# How FAISS begins a file of vectors in half precision, little-endian: "IxSQ", D, G, two unused numbers, trained, inner
+# product; then the quantizer: half precision, no range, D, bytes a vector, no trained values; then bytes that follow.
+FLAT_HEAD = struct.Struct("<4siqqq?iiifQQQQ")
+FAISS_UNUSED, FAISS_INNER_PRODUCT, FAISS_FP16 = 1 << 20, 0, 4
+
+
+def _faiss() -> ModuleType:
+    """Import FAISS where it is needed: most galleries are flat, and it takes a while to load."""
+    import faiss
+
+    return faiss
 
 
 class Flat:
@@ -82,6 +103,7 @@ class Compressed:
     def __init__(self, index: faiss.IndexPreTransform, tuning: Tuning) -> None:
         """Hold a trained index; set its search width once, because requests share it."""
         self._index, self.tuning = index, tuning
+        faiss = _faiss()
         self._axes = faiss.downcast_VectorTransform(index.chain.at(0))
         self._lists = faiss.extract_index_ivf(index)
         self._lists.nprobe = tuning.probes
@@ -105,7 +127,7 @@ class Compressed:
 
     def estimate(self, vector: np.ndarray) -> np.ndarray:
         """Return the similarity of every row, `(G,)` float32, estimated from the compressed codes."""
-        parameters = faiss.SearchParametersIVF(nprobe=self._lists.nlist)
+        parameters = _faiss().SearchParametersIVF(nprobe=self._lists.nlist)
         _, squared, rows = self._lists.range_search(self._turn(vector), np.float32(1e9), params=parameters)
         values = np.full(len(self), -1, np.float32)
         values[rows] = (1 + vector @ vector - squared) / 2  # rows have length 1
@@ -120,20 +142,20 @@ class Compressed:
 
     def save(self, path: Path) -> None:
         """Write the index as one file."""
-        faiss.write_index(self._index, str(path))
+        _faiss().write_index(self._index, str(path))
 
     def facts(self) -> dict:
         """Return what `meta.json` stores about the index."""
         return {"kind": "compressed", **asdict(self.tuning)}
 
     @classmethod
-    def build(cls, rows: Rows, count: int, dim: int, say: Say, probes: Rows | None = None) -> "Compressed":
+    def build(cls, rows: Rows, count: int, dim: int, say: Say, probes: Rows | None = None) -> Compressed:
         """Train, fill and tune an index with the smallest number of axes whose measured recall reaches the target.
 
         Arguments are those of the module's `build`. Memory: one sample of `TRAINING_ROWS` vectors, one block, and the
         codes (`dims` bytes per row).
         """
-        rng = np.random.default_rng(0)
+        faiss, rng = _faiss(), np.random.default_rng(0)
         sample = _scattered(rows, np.sort(rng.choice(count, min(count, TRAINING_ROWS), replace=False)), dim)
         say(f"finding the principal axes of {len(sample):,} vectors")
         most = min(dim, DIMS[-1], len(sample))
@@ -159,6 +181,7 @@ class Compressed:
     def _fill(
         rows: Rows, count: int, axes: faiss.PCAMatrix, dims: int, sample: np.ndarray, say: Say
     ) -> faiss.IndexPreTransform:
+        faiss = _faiss()
         kept = faiss.PCAMatrix(sample.shape[1], dims)
         kept.copy_from(axes)
         kept.d_out = dims
@@ -208,7 +231,7 @@ def build(rows: Rows, count: int, dim: int, say: Say, limit: int, probes: Rows |
     return Flat(stored)
 
 
-def load(path: Path, facts: dict, count: int, dim: int) -> "Flat | Compressed":
+def load(path: Path, facts: dict, count: int, dim: int) -> Flat | Compressed:
     """Read an index written by `save`.
 
     Args:
@@ -224,7 +247,8 @@ def load(path: Path, facts: dict, count: int, dim: int) -> "Flat | Compressed":
         raise GalleryError(f"{path.name} has the unknown kind {facts['kind']!r}.")
     _check_size(path, facts["kind"], count, dim)
     if facts["kind"] == "flat":
-        return Flat(np.memmap(path, "<f2", "r", len(_flat_head(count, dim)), (count, dim)))
+        return Flat(np.memmap(path, "<f2", "r", FLAT_HEAD.size, (count, dim)))
+    faiss = _faiss()
     try:
         tuning = _tuning(facts, path.name)
         index = faiss.read_index(str(path))
@@ -235,7 +259,7 @@ def load(path: Path, facts: dict, count: int, dim: int) -> "Flat | Compressed":
         raise GalleryError(f"{path.name} is damaged ({str(error).splitlines()[0]}).") from error
 
 
-def _tuning(facts: dict, name: str) -> "Tuning":
+def _tuning(facts: dict, name: str) -> Tuning:
     values = {key: value for key, value in facts.items() if key not in ("kind", "address", "stamp")}
     return parse_json(Tuning, json.dumps(values), f"{name} is damaged: its description", GalleryError, "")
 
@@ -255,17 +279,15 @@ def _check_size(path: Path, kind: str, count: int, dim: int) -> None:
 
 def _flat_head(count: int, dim: int) -> bytes:
     """Return how FAISS begins a file of `count` vectors in half precision; `count * dim` numbers follow."""
-    index = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
-    index.train(np.zeros((1, dim), np.float32))
-    head = bytearray(faiss.serialize_index(index).tobytes())  # ends with the number of bytes that follow
-    head[8:16], head[-8:] = (number.to_bytes(8, "little") for number in (count, 2 * count * dim))
-    return bytes(head)
+    index = b"IxSQ", dim, count, FAISS_UNUSED, FAISS_UNUSED, True, FAISS_INNER_PRODUCT
+    return FLAT_HEAD.pack(*index, FAISS_FP16, 0, 0.0, dim, 2 * dim, 0, 2 * count * dim)
 
 
 def _parameters(exclude: np.ndarray | None, probes: int):
     """Return FAISS's parameters for one search: the rows to leave out and the number of lists to visit."""
     if exclude is None:
         return None
+    faiss = _faiss()
     selector = faiss.IDSelectorBitmap(np.packbits(~exclude, bitorder="little"))
     return faiss.SearchParametersIVF(sel=selector, nprobe=probes)
 
@@ -293,7 +315,7 @@ def _tune(
     index: faiss.IndexPreTransform, vectors: np.ndarray, queries: np.ndarray, truth: np.ndarray, dims: int, say: Say
 ) -> Tuning:
     """Choose the cheapest numbers of lists and candidates that reach the target recall, else the best recall."""
-    inverted = faiss.extract_index_ivf(index)
+    inverted = _faiss().extract_index_ivf(index)
     depth = min(MAX_DEPTH, index.ntotal)
     tried: list[tuple[float, Tuning]] = []
     probes = 8

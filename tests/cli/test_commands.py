@@ -140,6 +140,7 @@ MEASURES = ["--dataset", "folder", "--root", "x"]
         (["bench", "--json", "--markdown"], "choose one of --json and --markdown"),
         (["bench", "--set", "epochs=1"], "--set changes the recipe of --train"),
         (["bench", "--train", "--gallery-size", "9"], "do not use --gallery-size"),
+        (["bench", "--network", "--gallery-size", "9"], "do not use --gallery-size"),
         (["bench", "--train", "--weights", "x"], "--train measures a recipe"),
         (["reproduce", "--table", "4", *PAPER], "Table 4 has the rows G, G+P, G+T, G+D, G+D+W; name one with --row"),
         (["reproduce", "--table", "5", "--row", "vgg", *PAPER], "Table 5 has the rows resnet50, "),

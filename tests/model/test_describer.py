@@ -13,7 +13,9 @@ from reid_demo.images import read_image
 from reid_demo.model.checkpoint import load_weights
 from reid_demo.model.describer import Describer, bulk_precision, for_inference
 from reid_demo.model.dpti import build_model
+from reid_demo.model.export import difference
 from reid_demo.search.bundled import DEFAULT_GALLERY, DEFAULT_WEIGHTS
+from reid_demo.search.gallery_views import describe_in_views
 from reid_demo.search.similarity import unit_vectors
 
 
@@ -71,3 +73,44 @@ def test_many_images_are_described_in_bfloat16_where_the_processor_has_it(monkey
     assert bulk_precision(cpu) == "float32"
     monkeypatch.delattr(torch.cpu, "get_capabilities")  # an older torch
     assert bulk_precision(cpu) == "float32"
+
+
+class Watched:
+    """A network's output that notes what is read of it."""
+
+    def __init__(self, output, read: list[str]) -> None:
+        self._output, self._read = output, read
+
+    def __getattr__(self, name: str):
+        self._read.append(name)
+        return getattr(self._output, name)
+
+
+def test_only_what_is_asked_for_leaves_the_device(tiny_describer):
+    describer, read = Describer(tiny_describer.model), []
+    network = describer._network
+    describer._network = lambda pixels: Watched(network(pixels), read)
+    image, kept = draw_person(1, 1), ["global_embedding", "part_embeddings", "presence"]
+    whole = describer.describe([image])[0]
+    assert read == [*kept, "template_attention", "part_attention"]  # never the concatenated descriptor
+    read.clear()
+    bare = describer.describe([image], maps=False)[0]
+    assert read == kept
+    assert np.array_equal(bare.parts, whole.parts) and np.array_equal(bare.presence, whole.presence)
+    parts = whole.presence.shape[0]
+    assert bare.template_attention.shape == bare.part_attention.shape == (parts, 0, 0)
+
+
+def test_a_gallery_is_described_without_maps(tiny_describer):
+    (found,) = describe_in_views(tiny_describer, [draw_person(1, 1)])
+    assert found.template_attention.size == found.part_attention.size == 0
+
+
+def test_a_gpu_is_sent_bytes_and_normalises_them_as_a_cpu_does(tiny_describer):
+    elsewhere = copy.copy(tiny_describer)
+    elsewhere.device = torch.device("cuda")
+    image = np.random.default_rng(0).integers(0, 256, (300, 140, 3), dtype=np.uint8)
+    sent, numbers = elsewhere._prepared(image), tiny_describer._prepared(image)
+    assert sent.dtype == np.uint8 and sent.shape == (256, 128, 3) and numbers.dtype == np.float32
+    described, wanted = (tiny_describer._run_by_torch(torch.from_numpy(one[None])) for one in (sent, numbers))
+    assert difference(wanted, described) < 1e-5

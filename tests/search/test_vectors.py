@@ -63,6 +63,15 @@ def test_faiss_reads_a_flat_index(exact):
     assert index.ntotal == len(exact) == COUNT
 
 
+@pytest.mark.parametrize(("count", "dim"), [(1, 8), (50, 120), (70_000, 2304)])
+def test_a_flat_file_begins_as_faiss_begins_it(count, dim):
+    index = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+    index.train(np.zeros((1, dim), np.float32))
+    empty = faiss.serialize_index(index).tobytes()
+    wanted = empty[:8] + count.to_bytes(8, "little") + empty[16:-8] + (2 * count * dim).to_bytes(8, "little")
+    assert vectors._flat_head(count, dim) == wanted
+
+
 def test_the_size_decides_which_index_is_made(exact, compressed):
     assert exact.exact and not compressed.exact
     assert exact.meta["index"] == {"kind": "flat"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from reid_demo.engine import Engine
-from reid_demo.model.describer import Describer, bulk_precision
+from reid_demo.model.dpti import DPTI
 from reid_demo.records import Occlusion
 from reid_demo.search import gallery as galleries
 from reid_demo.search import store
@@ -24,17 +24,19 @@ BLOCK = 2000  # made-up images at a time
 CHANGE = Occlusion("lower_half")
 
 
-def bench(engine: Engine, *, gallery_size: int = 20_000, repeats: int = 9) -> list[Row]:
+def bench(engine: Engine, network: DPTI, *, gallery_size: int = 20_000, repeats: int = 9) -> list[Row]:
     """Measure describe, index, search and the way from a change of a probe to its ranked list.
 
     Args:
         engine: what is measured; its own gallery is searched, and a made-up one.
+        network: the same network as its weights have it, for the reference.
         gallery_size: images of the made-up gallery.
         repeats: of each row but those of many images, which have three.
     """
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (256, 128, 3), dtype=np.uint8) for _ in range(32)]
-    plain, precision = Plain(engine.describer, engine.gallery), engine.describer.precision
+    device, precision = engine.describer.device, engine.describer.precision
+    plain = Plain(network, device, engine.gallery)
     many = timed(lambda: engine.describer.describe(images), 3), timed(lambda: plain.describe(images), 3)
     one = timed(lambda: engine.describe(images[0]), repeats), timed(lambda: plain.describe(images[:1]), repeats)
     rows = [
@@ -45,7 +47,7 @@ def bench(engine: Engine, *, gallery_size: int = 20_000, repeats: int = 9) -> li
     probe = engine.describe(images[0])
     with tempfile.TemporaryDirectory(prefix="reid_demo-bench-") as folder:
         large = made_up(engine, Path(folder) / "gallery", gallery_size)
-        plainly = Plain(engine.describer, large)
+        plainly = Plain(network, device, large)
         # Another probe each time: a gallery remembers its pass for one that it has seen.
         ours = timed(lambda: large.search(replace(probe), 10, large.scoring), repeats)
         theirs = timed(lambda: plainly.search(probe.parts, probe.presence), repeats)
@@ -62,9 +64,8 @@ def bench(engine: Engine, *, gallery_size: int = 20_000, repeats: int = 9) -> li
 
 def _folder(engine: Engine, plain: Plain) -> Row:
     """Measure a gallery of files in one view, from reading them to the finished folder."""
-    place = engine.describer.device
     files = [engine.gallery.image_path(i) for i in range(min(len(engine.gallery), FOLDER))]
-    describer = Describer(engine.describer.model, place, precision=bulk_precision(place))
+    describer = engine.describer.for_many()
     with tempfile.TemporaryDirectory(prefix="reid_demo-bench-") as work:
         folder, places = Path(work) / "images", (Path(work) / str(i) for i in itertools.count())
         folder.mkdir()

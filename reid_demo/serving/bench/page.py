@@ -20,6 +20,7 @@ import numpy as np
 from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError
 from reid_demo.images import read_image
+from reid_demo.model.dpti import DPTI
 from reid_demo.occlude import BOXES
 from reid_demo.records import Occlusion
 from reid_demo.serving.bench.engine import made_up
@@ -41,11 +42,14 @@ WAIT_S = 120
 LIMIT = 6.0  # the slowest of all visitors may take so many times a lone one
 
 
-def bench_page(engine: Engine, *, gallery_size: int = 20_000, step: float = STEP, repeats: int = 9) -> list[Row]:
+def bench_page(
+    engine: Engine, network: DPTI, *, gallery_size: int = 20_000, step: float = STEP, repeats: int = 9
+) -> list[Row]:
     """Measure what a visitor waits for, each beside a plain way of doing the same in the same run.
 
     Args:
         engine: with shipped examples.
+        network: the same network as its weights have it, for the reference.
         gallery_size: images of the made-up gallery that is searched: the engine's own, with noise.
         step: side and stride of the window that sweeps, a fraction of the width.
         repeats: of short measurements; the median counts.
@@ -61,7 +65,7 @@ def bench_page(engine: Engine, *, gallery_size: int = 20_000, step: float = STEP
     with tempfile.TemporaryDirectory(prefix="reid_demo-bench-") as folder:
         large = copy.copy(engine)
         large.hold(made_up(engine, Path(folder) / "gallery", gallery_size))
-        plain = Plain(large.describer, large.gallery)
+        plain = Plain(network, large.describer.device, large.gallery)
         rows = [_change(large, plain, repeats), _drag(large, plain, repeats), *_sweep(large, plain, step)]
         demo = build_ui(large)
         # The server speaks of itself; the table alone goes to the standard output.

@@ -15,7 +15,7 @@ import torch
 
 from reid_demo import occlude
 from reid_demo.images import read_image, to_model_input
-from reid_demo.model.describer import Describer
+from reid_demo.model.dpti import DPTI
 from reid_demo.records import Occlusion
 from reid_demo.search import similarity
 from reid_demo.search.gallery import Gallery
@@ -24,10 +24,16 @@ from reid_demo.search.gallery import Gallery
 class Plain:
     """A network and a gallery, used plainly."""
 
-    def __init__(self, describer: Describer, gallery: Gallery) -> None:
-        """Copy the network; lay out the gallery's vectors once, as the product does at its first search."""
-        self.model = copy.deepcopy(describer.model).float().eval().requires_grad_(False).to(describer.device)
-        self.device, self.scoring = describer.device, gallery.scoring
+    def __init__(self, network: DPTI, device: torch.device, gallery: Gallery) -> None:
+        """Copy the network to the device; lay out the gallery's vectors once, as the product does before a search.
+
+        Args:
+            network: as `checkpoint.load_weights` returns it; a describer's own is folded and in channels last.
+            device: where it runs.
+            gallery: what is searched.
+        """
+        self.model = copy.deepcopy(network).float().eval().requires_grad_(False).to(device)
+        self.device, self.scoring = device, gallery.scoring
         self.vectors = similarity.gallery_vectors(gallery.parts.astype(np.float32), gallery.presence, gallery.scoring)
 
     def describe(self, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

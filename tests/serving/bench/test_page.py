@@ -15,11 +15,11 @@ from reid_demo.serving.bench.rows import Row
 from reid_demo.serving.page.view import build_ui, launch_options
 
 
-def test_the_command_measures_every_wait(tiny_engine, monkeypatch, capsys):
+def test_the_command_measures_every_wait(tiny_engine, tiny_weights, monkeypatch, capsys):
     monkeypatch.setattr("reid_demo.cli.common.load_engine", lambda options: tiny_engine)
     quickly = functools.partial(bench_page.bench_page, step=0.5, repeats=1)
     monkeypatch.setattr(bench_page, "bench_page", quickly)
-    assert main(["bench", "--page", "--gallery-size", "40", "--json"]) == 0
+    assert main(["bench", "--page", "--weights", str(tiny_weights), "--gallery-size", "40", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [set(row) for row in rows] == [set(Row.__dataclass_fields__)] * 8
     by_name = {row["what"]: row for row in rows}
@@ -57,4 +57,4 @@ def test_the_made_up_gallery_is_like_the_real_one(tiny_engine, tmp_path):
 def test_without_examples_there_is_no_visit(tiny_engine):
     bare = Engine(tiny_engine.describer, tiny_engine.gallery)
     with pytest.raises(GalleryError, match="no example"):
-        bench_page.bench_page(bare)
+        bench_page.bench_page(bare, bare.describer.model)

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from reid_demo.__main__ import main
+from reid_demo.model.checkpoint import load_weights
 from reid_demo.records import Occlusion
 from reid_demo.search import gallery as galleries
 from reid_demo.search.build import IndexOptions, index_folder
@@ -19,8 +21,15 @@ from reid_demo.whatif.sweep import Window
 
 
 @pytest.fixture(scope="module")
-def plain(tiny_engine):
-    return Plain(tiny_engine.describer, tiny_engine.gallery)
+def plain(tiny_engine, tiny_weights):
+    return Plain(load_weights(tiny_weights), torch.device("cpu"), tiny_engine.gallery)
+
+
+def test_plain_is_the_network_as_its_weights_have_it(tiny_weights, plain):
+    network = load_weights(tiny_weights).eval()
+    assert str(plain.model.backbone) == str(network.backbone) and "BatchNorm" in str(plain.model.backbone)
+    weights = [weight for weight in plain.model.parameters() if weight.ndim == 4 and min(weight.shape[1:3]) > 1]
+    assert weights and all(weight.is_contiguous() for weight in weights)
 
 
 def test_describing(tiny_engine, plain, probe_image):
@@ -77,7 +86,7 @@ def test_a_row_says_spread_threads_processor_and_precision():
     assert row.processor in shown and f"{row.threads} threads" in shown and "2.00 to 10.00" in shown
 
 
-def test_the_command_searches_a_gallery_of_the_size_that_it_says(tiny_engine, monkeypatch, capsys):
+def test_the_command_searches_a_gallery_of_the_size_that_it_says(tiny_engine, tiny_weights, monkeypatch, capsys):
     monkeypatch.setattr("reid_demo.cli.common.load_engine", lambda options: tiny_engine)
     searched = []
     real = galleries.Gallery.search
@@ -87,7 +96,7 @@ def test_the_command_searches_a_gallery_of_the_size_that_it_says(tiny_engine, mo
         return real(self, *values, **named)
 
     monkeypatch.setattr(galleries.Gallery, "search", search)
-    assert main(["bench", "--gallery-size", "40", "--json"]) == 0
+    assert main(["bench", "--weights", str(tiny_weights), "--gallery-size", "40", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [set(row) for row in rows] == [set(Row.__dataclass_fields__)] * 5
     assert rows[3]["what"] == "exact search of 40 images" and 40 in searched and 18 in searched
