@@ -18,7 +18,7 @@ with gradio_patches.without_type_stubs():
     import gradio  # noqa: F401
 
 from reid_demo.engine import Engine  # noqa: E402
-from reid_demo.errors import ConfigError, ReidError  # noqa: E402
+from reid_demo.errors import ConfigError, ReidError, escape_what_a_console_lacks  # noqa: E402
 from reid_demo.search.bundled import gallery_of_photos  # noqa: E402
 from reid_demo.serving import border, workplace  # noqa: E402
 from reid_demo.serving.api import app_options, has_mcp  # noqa: E402
@@ -213,6 +213,7 @@ def _end_on_signals() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Load the engine and serve the page."""
+    escape_what_a_console_lacks()  # Gradio prints symbols
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     options = parse_arguments(arguments)

@@ -1,14 +1,13 @@
 """The command line, `python -m reid_demo COMMAND`: run a command of `cli` and turn errors into exit codes."""
 
 import argparse
-import io
 import os
 import sys
 from collections.abc import Sequence
 
 from reid_demo import __version__
 from reid_demo.cli import explaining, exporting, galleries, hub, measuring, reproducing, searching, synthetic, training
-from reid_demo.errors import ReidError
+from reid_demo.errors import ReidError, escape_what_a_console_lacks
 
 GROUPS = (galleries, searching, training, measuring, explaining, reproducing, synthetic, exporting, hub)
 
@@ -25,9 +24,7 @@ Exit codes: 0 done, 1 an error (one sentence on stderr), 2 wrong usage."""
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code: 0 done, 1 an error (one sentence on stderr), 2 wrong usage."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a console that cannot show a character must not end the command
-            stream.reconfigure(errors="backslashreplace")
+    escape_what_a_console_lacks()
     options = _parser().parse_args(arguments)
     try:
         return options.run(options) or 0

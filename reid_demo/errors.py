@@ -1,5 +1,8 @@
 """Errors a person can act on: each message says what was wrong and what to do."""
 
+import io
+import sys
+
 
 class ReidError(Exception):
     """Base of all errors that this package raises on purpose; the message can be shown to a user."""
@@ -55,3 +58,10 @@ class TrainingError(ReidError):
 
 class SyntheticError(ReidError):
     """A renderer or assets that are missing or unusable."""
+
+
+def escape_what_a_console_lacks() -> None:
+    """Make standard output and error print escapes for characters outside their encoding, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

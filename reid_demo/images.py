@@ -8,6 +8,7 @@ import functools
 import io
 import os
 import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -42,6 +43,10 @@ _UPRIGHT = {
 }
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
+_JPEG = b"\xff\xd8"
+_START_OF_SCAN = 0xDA
+_APPLICATION = range(0xE0, 0xF0)  # segments of metadata; 1 holds EXIF, 14 Adobe's colour transform
+_COMMENT = 0xFE
 _HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
 
 
@@ -98,9 +103,9 @@ def load_picture(data: bytes) -> Image.Image:
     try:
         return _decoded(data)
     except ImageError:
-        if not data.startswith(_PNG):
+        bare = _png_pixels(data) if data.startswith(_PNG) else _jpeg_pixels(data) if data.startswith(_JPEG) else b""
+        if not bare:
             raise
-        bare = _png_pixels(data)
     return _decoded(bare)
 
 
@@ -128,14 +133,34 @@ def _not_an_image(data: bytes) -> str:
 
 
 def _png_pixels(data: bytes) -> bytes:
-    """Return a copy of a PNG file without its text, colour profile and EXIF chunks."""
+    """Return a copy of a PNG file without its texts and colour profile; sound EXIF stays, for the rotation."""
     kept, at = [_PNG], len(_PNG)
     while at + 12 <= len(data):
         (length,) = struct.unpack_from(">I", data, at)
-        if data[at + 4 : at + 8] in _PNG_PIXELS:
-            kept.append(data[at : at + 12 + length])
-        at += 12 + length
+        kind, end = data[at + 4 : at + 8], at + 12 + length
+        sound = data[end - 4 : end] == struct.pack(">I", zlib.crc32(data[at + 4 : end - 4]))
+        if kind in _PNG_PIXELS or (kind == b"eXIf" and sound):
+            kept.append(data[at:end])
+        at = end
     return b"".join(kept)
+
+
+def _jpeg_pixels(data: bytes) -> bytes:
+    """Return a copy of a JPEG file without comments and metadata, except EXIF (rotation) and Adobe's colour transform.
+
+    Empty if the file ends before its pixels.
+    """
+    kept, at = [_JPEG], len(_JPEG)
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        kind, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        body = data[at + 4 : at + 2 + length]
+        if kind == _START_OF_SCAN:
+            return b"".join((*kept, data[at:]))
+        needed = body.startswith(b"Exif\0\0") or (body.startswith(b"Adobe") and len(body) >= 12)
+        if needed or kind not in (*_APPLICATION, _COMMENT):
+            kept.append(data[at : at + 2 + length])
+        at += 2 + length
+    return b""
 
 
 def read_image(source: str | Path | bytes | np.ndarray | Image.Image) -> np.ndarray:

@@ -1,6 +1,8 @@
 """The options of `app.py`: flags, environment variables, and errors of one sentence."""
 
 import inspect
+import io
+import sys
 
 import pytest
 
@@ -62,6 +64,15 @@ def test_empty_variables_are_not_set(monkeypatch):
 def test_missing_weights_stop_with_a_sentence(tmp_path):
     with pytest.raises(SystemExit, match="error: The weights folder"):
         app.main(["--weights", str(tmp_path)])
+
+
+def test_no_character_ends_the_app_on_a_narrow_console(tmp_path, monkeypatch):
+    shown = io.TextIOWrapper(io.BytesIO(), "cp1252")
+    monkeypatch.setattr(sys, "stdout", shown)
+    with pytest.raises(SystemExit):
+        app.main(["--weights", str(tmp_path)])
+    print("\U0001f528 \u4eba", flush=True)
+    assert shown.buffer.getvalue() == b"\\U0001f528 \\u4eba\n"
 
 
 def test_the_page_is_built_and_nothing_is_started(tiny_engine):

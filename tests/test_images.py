@@ -178,6 +178,12 @@ def _with_chunk(kind: bytes, body: bytes) -> bytes:
     return data[:33] + chunk + data[33:]
 
 
+def _with_segment(kind: int, body: bytes, picture: bytes | None = None) -> bytes:
+    """Insert a segment after the start of a JPEG."""
+    data = picture or encode(Image.fromarray(PICTURE), "JPEG", quality=95)
+    return data[:2] + b"\xff" + bytes([kind]) + struct.pack(">H", len(body) + 2) + body + data[2:]
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -194,6 +200,38 @@ def _with_chunk(kind: bytes, body: bytes) -> bytes:
 )
 def test_metadata_that_fails_is_dropped(data):
     assert np.array_equal(read_image(data), PICTURE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (0xE0, b"JFIF"),
+        (0xE1, b"Exif\0\0junk"),
+        (0xE2, b"ICC_PROFILE\0"),
+        (0xE2, b"ICC_PROFILE\0\x05\x02junk"),
+        (0xE2, b"MPF\0junk"),
+        (0xED, b"Photoshop 3.0\x008BIM\4\4\0\0\0\0\xff\xff"),
+        (0xEE, b"Adobe\0"),
+        (0xFE, bytes(60_000)),
+    ],
+    ids=["JFIF", "EXIF", "short profile", "profile", "frames", "Photoshop", "Adobe", "comment"],
+)
+def test_metadata_of_a_jpeg_that_fails_is_dropped(kind, body):
+    wanted = read_image(encode(Image.fromarray(PICTURE), "JPEG", quality=95))
+    assert np.array_equal(read_image(_with_segment(kind, body)), wanted)
+
+
+def test_the_rotation_outlives_metadata_that_fails():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    jpeg = encode(Image.fromarray(PICTURE), "JPEG", exif=exif)
+    assert np.array_equal(read_image(_with_segment(0xE2, b"ICC_PROFILE\0", jpeg)), read_image(jpeg))
+    png = encode(Image.fromarray(PICTURE), exif=exif)
+    text = b"zTXtk\0\0" + zlib.compress(bytes(3 << 20))
+    broken = png[:33] + struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text)) + png[33:]
+    assert np.array_equal(read_image(broken), read_image(png)) and read_image(png).shape == (20, 40, 3)
+    cmyk = encode(Image.fromarray(PICTURE).convert("CMYK"), "JPEG", quality=95)  # Adobe's segment says how to read it
+    assert np.array_equal(read_image(_with_segment(0xE2, b"ICC_PROFILE\0", cmyk)), read_image(cmyk))
 
 
 def test_a_mask_of_too_many_pixels_is_refused():

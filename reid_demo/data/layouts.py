@@ -11,6 +11,7 @@ from reid_demo.records import ImageRecord
 
 MARKET_NAME = re.compile(r"^(-?\d+)_c(\d+)")  # 0002_c1s1_000451_03.jpg
 CAMERA_NAME = re.compile(r"_c(\d+)")
+MOST = 2**63 - 1  # the largest number of a person or camera; arrays hold 64 bits
 SPLITS = {"bounding_box_train", "bounding_box_test", "query"}
 
 # Benchmarks, and the probe sets of each; the first is the one that its protocol means.
@@ -25,9 +26,19 @@ PROBES = {
 
 
 def market_ids(name: str) -> tuple[int | None, int | None]:
-    """Read (pid, camid) from a Market-1501 file name, (None, None) where it is not one."""
+    """Read (pid, camid) from a Market-1501 file name, (None, None) where it is not one.
+
+    Raises:
+        DatasetError: a number is larger than `MOST`.
+    """
     found = MARKET_NAME.match(name)
-    return (int(found.group(1)), int(found.group(2))) if found else (None, None)
+    return (_number(found.group(1), name), _number(found.group(2), name)) if found else (None, None)
+
+
+def _number(digits: str, name: str) -> int:
+    if abs(int(digits)) > MOST:
+        raise DatasetError(f"The name {name!r} has a number of more than 64 bits. Rename it.")
+    return int(digits)
 
 
 @dataclass(frozen=True)
@@ -94,7 +105,9 @@ def load_folder(root: Path) -> list[ImageRecord]:
     for pid, folder in enumerate(folders, start=1):
         for path in _images(folder):
             camera = CAMERA_NAME.search(path.name)
-            records.append(ImageRecord(f"{folder.name}/{path.name}", pid, int(camera.group(1)) if camera else None))
+            records.append(
+                ImageRecord(f"{folder.name}/{path.name}", pid, _number(camera.group(1), path.name) if camera else None)
+            )
     if not folders:
         for path in _images(root):
             pid, camid = market_ids(path.name)
@@ -177,7 +190,7 @@ def _numbered(root: Path, name: str, deep: bool) -> list[ImageRecord]:
             number = re.match(r"\d+", place.name if deep else path.name)
             if not number:
                 raise DatasetError(f"The path {path} has no person number at the start of its name.")
-            records.append(ImageRecord(path.relative_to(root).as_posix(), int(number.group())))
+            records.append(ImageRecord(path.relative_to(root).as_posix(), _number(number.group(), path.name)))
     if not records:
         wanted = folder / "001" if deep else folder
         raise DatasetError(f"There are no images in {folder}; the layout expects some such as {wanted / '001_01.jpg'}.")

@@ -21,7 +21,7 @@ from PIL import Image
 
 from reid_demo.data.files import read_json_lines
 from reid_demo.data.layouts import market_ids
-from reid_demo.errors import GalleryError, ImageError, NoImagesError, NotWritableError
+from reid_demo.errors import DatasetError, GalleryError, ImageError, NoImagesError, NotWritableError
 from reid_demo.images import MAX_BYTES, PROBE_SIDE, inside, load_picture, read_image, shrunk
 from reid_demo.model.describer import Describer
 from reid_demo.records import Descriptor, ImageRecord, Scoring
@@ -336,6 +336,7 @@ class _Run:
         read = _Read(path.relative_to(self.source).as_posix())
         try:
             read.path.encode("utf-8")
+            market_ids(path.name)  # numbers that no array can hold are refused here, with the file's name
             if path.stat().st_size > MAX_BYTES:
                 raise ImageError(f"The file is larger than {MAX_BYTES >> 20} MB. Use a smaller image.")
             content = path.read_bytes()
@@ -346,7 +347,7 @@ class _Run:
         except UnicodeEncodeError:
             read.path = printable(read.path)
             read.error = "Its name is not valid text. Rename the file."
-        except ImageError as error:
+        except (ImageError, DatasetError) as error:
             read.error = str(error)
         except OSError as error:
             read.error = f"The file cannot be read ({error.strerror})."

@@ -88,6 +88,19 @@ def test_a_folder_asks_with_the_first_image_of_each_person(tmp_path):
     assert [r.pid for r in found.gallery] == [0, 0, 4] and found.exclude_same_camera
 
 
+def test_a_number_of_more_than_64_bits_names_its_file(tmp_path):
+    large = 2**63
+    touch(tmp_path, f"train/bounding_box_train/{large}_c1s1_1_0.jpg", f"ilids/Probe/{large}.jpg", "ilids/Gallery/1.jpg")
+    touch(tmp_path, f"deep/anna/x_c{large}.jpg")
+    for read in (
+        lambda: load_train("market1501", tmp_path / "train"),
+        lambda: load_benchmark("partial_ilids", tmp_path / "ilids"),
+        lambda: load_folder(tmp_path / "deep"),
+    ):
+        with pytest.raises(DatasetError, match=f"{large}.*more than 64 bits"):
+            read()
+
+
 def test_faults_name_what_was_expected(tmp_path):
     with pytest.raises(DatasetError, match="bounding_box_train"):
         load_train("market1501", tmp_path)

@@ -19,7 +19,7 @@ from PIL import Image
 from reid_demo.__main__ import main
 from reid_demo.data.layouts import market_ids
 from reid_demo.errors import GalleryError
-from reid_demo.images import read_image
+from reid_demo.images import formats, read_image
 from reid_demo.model import checkpoint
 from reid_demo.model.describer import Describer
 from reid_demo.model.dpti import build_model
@@ -435,6 +435,22 @@ def test_names_are_limited_in_bytes(name, tmp_path, tiny_describer, tiny_weights
         assert len(os.path.basename(record.path).encode()) <= 255
 
 
+def test_a_number_beyond_64_bits_is_named_and_its_neighbours_stay_two_people(tmp_path, tiny_describer, tiny_weights):
+    photos, large = folder_of_one(tmp_path / "photos"), 2**63 - 1
+    for number, pid in enumerate((large, large - 1, large + 1), start=2):
+        Image.fromarray(draw_person(number, 1)).save(photos / f"{pid}_c1s1_000001_00.png")
+    Image.fromarray(draw_person(9, 1)).save(photos / f"0002_c{10**20}s1_000001_00.png")
+    report = run(photos, tmp_path / "gallery", tiny_describer, tiny_weights)
+    assert [path for path, _ in report.skipped] == [
+        f"0002_c{10**20}s1_000001_00.png",
+        f"{large + 1}_c1s1_000001_00.png",
+    ]
+    assert all("more than 64 bits" in reason for _, reason in report.skipped)
+    loaded = gallery.load(tmp_path / "gallery")
+    assert sorted(r.pid for r in loaded.records) == [1, large - 1, large] and loaded.num_pids == 3
+    assert loaded.identities.show(large).sum() == 1
+
+
 @pytest.mark.parametrize("images_in_it", [1, 2])
 def test_galleries_of_one_and_two_pictures_are_searched(images_in_it, tmp_path, tiny_describer, tiny_weights):
     photos = folder_of_one(tmp_path / "photos")
@@ -452,19 +468,22 @@ def test_what_was_not_looked_into_is_said(tmp_path, tiny_describer, tiny_weights
     (photos / "linked").symlink_to(folder_of_one(tmp_path / "elsewhere"))
     (photos / "gone.png").symlink_to(tmp_path / "nowhere.png")
     (photos / "page.eps").write_text("%!PS")
+    if "HEIF" not in formats():
+        (photos / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
     (photos / "README").write_text("words")
     (photos / ".hidden").mkdir()
     main(["index", str(photos), "--out", str(tmp_path / "out"), "--weights", str(tiny_weights), "--json"])
     report = json.loads(capsys.readouterr().out)
     assert report["total"] == 1
     reasons = dict(report["unread"])
+    assert "pip install pillow-heif" in reasons.pop("phone.HEIC", "pip install pillow-heif")
     assert set(reasons) == {"linked", "gone.png", "page.eps", "README", "mine.gallery"}
     assert (
         "not followed" in reasons["linked"] and "gallery" in reasons["mine.gallery"] and ".eps" in reasons["page.eps"]
     )
     main(["index", str(photos), "--out", str(tmp_path / "out"), "--weights", str(tiny_weights)])
     told = capsys.readouterr().out
-    assert "5 not read" in told and "not read linked: " in told
+    assert f"{len(report['unread'])} not read" in told and "not read linked: " in told
 
 
 def test_a_folder_that_cannot_be_opened_is_said(monkeypatch, tmp_path, tiny_describer, tiny_weights):
@@ -479,7 +498,14 @@ def test_a_folder_that_cannot_be_opened_is_said(monkeypatch, tmp_path, tiny_desc
 
     monkeypatch.setattr(os, "scandir", scandir)
     report = run(photos, tmp_path / "gallery", tiny_describer, tiny_weights)
-    assert report.total == 1 and report.unread == [("closed", "The folder cannot be opened (Permission denied).")]
+    why = "The folder cannot be opened (Permission denied)."
+    assert report.total == 1 and report.unread == [("closed", why)]
+    monkeypatch.setattr(os, "scandir", opened)
+    Image.fromarray(draw_person(2, 1)).save(closed / "0002_c1_1.png")
+    assert run(photos, tmp_path / "gallery", tiny_describer, tiny_weights).total == 2
+    monkeypatch.setattr(os, "scandir", scandir)
+    report = run(photos, tmp_path / "gallery", tiny_describer, tiny_weights)
+    assert (report.total, report.removed, report.unread) == (1, 1, [("closed", why)]), "an update says what it drops"
 
 
 def test_nothing_readable_lists_reasons(tmp_path, tiny_describer, tiny_weights):
@@ -572,6 +598,12 @@ def test_no_character_ends_a_command_on_a_narrow_console(tmp_path, tiny_weights)
     (photos / "\u4eba.png").write_bytes(b"no picture")
     arguments = ["index", photos, "--out", tmp_path / "\u753b", "--weights", tiny_weights]
     command = [sys.executable, "-m", "reid_demo", *map(str, arguments)]
-    done = subprocess.run(command, env={**os.environ, "PYTHONIOENCODING": "cp1252"}, capture_output=True)
+    narrow = {"env": {**os.environ, "PYTHONIOENCODING": "cp1252"}, "capture_output": True}
+    done = subprocess.run(command, **narrow)
     assert done.returncode == 0, done.stderr
     assert b"\\u4eba.png" in done.stdout and b"\\u753b" in done.stdout
+    probe = (photos / "0001_c1_1.png").rename(photos / "\u5f20.png")
+    command[3:6] = ["search", str(probe), "--gallery"]
+    done = subprocess.run(command, **narrow)
+    assert done.returncode == 0, done.stderr
+    assert b"\\u5f20.png" in done.stdout and b"0001_c1_1" in done.stdout

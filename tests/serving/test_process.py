@@ -61,8 +61,9 @@ def ended(running: subprocess.Popen, number: int) -> int:
 
 def test_nothing_of_a_visitor_outlives_the_server(tiny_weights, tiny_gallery_folder, tmp_path, probe_image):
     where = tiny_weights, tiny_gallery_folder, tmp_path
-    running, url = start(*where, HTTP_PROXY="http://127.0.0.1:9", HTTPS_PROXY="http://127.0.0.1:9")
-    assert httpx.get(url, trust_env=False).status_code == 200, "a proxy in the environment stops nothing"
+    proxy = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    running, url = start(*where, PYTHONIOENCODING="cp1252", **proxy)
+    assert httpx.get(url, trust_env=False).status_code == 200, "neither a proxy nor a narrow console stops it"
     files = {"files": ("me.png", b"a picture", "image/png")}
     kept = httpx.post(f"{url}/gradio_api/upload", files=files, trust_env=False).json()
     uploaded = Path(kept[0])

@@ -186,6 +186,26 @@ def test_what_is_no_picture_is_listed(galleries, tmp_path):
     assert sorted(name for name, _ in report.skipped) == ["broken _b_.png", "inner.zip", "link.png", "notes.txt"]
 
 
+@pytest.mark.parametrize("name", ["\U0001f9cd" * 70, "\u4eba" * 81, "x" * 250], ids=["4 bytes", "3 bytes", "1 byte"])
+def test_names_in_a_zip_are_limited_in_bytes(name, galleries, tmp_path):
+    token, report = galleries.build(
+        "me", [pack(tmp_path / "long.zip", {f"day/{name}.png": picture(1), "b.png": picture(2)})]
+    )
+    engine = galleries.engine_of(token)
+    assert report.total == 2 and not report.skipped
+    assert all(engine.gallery.image_path(row).is_file() for row in range(2))
+
+
+@pytest.mark.parametrize(("text", "encoding"), [("\u5f20\u4f1f", "gbk"), ("\u3084\u307e\u3060", "cp932")])
+def test_old_names_in_a_zip_are_readable(text, encoding, galleries, tmp_path):
+    raw = text.encode(encoding)
+    old = pack(tmp_path / "old.zip", {f"{'n' * len(raw)}.png": picture(1)})
+    old.write_bytes(old.read_bytes().replace(b"n" * len(raw), raw))
+    token, _ = galleries.build("me", [old])
+    (record,) = galleries.engine_of(token).gallery.records
+    assert text in record.path
+
+
 def test_postscript_in_a_zip_is_refused_and_never_run(galleries, tmp_path):
     script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 128\n%%EndComments\n{ 1 1 add pop } loop\n"
     mixed = pack(tmp_path / "mixed.zip", {"x.jpg": script, "y.eps": script, "good.png": picture(1)})
