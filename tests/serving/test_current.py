@@ -17,6 +17,7 @@ from reid_demo.images import image_or_placeholder, read_image
 from reid_demo.records import ImageRecord
 from reid_demo.search import gallery, store
 from reid_demo.serving.current import Current
+from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import browse, probe, ranking, verify, why
 from reid_demo.serving.page.handlers.session import Session, check_list, default_settings
 from reid_demo.serving.visitors import PrivateGalleries
@@ -128,6 +129,26 @@ def test_a_picture_that_vanished_leaves_a_placeholder_in_every_list(engine):
     from reid_demo.serving.page.handlers import changed as changes
 
     assert "<img" in changes.changed(engine, changed)
+
+
+@pytest.mark.parametrize("left", ["one example", "the gallery", "no picture"])
+def test_a_page_starts_over_pictures_that_vanished(left, engine, monkeypatch):
+    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+    first = engine.search(engine.describe(read_image(engine.examples[1].path)), 1)[0]
+    engine.examples[0].path.unlink()
+    engine.gallery.image_path(first.index).unlink()
+    if left != "one example":
+        engine.examples[1].path.unlink()
+        engine.gallery.image_path(0).unlink(missing_ok=True)
+    if left == "no picture":
+        shutil.rmtree(engine.gallery.folder / "images")
+    started = app.serve(engine, app.Place("127.0.0.1"), prevent_thread_lock=True, quiet=True)
+    try:
+        shown = opened(started.local_url.rstrip("/"))
+        assert {"one example": "person 50", "the gallery": "id 1,", "no picture": text.NO_PROBE}[left] in str(shown)
+        assert len(pictures_in(shown["strip"])) == (0 if left == "no picture" else 10)
+    finally:
+        started.close()
 
 
 def test_page_and_api_follow_the_gallery(engine, monkeypatch):

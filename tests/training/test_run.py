@@ -123,7 +123,9 @@ def test_a_checkpoint_of_an_earlier_release_resumes(root, tmp_path):
     assert run(TINY, root, tmp_path, max_steps=3, resume=True)["finished"]
 
 
-def test_a_finished_run_measures_itself(root, tmp_path, capsys):
+@pytest.mark.parametrize("weighted", [False, True], ids=["G+D", "G+D+W"])
+def test_a_finished_run_measures_itself(root, tmp_path, capsys, weighted):
+    config = dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, adaptive_weighting=weighted))
     place = tmp_path / "split"
     for pid in range(1, 5):
         for folder, camid in (("query", 1), ("bounding_box_test", 2)):
@@ -131,9 +133,10 @@ def test_a_finished_run_measures_itself(root, tmp_path, capsys):
             image = Image.fromarray(draw_person(pid, camid, 64, 32))
             image.save(place / folder / f"{pid:04d}_c{camid}s1_000001_00.jpg")
     options = {"evaluate_on": ("market1501", place), "max_steps": 2}
-    assert "evaluation" not in run(TINY, root, tmp_path / "out", stop_after=1, **options)
-    result = run(TINY, root, tmp_path / "out", resume=True, **options)
+    assert "evaluation" not in run(config, root, tmp_path / "out", stop_after=1, **options)
+    result = run(config, root, tmp_path / "out", resume=True, **options)
     assert result["evaluation"]["num_query"] == 4
+    assert ("adaptive weights" in result["evaluation"]["protocol"]) == weighted, "the paper's own similarity"
     assert json.loads((tmp_path / "out" / "evaluation.json").read_text()) == result["evaluation"]
     record = result["evaluation"]
     assert (record["weights"], record["fingerprint"]) == ("out", result["fingerprint"])

@@ -1,6 +1,7 @@
 """The page: what stands where, and what is drawn after a search. `panels` hold the parts, `wiring` the clicks."""
 
 import functools
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from reid_demo.engine import Engine
-from reid_demo.errors import ReidError
+from reid_demo.errors import ImageError, ReidError
 from reid_demo.serving import api, gradio_patches
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import acts, link, ranking
@@ -25,6 +26,8 @@ from reid_demo.serving.visitors import PrivateGalleries
 
 __all__ = ["build_ui", "launch_options"]
 CLEAN_EVERY_S, KEEP_FILES_S = 600, 3600
+FIRST_ROWS = 20  # gallery images that are tried as the first probe
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -93,11 +96,19 @@ def build_ui(engine: Engine, galleries: PrivateGalleries | None = None) -> gr.Bl
 
 
 def _first(engine: Engine) -> Session:
-    """Return the visit that a page opens with: the most telling example, or the first picture there is."""
+    """Return the visit that a page opens with: the most telling example, or the first picture, that can be read."""
     stories, settings = stories_of(engine), default_settings(engine)
-    if stories or engine.examples:
-        return acts.open_story(engine, Session(), settings, stories, 0)
-    return probes.open_gallery_image(engine, Session(), settings, 0)
+    tries = [
+        functools.partial(acts.open_story, stories=stories, number=n) for n in range(len(stories or engine.examples))
+    ]
+    rows = range(min(len(engine.gallery), FIRST_ROWS))
+    tries += [functools.partial(probes.open_gallery_image, index=row) for row in rows]
+    for attempt in tries:
+        try:
+            return attempt(engine, Session(), settings)
+        except ImageError as error:  # a file that is gone must not keep the page from opening
+            _log.warning("The page opens with another picture. %s", error)
+    return Session()  # no probe yet: the visitor brings one
 
 
 def _build_tabs(engine: Engine) -> Tabs:

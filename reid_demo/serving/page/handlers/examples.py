@@ -43,4 +43,4 @@ def caption(story: Story) -> str:
 
 
 def _picture(path) -> str:
-    return figures.picture_uri(overlays.thumbnail(images.read_image(path), *SIZE))
+    return figures.picture_uri(overlays.thumbnail(images.image_or_placeholder(path), *SIZE))

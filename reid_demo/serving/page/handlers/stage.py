@@ -13,7 +13,7 @@ import numpy as np
 from reid_demo import images, occlude
 from reid_demo.drawing import figures, overlays
 from reid_demo.engine import Engine
-from reid_demo.errors import GalleryError, ReidError
+from reid_demo.errors import GalleryError, ImageError, ReidError
 from reid_demo.measuring.sets import coverage
 from reid_demo.records import Descriptor, Match, Occlusion
 from reid_demo.serving.page import text
@@ -146,7 +146,11 @@ def with_pictures(engine: Engine, drawn: dict) -> dict:
     tiles = [tile for row in rows for tile in (*row["tiles"], *([row["right"]] if row["right"] else []))]
     chosen = drawn["shown"]["why"]["index"]
     pictures = {str(row): _picture(engine, row) for row in {tile["index"] for tile in tiles}}
-    return {**drawn, "pictures": pictures, "maps": {str(chosen): match_maps(engine, chosen)}}
+    try:
+        maps = {str(chosen): match_maps(engine, chosen)}
+    except ImageError:  # its file is gone; a page that asks for the maps is told so
+        maps = {}
+    return {**drawn, "pictures": pictures, "maps": maps}
 
 
 def match_maps(engine: Engine, row: int) -> dict:
