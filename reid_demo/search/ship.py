@@ -30,7 +30,7 @@ def ship_probes(dataset: Path, gallery: Gallery, absent: Path | None = None) -> 
     Raises:
         DatasetError: no query images, or an absent person is in the gallery.
     """
-    known = {record.pid for record in gallery.records}
+    known = {pid for pid in gallery.people.tolist() if pid > 0}  # junk and distractors are nobody to look for
     folder = gallery.folder / FOLDER
     if folder.exists():
         shutil.rmtree(folder)

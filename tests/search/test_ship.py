@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ from figures import draw_person
 from PIL import Image
 
 from reid_demo.data.ground_truth import GRID, Truth, read_truth, to_line, write_truth
+from reid_demo.data.probes import read_probes
 from reid_demo.engine import _read_examples
 from reid_demo.errors import DatasetError
+from reid_demo.records import UNKNOWN
 from reid_demo.search import gallery
 from reid_demo.search.ship import ship_cutouts, ship_probes, ship_truth
 
@@ -39,6 +42,16 @@ def test_probes_are_copied_and_listed(dataset, own_gallery):
     examples = _read_examples(own_gallery.folder)
     assert [e.kind for e in examples] == ["whole", "whole", "occluded", "absent", "absent"]
     assert all(e.path.is_file() for e in examples)
+
+
+def test_junk_and_distractors_are_no_probes(dataset, own_gallery):
+    junk = [replace(own_gallery.records[0], pid=pid) for pid in (-1, 0, None)]
+    own_gallery.records[:3] = junk
+    own_gallery.pids[:3] = (-1, 0, UNKNOWN)
+    for name in ("-1_c4s1_000001_00", "0000_c4s1_000001_00", "holiday"):
+        Image.fromarray(draw_person(3, 4)).save(dataset / "query" / f"{name}.jpg")
+    ship_probes(dataset, own_gallery)
+    assert {row.pid for row in read_probes(own_gallery.folder)} == {1, 2} & set(own_gallery.pids.tolist())
 
 
 def test_cutouts_and_ground_truth_go_along(dataset, own_gallery):
