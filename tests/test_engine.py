@@ -174,6 +174,19 @@ def test_right_matches_are_those_of_the_person(tiny_engine):
     assert len(tiny_engine.right_matches(3, (3, 1))) == 2 and not len(tiny_engine.right_matches(None))
 
 
+def test_junk_and_distractors_are_right_for_nobody(tiny_engine, tiny_gallery_folder, tmp_path):
+    folder = shutil.copytree(tiny_gallery_folder, tmp_path / "gallery")
+    lines = [json.loads(line) for line in (folder / gallery.RECORDS).read_text().splitlines()]
+    for line, pid in zip(lines, (-1, -1, 0, 0), strict=False):
+        line["pid"], line["camid"] = pid, 1
+    (folder / gallery.RECORDS).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    engine = Engine(tiny_engine.describer, gallery.load(folder))
+    for pid in (-1, 0):
+        assert not len(engine.right_matches(pid)) and engine.gallery.num_pids == 5
+        probe = engine.gallery.descriptor(0)
+        assert len(engine.search(probe, 18, exclude_same_camera=(pid, 1))) == 18, "nor are they left out as one person"
+
+
 def test_weights_round_trip_and_refusals(tiny_weights, tmp_path):
     model = checkpoint.load_weights(tiny_weights)
     checkpoint.save_weights(model, tmp_path / "again")

@@ -82,6 +82,29 @@ def test_stopping_ends_the_work_soon(page, sweeping):
         time.sleep(0.01)
 
 
+def test_work_stops_when_its_page_is_closed(page, tiny_engine, monkeypatch):
+    enter, demo, _ = page
+    visitor, described = enter(), []
+    real = tiny_engine.describer.describe
+
+    def slowly(images):
+        time.sleep(0.3)
+        described.append(len(images))
+        return real(images)
+
+    monkeypatch.setattr(tiny_engine.describer, "describe", slowly)
+    number = visitor.listener("sweep-run", "click")
+    visitor.join(number, MANY)  # some 43 batches: 13 s
+    stream = visitor.messages()
+    first_step(stream)
+    stream.close()
+    start = time.monotonic()
+    while not is_idle(demo):
+        assert time.monotonic() - start < 5
+        time.sleep(0.05)
+    assert len(described) < 20
+
+
 def test_two_sweeps_go_on_side_by_side(page, sweeping, tiny_engine):
     enter, _, _ = page
     other = enter()

@@ -19,7 +19,7 @@ from reid_demo.search.gallery_views import VIEWS
 from reid_demo.serving.page import text, view
 from reid_demo.serving.page.handlers import earned, ranking
 from reid_demo.serving.page.handlers import probe as probes
-from reid_demo.serving.page.handlers.session import Session, Settings, scoring_of
+from reid_demo.serving.page.handlers.session import Session, Settings, is_right, scoring_of
 from reid_demo.serving.page.handlers.why import why
 from reid_demo.whatif.confidence import Calibration, Level, Rates
 
@@ -99,9 +99,14 @@ def test_random_occluders_differ_from_click_to_click(tiny_engine, opened):
 def test_crop_by_numbers(tiny_engine, opened):
     done = probes.crop(tiny_engine, opened, Settings(), probes.PixelBox(4, 8, 40, 100))
     assert np.array_equal(done.current, opened.image[8:108, 4:44])
-    for bad in ((0, 0, 65, 10), (-1, 0, 20, 20), (0, 0, 0, 20), (None, 0, 20, 20), (0, 0, 4, 4)):
+    for bad in ((0, 0, 65, 10), (-1, 0, 20, 20), (0, 0, 0, 20), (0, 0, 4, 4)):
         with pytest.raises(OcclusionError):
             probes.crop(tiny_engine, opened, Settings(), probes.PixelBox(*bad))
+    for empty in range(4):
+        with pytest.raises(OcclusionError, match="^Fill in x, y, width and height of the crop"):
+            probes.crop(
+                tiny_engine, opened, Settings(), probes.PixelBox(*(None if i == empty else 20 for i in range(4)))
+            )
 
 
 def test_a_match_becomes_the_probe_and_finds_itself(tiny_engine, opened):
@@ -155,6 +160,15 @@ def test_captions_say_rank_and_right_or_wrong(opened):
     assert words[0].startswith("#1 ")
     for match, word in zip(opened.matches, words, strict=True):
         assert (text.RIGHT in word) == (match.record.pid == 2) and (text.WRONG in word) == (match.record.pid != 2)
+
+
+@pytest.mark.parametrize("pid", [-1, 0])
+def test_a_probe_of_nobody_has_no_right_match(opened, pid):
+    nobody = dataclasses.replace(opened.matches[0].record, pid=pid)
+    match = dataclasses.replace(opened.matches[0], record=nobody)
+    assert is_right(dataclasses.replace(opened, pid=pid), match) is None and is_right(opened, match) is False
+    words = ranking.caption(dataclasses.replace(opened, pid=pid), match)
+    assert text.RIGHT not in words and text.WRONG not in words
 
 
 def test_a_gallery_picture_is_said_to_find_itself(tiny_engine, opened, monkeypatch):
