@@ -167,12 +167,22 @@ class TrainConfig:
     # 1 - cosine of each part after its own linear layer, weighted by presence: a visible part alone must identify
     distill_parts: float = 0.0
     distill_direct: float = 0.0  # 1 - cosine of a linear head
-    distill_similarity: float = 0.0  # difference of the batch's similarity matrices
+    distill_global_similarity: float = 0.0  # difference of the batch's similarity matrices, by the global descriptor
+    distill_similarity: float = 0.0  # the same by the whole descriptor
     # the same under the two scorings that use presence; nothing else trains presence if the descriptor is unweighted
     distill_presence: float = 0.0
     # not in the paper: fraction of the person's mean vector mixed into each image's teacher target. The teacher's
     # vector also encodes camera and obstacles; averaging over a person's images reduces that
     toward_person: float = 0.0
+    # not in the paper: the teacher is a network that sees each picture as augmented, but before it is cut, made grey or
+    # hidden. False: vectors of the unchanged pictures, cached once
+    live_teacher: bool = False
+    # not in the paper: share of a batch that is blended with another picture of it, for the live teacher as well
+    # (mixup, as Beyer et al., 2022, match functions): an endless supply of pictures to agree on
+    blend: float = 0.0
+    # not in the paper: share of the parts' gradient that reaches the backbone. At 0 the parts learn to read a backbone
+    # that the global descriptor alone teaches; needs weighted pooling
+    parts_gradient: float = 1.0
     clip_norm: float = 0.0  # not in the paper: largest gradient norm; 0 does not clip
     precision: str = "float32"  # or "bfloat16"
     num_workers: int = 0
@@ -181,7 +191,7 @@ class TrainConfig:
     @property
     def taught(self) -> bool:
         """Whether any loss needs a teacher's vectors."""
-        terms = ("direct", "global", "parts", "similarity", "presence")
+        terms = ("direct", "global", "global_similarity", "parts", "similarity", "presence")
         return any(getattr(self, f"distill_{term}") for term in terms)
 
 

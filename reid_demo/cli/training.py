@@ -30,7 +30,11 @@ def _add_train(commands) -> None:
     common.set_flag(sub)
     sub.add_argument("--init", metavar="PATH", help="ImageNet weights or a network's .xml, or a weights folder")
     _partial_init_flag(sub)
-    sub.add_argument("--teacher", metavar="NPZ", help="a teacher's vectors, from the command teach")
+    sub.add_argument(
+        "--teacher",
+        metavar="FILE",
+        help="a teacher's vectors, from the command teach, or a live one's .xml",
+    )
     sub.add_argument("--occluders", metavar="DIR", help="cut-outs for the option pasted; default: the shipped ones")
     sub.add_argument("--max-steps", type=common.count, help="optimiser steps in all; the schedule shrinks to fit")
     sub.add_argument("--time-limit", type=float, metavar="S", help="seconds in all; the schedule follows the clock")
@@ -71,7 +75,11 @@ def _add_ablate(commands) -> None:
     text = "ImageNet weights of backbones, or a model.safetensors"
     sub.add_argument("--init", nargs="+", default=[], metavar="BACKBONE=PATH", help=text)
     _partial_init_flag(sub)
-    sub.add_argument("--teacher", metavar="NPZ", help="a teacher's vectors, from the command teach")
+    sub.add_argument(
+        "--teacher",
+        metavar="FILE",
+        help="a teacher's vectors, from the command teach, or a live one's .xml",
+    )
     common.json_flag(sub)
 
 

@@ -1,6 +1,7 @@
 """Training augmentation on uint8 pictures; occlusions are those of `occlude`, as on the page."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import cv2
@@ -23,6 +24,7 @@ class Sample:
 
     image: np.ndarray  # (H, W, 3) uint8 RGB
     body: Body | None = None  # labels at any scale of the picture
+    before: np.ndarray | None = None  # (H, W, 3) uint8 RGB: what a live teacher sees; neither cut nor grey nor hidden
 
     def resized(self, height: int, width: int) -> "Sample":
         """Return picture and body parts at `(height, width)` model px."""
@@ -52,10 +54,9 @@ def augment(
         cutouts: people and things that `pasted` puts in front.
 
     Returns:
-        The picture `(h, w, 3)` and its body parts, both at `size`.
+        The picture `(h, w, 3)` and its body parts, both at `size`; with `live_teacher` also the picture `before`.
     """
-    sample = _moved(sample.resized(*size), config, rng)
-    sample = replace(sample, image=_recaptured(sample.image, config, rng))
+    sample = _recaptured(_moved(sample.resized(*size), config, rng), config, rng)
     return _hidden(sample, config, rng, cutouts)
 
 
@@ -69,6 +70,7 @@ def _moved(sample: Sample, config: TrainConfig, rng: np.random.Generator) -> Sam
         top, left = rng.integers(0, 2 * pad + 1, 2)
         body = sample.body and sample.body.kept(_shifted(sample.body.labels, pad, top, left, 0))
         sample = Sample(_shifted(sample.image, pad, top, left, MEAN_GREY), body)
+    whole = sample.image
     if rng.random() < config.random_crop:
         window = _random_window(height, width, rng)
         body = sample.body and sample.body.kept(sample.body.labels[window])
@@ -77,20 +79,29 @@ def _moved(sample: Sample, config: TrainConfig, rng: np.random.Generator) -> Sam
         window = cut_window(height, width, rng)
         body = sample.body and sample.body.kept(sample.body.labels[window])
         sample = Sample(np.ascontiguousarray(sample.image[window]), body).resized(height, width)
-    return sample
+    return replace(sample, before=np.ascontiguousarray(whole)) if config.live_teacher else sample
 
 
-def _recaptured(image: np.ndarray, config: TrainConfig, rng: np.random.Generator) -> np.ndarray:
+def _recaptured(sample: Sample, config: TrainConfig, rng: np.random.Generator) -> Sample:
     """Change the picture as another camera would, then mix it with changed copies."""
     if rng.random() < config.recolour:
-        image = _recolour(image, rng)
+        sample = _alike(_recolour, sample, rng)
     if config.grey and rng.random() < config.grey:
-        image = _grey(image, rng)
+        sample = replace(sample, image=_grey(sample.image, rng))
     if config.degrade and rng.random() < config.degrade:  # drawn only then: older recipes keep their pictures
-        image = _degrade(image, rng)
+        sample = _alike(_degrade, sample, rng)
+    image = sample.image
     if config.augmix and (config.augmix_chance == 1 or rng.random() < config.augmix_chance):
         image = _augmix(image, config, rng)
-    return np.ascontiguousarray(image)
+    return replace(sample, image=np.ascontiguousarray(image))
+
+
+def _alike(
+    change: Callable[[np.ndarray, np.random.Generator], np.ndarray], sample: Sample, rng: np.random.Generator
+) -> Sample:
+    """Change the picture and the one that a live teacher sees by the same draws."""
+    before = None if sample.before is None else change(sample.before, deepcopy(rng))
+    return replace(sample, image=change(sample.image, rng), before=before)
 
 
 def _hidden(sample: Sample, config: TrainConfig, rng: np.random.Generator, cutouts: occlude.Cutouts | None) -> Sample:
@@ -106,9 +117,9 @@ def _hidden(sample: Sample, config: TrainConfig, rng: np.random.Generator, cutou
 def _occluded(sample: Sample, occlusion: Occlusion, cutouts: occlude.Cutouts | None = None) -> Sample:
     out = occlude.apply(sample.image, [occlusion], cutouts)
     if sample.body is None:
-        return Sample(out)
+        return replace(sample, image=out)
     hidden = occlude.hidden_by(occlusion, sample.image, out)
-    return Sample(out, sample.body.kept(np.where(hidden, 0, sample.body.labels).astype(np.uint8)))
+    return replace(sample, image=out, body=sample.body.kept(np.where(hidden, 0, sample.body.labels).astype(np.uint8)))
 
 
 def _random_erasing(config: TrainConfig, rng: np.random.Generator, size: tuple[int, int]) -> Occlusion | None:

@@ -29,6 +29,7 @@ class Inputs:
     labels: Tensor  # (B,) int64
     teacher: Tensor | None = None  # (B, T) float32
     body: tuple[Tensor, Tensor] | None = None  # as `Batch` has it
+    before: tuple[Tensor, Tensor] | None = None  # as `Batch` has it, but pixels like `pixels`
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,18 +40,23 @@ class Batch:
     labels: Tensor  # (B,) int64
     teacher: Tensor | None  # (B, T) float32
     body: tuple[Tensor, Tensor] | None = None  # labels (B, H/4, W/4) uint8, as `Body`; visible (B, 8), NaN if unknown
+    # what a live teacher sees: pictures (B, H, W, 3) uint8 RGB, and (B,) bool whether nothing stands in front
+    before: tuple[Tensor, Tensor] | None = None
 
     def pin_memory(self) -> "Batch":
         """Return a copy in pinned memory, from which a GPU reads asynchronously (`DataLoader` calls this)."""
         pinned = (t if t is None else t.pin_memory() for t in (self.images, self.labels, self.teacher))
-        return Batch(*pinned, self.body and tuple(tensor.pin_memory() for tensor in self.body))
+        pairs = (pair and tuple(tensor.pin_memory() for tensor in pair) for pair in (self.body, self.before))
+        return Batch(*pinned, *pairs)
 
     def on(self, place: torch.device) -> Inputs:
         """Move the batch to a device and normalise its pictures there."""
         teacher = None if self.teacher is None else self.teacher.to(place, non_blocking=True)
         body = self.body and tuple(tensor.to(place, non_blocking=True) for tensor in self.body)
         pixels = normalised(self.images.to(place, non_blocking=True))
-        return Inputs(pixels, self.labels.to(place, non_blocking=True), teacher, body)
+        before = self.before and tuple(tensor.to(place, non_blocking=True) for tensor in self.before)
+        before = before and (normalised(before[0]), before[1])
+        return Inputs(pixels, self.labels.to(place, non_blocking=True), teacher, body, before)
 
 
 class TrainingSet:
@@ -95,6 +101,8 @@ class TrainingSet:
         label_of = {person: label for label, person in enumerate(sorted(set(people)))}
         self.labels = [label_of[person] for person in people]
         self.num_classes = len(label_of)
+        # whether nothing stands in front of the person, as far as is known
+        self.clear = np.array([body is None or body.clear for body in self.bodies or [None] * len(people)])
         if self.bodies is not None and not any(self.bodies):
             raise TrainingError(
                 f"No root has {TRUTH_FILE}; body_attention and body_presence need a data set made by `synthesize`."
@@ -107,8 +115,7 @@ class TrainingSet:
                     f"{len(absent)} images have no teacher vector (first: {absent[0]}); cache them all."
                 )
             vectors = np.stack([teacher[name] for name in names])
-            clear = np.array([body is None or body.clear for body in self.bodies or [None] * len(names)])
-            self.teacher = drawn_together(vectors, np.array(self.labels), toward_person, clear)
+            self.teacher = drawn_together(vectors, np.array(self.labels), toward_person, self.clear)
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -190,7 +197,7 @@ class BatchLoader:
     def load(self, number: int, rows: Sequence[int], size: tuple[int, int]) -> Batch:
         """Read and augment this process's share of `rows`, the images of batch `number`, at `size` `(h, w)`."""
         rows = list(rows)[self.share]
-        pictures, bodies = [], []
+        samples: list[Sample] = []
         height, width = size
         for place, row in enumerate(rows, self.share.start):
             rng = np.random.default_rng((self.config.seed, number, place))
@@ -199,13 +206,17 @@ class BatchLoader:
                 image = read_image(self.data.paths[row])
             except ImageError as error:
                 raise DatasetError(f"The image {self.data.paths[row]} cannot be used: {error}") from error
-            sample = augment(Sample(image, known), self.config, rng, size, self.cutouts)
-            pictures.append(sample.image)
-            bodies.append(sample.body and sample.body.resized(height // 4, width // 4))
+            samples.append(augment(Sample(image, known), self.config, rng, size, self.cutouts))
         teacher = None if self.data.teacher is None else torch.from_numpy(self.data.teacher[rows])
         labels = torch.tensor([self.data.labels[row] for row in rows])
-        together = None if self.data.bodies is None else _stack(bodies, (height // 4, width // 4))
-        return Batch(torch.from_numpy(np.stack(pictures)), labels, teacher, together)
+        small = (height // 4, width // 4)
+        bodies = [sample.body and sample.body.resized(*small) for sample in samples]
+        together = None if self.data.bodies is None else _stack(bodies, small)
+        before = None
+        if self.config.live_teacher:
+            seen = np.stack([sample.before for sample in samples])
+            before = (torch.from_numpy(seen), torch.from_numpy(self.data.clear[rows]))
+        return Batch(torch.from_numpy(np.stack([s.image for s in samples])), labels, teacher, together, before)
 
     def batches(self, start: int, size_now: Callable[[int], tuple[int, int]]) -> Iterator[Batch]:
         """Yield batch `start`, `start + 1`, ... without end.

@@ -61,6 +61,7 @@ class DPTI(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = backbone
+        self.parts_gradient = 1.0  # share of the parts' gradient that reaches the backbone; below 1 only in training
         if config.parts or config.global_pooling == "mean":
             self.final_encoder = SpatialEncoder(backbone.final_channels, config)
         if config.global_pooling == "weighted":
@@ -90,7 +91,8 @@ class DPTI(nn.Module):
         mid, final = self.backbone(images)
         batch, (mid_h, mid_w), (h, w) = images.shape[0], mid.shape[2:], final.shape[2:]
         weighted_pooling = self.config.global_pooling == "weighted"
-        tokens = self.final_encoder(final) if self.config.parts or not weighted_pooling else final.new_empty(0)
+        parts_mid, parts_final = self._held_back(mid), self._held_back(final)
+        tokens = self.final_encoder(parts_final) if self.config.parts or not weighted_pooling else final.new_empty(0)
         global_embedding = self.global_pooling(final) if weighted_pooling else tokens.mean(dim=1)
         if not self.config.parts:
             none = final.new_zeros
@@ -102,7 +104,7 @@ class DPTI(nn.Module):
                 none(batch, 0, h, w),
                 global_embedding,
             )
-        templates, template_attention, scores = self._make_templates(mid, batch)
+        templates, template_attention, scores = self._make_templates(parts_mid, batch)
         parts, part_attention = self.part_attention(templates, tokens)
         num_parts = parts.shape[1]
         presence = parts.new_full((batch, num_parts), 1 / num_parts)
@@ -119,6 +121,12 @@ class DPTI(nn.Module):
             part_attention.reshape(batch, num_parts, h, w),
             torch.cat([global_embedding, weighted.flatten(1)], dim=1),
         )
+
+    def _held_back(self, feature_map: Tensor) -> Tensor:
+        """Return the map itself, of which only the share `parts_gradient` of a gradient flows back."""
+        if self.parts_gradient == 1:
+            return feature_map
+        return torch.lerp(feature_map.detach(), feature_map, self.parts_gradient)
 
     def _make_templates(self, mid: Tensor, batch: int) -> tuple[Tensor, Tensor, Tensor | None]:
         height, width = mid.shape[2:]

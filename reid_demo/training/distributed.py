@@ -8,7 +8,7 @@ each process's own share on CPUs, where PyTorch has no such layer.
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -141,24 +141,85 @@ class Helpers:
 class WholeBatch(nn.Module):
     """A network and its objective as one module, whose terms are those of the whole batch."""
 
-    def __init__(self, model: nn.Module, objective: nn.Module, precision: str, crew: Team) -> None:
-        """Join them; `precision` is the network's, the objective is always float32."""
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: nn.Module,
+        precision: str,
+        crew: Team,
+        teacher: Callable[[Tensor], Tensor] | None = None,
+        blend: float = 0.0,
+    ) -> None:
+        """Join them.
+
+        Args:
+            model: the network.
+            objective: its loss terms, always in float32.
+            precision: the network's, `float32` or `bfloat16`.
+            crew: the processes.
+            teacher: as `LiveTeacher`; needs batches with `before`.
+            blend: share of a batch that is blended with other pictures of it.
+        """
         super().__init__()
+        self.teacher, self.blend = teacher, blend
         self.model, self.objective = model, objective
         self.bfloat16, self.crew = precision == "bfloat16", crew
 
     def forward(self, inputs: Inputs) -> dict[str, Tensor]:
         """Return the objective's terms for this process's share of a batch."""
+        people = inputs.labels
+        if self.blend:
+            inputs, people = blended(inputs, self.blend)
         labels, teacher, body = inputs.labels, inputs.teacher, inputs.body
         with torch.autocast(self.crew.device.type, torch.bfloat16, enabled=self.bfloat16):
             output: DPTIOutput = self.model(inputs.pixels)
+        clear = None
+        if self.teacher is not None:
+            before, clear = inputs.before
+            teacher = self.teacher(before)
         if self.crew.size > 1:
             tensors = (getattr(output, field.name).float() for field in dataclasses.fields(output))
             output = DPTIOutput(*map(self.crew.gather, tensors))
-            labels = self.crew.gather(labels)
+            labels, people = self.crew.gather(labels), self.crew.gather(people)
             teacher = None if teacher is None else self.crew.gather(teacher)
+            clear = None if clear is None else self.crew.gather(clear)
             body = body and tuple(self.crew.gather(tensor) for tensor in body)
+        if clear is not None:
+            teacher = from_clear(teacher, people, clear)
         return self.objective(output, labels, teacher, body)
+
+
+def blended(inputs: Inputs, share: float) -> tuple[Inputs, Tensor]:
+    """Blend a share of the pictures with another of the batch, which weighs at most half; the teacher's alike.
+
+    Returns:
+        The batch, in which nothing is known of the body in a blended picture, and `(B,)` int64 labels by which a
+        blended picture is a person of its own.
+    """
+    count, place = len(inputs.labels), inputs.labels.device
+    other = torch.randperm(count, device=place)
+    mixed = torch.rand(count, device=place) < share
+    weight = torch.where(mixed, 0.5 * torch.rand(count, device=place), 0.0)[:, None, None, None]
+    pixels, before = (torch.lerp(p, p[other], weight) for p in (inputs.pixels, inputs.before[0]))
+    body = inputs.body and (inputs.body[0], inputs.body[1].masked_fill(mixed[:, None], torch.nan))
+    people = torch.where(mixed, -1 - torch.arange(count, device=place), inputs.labels)
+    return dataclasses.replace(inputs, pixels=pixels, body=body, before=(before, inputs.before[1])), people
+
+
+def from_clear(vectors: Tensor, labels: Tensor, clear: Tensor) -> Tensor:
+    """Replace the vectors of pictures with something in front by the mean of their person's clear ones in the batch.
+
+    As `loaders.drawn_together` does over a whole data set; a person without a clear picture keeps all vectors.
+
+    Args:
+        vectors: `(B, T)` of length 1.
+        labels: `(B,)` int64.
+        clear: `(B,)` bool.
+    """
+    same = ((labels[:, None] == labels[None]) & clear[None]).to(vectors.dtype)
+    means = nn.functional.normalize(same @ vectors, dim=1)
+    replaced = ~clear & (same.sum(1) > 0)
+    return torch.where(replaced[:, None], means, vectors)
 
 
 def spread(module: WholeBatch) -> nn.Module:

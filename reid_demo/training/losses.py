@@ -242,6 +242,8 @@ class Objective(nn.Module):
         if self.config.distill_global:
             cosine = functional.cosine_similarity(output.global_embedding.float(), teacher, dim=1)
             terms["distill_global"] = (1 - cosine).mean()
+        if self.config.distill_global_similarity:
+            terms["distill_global_similarity"] = similarity_match(output.global_embedding.float(), teacher)
         if self.config.distill_parts:
             told = torch.einsum("bpd,pdt->bpt", output.part_embeddings.float(), self.part_heads)
             gap = 1 - functional.cosine_similarity(told, teacher[:, None], dim=2)

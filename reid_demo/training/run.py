@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from reid_demo import occlude
@@ -27,7 +28,7 @@ from reid_demo.search.similarity import paper_scoring
 from reid_demo.training.distributed import Team, WholeBatch, spread, team
 from reid_demo.training.state import STATE_FILE, Learner, Progress, Start, prepare, restore, save
 from reid_demo.training.step import StepResult, learning_rate_factor, train_step
-from reid_demo.training.teacher import load_vectors
+from reid_demo.training.teacher import LiveTeacher, load_vectors
 
 LOG_FILE = "log.jsonl"
 RECIPE_FILE = "recipe.json"
@@ -44,6 +45,8 @@ SHARES = (
     "degrade",
     "small_fraction",
     "toward_person",
+    "parts_gradient",
+    "blend",
 )  # between 0 and 1
 
 
@@ -53,7 +56,9 @@ class Sources:
 
     dataset: str  # layout of the roots: `market1501`, `synthetic` or `folder`
     roots: Sequence[Path]
-    teacher: Path | None = None  # vectors that `teacher.save_vectors` wrote; needed by the distillation terms
+    # needed by the distillation terms: vectors that `teacher.save_vectors` wrote, or the network itself (`.xml`) for a
+    # recipe with `live_teacher`
+    teacher: Path | None = None
     occluders: Path | None = None  # folder of cut-outs, `KIND_NN.png`; needed by the option `pasted`
     evaluate_on: tuple[str, Path] | None = None  # data set and root that a finished run's weights are measured on
 
@@ -109,16 +114,18 @@ def train(
     if sources.evaluate_on is not None and sources.evaluate_on[0] != "gallery":
         load_benchmark(sources.evaluate_on[0], Path(sources.evaluate_on[1]))  # fails before the work, not after it
     body_parts = bool(config.body_attention or config.body_presence)
-    vectors = load_vectors(sources.teacher) if sources.teacher else None
+    vectors = load_vectors(sources.teacher) if sources.teacher and not config.live_teacher else None
     roots = [Path(root) for root in sources.roots]
     data = TrainingSet(sources.dataset, roots, vectors, body_parts, config.toward_person)
     cutouts = occlude.read_cutouts(Path(sources.occluders)) if sources.occluders else None
     with team(device) as crew:
         loader = BatchLoader(data, config, crew.rank, crew.size, cutouts)
-        teacher_dim = 0 if data.teacher is None else data.teacher.shape[1]
+        live = LiveTeacher(sources.teacher, crew.device) if config.live_teacher else None
+        teacher_dim = live.dim if live else 0 if data.teacher is None else data.teacher.shape[1]
         learner = prepare(config, start, crew, data.num_classes, teacher_dim)
         progress = restore(out / STATE_FILE, learner) if start.resume else Progress()
-        result = _run(learner, loader, out, limits, progress)
+        module = spread(WholeBatch(learner.model, learner.objective, config.precision, crew, live, config.blend))
+        result = _run(learner, module, loader, out, limits, progress)
     if crew.rank == 0 and sources.evaluate_on is not None and result["finished"]:
         result["evaluation"] = _evaluate(out, *sources.evaluate_on, crew.device)
     return result
@@ -150,10 +157,9 @@ class _Schedule:
         return (config.small_height, config.small_width) if small else (config.height, config.width)
 
 
-def _run(learner: Learner, loader: BatchLoader, out: Path, limits: Limits, done: Progress) -> dict:
+def _run(learner: Learner, module: nn.Module, loader: BatchLoader, out: Path, limits: Limits, done: Progress) -> dict:
     config, crew, step = learner.config, learner.crew, done.step
     schedule = _Schedule(config, _steps(config, loader, limits), limits, done)
-    module = spread(WholeBatch(learner.model, learner.objective, config.precision, crew))
     if crew.rank == 0:
         out.mkdir(parents=True, exist_ok=True)
         _write_json(out / RECIPE_FILE, to_dict(config))
@@ -252,6 +258,17 @@ def _check(config: TrainConfig, sources: Sources, limits: Limits) -> None:
 def _check_network(config: TrainConfig, sources: Sources) -> None:
     if config.taught and sources.teacher is None:
         raise TrainingError("The distillation terms need a teacher's vectors; name the cache with --teacher.")
+    if config.live_teacher:
+        if not config.taught or sources.teacher is None or sources.teacher.suffix != ".xml":
+            raise TrainingError("live_teacher needs a distillation term, and --teacher with the teacher's .xml.")
+        if config.toward_person:
+            raise TrainingError("toward_person needs vectors of all pictures beforehand; set live_teacher=false.")
+    elif config.blend:
+        raise TrainingError("blend needs live_teacher=true: cached vectors are those of single pictures.")
+    elif sources.teacher is not None and sources.teacher.suffix == ".xml":
+        raise TrainingError("--teacher names a network: set live_teacher=true, or cache its vectors with `teach`.")
+    if config.parts_gradient != 1 and config.model.global_pooling != "weighted":
+        raise TrainingError("parts_gradient needs global_pooling=weighted: else the global descriptor shares a layer.")
     if config.model.global_pooling == "weighted":
         sizes = {(config.height, config.width)}
         if config.small_fraction:

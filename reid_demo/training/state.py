@@ -66,6 +66,7 @@ def prepare(config: TrainConfig, start: Start, crew: Team, num_classes: int, tea
         _continue_objective(objective, _read_state(start.init / STATE_FILE, torch.device("cpu"))["objective"])
     if crew.size > 1 and crew.device.type == "cuda":
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    model.parts_gradient = config.parts_gradient
     model, objective = model.to(crew.device, memory_format=torch.channels_last), objective.to(crew.device)
     freeze(model, config)
     optimizer = build_optimizer(config, model, objective)

@@ -61,22 +61,32 @@ def describe_with_backbone(model_xml: Path, root: Path, records: Sequence[ImageR
     Returns:
         `(len(records), T)` float32 vectors of length 1.
     """
-    model = build_model(variant("G", backbone="osnet_lct", global_pooling="weighted"))
-    start_from_ir(model, model_xml)
-    pooled = nn.Sequential(model.backbone, _Last(), model.global_pooling).eval()
+    pooled = LiveTeacher(model_xml, torch.device("cpu"))
     vectors = []
     for first in tqdm(range(0, len(records), batch), desc="teacher", unit="batch"):
         pictures = [to_model_input(read_image(root / record.path)) for record in records[first : first + batch]]
-        with torch.inference_mode():
-            vectors.append(pooled(torch.from_numpy(np.stack(pictures))).numpy())
-    return _unit(np.concatenate(vectors))
+        vectors.append(pooled(torch.from_numpy(np.stack(pictures))).numpy())
+    return np.concatenate(vectors)
 
 
-class _Last(nn.Module):
-    """Passes on the final map of a backbone's two."""
+class LiveTeacher:
+    """The network that `osnet_lct` reads, on a device: normalised pictures to its own vectors. It never learns."""
 
-    def forward(self, maps: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        return maps[1]
+    def __init__(self, model_xml: Path, device: torch.device) -> None:
+        """Read the network.
+
+        Raises:
+            WeightsError: the file is not as `load_ir` wants it.
+        """
+        model = build_model(variant("G", backbone="osnet_lct", global_pooling="weighted"))
+        start_from_ir(model, model_xml)
+        self._model = model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+        self.dim = model.config.dim
+
+    @torch.no_grad()
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Describe `(B, 3, 256, 128)` normalised pictures by `(B, T)` float32 vectors of length 1."""
+        return nn.functional.normalize(self._model(pixels).descriptor.float(), dim=1)
 
 
 def save_vectors(path: Path, records: Sequence[ImageRecord], vectors: np.ndarray) -> None:
