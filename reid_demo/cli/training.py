@@ -102,10 +102,10 @@ def _add_teach(commands) -> None:
 
 
 def _add_average(commands) -> None:
-    text = "average the backbone and global pooling of trained weights with those of the network they started from"
+    text = "average the backbone and global pooling of one or more runs with those of the network they started from"
     sub = common.command(commands, "average", _average, text, uses=())
-    trained = "trained weights: a folder, name of shipped weights, hf:// address, or a run's folder"
-    sub.add_argument("weights", metavar="WEIGHTS", help=trained)
+    trained = "trained weights, one or several: a folder, name of shipped weights, hf:// address, or a run's folder"
+    sub.add_argument("weights", metavar="WEIGHTS", nargs="+", help=trained)
     sub.add_argument("untouched", metavar="UNTOUCHED", help="the same, or the network's .xml in OpenVINO's format")
     text = "of the trained weights: 1 is WEIGHTS, 0 has the untouched backbone and pooling"
     sub.add_argument("--share", required=True, type=float, metavar="A", help=text)
@@ -222,8 +222,8 @@ def _average(options: argparse.Namespace) -> None:
     from reid_demo.search import bundled
     from reid_demo.training.average import average
 
-    trained, untouched = bundled.weights_folder(options.weights), bundled.weights_folder(options.untouched)
-    averaged = average(trained, untouched, options.share, Path(options.out), options.emphasis)
+    trained, untouched = map(bundled.weights_folder, options.weights), bundled.weights_folder(options.untouched)
+    averaged = average(list(trained), untouched, options.share, Path(options.out), options.emphasis)
     if options.json:
         print(
             json.dumps({"out": options.out, "share": options.share, "emphasis": options.emphasis, **asdict(averaged)})

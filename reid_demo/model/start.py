@@ -5,11 +5,13 @@ space, wherever its template looks, and as a small share of the whole descriptor
 what the network is known for, and the parts earn their share in training.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from reid_demo.config import ModelConfig
 from reid_demo.errors import WeightsError
 from reid_demo.model.dpti import DPTI
 from reid_demo.model.encoder import FeedForward
@@ -66,6 +68,29 @@ def _start_parts(model: DPTI, head: Head) -> None:
     block = model.part_attention.block
     block.value.weight.copy_(PART_SHARE * torch.eye(model.config.dim))
     block.ffn.contract.weight.mul_(QUIET * PART_SHARE)
+
+
+def start_from_global(model: DPTI, source: DPTI) -> dict[str, list[str]]:
+    """Take backbone and global descriptor of a network without parts, in place; the parts start near its descriptor.
+
+    Returns:
+        As `start_from_ir`.
+
+    Raises:
+        WeightsError: the two are different models beside their parts, or the global descriptor is a plain mean.
+    """
+    if without_parts(model.config) != source.config or source.config.global_pooling != "weighted":
+        raise WeightsError("Parts can start from the variant G of the same model with weighted pooling alone.")
+    tensors = source.state_dict()
+    model.load_state_dict(tensors, strict=False)
+    pooling = source.global_pooling
+    _start_parts(model, Head(pooling.weight, pooling.bias, pooling.linear.weight, pooling.linear.bias))
+    return {"loaded": sorted(tensors), "missing": [], "unused": []}
+
+
+def without_parts(config: ModelConfig) -> ModelConfig:
+    """Return the configuration of the same backbone and global descriptor alone, the variant G of Table 4."""
+    return replace(config, templates="none", adaptive_weighting=False)
 
 
 def _pass_through(ffn: FeedForward) -> None:

@@ -13,7 +13,7 @@ from reid_demo.errors import ConfigError, TrainingError
 from reid_demo.model import checkpoint
 from reid_demo.model.backbones import load_backbone_weights
 from reid_demo.model.dpti import DPTI, build_model
-from reid_demo.model.start import start_from_ir
+from reid_demo.model.start import start_from_global, start_from_ir, without_parts
 from reid_demo.training.distributed import Team
 from reid_demo.training.losses import Objective
 from reid_demo.training.step import build_optimizer, freeze
@@ -94,18 +94,14 @@ def _initial_model(config: TrainConfig, start: Start) -> tuple[DPTI, dict[str, l
     init = start.init
     if init is None:
         return build_model(config.model), {}
-    if (init / STATE_FILE).is_file():
-        model = build_model(config.model)
-        try:
-            model.load_state_dict(_read_state(init / STATE_FILE, torch.device("cpu"))["model"])
-        except RuntimeError as error:
-            raise TrainingError(f"The run {init.name!r} trained another model than the recipe's.") from error
-        return model, {"loaded": sorted(model.state_dict()), "missing": [], "unused": []}
     if init.is_dir():
-        model = checkpoint.load_weights(init)
-        if model.config != config.model:
+        source = load_trained(init)
+        if source.config == config.model:
+            return source.requires_grad_(True), {"loaded": sorted(source.state_dict()), "missing": [], "unused": []}
+        if source.config != without_parts(config.model):
             raise TrainingError(f"The weights {init.name!r} are of another model than the recipe's.")
-        return model.requires_grad_(True), {"loaded": sorted(model.state_dict()), "missing": [], "unused": []}
+        model = build_model(config.model)
+        return model, start_from_global(model, source)
     model = build_model(config.model)
     if init.suffix == ".xml":
         return model, start_from_ir(model, init)
