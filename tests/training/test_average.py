@@ -132,3 +132,37 @@ def test_an_emphasis_that_cannot_be_is_refused(trained, untouched, tmp_path):
     with pytest.raises(WeightsError, match="'weighted'"):
         average(mean, mean, 1, tmp_path / "a", emphasis=2)
     assert not (tmp_path / "a").exists()
+
+
+def test_several_runs_count_alike_and_the_parts_are_the_first_ones(trained, untouched, tmp_path):
+    more = [write(tmp_path / str(seed), seed=seed) for seed in (3, 4)]
+    command = [
+        "average",
+        *map(str, [trained, *more]),
+        str(untouched),
+        "--share",
+        "0.75",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert main(command) == 0
+    states, before, made = [state_of(f) for f in (trained, *more)], state_of(untouched), state_of(tmp_path / "out")
+    for name, tensor in made.items():
+        if is_averaged(name, tensor):
+            mean = torch.stack([state[name].double() for state in states]).mean(dim=0)
+            wanted = 0.25 * before[name].double() + 0.75 * mean
+            torch.testing.assert_close(tensor.double(), wanted, rtol=1e-3, atol=1e-5, msg=name)
+        else:
+            assert torch.equal(tensor, states[0][name]), name
+
+
+def test_a_network_without_parts_is_averaged_with_one_that_has_them(trained, tmp_path):
+    base = write(tmp_path / "base", replace(CONFIG, templates="none"), seed=5)
+    average(trained, base, 0.5, tmp_path / "out")
+    assert checkpoint.load_weights(tmp_path / "out").config == CONFIG
+    made, before, after = state_of(tmp_path / "out"), state_of(base), state_of(trained)
+    name = "global_pooling.linear.weight"
+    torch.testing.assert_close(made[name], (before[name] + after[name]) / 2, rtol=1e-3, atol=1e-4)
+    other = write(tmp_path / "wide", replace(CONFIG, dim=32), seed=6)
+    with pytest.raises(WeightsError, match="different models"):
+        average([trained, other], base, 0.5, tmp_path / "none")

@@ -382,3 +382,26 @@ def test_a_frozen_backbone_stays_as_it_was_while_the_rest_learns(root, tmp_path)
 def test_a_networks_file_fits_its_own_backbone_alone(root, tmp_path):
     with pytest.raises(WeightsError, match="osnet_lct alone"):
         run(TINY, root, tmp_path / "run", init=tmp_path / "net.xml")
+
+
+def test_parts_start_from_a_network_without_them(root, tmp_path):
+    whole = ModelConfig(backbone="resnet18", dim=16, ffn_dim=32, num_parts=2, num_heads=2, global_pooling="weighted")
+    config = dataclasses.replace(TINY, model=whole, height=256, width=128, small_height=256, small_width=128)
+    alone = dataclasses.replace(config, model=dataclasses.replace(whole, templates="none"))
+    run(alone, root, tmp_path / "global", max_steps=1)
+    source = checkpoint.load_weights(tmp_path / "global" / "weights")
+    for init in (tmp_path / "global", tmp_path / "global" / "weights"):
+        still = dataclasses.replace(config, learning_rate=0.0)
+        run(still, root, tmp_path / f"parts of {init.name}", max_steps=1, init=init)
+        model = checkpoint.load_weights(tmp_path / f"parts of {init.name}" / "weights")
+        tensors = model.state_dict()
+        for name, value in source.state_dict().items():
+            if "running" not in name and "tracked" not in name:
+                torch.testing.assert_close(tensors[name], value, rtol=1e-3, atol=1e-4, msg=name)
+        with torch.no_grad():
+            # the tokens are the global descriptor's own linear layer at each place, its weights summed over places
+            reduce = (source.global_pooling.linear.weight * source.global_pooling.weight.sum((1, 2)))[:, :, None, None]
+            torch.testing.assert_close(model.final_encoder.reduce.weight, reduce, rtol=2e-3, atol=1e-4)
+    mean = dataclasses.replace(config, model=dataclasses.replace(whole, global_pooling="mean"))
+    with pytest.raises(TrainingError, match="another model"):
+        run(mean, root, tmp_path / "other", max_steps=1, init=tmp_path / "global")
