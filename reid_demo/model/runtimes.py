@@ -17,11 +17,12 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -42,6 +43,9 @@ from reid_demo.model.export import (
     to_onnx,
 )
 
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession as Session
+
 AUTO = "auto"
 TORCH, OPENVINO, ONNXRUNTIME = "torch", "openvino", "onnxruntime"
 RUNTIMES = (TORCH, OPENVINO, ONNXRUNTIME)
@@ -51,6 +55,8 @@ INSTALL = {OPENVINO: "pip install '.[fast]'", ONNXRUNTIME: "pip install onnxrunt
 ROUNDS = 5  # timed runs of each candidate
 BULK_BATCH = 8  # images a run, where many are to be described
 GAIN = 0.95  # another runtime than PyTorch must take less than this share of its time
+SHARE = 4  # most images that one thread of ONNX Runtime takes at once
+SPIN_US = 100  # for which a thread of ONNX Runtime looks out for more work before it sleeps
 BFLOAT16_COSINE = 0.999  # of descriptors in bfloat16 with those in float32
 
 
@@ -232,20 +238,49 @@ def open_onnx(name: str, path: Path, precision: str = "float32") -> Run:
 
 
 def _by_onnxruntime(path: Path, _precision: str) -> Run:
-    import onnxruntime
+    return _OnnxRuntime(path).run
 
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = torch.get_num_threads()
-    settings.log_severity_level = 3  # errors
-    # By its path: a session keeps what it is given, and the bytes would stay in memory beside the network.
-    session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
 
-    def run(pixels: Tensor, maps: bool = True) -> DescribedBatch:
+class _OnnxRuntime:
+    """A graph that all threads run together for few images, and each thread by itself for its share of many.
+
+    Threads that work together wait for each other at every layer, and for whoever else uses their core.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the graph for all threads."""
+        self._path, self._threads = path, torch.get_num_threads()
+        self._together = self._session(self._threads)
+        self._opening = threading.Lock()
+        self._apart: tuple[Session, ThreadPoolExecutor] | None = None  # opened for the first images that are many
+
+    def _session(self, threads: int) -> "Session":
+        import onnxruntime
+
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = threads
+        settings.log_severity_level = 3  # errors
+        settings.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_US))
+        # By its path: a session keeps what it is given, and the bytes would stay in memory beside the network.
+        return onnxruntime.InferenceSession(str(self._path), settings, providers=["CPUExecutionProvider"])
+
+    def run(self, pixels: Tensor, maps: bool = True) -> DescribedBatch:
+        """Describe a batch; see `Run`."""
         names = outputs(maps)
-        found = dict(zip(names, session.run(names, {INPUT: pixels.numpy()}), strict=True))
-        return DescribedBatch.read(found.__getitem__, maps)
+        if self._threads == 1 or len(pixels) < self._threads:
+            found = self._together.run(names, {INPUT: pixels.numpy()})
+        else:
+            session, pool = self._alone()
+            shares = np.array_split(pixels.numpy(), self._threads * -(-len(pixels) // (self._threads * SHARE)))
+            parts = pool.map(lambda share: session.run(names, {INPUT: share}), shares)
+            found = [np.concatenate(each) for each in zip(*parts, strict=True)]
+        return DescribedBatch.read(dict(zip(names, found, strict=True)).__getitem__, maps)
 
-    return run
+    def _alone(self) -> "tuple[Session, ThreadPoolExecutor]":
+        with self._opening:
+            if self._apart is None:
+                self._apart = self._session(1), ThreadPoolExecutor(self._threads, "onnxruntime")
+            return self._apart
 
 
 def import_openvino() -> ModuleType:

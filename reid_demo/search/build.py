@@ -4,6 +4,7 @@ Descriptors go at once into a journal inside the gallery's folder; the gallery i
 end. A killed run leaves the old gallery unchanged, and the next run resumes from the journal.
 """
 
+import contextvars
 import errno
 import hashlib
 import io
@@ -11,7 +12,7 @@ import shutil
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from PIL import Image
 from reid_demo.data.files import read_json_lines
 from reid_demo.data.layouts import market_ids
 from reid_demo.errors import DatasetError, GalleryError, ImageError, NoImagesError, NotWritableError
-from reid_demo.images import MAX_BYTES, PROBE_SIDE, inside, load_picture, read_image, shrunk
+from reid_demo.images import MAX_BYTES, PROBE_SIDE, inside, opened, read_image, shrunk
 from reid_demo.model.describer import Describer
 from reid_demo.records import Descriptor, ImageRecord, Scoring
 from reid_demo.search import gallery as galleries
@@ -35,6 +36,7 @@ from reid_demo.search.similarity import own_scoring
 MAX_STEM = 100  # bytes of a file's stem kept in its name in the gallery
 IMAGES, LOCK, JOURNAL = "images", ".lock", ".journal"
 READERS = 2  # threads that read and decode ahead of the network
+JPEG_START = b"\xff\xd8"
 REASONS = 3  # number of reasons in the message if no image could be read
 
 
@@ -181,6 +183,9 @@ class _Row:
     place: _Place
 
 
+Batch = list[tuple[ImageRecord, np.ndarray]]  # pictures with their records
+
+
 class _Run:
     """One run of `index_folder` under its lock."""
 
@@ -209,7 +214,9 @@ class _Run:
         self.rows: list[_Row] = []
         self.seen: set[str] = set()
         self.blank_now: set[str] = set()
-        self.waiting: list[list[tuple[ImageRecord, np.ndarray]]] = [[]]  # batches to describe
+        self.waiting: list[Batch] = [[]]  # to describe
+        self.running: tuple[list[Batch], Future] | None = None  # what the network describes meanwhile
+        self.network = ThreadPoolExecutor(1, "describe")
 
     def _open_old(self) -> galleries.Gallery | None:
         """Return the old gallery if its descriptors can be reused, else set `report.rebuilt`."""
@@ -252,11 +259,13 @@ class _Run:
         """Describe the new images and write the gallery."""
         report, files = self.report, found.images
         report.unread = found.unread
-        for done, read in enumerate(self._read_all(files), start=1):
-            self._take(read)
-            self.options.progress(done, len(files))
-        if self.waiting[0]:
-            self._describe_waiting()
+        with self.network:
+            for done, read in enumerate(self._read_all(files), start=1):
+                self._take(read)
+                self.options.progress(done, len(files))
+            if self.waiting[0]:
+                self._describe_waiting()
+            self._keep_described()
         if not self.rows:
             raise NoImagesError(self._nothing(len(files)))
         self.rows.sort(key=lambda row: row.record.path)
@@ -306,7 +315,7 @@ class _Run:
             self.blank_now.add(read.digest)
             report.empty += 1
 
-    def _wait(self, stored: list[tuple[ImageRecord, np.ndarray]]) -> None:
+    def _wait(self, stored: Batch) -> None:
         self.waiting[-1].extend(stored)
         if len(self.waiting[-1]) < self.describer.batch_size:  # all people of a frame stay in one batch
             return
@@ -316,13 +325,26 @@ class _Run:
             self.waiting.append([])
 
     def _describe_waiting(self) -> None:
-        batches = [batch for batch in self.waiting if batch]
-        for batch, descriptors in zip(batches, self._describe(batches), strict=True):
+        """Hand what waits to the network, once it has described what it had; go on reading meanwhile."""
+        self._keep_described()
+        batches, self.waiting = [batch for batch in self.waiting if batch], [[]]
+        if self.options.helpers:  # their messages belong to the thread that joined the team
+            described = Future()
+            described.set_result(self._describe(batches))
+        else:
+            described = self.network.submit(contextvars.copy_context().run, self._describe, batches)
+        self.running = batches, described
+
+    def _keep_described(self) -> None:
+        """Wait for what the network describes, and write it to the journal."""
+        if self.running is None:
+            return
+        (batches, described), self.running = self.running, None
+        for batch, descriptors in zip(batches, described.result(), strict=True):
             for (record, _), row in zip(batch, self.journal.append(batch, descriptors), strict=True):
                 self.rows.append(_Row(record, _Place(True, row)))
-        self.waiting = [[]]
 
-    def _describe(self, batches: list[list[tuple[ImageRecord, np.ndarray]]]) -> list[list[Descriptor]]:
+    def _describe(self, batches: list[Batch]) -> list[list[Descriptor]]:
         pictures = [[image for _, image in batch] for batch in batches]
         if self.options.helpers:
             return self.options.helpers.describe(pictures)
@@ -453,8 +475,8 @@ def _stored(image: np.ndarray, content: bytes | None = None) -> tuple[np.ndarray
     Descriptors are made from the stored picture, so that a gallery image used as a probe finds itself.
     """
     if content is not None and max(image.shape) <= PROBE_SIDE:
-        picture = load_picture(content)
-        if picture.format == "JPEG" and picture.mode == "RGB" and not picture.getexif():
+        picture = opened(content) if content.startswith(JPEG_START) else None
+        if picture is not None and picture.format == "JPEG" and picture.mode == "RGB" and not picture.getexif():
             return image, content
     buffer = io.BytesIO()
     Image.fromarray(shrunk(image)).save(buffer, "JPEG", quality=95, subsampling=0)

@@ -66,6 +66,29 @@ def test_alone_or_in_a_batch_an_image_has_one_answer(name, shipped, images):
         assert one @ other == pytest.approx(1, abs=1e-5)
 
 
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("maps", [True, False])
+def test_shared_out_among_threads_a_batch_has_the_same_answers(name, maps, shipped, two_threads):
+    run = Describer(shipped, runtime=name)._run
+    for count in (2, 3, 9):
+        pixels = export.sample(count, seed=count)
+        together = run(pixels, maps)
+        alone = [run(one[None], maps) for one in pixels]
+        for field in export.outputs(True):
+            each = np.concatenate([getattr(one, field) for one in alone])
+            assert each.shape == getattr(together, field).shape == (count, *each.shape[1:])
+            np.testing.assert_allclose(getattr(together, field), each, atol=1e-4 * np.abs(each).max(initial=1))
+        assert (together.part_attention.size > 0) == maps
+
+
 OTHER_BACKBONE = {"backbone": "osnet_lct", "global_pooling": "weighted"}
 
 
