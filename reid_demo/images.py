@@ -111,13 +111,24 @@ def load_picture(data: bytes) -> Image.Image:
 
 
 def opened(data: bytes) -> Image.Image:
-    """Read the head of a picture that `load_picture` takes: its format, mode and metadata, not its pixels."""
+    """Return a picture that `load_picture` takes, as far as its head is read; its pixels wait to be asked for.
+
+    Raises:
+        ImageError: as `load_picture`.
+    """
+    try:
+        return _head(data)
+    except Exception:  # its metadata are broken, so that nothing but the pixels is kept
+        return load_picture(data)
+
+
+def _head(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data), formats=formats())
 
 
 def _decoded(data: bytes) -> Image.Image:
     try:
-        image = opened(data)
+        image = _head(data)
         check_area(image.width, image.height)
         image.load()
         return image
