@@ -188,9 +188,12 @@ class Engine:
 
     @property
     def term_labels(self) -> tuple[str, ...]:
-        """Names of the `P+1` terms with what each part was measured to look at, where that is known."""
-        parts = zip(self.part_names, self.part_meanings, strict=True)
-        return ("global", *(f"{name} ({meaning})" if meaning else name for name, meaning in parts))
+        """What people call the `P+1` terms, global first: "right leg", "arms 2", or "part 6" where not measured."""
+        meanings = [meaning.removeprefix("mostly ").removeprefix("leans to ") for meaning in self.part_meanings]
+        names = [meaning or part for meaning, part in zip(meanings, self.part_names, strict=True)]
+        place = [names[: i + 1].count(name) for i, name in enumerate(names)]
+        told = (f"{name} {n}" if names.count(name) > 1 else name for name, n in zip(names, place, strict=True))
+        return ("whole person", *told)
 
     def describe(self, image: np.ndarray) -> Descriptor:
         """Describe one `(H, W, 3)` uint8 image."""

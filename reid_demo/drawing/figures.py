@@ -48,7 +48,6 @@ class BarTable:
     caption: str
     total: str  # label of the last row; its number is the sum of the values
     rows_of: str = ""  # a class name: rows become focusable and get the classes `NAME NAME-i`, `i` from 0
-    notes: Sequence[str] = ()  # one per name, in small type under it; empty for none
     lit: int | None = None  # number of the row that also gets the class `lit`
 
 
@@ -57,7 +56,6 @@ class Bar:
     """One signed bar; `left` and `width` are percentages of the track."""
 
     name: str
-    note: str
     value: float
     left: float
     width: float
@@ -113,8 +111,8 @@ def signed_bars(names: Sequence[str], values: np.ndarray, table: BarTable) -> Ma
     most = max(float(np.abs(values).max(initial=0)), 1e-6)
     zero = 50 if (values < 0).any() else 0
     bars = [
-        Bar(name, note, value, zero if value >= 0 else zero - _long(value, most, zero), _long(value, most, zero))
-        for name, note, value in zip(names, table.notes or [""] * len(names), values.tolist(), strict=True)
+        Bar(name, value, zero if value >= 0 else zero - _long(value, most, zero), _long(value, most, zero))
+        for name, value in zip(names, values.tolist(), strict=True)
     ]
     return _templates.render("signed_bars.html.jinja", table=table, bars=bars, zero=zero, total=float(values.sum()))
 
@@ -123,21 +121,19 @@ def _long(value: float, most: float, zero: float) -> float:
     return abs(value) / most * (100 - zero)
 
 
-def paired_bars(rows: Iterable[tuple[str, float, float]], labels: tuple[str, str], caption: str, notes=()) -> Markup:
+def paired_bars(rows: Iterable[tuple[str, float, float]], labels: tuple[str, str], caption: str) -> Markup:
     """Return an HTML table with two bars per name on one scale from zero, with their numbers.
 
     Args:
         rows: (name, first value, second value); values are not negative.
         labels: of the first and the second value.
         caption: of the table.
-        notes: one per name, in small type under it; empty for none.
     """
     rows = list(rows)
     most = max((max(first, second) for _, first, second in rows), default=0)
     return _templates.render(
         "paired_bars.html.jinja",
         rows=rows,
-        notes=notes or [""] * len(rows),
         labels=labels,
         caption=caption,
         most=max(most, 1e-6),

@@ -1,6 +1,26 @@
 // A link needs this page's own address, which only the browser knows.
-window.fullLink = (query) =>
-  query && query.startsWith("?") ? window.location.origin + window.location.pathname + query : query;
+window.fullLink = (query) => {
+  const linked = Boolean(query?.startsWith("?"));
+  remember(linked ? query : "");
+  return linked ? window.location.origin + window.location.pathname + query : query;
+};
+
+// Each probe is a step of the browser's history, so that Back shows the one before instead of leaving the page. Its
+// address is the link of the view as it was left; a picture of the visitor's own has none.
+let stepped = null, search = window.location.search; // the probe that the address stands for, and its values
+function remember(query) {
+  const probe = document.querySelector(".stage")?.dataset.source ?? "";
+  const opens = stepped === null, another = stepped !== probe;
+  stepped = probe;
+  if (opens || (!another && !query)) return; // the address stays as it was written
+  const values = new URLSearchParams(query);
+  for (const [name, value] of new URLSearchParams(search)) if (name.startsWith("__")) values.set(name, value);
+  const written = values.toString(), address = window.location.pathname + (written && `?${written}`);
+  if (another) window.history.pushState(null, "", address);
+  else window.history.replaceState(null, "", address);
+  search = window.location.search;
+}
+window.addEventListener("popstate", () => window.location.search !== search && window.location.reload());
 
 // A picture far down the page became the probe: show its ranking, where it is out of sight.
 window.showRanking = () => {

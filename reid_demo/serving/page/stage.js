@@ -3,7 +3,7 @@
 // explanation, in stage_hand.js what the visitor does.
 const find = (selector) => element.querySelector(selector);
 const setup = JSON.parse(find(".stage").dataset.setup), words = setup.words;
-const GAP = 8, SLOW_MS = 400, PATIENCE_MS = 15000, GLIDE_MS = 360;
+const GAP = 8, SLOW_MS = 400, PATIENCE_MS = 15000, GLIDE_MS = 360, COMES_FROM = 24, PHONE = 860;
 const pictures = new Map(); // gallery row -> its address, or the promise of it
 const still = window.matchMedia("(prefers-reduced-motion: reduce)");
 let state = null; // what the server said last: token, box, before, shown
@@ -27,7 +27,7 @@ async function fetchPictures(rows) {
   answer.then((found) => { if (found.error) forget(); }, forget);
 }
 
-function makeTile(row, tile, start) {
+function makeTile(row, tile, place, rise) { // it comes from beside its place, or falls from the row above
   const button = row.dataset.row === "now";
   const made = document.createElement(button ? "button" : "div");
   if (button) made.type = "button";
@@ -38,7 +38,9 @@ function makeTile(row, tile, start) {
   picture.alt = "";
   made.append(picture, rank, score);
   made.style.opacity = 0;
-  made.style.transform = `translateX(${start}px)`;
+  made.style.transform = rise ? `translate(${place}px, ${-rise}px)` : `translateX(${place + COMES_FROM}px)`;
+  made.classList.add("coming"); // below the tiles that are there, so that no caption is printed over another
+  setTimeout(() => made.classList.remove("coming"), still.matches ? 0 : GLIDE_MS);
   made.addEventListener("click", () => choose(tile.index));
   row.append(made);
   Promise.resolve(pictures.get(tile.index)).then((uri) => { if (uri) picture.src = uri; });
@@ -46,18 +48,19 @@ function makeTile(row, tile, start) {
   return made;
 }
 
-function drawRow(row, tiles, step, pinned) {
+function drawRow(row, tiles, step, { pinned = null, rise = 0 } = {}) {
   const shown = new Set(tiles.map((tile) => String(tile.index)));
   tiles.forEach((tile, place) => {
     const old = row.querySelector(`.stage-tile[data-index="${tile.index}"]:not(.leaving)`);
-    const made = old || makeTile(row, tile, tiles.length * step);
+    const made = old || makeTile(row, tile, place * step, rise);
     made.querySelector("b").textContent = `${tile.rank}${markOf(tile.right)}`;
-    made.querySelector("span").textContent = tile.similarity === null ? "" : tile.similarity.toFixed(2);
+    made.querySelector("span").textContent = tile.similarity.toFixed(2);
     made.setAttribute("aria-label", say(words.tile, { rank: tile.rank, name: tile.name, mark: meansOf(tile.right) }));
     made.title = tile.name;
     made.classList.toggle("right", tile.right === true);
     made.classList.toggle("wrong", tile.right === false);
     made.classList.toggle("pinned", tile === pinned);
+    made.classList.toggle("far", tile.rank > 99);
     made.classList.toggle("chosen", tile.index === state.shown.why.index);
     if (row.dataset.row === "now") made.setAttribute("aria-pressed", String(tile.index === state.shown.why.index));
     made.style.transform = `translateX(${place * step}px)`;
@@ -69,7 +72,6 @@ function drawRow(row, tiles, step, pinned) {
     old.classList.add("leaving");
     old.tabIndex = -1;
     old.style.opacity = 0;
-    old.style.transform = `translateX(${tiles.length * step}px)`;
     setTimeout(() => old.remove(), still.matches ? 0 : GLIDE_MS);
   }
 }
@@ -80,6 +82,14 @@ function fit({ tiles, right }, count) { // the right person is pinned at the end
   return fitting;
 }
 
+function below(upper, count) { // the ranking before; of an untouched probe, whose ranking that is, the next candidates
+  const { changed, now, more } = state.shown;
+  if (changed) return state.before.tiles.slice(0, count);
+  const shown = new Set(upper.map((tile) => tile.index));
+  return [...now.tiles, ...more].filter((tile) => !shown.has(tile.index)).slice(0, count);
+}
+
+const nextWords = (lower) => (lower.length ? say(words.next, { first: lower[0].rank, last: lower.at(-1).rank }) : "");
 const pinnedOf = (tiles, count) => (tiles.length === count && tiles.at(-1).rank > count ? tiles.at(-1) : null);
 
 function drawLines(upper, lower, step, tile) {
@@ -100,20 +110,26 @@ function draw() {
   if (!state) return;
   const now = find('[data-row="now"]'), wide = now.clientWidth;
   if (!wide) return;
-  const phone = window.innerWidth <= 860;
+  const phone = window.innerWidth <= PHONE;
   const count = clamp(Math.floor((wide + GAP) / ((phone ? 56 : 64) + GAP)), 4, 8);
-  const tile = Math.min(phone ? 66 : 92, Math.floor((wide - GAP * (count - 1)) / count));
+  const tile = Math.min(phone ? 60 : 92, Math.floor((wide - GAP * (count - 1)) / count));
   find(".stage").style.setProperty("--tile", `${tile}px`);
   const step = Math.min((wide - tile) / (count - 1), tile * 1.4);
   const both = comparing && state.shown.compared.length === 2;
-  const rows = both ? state.shown.compared : [state.shown.now, state.before];
-  const [upper, lower] = rows.map((row, i) => (both || i === 0 ? fit(row, count) : row.tiles.slice(0, count)));
+  const upper = fit(both ? state.shown.compared[0] : state.shown.now, count);
+  const lower = both ? fit(state.shown.compared[1], count) : below(upper, count);
   fetchPictures([...upper, ...lower].map((one) => one.index));
-  drawRow(now, upper, step, pinnedOf(upper, count));
-  drawRow(find('[data-row="before"]'), lower, step, both ? pinnedOf(lower, count) : null);
-  drawLines(upper, lower, step, tile);
+  const before = find('[data-row="before"]'), kind = both ? "compared" : state.shown.changed ? "before" : "next";
+  const falls = kind === "before" && before.dataset.kind === "next"; // what was the ranking makes room for the new one
+  before.dataset.kind = kind;
+  drawRow(now, upper, step, { pinned: pinnedOf(upper, count) });
+  drawRow(before, lower, step, {
+    pinned: both ? pinnedOf(lower, count) : null,
+    rise: falls ? before.offsetTop - now.offsetTop : 0,
+  });
+  drawLines(upper, kind === "next" ? [] : lower, step, tile);
   find('[data-name="now"]').textContent = both ? words.cosine : words.now;
-  find('[data-name="before"]').textContent = both ? words.part_aware : words.before;
+  find('[data-name="before"]').textContent = both ? words.part_aware : kind === "before" ? words.before : nextWords(lower);
   const spoken = find(".stage-say p");
   if (spoken.textContent !== state.shown.sentence) spoken.textContent = state.shown.sentence;
   find(".stage-verdict b").textContent = state.shown.verdict;

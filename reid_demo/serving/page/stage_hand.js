@@ -29,6 +29,9 @@ function showProbe() {
   if (probeImage.src !== (state.covered || state.probe)) probeImage.src = state.covered || state.probe;
   find("#fill").value = state.fill;
   if (find("#compare")) find("#compare").setAttribute("aria-pressed", String(comparing));
+  find(".stage").dataset.source = state.source;
+  for (const button of element.querySelectorAll("[data-example]"))
+    button.setAttribute("aria-current", String(setup.examples[button.dataset.example] === state.source));
 }
 
 find(".stage-probe img").addEventListener("load", (event) => { // in its own proportions
@@ -36,13 +39,20 @@ find(".stage-probe img").addEventListener("load", (event) => { // in its own pro
   find(".stage-probe").style.setProperty("--shape", wide / tall);
 });
 
+function placeChips() { // on a phone beside the probe, where the hand is
+  const chips = find(".stage-chips"), tools = find(".stage-tools"), rows = find(".stage-rows");
+  if (window.innerWidth <= PHONE) tools.append(chips);
+  else if (chips.parentNode !== rows) rows.prepend(chips);
+}
+
 function drawChips() {
   const chips = find(".stage-chips");
+  placeChips();
   chips.replaceChildren(...state.chips.map((what, step) => {
     const chip = document.createElement("button");
     chip.type = "button";
     chip.className = "stage-chip";
-    chip.textContent = `${what} ✕`;
+    chip.textContent = `${what}\u00a0✕`;
     chip.setAttribute("aria-label", say(words.remove, { what }));
     chip.addEventListener("click", () => act("remove", { step }));
     return chip;
@@ -267,5 +277,8 @@ window.ifAwaited = (picture) => {
 };
 
 watch("value", take);
-new ResizeObserver(draw).observe(find('[data-row="now"]'));
+new ResizeObserver(() => { draw(); placeChips(); }).observe(find('[data-row="now"]'));
+// What stays in sight on a phone lies right below the sentence, however many lines that has.
+const spoken = find(".stage-say > p");
+new ResizeObserver(() => find(".stage").style.setProperty("--say", `${spoken.offsetHeight}px`)).observe(spoken);
 take();

@@ -1,7 +1,9 @@
 // Why the chosen candidate scores what it scores: a bar for each part, and where a part looks on both pictures.
 const seen = new Map(); // gallery row -> its picture and maps, or the promise of them
 const probeImage = new Image();
-let matchImage = new Image(), matchRow = null;
+let matchImage = null, matchShown = ""; // the picture of the match that is drawn, and which one is to be
+let mapsAsked = null;
+const MAPS_MS = 200; // that a candidate is explained while a block is dragged, before its maps are asked for
 let lit = null; // number of the part that the visitor points at, 0 is the whole person; null: the strongest one
 let held = null; // the part that was tapped or focused, which stays lit
 
@@ -49,17 +51,25 @@ function drawPictures() {
   const why = state.shown.why, part = partShown(), match = seen.get(why.index);
   const name = setup.names[part];
   drawHeat(find('canvas[data-side="probe"]'), probeImage, why.maps, part);
-  if (match && !(match instanceof Promise)) {
-    if (matchRow !== why.index) {
-      matchRow = why.index;
-      matchImage = new Image();
-      matchImage.onload = drawPictures;
-      matchImage.src = match.picture;
-    }
-    drawHeat(find('canvas[data-side="match"]'), matchImage, match.maps, part);
+  const ready = match && !(match instanceof Promise), wanted = `${why.index} ${ready ? "with maps" : "as a tile"}`;
+  if (matchShown !== wanted) {
+    matchShown = wanted;
+    loadMatch(ready ? match.picture : pictures.get(why.index), wanted);
   }
+  if (matchImage?.dataset.of === wanted) drawHeat(find('canvas[data-side="match"]'), matchImage, ready && match.maps, part);
   for (const canvas of element.querySelectorAll(".stage-pair canvas")) canvas.setAttribute("aria-label", `${canvas.dataset.side}, ${name}`);
   for (const row of element.querySelectorAll(".stage-part")) row.classList.toggle("lit", Number(row.dataset.part) === part);
+}
+
+async function loadMatch(address, wanted) { // until its maps are there, a match is shown as its tile
+  const image = new Image(), uri = await address;
+  image.dataset.of = wanted;
+  image.onload = () => {
+    if (matchShown !== wanted) return;
+    matchImage = image;
+    drawPictures();
+  };
+  if (uri) image.src = uri;
 }
 
 async function fetchMaps(row) {
@@ -111,11 +121,14 @@ function drawWhy() {
     row.setAttribute("aria-label", `${setup.names[i]} ${signed(now)}`);
   });
   const changed = Math.abs(why.similarity - why.was) >= 0.0005 ? `, ${say(words.was, { was: why.was.toFixed(3) })}` : "";
-  find("#stage-why-heading").textContent = `${words.why} ${why.rank}${markOf(why.right)}`;
+  const best = state.shown.now.right, other = why.right && best && best.index !== why.index;
+  find("#stage-why-heading span").textContent = `${words.why} ${why.rank}${markOf(why.right)}`;
+  find("#stage-why-heading small").textContent = other ? say(words.other, { rank: best.rank }) : "";
   find("#stage-why-heading").title = why.name;
   find(".stage-sum b").textContent = `${why.similarity.toFixed(3)}${changed}`;
   find(".stage-lost").textContent = why.moved ? say(why.similarity < why.was ? words.lost : words.gained, { parts: why.moved }) : "";
-  fetchMaps(why.index);
+  clearTimeout(mapsAsked);
+  mapsAsked = setTimeout(() => fetchMaps(why.index), inHand ? MAPS_MS : 0);
   drawPictures();
 }
 

@@ -69,7 +69,7 @@ STRIP_LABEL = "Ranked matches, best first. Click one to see why"
 USE_AS_PROBE = "Use this match as probe"
 RIGHT, WRONG = "✓", "✗"
 CAPTION = "#{rank} {mark} {move}\n{similarity:.3f}\nid {pid}\ncam {camid}"
-UNKNOWN = "?"
+UNKNOWN = "unknown"
 DISTRACTOR = "none"
 UP, DOWN, STILL = "▲{by}", "▼{by}", "="
 
@@ -86,6 +86,7 @@ STATUS_SELF = "The probe is a picture of the gallery, so it finds itself first."
 STATUS_VIEWS = "Not at 1: a gallery's pictures are described mirrored and half hidden as well, for half hidden probes."
 STATUS_CHANGED = "{count} of the top {top_k} were not there before the change."
 STATUS_SAME = "The change brought no new image into the top {top_k}."
+STATUS_DONE = "Done"
 STATUS_ABOUT = "What marks and arrows mean"
 STATUS_KEY = "✓ and green: same person. ✗ and orange: another. ▲▼: move against the untouched probe."
 
@@ -118,7 +119,6 @@ EARNED_NOTHING = "No place earns this match alone: hiding any of them does not l
 EARNED_SCALE = "Full colour: {most:.2f}. Finer maps: Sweep."
 EARNED_ALT = "Probe; the {place} helps this match most: hiding it changes the similarity by {change:+.2f}"
 EARNED_ALT_WAIT = "Probe"
-WHOLE_PERSON = "whole person"
 WHY_STRONGEST = "Lit: {name}, which adds most of all parts ({value:+.3f})."
 WHY_FAINT = "Careful: the probe gives this part little presence ({presence:.3f}), so what it compares may be hidden."
 WHY_EMPTY = "Click a ranked match to see which parts earned its score."
@@ -138,8 +138,10 @@ WHY_HEAT = "Where each part template looks"
 WHY_HEAT_NOTE = (
     "Same scale for every picture: attention as a multiple of uniform. Colours grow with the logarithm up to 64 times."
 )
-WHY_MEANINGS = "The words beside a part were measured on rendered people, over many pictures."
-WHY_POINT = "Point at another part, or tab to it, to light it up on both pictures; at global to see them plain."
+PARTS_ABOUT = "How sure the names of the parts are"
+PARTS_MEASURED = "Each name says where a part was measured to look, on rendered people:"
+PART_ABOUT = "{name}: {part}, {meaning}"
+WHY_POINT = "Point at another part, or tab to it, to light it up on both pictures; whole person shows them plain."
 WHY_DISTANCES = "This match under each way of weighing"
 WHY_DISTANCES_NOTE = (
     "Cosine: of all parts together. Adaptive: each side's parts are weighed by its own presence. Part-aware: the mean "
@@ -176,7 +178,6 @@ CHANGED_WHAT = {
 }
 CHANGED_HIDING = "Hiding the {place}"
 CHANGED_SEVERAL = "These {count} changes"
-CHANGED_GLOBAL = "the global term"
 CHANGED_LOST = "; {parts} lost most."
 CHANGED_NO_LOSS = "; no part lost similarity."
 AND = " and "
@@ -403,10 +404,12 @@ STAGE_CROP_HINT = "Drag the frame, then"
 STAGE_CROP_DO = "Crop to the frame"
 STAGE_REMOVE = "Show again: {what}"
 STAGE_NOW, STAGE_BEFORE = "Now", "Before"
+STAGE_NEXT = "Next, {first} to {last}"
 STAGE_VERIFY = "candidates for a human to verify"
 STAGE_COSINE, STAGE_PART_AWARE = "Cosine", "Part-aware"
 STAGE_COMPARE = "Compare weighings"
 STAGE_WHY = "Why"
+STAGE_OTHER_IMAGE = "this person's best image: rank {rank}"
 STAGE_SUM = "sum = similarity"
 STAGE_WAS = "was {was}"
 STAGE_LOST = "Lost most: {parts}"
@@ -417,7 +420,6 @@ STAGE_LEGEND_INFO = (
     "times; the scale is the same for every picture. A bar is what a part adds to "
     "the similarity, the thin line what it added before."
 )
-STAGE_PART_INFO = "{part}, measured on rendered people: {meaning}"
 STAGE_PARTS_LABEL = "What each part adds. Point at one to see where it looks"
 STAGE_EXAMPLES = "Try"
 STAGE_OWN = "Your picture"
@@ -446,21 +448,12 @@ STAGE_BOX = "The block must lie inside the probe. Drag it back."
 STAGE_LOST_SERVER = "The server does not answer. Your probe is kept; try again."
 STAGE_ABOUT_VERDICT = "What this verdict rests on"
 STAGE_ABOUT_HEAT = "What bars and colours mean"
-# Who stands first (right or not; None: not known; "absent": nobody to find), and whether the score is above the mark.
-VERDICTS = {
-    (True, True): "Right person first, strong score",
-    (True, False): "Right person first, weak score",
-    (True, None): "Right person first",
-    (False, True): "Another person first, in spite of a strong score",
-    (False, False): "Another person first, weak score",
-    (False, None): "Another person first",
-    ("absent", True): "Nobody to find, yet a strong score",
-    ("absent", False): "Nobody to find, and the score is weak",
-    ("absent", None): "Nobody to find",
-    (None, True): "Strong score",
-    (None, False): "Weak score",
-    (None, None): "",
-}
+# Who stands first: right or not; None: not known; "absent": nobody to find.
+VERDICTS = {True: "Right person first", False: "Another person first", "absent": "Nobody to find", None: ""}
+VERDICT_UNKNOWN = "First score"
+VERDICT_SCORED = "{who}: {similarity:.3f}, {strength} for {probe} probe (strong from {threshold:.3f})"
+WEAK, STRONG = "weak", "strong"
+STRONG_YET = "yet strong"  # though the first is not the right person
 STORIES = {
     "falls": "{part} hidden: {untouched} to {part_aware}",
     "parts": "{part} hidden: part-aware holds",

@@ -47,4 +47,5 @@ def launch_options() -> dict:
     css = "\n".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("page.css", "stage.css"))
     script = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
     head = render("head.html.jinja", description=text.DESCRIPTION, script=Markup(script))
-    return {"theme": theme, "css": css, "head": str(head)}
+    spoken = gr.I18n(en={"common.complete": text.STATUS_DONE})  # Gradio announces it and has no word for it
+    return {"theme": theme, "css": css, "head": str(head), "i18n": spoken}

@@ -17,7 +17,7 @@ from reid_demo.images import read_image
 from reid_demo.records import WEIGHINGS, Occlusion
 from reid_demo.search.gallery_views import VIEWS
 from reid_demo.serving.page import text, view
-from reid_demo.serving.page.handlers import earned, ranking
+from reid_demo.serving.page.handlers import changed, earned, ranking
 from reid_demo.serving.page.handlers import probe as probes
 from reid_demo.serving.page.handlers.session import Session, Settings, is_right, scoring_of
 from reid_demo.serving.page.handlers.why import why
@@ -309,13 +309,54 @@ def test_the_strongest_part_is_lit_and_named(tiny_engine, opened):
     assert f"<strong>part {best}</strong>, which adds most of all parts ({terms[best]:+.3f})" in shown
 
 
-def test_what_parts_were_measured_to_look_at_stands_on_bars_and_maps(tiny_engine, opened, monkeypatch):
-    assert "meaning" not in why(tiny_engine, opened) and tiny_engine.term_labels == tiny_engine.term_names
-    meanings = tuple(f"mostly thing {i}" for i in range(8))
+def test_the_verdict_names_the_mark_that_such_a_probe_is_judged_by(tiny_engine, opened, monkeypatch):
+    hidden = probes.hide(tiny_engine, opened, Settings(), probes.Hiding("centre", "black"))
+    scores = [session.matches[0].similarity for session in (opened, hidden)]
+    marks = scores[0] + 0.1, scores[1] - 0.1
+    whole, occluded = (Rates(levels=(Level(0.1, mark, 0.08, 0.25),)) for mark in marks)
+    about = {"gallery": "tiny", "num_images": 18, "scoring": "cosine", "fingerprint": ""}
+    assert ranking.verdict(tiny_engine, opened, opened.matches[0], ()) == text.VERDICTS[True]
+    monkeypatch.setattr(tiny_engine, "calibration", Calibration(**about, whole=whole, occluded=occluded))
+    said = ranking.verdict(tiny_engine, opened, opened.matches[0], ())
+    judged = f"{scores[0]:.3f}, {text.WEAK} for a whole probe (strong from {marks[0]:.3f})"
+    assert said == f"{text.VERDICTS[True]}: {judged}"
+    right = opened.matches[0]
+    said = ranking.verdict(tiny_engine, hidden, dataclasses.replace(right, similarity=scores[1]), hidden.recipe)
+    judged = f"{scores[1]:.3f}, {text.STRONG} for a partly hidden probe (strong from {marks[1]:.3f})"
+    assert said == f"{text.VERDICTS[True]}: {judged}"
+    wrong = next(match for match in hidden.matches if match.record.pid != hidden.pid)
+    said = ranking.verdict(tiny_engine, hidden, dataclasses.replace(wrong, similarity=2.0), hidden.recipe)
+    assert said.startswith(f"{text.VERDICTS[False]}: 2.000, {text.STRONG_YET} ")
+    stranger = dataclasses.replace(hidden, pid=None)
+    assert ranking.verdict(tiny_engine, stranger, wrong, hidden.recipe).startswith(f"{text.VERDICT_UNKNOWN}: ")
+
+
+def test_parts_have_one_name_everywhere_and_the_i_says_how_sure_it_is(tiny_engine, opened, monkeypatch):
+    assert tiny_engine.term_labels == ("whole person", *tiny_engine.part_names)
+    assert "about-card" not in why(tiny_engine, opened)
+    meanings = ("mostly head", "mostly arms", "leans to arms", *(f"leans to thing {i}" for i in range(5)))
     monkeypatch.setattr(tiny_engine, "part_meanings", meanings)
-    shown = why(tiny_engine, opened)
-    assert all(shown.count(f">{meaning}</span>") == 3 for meaning in meanings)  # contribution, presence, heatmap
-    assert tiny_engine.term_labels[1] == "part 1 (mostly thing 0)" and tiny_engine.term_labels[0] == "global"
+    names = ("whole person", "head", "arms 1", "arms 2", *(f"thing {i}" for i in range(5)))
+    assert tiny_engine.term_labels == names
+    hidden = probes.hide(tiny_engine, opened, Settings(), probes.Hiding("centre", "black"))
+    for shown in (why(tiny_engine, opened), changed.changed(tiny_engine, hidden)):
+        for i, (name, meaning) in enumerate(zip(names[1:], meanings, strict=True)):
+            told = f"<li>{name}: part {i + 1}, {meaning}</li>"
+            assert told in shown and shown.count(f">{name}<") >= 3, name  # contribution, presence, heatmap
+            assert f"part {i + 1}" not in shown.replace(told, "").replace(f"part part-{i + 1}", "")
+        assert ">global<" not in shown and shown.count(">whole person<") == 1
+    labels = [
+        choice[0]
+        for choice in next(
+            block.choices for block in view.build_ui(tiny_engine).blocks.values() if block.elem_id == "terms"
+        )
+    ]
+    assert labels == list(names)
+
+
+def test_what_nobody_knows_of_a_picture_is_called_unknown(opened):
+    nowhere = dataclasses.replace(opened, camid=None)
+    assert "camera unknown" in probes.probe_line(nowhere) and "?" not in probes.probe_line(nowhere)
 
 
 def test_the_costliest_place_is_framed_and_its_numbers_are_true(tiny_engine, opened):

@@ -60,16 +60,6 @@ def test_what_changed_states_the_numbers_of_the_comparison(tiny_engine, hidden):
     assert len(groups) == len(found.moves)
 
 
-def test_what_changed_says_what_each_part_looks_at(tiny_engine, hidden, monkeypatch):
-    count = len(tiny_engine.part_names)
-    monkeypatch.setattr(tiny_engine, "part_meanings", tuple(f"mostly <{i}>" for i in range(count)))
-    shown = changed.changed(tiny_engine, hidden)
-    for i in range(count):
-        assert (
-            shown.count(f'<span class="meaning">mostly &lt;{i}&gt;</span>') == 3
-        )  # of the similarity, of presence, of the heatmaps
-
-
 def test_what_changed_shows_each_heatmap_before_after_and_their_difference(tiny_engine, opened, hidden):
     shown = changed.changed(tiny_engine, hidden)
     before, after = hidden.untouched.template_attention, hidden.probe.template_attention

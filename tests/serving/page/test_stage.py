@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from reid_demo import occlude
+from reid_demo.data.stories import FALLS, Story
 from reid_demo.drawing import overlays
 from reid_demo.errors import GalleryError, OcclusionError
 from reid_demo.images import read_image
 from reid_demo.records import Occlusion
 from reid_demo.serving.page import text
-from reid_demo.serving.page.handlers import acts, block, probe, stage, visits
-from reid_demo.serving.page.handlers.session import Session, Settings, choose_row, with_recipe
+from reid_demo.serving.page.handlers import acts, block, examples, probe, stage, visits
+from reid_demo.serving.page.handlers.session import Session, Settings, choose_best, choose_row, with_recipe
 
 LOWER = [0, 0.5, 1, 1]
 
@@ -69,7 +70,7 @@ def test_what_moved_most_is_what_gained_where_the_similarity_rose(tiny_engine, o
         why = answers.rank({"token": opened.token, "box": list(occlude.BOXES[kind]), "chosen": row})["why"]
         moves = np.array(why["terms"]) - why["terms_before"]
         moves = moves if why["similarity"] >= why["was"] else -moves
-        most = [stage.people_names(tiny_engine)[i] for i in np.argsort(-moves)[:2] if moves[i] > 0.01]
+        most = [tiny_engine.term_labels[i] for i in np.argsort(-moves)[:2] if moves[i] > 0.01]
         assert why["moved"] == text.AND.join(most)
 
 
@@ -181,6 +182,55 @@ def test_the_terms_of_why_sum_to_the_similarity_and_its_maps_are_the_probes(tiny
     assert base64.b64decode(found["maps"]) == overlays.heat_steps(fresh.template_attention).tobytes()
 
 
+def test_why_follows_the_right_persons_best_image_until_somebody_chooses(tiny_engine, opened, act):
+    held, seen = choose_best(tiny_engine, opened), visits.Visits()
+    answers, now, bests = stage.Stage(seen, lambda session: tiny_engine), held, set()
+    for kind in occlude.BOXES:
+        seen.keep(now)
+        dragged = answers.rank({"token": opened.token, "box": list(occlude.BOXES[kind])})
+        now = act(now, "settle", box=list(occlude.BOXES[kind]))
+        ranks = tiny_engine.ranks(now.probe, now.scoring)
+        right = tiny_engine.right_matches(opened.pid)
+        best = int(right[np.argmin(ranks[right])])
+        assert now.chosen.index == best == dragged["why"]["index"] and now.chosen.rank == ranks[best]
+        assert f" {dragged['why']['rank']}." in dragged["sentence"] and dragged["why"]["rank"] == ranks[best]
+        bests.add(best)
+    assert len(bests) > 1, "the best image never changed, so this shows nothing"
+    chosen = choose_row(tiny_engine, now, held.chosen.index)
+    for kind in occlude.HALVES:
+        assert act(chosen, "settle", box=list(occlude.BOXES[kind])).chosen.index == held.chosen.index
+
+
+def test_the_right_persons_best_image_has_its_score_wherever_it_ranks(tiny_engine, opened, answers, monkeypatch):
+    monkeypatch.setattr(stage, "TILES", 1)
+    beyond = 0
+    for kind in occlude.BOXES:
+        row = answers.rank({"token": opened.token, "box": list(occlude.BOXES[kind]), "compare": True})
+        hidden = tiny_engine.describe(tiny_engine.occlude(opened.image, [Occlusion(kind)]))
+        scorings = (opened.scoring, *(replace(opened.scoring, weighing=name) for name in stage.COMPARED))
+        for shown, scoring in zip((row["now"], *row["compared"]), scorings, strict=True):
+            scores = tiny_engine.gallery.scores(hidden, scoring)
+            assert shown["right"]["similarity"] == pytest.approx(float(scores[shown["right"]["index"]]), abs=1e-5)
+            beyond += shown["right"]["rank"] > 1
+    assert beyond, "it was never beyond the row, so this shows nothing"
+
+
+def test_an_untouched_probe_has_its_next_candidates_where_a_changed_one_has_the_ranking_before(opened, answers):
+    plain = answers.rank({"token": opened.token, "box": None})
+    found = [match.index for match in opened.matches]
+    shown = [tile["index"] for tile in (*plain["now"]["tiles"], *plain["more"])]
+    assert not plain["changed"] and len(shown) == 2 * stage.TILES and shown[: len(found)] == found
+    hidden = answers.rank({"token": opened.token, "box": LOWER})
+    assert hidden["changed"] and hidden["more"] == ()
+
+
+def test_the_example_that_is_the_probe_is_told(tiny_engine, opened):
+    sources = examples.sources(tiny_engine, [])
+    assert stage.opening(tiny_engine, opened)["source"] == sources[0] and len(set(sources)) == len(sources)
+    stories = [Story("whole_1.jpg", FALLS, "lower_half"), Story("occluded_2.jpg", FALLS, None)]
+    assert examples.sources(tiny_engine, stories) == ["example:whole_1", "example:occluded_2"]
+
+
 def test_weighings_are_compared_in_one_call(tiny_engine, opened, answers):
     shown = answers.rank({"token": opened.token, "box": LOWER, "compare": True})
     hidden = tiny_engine.describe(tiny_engine.occlude(opened.image, [Occlusion("lower_half")]))
@@ -238,7 +288,7 @@ def test_an_absent_person_is_said_to_be_absent(tiny_engine):
     absent = probe.open_example(tiny_engine, Session(), Settings(), 1)
     drawn = stage.opening(tiny_engine, absent)
     assert drawn["shown"]["now"]["right"] is None and drawn["shown"]["sentence"] == text.STAGE_ABSENT
-    assert drawn["shown"]["verdict"] == text.VERDICTS["absent", None]
+    assert drawn["shown"]["verdict"] == text.VERDICTS["absent"]
     assert stage.opening(tiny_engine, Session()) is None
 
 

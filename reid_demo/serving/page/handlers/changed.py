@@ -13,6 +13,7 @@ from reid_demo.records import Match
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.ranking import framed
 from reid_demo.serving.page.handlers.session import Session, left_out, name_of, shows_person
+from reid_demo.serving.page.handlers.why import about_parts
 from reid_demo.serving.page.markup import render
 from reid_demo.whatif.compare import Comparison, Move
 
@@ -45,7 +46,6 @@ class Difference:
     """One row of a table of pairs; `share`, -1 to 1, is the length of its bar."""
 
     name: str
-    note: str
     before: float
     after: float
     share: float
@@ -65,7 +65,6 @@ class HeatCard:
     """One part's heatmaps before and after, and their difference unless the frame moved."""
 
     name: str
-    meaning: str
     moved: str
     pictures: list[tuple[str, Markup]]
 
@@ -114,6 +113,7 @@ def changed(engine: Engine, session: Session) -> str:
         numbers=_numbers(found),
         terms=_terms(engine, found),
         heat=_heat(engine, session),
+        about=about_parts(engine),
         candidates=[_candidate(engine, session, found, move) for move in found.moves],
     )
 
@@ -123,7 +123,7 @@ def sentence(engine: Engine, session: Session, found: Comparison) -> str:
     first, last = found.rank
     words = text.CHANGED_STILL if first == last else text.CHANGED_MOVED
     said = words.format(what=_what(session), who=_who(found), before=first, after=last)
-    lost = [engine.term_labels[i] if i else text.CHANGED_GLOBAL for i in found.lost_most()]
+    lost = [engine.term_labels[i] for i in found.lost_most()]
     return said + (text.CHANGED_LOST.format(parts=text.AND.join(lost)) if lost else text.CHANGED_NO_LOSS)
 
 
@@ -186,23 +186,23 @@ def _numbers(found: Comparison) -> list[Number]:
 
 
 def _terms(engine: Engine, found: Comparison) -> Differences:
-    rows = _differences(engine.term_names, ("", *engine.part_meanings), found.terms, LEAST_TERM)
+    rows = _differences(engine.term_labels, found.terms, LEAST_TERM)
     return Differences(text.CHANGED_TERMS.format(who=_who(found)), "{:+.4f}", rows)
 
 
 def _presence(engine: Engine, found: Comparison) -> Differences | None:
     if not len(found.presence):
         return None
-    rows = _differences(engine.part_names, engine.part_meanings, found.presence, LEAST_PRESENCE)
+    rows = _differences(engine.term_labels[1:], found.presence, LEAST_PRESENCE)
     return Differences(text.CHANGED_PRESENCE, "{:.3f}", rows)
 
 
-def _differences(names: Sequence[str], notes: Sequence[str], values: np.ndarray, least: float) -> list[Difference]:
+def _differences(names: Sequence[str], values: np.ndarray, least: float) -> list[Difference]:
     """Return a row for each of `values`, `(R, 2)` before and after; smaller differences than `least` stay small."""
     most = max(float(np.abs(values[:, 1] - values[:, 0]).max()), least)
     return [
-        Difference(name, note, float(first), float(last), float(last - first) / most)
-        for name, note, (first, last) in zip(names, notes, values, strict=True)
+        Difference(name, float(first), float(last), float(last - first) / most)
+        for name, (first, last) in zip(names, values, strict=True)
     ]
 
 
@@ -216,15 +216,15 @@ def _heat(engine: Engine, session: Session) -> Heat | None:
     if not cropped:
         words = (w.format(most=FULL_CHANGE) for w in text.CHANGED_HEAT_LEGEND)
         legends.append(figures.signed_legend(*words, power=1))
-    rows = zip(engine.part_names, engine.part_meanings, *maps, strict=True)
+    rows = zip(engine.term_labels[1:], *maps, strict=True)
     return Heat(
         text.CHANGED_HEAT_CROPPED if cropped else text.CHANGED_HEAT_NOTE,
         legends,
         [
-            HeatCard(name, meaning, "", _heat_pair(session, name, before, after))
+            HeatCard(name, "", _heat_pair(session, name, before, after))
             if cropped
-            else HeatCard(name, meaning, _moved(before, after), _heat_triple(session, name, before, after))
-            for name, meaning, before, after in rows
+            else HeatCard(name, _moved(before, after), _heat_triple(session, name, before, after))
+            for name, before, after in rows
         ],
     )
 

@@ -9,7 +9,6 @@ from reid_demo.engine import Engine
 from reid_demo.model.describer import Describer
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.session import Session, chosen_match
-from reid_demo.serving.page.handlers.why import people_names
 from reid_demo.serving.page.markup import render
 from reid_demo.whatif import explain
 
@@ -40,7 +39,7 @@ def earned(engine: Engine, session: Session) -> str:
     box = places.boxes[worst]
     alt = text.EARNED_ALT.format(place=_place(box), change=changes[worst])
     of_parts = len(changes) == len(engine.part_names)  # each place is where one part looks
-    part = text.EARNED_PART.format(part=people_names(engine)[1 + worst]) if of_parts else ""
+    part = text.EARNED_PART.format(part=engine.term_labels[1 + worst]) if of_parts else ""
     said = text.EARNED_HELPS.format(part=part, before=match.similarity, after=match.similarity + changes[worst])
     return _card(session, figures.picture(overlays.mark_box(picture, box), alt), said)
 

@@ -1,6 +1,7 @@
 """The examples that the page offers: stories measured beforehand, or plain probes where none were."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from reid_demo import images
 from reid_demo.data.probes import FOLDER
@@ -8,6 +9,7 @@ from reid_demo.data.stories import Story, read_stories
 from reid_demo.drawing import figures, overlays
 from reid_demo.engine import Engine
 from reid_demo.serving.page import text
+from reid_demo.serving.page.handlers.session import example_source
 
 SIZE = (144, 72)  # height, width of a picture, px
 
@@ -32,6 +34,12 @@ def offered(engine: Engine, stories: list[Story]) -> list[Offered]:
         folder = engine.gallery.folder / FOLDER
         return [Offered(_picture(folder / story.path), caption(story)) for story in stories]
     return [Offered(_picture(e.path), text.EXAMPLE_KINDS.get(e.kind, e.kind)) for e in engine.examples]
+
+
+def sources(engine: Engine, stories: list[Story]) -> list[str]:
+    """Return what `Session.source` is while each of the examples is the probe, in the order of `offered`."""
+    paths = [Path(story.path) for story in stories] or [example.path for example in engine.examples]
+    return [example_source(path) for path in paths]
 
 
 def caption(story: Story) -> str:

@@ -14,6 +14,7 @@ from reid_demo.serving.page.handlers.session import (
     Settings,
     check_list,
     chosen_match,
+    example_source,
     file_name,
     name_of,
     need_probe,
@@ -78,7 +79,7 @@ def open_named(engine: Engine, session: Session, settings: Settings, name: str) 
 
 def _open(engine: Engine, session: Session, settings: Settings, example: Example) -> Session:
     title = text.EXAMPLE_TITLE.format(title=example.title)
-    source = f"example:{example.path.stem}"
+    source = example_source(example.path)
     picture = Picture(images.read_image(example.path), title, example.pid, example.camid, source)
     return start(engine, session, settings, picture)
 

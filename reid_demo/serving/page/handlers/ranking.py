@@ -36,7 +36,7 @@ def choose(session: Session, index: int) -> Session:
     """Choose a match by its place in the list."""
     if not 0 <= index < len(session.matches):
         raise GalleryError(text.NO_MATCH)
-    return replace(session, chosen=session.matches[index])
+    return replace(session, chosen=session.matches[index], follows_best=False)
 
 
 def strip(engine: Engine, session: Session) -> list[tuple[np.ndarray, str]]:
@@ -150,7 +150,7 @@ def _judge(engine: Engine, session: Session, first: Match, recipe: tuple[Occlusi
 
 
 def verdict(engine: Engine, session: Session, first: Match, recipe: tuple[Occlusion, ...]) -> str:
-    """Say in a few words who stands first and how far the score can be believed; empty where nothing is known.
+    """Say who stands first, and whether the score is strong by the mark of such probes; empty where neither is known.
 
     Args:
         engine: over the gallery that was searched.
@@ -161,7 +161,16 @@ def verdict(engine: Engine, session: Session, first: Match, recipe: tuple[Occlus
     judged = _judge(engine, session, first, recipe)
     known = len(engine.right_matches(session.pid, left_out(session, session.settings))) > 0
     who = is_right(session, first) if known or session.pid is None else "absent"
-    return text.VERDICTS[who, None if judged is None else judged.confident]
+    if judged is None:
+        return text.VERDICTS[who]
+    strong = text.STRONG_YET if who in (False, "absent") else text.STRONG
+    return text.VERDICT_SCORED.format(
+        who=text.VERDICTS[who] or text.VERDICT_UNKNOWN,
+        similarity=judged.similarity,
+        strength=strong if judged.confident else text.WEAK,
+        probe=text.CONFIDENCE_PROBES[judged.occluded],
+        threshold=judged.threshold,
+    )
 
 
 def judged_by(engine: Engine, session: Session) -> Rates | None:

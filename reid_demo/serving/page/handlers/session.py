@@ -1,6 +1,7 @@
 """`Session`, the small frozen record of one visit, and how its ranking comes about. It never holds model or gallery."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -60,6 +61,7 @@ class Session:
     settings: Settings = Settings()  # of this ranking
     scoring: Scoring = Scoring()
     chosen: Match | None = None  # as it ranks now, in the list or beyond it; stays chosen through changes
+    follows_best: bool = False  # nobody chose: `chosen` is the best image of the right person, whichever that is now
     decisions: dict[int, str] = field(default_factory=dict)  # gallery index -> a key of `text.DECISION_MARKS`
     seed: int = 0  # grows with every random occluder, so that each click gives another
     own: str = ""  # token of the visitor's own gallery; empty for the page's
@@ -112,6 +114,7 @@ def ranked(engine: Engine, session: Session, settings: Settings) -> Session:
         before = session.before[1] if known else engine.ranks(session.untouched, scoring, leave_out)
         moves = ranks_gained(moves, before, after)
     right = engine.right_matches(session.pid, leave_out)
+    row = _followed(engine, session, right, after)
     return replace(
         session,
         matches=matches,
@@ -122,24 +125,31 @@ def ranked(engine: Engine, session: Session, settings: Settings) -> Session:
         entered=sum(int(before[m.index]) > len(matches) for m in matches),
         settings=settings,
         scoring=scoring,
-        chosen=_followed(engine, session, scoring, matches, after),
+        chosen=None if row is None else _listed(matches, row) or match_at(engine, session.probe, row, after, scoring),
     )
 
 
-def _followed(
-    engine: Engine, session: Session, scoring: Scoring, matches: tuple[Match, ...], ranks: np.ndarray
-) -> Match | None:
-    """Return the chosen match as it ranks now; `None` where none is chosen."""
+def _followed(engine: Engine, session: Session, right: np.ndarray, ranks: np.ndarray) -> int | None:
+    """Return the gallery row that stays chosen; `None` where none is."""
+    if session.follows_best and len(right):
+        return best_of(right, ranks)
     if session.chosen is None or session.chosen.index >= len(engine.gallery):
         return None
-    row = session.chosen.index
-    return next((match for match in matches if match.index == row), None) or _match(
-        engine, session, row, ranks, scoring
-    )
+    return session.chosen.index
 
 
-def _match(engine: Engine, session: Session, row: int, ranks: np.ndarray, scoring: Scoring) -> Match:
-    found = explain.explain(session.probe, engine.gallery.descriptor(row), engine.term_names, scoring)
+def best_of(rows: np.ndarray, ranks: np.ndarray) -> int:
+    """Return the one of these gallery rows that ranks first."""
+    return int(rows[np.argmin(ranks[rows])])
+
+
+def _listed(matches: tuple[Match, ...], row: int) -> Match | None:
+    return next((match for match in matches if match.index == row), None)
+
+
+def match_at(engine: Engine, probe: Descriptor, row: int, ranks: np.ndarray, scoring: Scoring) -> Match:
+    """Return a gallery image as a match of a probe, wherever it ranks; `ranks` are `(G,)`, all of the gallery."""
+    found = explain.explain(probe, engine.gallery.descriptor(row), engine.term_names, scoring)
     return Match(engine.gallery.records[row], row, int(ranks[row]), found.similarity, found.contributions)
 
 
@@ -151,21 +161,21 @@ def choose_row(engine: Engine, session: Session, row: object) -> Session:
     """
     if not session.matches or not isinstance(row, int) or not 0 <= row < len(engine.gallery):
         raise GalleryError(text.NO_MATCH)
-    listed = next((match for match in session.matches if match.index == row), None)
+    listed = _listed(session.matches, row)
     if listed is None:
         ranks = engine.ranks(session.probe, session.scoring, left_out(session, session.settings))
-        listed = _match(engine, session, row, ranks, session.scoring)
-    return replace(session, chosen=listed)
+        listed = match_at(engine, session.probe, row, ranks, session.scoring)
+    return replace(session, chosen=listed, follows_best=False)
 
 
 def choose_best(engine: Engine, session: Session) -> Session:
-    """Choose the best image of the right person, wherever it ranks; nothing where that person is not known or there."""
+    """Choose the right person's best image, and keep to it whichever it is; nothing where there is none."""
     leave_out = left_out(session, session.settings)
     right = engine.right_matches(session.pid, leave_out)
     if not len(right):
         return session
     ranks = engine.ranks(session.probe, session.scoring, leave_out)
-    return choose_row(engine, session, int(right[np.argmin(ranks[right])]))
+    return replace(choose_row(engine, session, best_of(right, ranks)), follows_best=True)
 
 
 def left_out(session: Session, settings: Settings) -> tuple[int, int] | None:
@@ -242,8 +252,13 @@ def shows_person(session: Session, pid: int | None) -> bool | None:
 
 def is_hidden(engine: Engine, session: Session) -> bool:
     """Tell whether part of the probe is known to be hidden: by a change, or in a shipped example."""
-    kinds = {f"example:{e.path.stem}": e.kind for e in engine.probes}
+    kinds = {example_source(e.path): e.kind for e in engine.probes}
     return bool(session.recipe) or kinds.get(session.source) in ("occluded", "partial")
+
+
+def example_source(path: Path) -> str:
+    """Return what `Session.source` is where a shipped probe is the picture."""
+    return f"example:{path.stem}"
 
 
 def name_of(number: int | None) -> str:

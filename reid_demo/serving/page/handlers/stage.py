@@ -15,15 +15,22 @@ from reid_demo.drawing import figures, overlays
 from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError, ImageError, ReidError
 from reid_demo.measuring.sets import coverage
-from reid_demo.records import Descriptor, Match, Occlusion
+from reid_demo.records import Descriptor, Match, Occlusion, Scoring
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.block import Box, box_of, join, read_box, split
 from reid_demo.serving.page.handlers.mark import mark
 from reid_demo.serving.page.handlers.probe import recipe_step
 from reid_demo.serving.page.handlers.ranking import rates, verdict
-from reid_demo.serving.page.handlers.session import Session, check_list, is_right, left_out, name_of
+from reid_demo.serving.page.handlers.session import (
+    Session,
+    best_of,
+    check_list,
+    is_right,
+    left_out,
+    match_at,
+    name_of,
+)
 from reid_demo.serving.page.handlers.visits import Visits
-from reid_demo.serving.page.handlers.why import people_names
 from reid_demo.whatif import explain
 
 TILES = 8  # of each row
@@ -41,7 +48,7 @@ class Tile:
 
     index: int  # row in the gallery
     rank: int
-    similarity: float | None  # `None` where it is beyond the row
+    similarity: float
     right: bool | None  # `None` where that is not known
     name: str
 
@@ -78,7 +85,9 @@ class Shown:
     sentence: str
     verdict: str
     warning: str
+    changed: bool  # whether anything is done to the probe
     now: Row
+    more: tuple[Tile, ...]  # the next ones of an untouched probe, where a changed one has its row before
     compared: tuple[Row, ...]  # of `COMPARED`; empty unless asked for
     why: Why
 
@@ -88,6 +97,7 @@ class Opening:
     """All that the stage needs after a search: what to draw, and the token for its own calls."""
 
     token: str
+    source: str  # of the probe, as `Session` names it
     probe: str  # address of the picture under the block
     covered: str  # of the picture with the block, where the browser cannot draw its fill; else empty
     box: Box | None
@@ -109,6 +119,7 @@ def opening(engine: Engine, session: Session) -> dict | None:
     return asdict(
         Opening(
             session.token,
+            session.source,
             figures.picture_uri(_fitted(engine.occlude(session.image, under))),
             "" if plain else figures.picture_uri(_fitted(session.current)),
             box_of(block),
@@ -117,7 +128,7 @@ def opening(engine: Engine, session: Session) -> dict | None:
             tuple(recipe_step(step) for step in session.recipe),
             session.compare,
             rates(engine, session),
-            _row(engine, session, session.untouched),
+            _row(engine, session, _ranked(engine, session, session.untouched, session.scoring)),
             _shown(engine, session, session.recipe, session.probe, session.compare),
         )
     )
@@ -144,6 +155,7 @@ def with_pictures(engine: Engine, drawn: dict) -> dict:
     """Add the pictures and the maps that an opening shows, so that a page draws it before it asks anything."""
     rows = [drawn["before"], drawn["shown"]["now"]]
     tiles = [tile for row in rows for tile in (*row["tiles"], *([row["right"]] if row["right"] else []))]
+    tiles += drawn["shown"]["more"]
     chosen = drawn["shown"]["why"]["index"]
     pictures = {str(row): _picture(engine, row) for row in {tile["index"] for tile in tiles}}
     try:
@@ -166,21 +178,29 @@ def _fitted(image: np.ndarray) -> np.ndarray:
     return image if share == 1 else overlays.shrink(image, height, width)
 
 
-def _row(engine: Engine, session: Session, probe: Descriptor, weighing: str | None = None) -> Row:
-    scoring = session.scoring if weighing is None else replace(session.scoring, weighing=weighing)
-    found, ranks = engine.search_and_rank(probe, TILES, scoring, left_out(session, session.settings))
-    return _as_row(engine, session, found, ranks)
+@dataclass(frozen=True, eq=False)
+class _Ranking:
+    """What a search for a probe found."""
+
+    probe: Descriptor
+    scoring: Scoring
+    found: list[Match]
+    ranks: np.ndarray  # (G,)
 
 
-def _as_row(engine: Engine, session: Session, found: list[Match], ranks: np.ndarray) -> Row:
+def _ranked(engine: Engine, session: Session, probe: Descriptor, scoring: Scoring, count: int = TILES) -> _Ranking:
+    found, ranks = engine.search_and_rank(probe, count, scoring, left_out(session, session.settings))
+    return _Ranking(probe, scoring, found, ranks)
+
+
+def _row(engine: Engine, session: Session, ranking: _Ranking) -> Row:
     right = engine.right_matches(session.pid, left_out(session, session.settings))
     best = None
     if len(right):
-        index = int(right[np.argmin(ranks[right])])
-        record = engine.gallery.records[index]
-        listed = next((match.similarity for match in found if match.index == index), None)
-        best = Tile(index, int(ranks[index]), listed, True, _name(record.pid, record.camid))
-    return Row(tuple(_tile(session, match) for match in found), best)
+        row = best_of(right, ranking.ranks)
+        listed = next((match for match in ranking.found if match.index == row), None)
+        best = _tile(session, listed or match_at(engine, ranking.probe, row, ranking.ranks, ranking.scoring))
+    return Row(tuple(_tile(session, match) for match in ranking.found[:TILES]), best)
 
 
 def _shown(
@@ -191,25 +211,29 @@ def _shown(
     compare: bool,
     chosen: int | None = None,
 ) -> Shown:
-    found, ranks = engine.search_and_rank(probe, TILES, session.scoring, left_out(session, session.settings))
-    now = _as_row(engine, session, found, ranks)
-    compared = tuple(_row(engine, session, probe, name) for name in COMPARED) if compare else ()
+    ranking = _ranked(engine, session, probe, session.scoring, TILES if recipe else 2 * TILES)
+    now, scorings = _row(engine, session, ranking), [replace(session.scoring, weighing=name) for name in COMPARED]
+    compared = [_row(engine, session, _ranked(engine, session, probe, one)) for one in scorings if compare]
     hidden = coverage(engine, SMALL, recipe) if recipe else 0.0
     return Shown(
         _sentence(engine, session, recipe, now, compared),
-        verdict(engine, session, found[0], recipe),
+        verdict(engine, session, ranking.found[0], recipe),
         text.STAGE_ALL_HIDDEN if hidden >= ALL_HIDDEN else "",
+        bool(recipe),
         now,
-        compared,
-        _why(engine, session, probe, _explained(session, found, chosen), ranks),
+        tuple(_tile(session, match) for match in ranking.found[TILES:]),
+        tuple(compared),
+        _why(engine, session, probe, _explained(session, now, chosen), ranking.ranks),
     )
 
 
-def _explained(session: Session, found: list[Match], chosen: int | None) -> int:
+def _explained(session: Session, now: Row, chosen: int | None) -> int:
     """Return the gallery row to explain: the one asked for, the visit's choice, or the first match."""
     if chosen is not None:
         return chosen
-    return found[0].index if session.chosen is None else session.chosen.index
+    if session.follows_best and now.right is not None:
+        return now.right.index
+    return now.tiles[0].index if session.chosen is None else session.chosen.index
 
 
 def _why(engine: Engine, session: Session, probe: Descriptor, index: int, ranks: np.ndarray) -> Why:
@@ -220,7 +244,7 @@ def _why(engine: Engine, session: Session, probe: Descriptor, index: int, ranks:
     match = Match(record, index, int(ranks[index]), after.similarity, after.contributions)
     moves = (before.contributions - after.contributions) * (1 if after.similarity < before.similarity else -1)
     most = [int(i) for i in np.argsort(-moves)[:MOST_MOVED] if moves[i] > 0.01]
-    names = people_names(engine)
+    names = engine.term_labels
     return Why(
         index,
         match.rank,
@@ -250,7 +274,7 @@ def _name(pid: int | None, camid: int | None) -> str:
 
 
 def _sentence(
-    engine: Engine, session: Session, recipe: tuple[Occlusion, ...], now: Row, compared: tuple[Row, ...]
+    engine: Engine, session: Session, recipe: tuple[Occlusion, ...], now: Row, compared: Sequence[Row]
 ) -> str:
     if now.right is None:
         return text.STAGE_ABSENT if session.pid is not None else _first_of_unknown(engine, session, recipe, now)

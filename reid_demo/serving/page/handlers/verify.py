@@ -30,7 +30,7 @@ def decide(session: Session, decision: str) -> Session:
     if decision == "open":
         decisions.pop(match.index)
     after = session.matches[min(match.rank, len(session.matches) - 1)]
-    return replace(session, decisions=decisions, chosen=after)
+    return replace(session, decisions=decisions, chosen=after, follows_best=False)
 
 
 def candidate(engine: Engine, session: Session) -> str:

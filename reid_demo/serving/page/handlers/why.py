@@ -33,7 +33,6 @@ class PartShown:
 
     number: int  # from 1; 0 is the global term
     name: str
-    meaning: str
     term: float
     pictures: tuple[Markup, Markup]
 
@@ -60,7 +59,7 @@ def why(engine: Engine, session: Session) -> str:
         return render("empty.html.jinja", words=str(error))
     of_match = text.WHY_MATCH_OF.format(pid=name_of(match.record.pid), camid=name_of(match.record.camid))
     lit = strongest(explained)
-    bars = figures.BarTable(text.WHY_CONTRIBUTIONS, text.WHY_SUM, "part", ("", *engine.part_meanings), lit)
+    bars = figures.BarTable(text.WHY_CONTRIBUTIONS, text.WHY_SUM, "part", lit)
     return render(
         "why.html.jinja",
         heading=text.WHY_HEADING.format(rank=match.rank, similarity=match.similarity),
@@ -70,10 +69,10 @@ def why(engine: Engine, session: Session) -> str:
         ],
         parts=_parts(engine, session, explained, picture),
         lit=lit,
-        terms=figures.signed_bars(explained.names, explained.contributions, bars),
+        terms=figures.signed_bars(engine.term_labels, explained.contributions, bars),
         strongest=_strongest_words(engine, explained, lit),
         faint=_faint_words(explained, lit),
-        measured=any(engine.part_meanings),
+        about=about_parts(engine),
         legend=figures.legend(*text.LEGEND),
         seen=engine.visible_parts(session.probe),
         presence=_presence(engine, explained),
@@ -81,14 +80,12 @@ def why(engine: Engine, session: Session) -> str:
     )
 
 
-def people_names(engine: Engine) -> tuple[str, ...]:
-    """Return what people call the `P+1` terms, global first: "right leg", or "part 6" where not measured."""
-    names = [meaning.removeprefix("mostly ").removeprefix("leans to ") for meaning in engine.part_meanings]
-    told = [name or part for name, part in zip(names, engine.part_names, strict=True)]
-    return (
-        text.WHOLE_PERSON,
-        *(f"{name} {told[:i].count(name) + 1}" if told.count(name) > 1 else name for i, name in enumerate(told)),
-    )
+def about_parts(engine: Engine) -> tuple[str, ...]:
+    """Say of each part how sure its name is, for an i; empty where that was not measured."""
+    if not any(engine.part_meanings):
+        return ()
+    rows = zip(engine.term_labels[1:], engine.part_names, engine.part_meanings, strict=True)
+    return tuple(text.PART_ABOUT.format(name=name, part=part, meaning=meaning) for name, part, meaning in rows)
 
 
 def _side(picture: np.ndarray, words: str) -> Side:
@@ -125,20 +122,19 @@ def _parts(engine: Engine, session: Session, explained: Explanation, picture: np
         PartShown(
             i + 1,
             name,
-            engine.part_meanings[i],
             float(explained.contributions[i + 1]),
             tuple(
                 figures.picture(overlays.heat_overlay(image, maps[i], *HEAT_SIZE), _heat_alt(name, side, maps[i]))
                 for side, image, maps in sides
             ),
         )
-        for i, name in enumerate(explained.names[1:])
+        for i, name in enumerate(engine.term_labels[1:])
     ]
 
 
 def _presence(engine: Engine, explained: Explanation) -> Markup:
-    rows = zip(explained.names[1:], explained.probe.presence, explained.match.presence, strict=True)
-    return figures.paired_bars(rows, (text.WHY_PROBE, text.WHY_MATCH), text.WHY_PRESENCE, engine.part_meanings)
+    rows = zip(engine.term_labels[1:], explained.probe.presence, explained.match.presence, strict=True)
+    return figures.paired_bars(rows, (text.WHY_PROBE, text.WHY_MATCH), text.WHY_PRESENCE)
 
 
 def _weighings(engine: Engine, session: Session, index: int) -> list[Weighed]:

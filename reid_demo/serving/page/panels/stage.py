@@ -1,6 +1,7 @@
 """The stage, at the top of the page: its component, and how what a visitor does there becomes changes of the probe."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import acts, examples, stage
 from reid_demo.serving.page.handlers.session import Session, choose_row
 from reid_demo.serving.page.handlers.visits import Visits
-from reid_demo.serving.page.handlers.why import people_names
+from reid_demo.serving.page.handlers.why import about_parts
 from reid_demo.serving.page.markup import render
 from reid_demo.serving.page.wiring import QUEUE, Detail, Wiring, guard, read_settings
 
@@ -72,7 +73,8 @@ def build_stage(engine: Engine, visits: Visits, answers: stage.Stage, first: Ses
             examples=examples.offered(engine, stories),
             legend=figures.legend(*text.STAGE_LEGEND),
             compares=len(engine.part_names) > 0,
-            setup=json.dumps(_setup(engine)),
+            about=about_parts(engine),
+            setup=json.dumps(_setup(engine, examples.sources(engine, stories))),
         ),
         js_on_load="\n".join((FOLDER / name).read_text(encoding="utf-8") for name in SCRIPTS),
         server_functions=[rank, pictures, maps, mark],
@@ -82,15 +84,13 @@ def build_stage(engine: Engine, visits: Visits, answers: stage.Stage, first: Ses
     return StagePanel(shown, upload, visits, stories)
 
 
-def _setup(engine: Engine) -> dict:
+def _setup(engine: Engine, sources: Sequence[str]) -> dict:
     """Return what the browser needs once: names, words and colours."""
-    about = [
-        text.STAGE_PART_INFO.format(part=part, meaning=meaning) if meaning else part
-        for part, meaning in zip(engine.part_names, engine.part_meanings, strict=True)
-    ]
     words = {
         "now": text.STAGE_NOW,
         "before": text.STAGE_BEFORE,
+        "next": text.STAGE_NEXT,
+        "other": text.STAGE_OTHER_IMAGE,
         "cosine": text.STAGE_COSINE,
         "part_aware": text.STAGE_PART_AWARE,
         "lostServer": text.STAGE_LOST_SERVER,
@@ -106,8 +106,9 @@ def _setup(engine: Engine) -> dict:
         "choosers": CHOOSERS,
     }
     return {
-        "names": people_names(engine),
-        "about": ["", *about],
+        "names": engine.term_labels,
+        "about": ["", *about_parts(engine)],
+        "examples": sources,
         "palette": overlays.palette().ravel().tolist(),
         "marks": text.STAGE_MARKS,
         "boxes": {name: list(box) for name, box in stage.occlude.BOXES.items()},
