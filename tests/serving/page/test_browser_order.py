@@ -211,7 +211,7 @@ def test_back_shows_the_probe_before_and_stays_on_the_page(open_page):
     shown.wait_for_url(re.compile("recipe="))
     shown.locator("[data-example]").nth(1).click()
     expect(shown.locator("#probe-line")).to_contain_text("person 50")
-    shown.wait_for_url(re.compile("probe=example%3Aabsent"))
+    shown.wait_for_url(re.compile("probe=example%3A0050"))
     assert "__theme=light" in shown.url and shown.url != start
     shown.go_back()
     expect(shown.locator("#probe-line")).to_contain_text("person 2")
