@@ -143,7 +143,7 @@ def test_weighings_are_compared_and_the_rows_are_named(page):
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_what_matters_is_on_the_first_screen(open_page, width, height):
     shown = open_page(width, height)
-    places = [".stage-say", ".stage-probe", LOWER, "#hide-upper_half", "#hide-left_half", "#hide-right_half", NOW]
+    places = [".stage-say > p", ".stage-probe", LOWER, "#hide-upper_half", "#hide-left_half", "#hide-right_half", NOW]
     if width > 860:
         places += ['[data-row="before"]', ".stage-why", '.stage-pair [data-side="match"]', ".stage-sum", ".stage-chips"]
     for place in places:
@@ -172,7 +172,7 @@ def test_sentence_and_row_stay_in_sight_on_a_phone_which_scrolls_by_a_swipe(open
         shown.evaluate("(y) => window.scrollTo(0, y)", down)
         shown.wait_for_timeout(200)
         bottom = 0
-        for place in (".stage-say", NOW):
+        for place in (".stage-say > p", NOW):
             box = shown.locator(place).bounding_box()
             assert box["y"] >= bottom - 30 and box["y"] + box["height"] <= 844, (down, place, box)
             bottom = box["y"]
