@@ -14,6 +14,7 @@ from reid_demo.search.build import IndexOptions, index_folder
 from reid_demo.serving.page.handlers import own, probe, ranking, sets, stage, sweep
 from reid_demo.serving.page.handlers.session import Session, default_settings
 from reid_demo.serving.page.view import build_ui, launch_options
+from reid_demo.serving.page.wiring import Wiring
 from reid_demo.serving.visitors import PrivateGalleries
 
 
@@ -87,6 +88,8 @@ def test_the_settings_follow_an_own_gallery_that_is_larger_and_back(tiny_engine,
     assert len(first.matches) == settings.top_k == 3
     mine, _ = own.make(galleries, first, settings, own.Upload("me", pictures))
     assert len(mine.matches) == mine.settings.top_k == 10, "the page's gallery had no more than 3"
+    sliders = [Wiring(page, galleries, None).show_settings(visit)[0] for visit in (first, mine)]
+    assert [slider.maximum for slider in sliders] == [3, 14], "as far as the gallery in use"
     back = own.leave(galleries, mine, mine.settings)
     assert len(back.matches) == back.settings.top_k == 3
     chosen = replace(settings, top_k=2)
