@@ -275,6 +275,13 @@ def test_heic_is_read_where_its_package_is_installed_and_named_where_not():
         read_image(data)
 
 
+def test_a_heic_picture_is_read_and_indexed_by_its_suffix():
+    pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    assert "HEIF" in formats() and {".heic", ".heif"} <= suffixes()
+    found = read_image(encode(Image.fromarray(PICTURE.repeat(4, 0).repeat(4, 1)), "HEIF", quality=95))
+    assert found.shape == (160, 80, 3) and np.abs(found[2::4, 2::4].astype(int) - PICTURE).mean() < 12
+
+
 def test_a_picture_without_colour_is_told_from_one_with_little():
     grey = np.repeat(PICTURE[:, :, :1], 3, axis=2)
     infrared = read_image(encode(Image.fromarray(grey), "JPEG", quality=60))

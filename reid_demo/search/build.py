@@ -29,12 +29,13 @@ from reid_demo.records import Descriptor, ImageRecord, Scoring
 from reid_demo.search import gallery as galleries
 from reid_demo.search import milvus, store
 from reid_demo.search.gallery_views import describe_in_views, own_views
+from reid_demo.search.journal import FOLDER as JOURNAL
 from reid_demo.search.journal import Journal, MadeWith
 from reid_demo.search.scan import Found, cut_to_bytes, printable, scan
 from reid_demo.search.similarity import own_scoring
 
 MAX_STEM = 100  # bytes of a file's stem kept in its name in the gallery
-IMAGES, LOCK, JOURNAL = "images", ".lock", ".journal"
+IMAGES, LOCK = "images", ".lock"
 READERS = 2  # threads that read and decode ahead of the network
 JPEG_START = b"\xff\xd8"
 REASONS = 3  # number of reasons in the message if no image could be read

@@ -14,6 +14,7 @@ from reid_demo.data.files import parse_json, read_json
 from reid_demo.errors import GalleryError
 from reid_demo.records import Descriptor, ImageRecord
 
+FOLDER = ".journal"  # in a gallery's folder
 ABOUT = "about.json"
 
 

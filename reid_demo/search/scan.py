@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reid_demo.images import looks_like_image
+from reid_demo.search.journal import FOLDER as JOURNAL
 from reid_demo.search.store import META, PARTS, RECORDS
 
 _KANA = range(0x3041, 0x30FF)  # code points of hiragana and katakana
@@ -60,6 +61,8 @@ def _not_entered(folder: Path) -> str:
         return "Linked folders are not followed. Index their target by itself."
     if all(os.path.isfile(folder / name) for name in (META, PARTS, RECORDS)):
         return "It is a gallery that `index` wrote."
+    if (folder / JOURNAL).is_dir():
+        return "It is a gallery that a stopped `index` left unfinished."
     return ""
 
 

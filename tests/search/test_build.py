@@ -465,6 +465,9 @@ def test_galleries_of_one_and_two_pictures_are_searched(images_in_it, tmp_path, 
 def test_what_was_not_looked_into_is_said(tmp_path, tiny_describer, tiny_weights, capsys):
     photos = folder_of_one(tmp_path / "photos")
     run(photos, photos / "mine.gallery", tiny_describer, tiny_weights)
+    shutil.copytree(photos / "mine.gallery" / "images", photos / "stopped.gallery" / "images")
+    (photos / "stopped.gallery" / JOURNAL).mkdir()
+    Image.fromarray(draw_person(7, 1)).save(photos / "stopped.gallery" / "images" / "other.png")
     (photos / "linked").symlink_to(folder_of_one(tmp_path / "elsewhere"))
     (photos / "gone.png").symlink_to(tmp_path / "nowhere.png")
     (photos / "page.eps").write_text("%!PS")
@@ -477,9 +480,12 @@ def test_what_was_not_looked_into_is_said(tmp_path, tiny_describer, tiny_weights
     assert report["total"] == 1
     reasons = dict(report["unread"])
     assert "pip install pillow-heif" in reasons.pop("phone.HEIC", "pip install pillow-heif")
-    assert set(reasons) == {"linked", "gone.png", "page.eps", "README", "mine.gallery"}
+    assert set(reasons) == {"linked", "gone.png", "page.eps", "README", "mine.gallery", "stopped.gallery"}
     assert (
-        "not followed" in reasons["linked"] and "gallery" in reasons["mine.gallery"] and ".eps" in reasons["page.eps"]
+        "not followed" in reasons["linked"]
+        and "gallery" in reasons["mine.gallery"]
+        and "unfinished" in reasons["stopped.gallery"]
+        and ".eps" in reasons["page.eps"]
     )
     main(["index", str(photos), "--out", str(tmp_path / "out"), "--weights", str(tiny_weights)])
     told = capsys.readouterr().out

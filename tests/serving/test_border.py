@@ -167,6 +167,7 @@ def test_a_visit_is_forgotten_after_a_grace(demo, url, monkeypatch):
     monkeypatch.setattr(border, "SWEEP_EVERY_S", 0)
     with httpx.stream("GET", f"{url}/gradio_api/heartbeat/here", timeout=30) as beating:
         next(beating.iter_lines())
+        holder.time_last_used["here"] = long_ago  # a tab that was only looked at for long
         get(url + "/config")
         assert "old" not in holder.session_data and {"young", "here"} <= set(holder.session_data)
 
