@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from reid_demo.config import TrainConfig, from_dict, read_train_config, to_dict
+from reid_demo.config import ModelConfig, TrainConfig, from_dict, read_train_config, to_dict
 from reid_demo.errors import ConfigError
 
 
@@ -24,6 +24,12 @@ def test_the_default_recipe_is_the_papers():
     assert (config.warmup_start, config.warmup_epochs, config.decay_epochs) == (3.5e-5, 10, (40, 90, 150))
     assert (config.optimizer, config.schedule, config.decay_factor) == ("adam", "step", 0.1)
     assert config.augmix and min(config.flip, config.pad, config.random_erasing) > 0 and config.random_crop == 0
+
+
+def test_the_network_without_options_is_that_of_the_papers_recipe():
+    model = ModelConfig()
+    assert (model.backbone, model.num_parts, model.dim, model.num_heads) == ("resnet50", 8, 256, 8)
+    assert TrainConfig().model == model
 
 
 @pytest.mark.parametrize(

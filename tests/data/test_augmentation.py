@@ -10,7 +10,7 @@ from figures import draw_person
 from PIL import Image
 
 from reid_demo.config import MEAN_GREY, TrainConfig
-from reid_demo.data.augmentation import Sample, augment, cut_window, random_occlusion
+from reid_demo.data.augmentation import OPERATIONS, Sample, augment, cut_window, random_occlusion
 from reid_demo.data.body import Body
 from reid_demo.images import resized, through_jpeg
 from reid_demo.occlude import check
@@ -178,6 +178,13 @@ def test_augmix_weighs_its_chains():
     assert sum(min(abs(value - one) for one in alone) <= 1 for value in seen) > 145 and {240, 0} <= set(seen)
     level = [centre_of_augmix(s, augmix_concentration=1e7, augmix_severity=3.0) for s in range(150)]
     assert len({value for value in level if all(abs(value - one) > 3 for one in alone)}) > 2  # three chains, blended
+
+
+def test_augmix_has_its_nine_operations():
+    dull = np.linspace(100, 140, 64 * 64 * 3).reshape(64, 64, 3).astype(np.uint8)
+    seen = [np.asarray(operation(Image.fromarray(dull), 0.9)) for operation in OPERATIONS]
+    assert len({made.tobytes() for made in seen}) == len(OPERATIONS) == 9
+    assert sum(made.max() - made.min() > 200 for made in seen[:2]) == 2, "autocontrast and equalize"
 
 
 def test_augmix_is_as_rare_as_its_chance():

@@ -148,6 +148,12 @@ def test_a_cache_that_cannot_be_written_is_done_without(name, tiny_weights, tmp_
     assert "cannot be kept" in caplog.text
 
 
+def test_the_cache_may_lie_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("REID_DEMO_CACHE", "~/here")
+    assert runtimes.cache_folder() == tmp_path / "here"
+
+
 def test_a_runtime_is_named_by_option_or_environment(monkeypatch):
     monkeypatch.delenv("REID_DEMO_RUNTIME")
     assert runtimes.named(None, CPU) == "auto"

@@ -259,3 +259,15 @@ def test_the_command_trains_and_prints_a_table(root, tmp_path, capsys):
     mine = ["--rows", str(tmp_path / "rows.json"), "--part-aware"]
     assert main(["ablate", "--dataset", "market1501", *options[:6], "--max-steps", "1", "--device", "cpu", *mine]) == 0
     assert capsys.readouterr().out.count("| mine |") == 2
+
+
+def test_ctrl_c_says_how_to_resume(root, tmp_path, capsys, monkeypatch):
+    def stopped(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "train", stopped)
+    (tmp_path / "recipe.json").write_text(json.dumps(to_dict(TINY)))
+    options = ["--root", str(root), "--out", str(tmp_path / "out"), "--config", str(tmp_path / "recipe.json")]
+    options += ["--variants", "G", "--seeds", "0", "--max-steps", "1"]
+    assert main(["ablate", "--dataset", "market1501", *options]) == 130
+    assert "Run the same command again to resume" in capsys.readouterr().err
