@@ -13,12 +13,11 @@ WAIT_MS = 60_000
 
 @pytest.fixture(scope="session")
 def address(tiny_engine):
-    """Serve the page over the tiny engine on a free port."""
-    from reid_demo.serving.page.view import build_ui, launch_options
+    """Serve the page over the tiny engine as `app.py` does, under its policies, on a free port."""
+    import app
 
-    demo = build_ui(tiny_engine)
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
-    yield url
+    demo = app.serve(tiny_engine, app.Place("127.0.0.1"), prevent_thread_lock=True, quiet=True)
+    yield demo.local_url
     demo.close()
 
 
