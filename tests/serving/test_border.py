@@ -213,12 +213,12 @@ def test_a_sweep_stops_when_its_client_has_left(demo, url, tiny_engine, monkeypa
     data = "data:image/png;base64," + base64.b64encode(Path(tiny_engine.examples[0].path).read_bytes()).decode()
     real, batches, two = tiny_engine.describer.describe, [], threading.Event()
 
-    def slowly(images):
+    def slowly(images, **wanted):
         time.sleep(0.3)
         batches.append(len(images))
         if len(batches) > 3:
             two.set()
-        return real(images)
+        return real(images, **wanted)
 
     monkeypatch.setattr(tiny_engine.describer, "describe", slowly)
     fields = {"image": data, "size": 0.1, "stride": 0.05}  # 741 windows: 93 batches, half a minute

@@ -17,7 +17,7 @@ from reid_demo.images import read_image
 from reid_demo.records import WEIGHINGS, Occlusion
 from reid_demo.search.gallery_views import VIEWS
 from reid_demo.serving.page import text, view
-from reid_demo.serving.page.handlers import changed, earned, ranking
+from reid_demo.serving.page.handlers import changed, earned, ranking, verify
 from reid_demo.serving.page.handlers import probe as probes
 from reid_demo.serving.page.handlers.session import Session, Settings, is_right, scoring_of
 from reid_demo.serving.page.handlers.why import why
@@ -371,7 +371,7 @@ def test_the_costliest_place_is_framed_and_its_numbers_are_true(tiny_engine, ope
         lowest = int(np.argmin([score[match.index] for score in scores]))
         worst = float(scores[lowest][match.index])
         said = (
-            f"({tiny_engine.part_names[lowest]}) takes {match.similarity:.2f} to {worst:.2f}"
+            f"(where the part {tiny_engine.part_names[lowest]} looks) takes {match.similarity:.2f} to {worst:.2f}"
             if worst < match.similarity
             else text.EARNED_NOTHING
         )
@@ -380,6 +380,13 @@ def test_the_costliest_place_is_framed_and_its_numbers_are_true(tiny_engine, ope
             assert said in shown and f"What earned #{place + 1}" in shown
     assert earned.earned(tiny_engine, Session()) == "" == earned.waiting(Session())
     assert text.EARNED_WAIT in earned.waiting(now)
+
+
+def test_verify_says_that_a_candidate_is_beyond_the_list(tiny_engine, opened):
+    far = dataclasses.replace(opened.matches[0], rank=len(opened.matches) + 3)
+    shown = verify.candidate(tiny_engine, dataclasses.replace(opened, chosen=far))
+    assert f"Candidate #{far.rank}, beyond the {len(opened.matches)} listed: open" in shown
+    assert f"Candidate #1 of {len(opened.matches)}: open" in verify.candidate(tiny_engine, opened)
 
 
 def test_moves_follow_the_settings_they_were_asked_under(tiny_engine, opened):

@@ -40,9 +40,8 @@ def candidate(engine: Engine, session: Session) -> str:
     match = chosen_match(session)
     picture = images.image_or_placeholder(engine.gallery.image_path(match.index))
     decision = session.decisions.get(match.index, "open")
-    words = text.VERIFY_HEADING.format(
-        rank=match.rank, total=len(session.matches), decision=text.DECISION_WORDS[decision]
-    )
+    heading = text.VERIFY_HEADING if match.rank <= len(session.matches) else text.VERIFY_BEYOND
+    words = heading.format(rank=match.rank, total=len(session.matches), decision=text.DECISION_WORDS[decision])
     made = [session.decisions.get(m.index, "open") for m in session.matches]
     count = text.VERIFY_COUNT.format(**{name: made.count(name) for name in text.DECISION_WORDS})
     of_match = text.WHY_MATCH_OF.format(pid=name_of(match.record.pid), camid=name_of(match.record.camid))
