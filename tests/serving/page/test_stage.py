@@ -11,7 +11,7 @@ from reid_demo.data.stories import FALLS, Story
 from reid_demo.drawing import overlays
 from reid_demo.errors import GalleryError, OcclusionError
 from reid_demo.images import read_image
-from reid_demo.records import Occlusion
+from reid_demo.records import WEIGHINGS, Occlusion
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import acts, block, examples, probe, stage, visits
 from reid_demo.serving.page.handlers.session import Session, Settings, choose_best, choose_row, with_recipe
@@ -238,7 +238,11 @@ def test_weighings_are_compared_in_one_call(tiny_engine, opened, answers):
         found = tiny_engine.search(hidden, stage.TILES, replace(opened.scoring, weighing=name))
         assert [tile["index"] for tile in row["tiles"]] == [match.index for match in found]
         assert str(row["right"]["rank"]) in shown["sentence"]
-    assert answers.rank({"token": opened.token, "box": LOWER})["compared"] == ()
+    alone = answers.rank({"token": opened.token, "box": LOWER})
+    assert alone["compared"] == ()
+    assert (
+        shown["verdict"] == f"By {WEIGHINGS[opened.scoring.weighing]}: {alone['verdict']}"
+    )
 
 
 def test_nothing_left_in_sight_is_warned_of(opened, answers):

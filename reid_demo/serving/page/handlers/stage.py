@@ -15,7 +15,7 @@ from reid_demo.drawing import figures, overlays
 from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError, ImageError, ReidError
 from reid_demo.measuring.sets import coverage
-from reid_demo.records import Descriptor, Match, Occlusion, Scoring
+from reid_demo.records import WEIGHINGS, Descriptor, Match, Occlusion, Scoring
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.block import Box, box_of, join, read_box, split
 from reid_demo.serving.page.handlers.mark import mark
@@ -215,9 +215,10 @@ def _shown(
     now, scorings = _row(engine, session, ranking), [replace(session.scoring, weighing=name) for name in COMPARED]
     compared = [_row(engine, session, _ranked(engine, session, probe, one)) for one in scorings if compare]
     hidden = coverage(engine, SMALL, recipe) if recipe else 0.0
+    said = verdict(engine, session, ranking.found[0], recipe)
     return Shown(
         _sentence(engine, session, recipe, now, compared),
-        verdict(engine, session, ranking.found[0], recipe),
+        text.STAGE_VERDICT_OF.format(weighing=WEIGHINGS[session.scoring.weighing], verdict=said) if compare else said,
         text.STAGE_ALL_HIDDEN if hidden >= ALL_HIDDEN else "",
         bool(recipe),
         now,
