@@ -30,11 +30,7 @@ def _add_train(commands) -> None:
     common.set_flag(sub)
     sub.add_argument("--init", metavar="PATH", help="ImageNet weights or a network's .xml, or a weights folder")
     _partial_init_flag(sub)
-    sub.add_argument(
-        "--teacher",
-        metavar="FILE",
-        help="a teacher's vectors, from the command teach, or a live one's .xml",
-    )
+    _teacher_flag(sub)
     sub.add_argument("--occluders", metavar="DIR", help="cut-outs for the option pasted; default: the shipped ones")
     sub.add_argument("--max-steps", type=common.count, help="optimiser steps in all; the schedule shrinks to fit")
     sub.add_argument("--time-limit", type=float, metavar="S", help="seconds in all; the schedule follows the clock")
@@ -75,11 +71,7 @@ def _add_ablate(commands) -> None:
     text = "ImageNet weights of backbones, or a model.safetensors"
     sub.add_argument("--init", nargs="+", default=[], metavar="BACKBONE=PATH", help=text)
     _partial_init_flag(sub)
-    sub.add_argument(
-        "--teacher",
-        metavar="FILE",
-        help="a teacher's vectors, from the command teach, or a live one's .xml",
-    )
+    _teacher_flag(sub)
     common.json_flag(sub)
 
 
@@ -113,6 +105,11 @@ def _add_average(commands) -> None:
     sub.add_argument("--emphasis", type=float, default=1.0, metavar="F", help=text)
     sub.add_argument("--out", required=True, metavar="DIR", help="for the averaged weights; never overwrites others")
     common.json_flag(sub)
+
+
+def _teacher_flag(sub: argparse.ArgumentParser) -> None:
+    text = "a teacher's vectors, from the command teach, or a live one's .xml"
+    sub.add_argument("--teacher", metavar="FILE", help=text)
 
 
 def _partial_init_flag(sub: argparse.ArgumentParser) -> None:

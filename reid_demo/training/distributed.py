@@ -27,6 +27,7 @@ from reid_demo.model.describer import Describer
 from reid_demo.model.dpti import DPTIOutput
 from reid_demo.records import Descriptor
 from reid_demo.search.gallery_views import VIEWS, describe_in_views
+from reid_demo.training.teacher import blended, from_clear
 
 PATIENCE = timedelta(days=7)  # the others wait while the first process reads what it knows
 
@@ -187,39 +188,6 @@ class WholeBatch(nn.Module):
         if clear is not None:
             teacher = from_clear(teacher, people, clear)
         return self.objective(output, labels, teacher, body)
-
-
-def blended(inputs: Inputs, share: float) -> tuple[Inputs, Tensor]:
-    """Blend a share of the pictures with another of the batch, which weighs at most half; the teacher's alike.
-
-    Returns:
-        The batch, in which nothing is known of the body in a blended picture, and `(B,)` int64 labels by which a
-        blended picture is a person of its own.
-    """
-    count, place = len(inputs.labels), inputs.labels.device
-    other = torch.randperm(count, device=place)
-    mixed = torch.rand(count, device=place) < share
-    weight = torch.where(mixed, 0.5 * torch.rand(count, device=place), 0.0)[:, None, None, None]
-    pixels, before = (torch.lerp(p, p[other], weight) for p in (inputs.pixels, inputs.before[0]))
-    body = inputs.body and (inputs.body[0], inputs.body[1].masked_fill(mixed[:, None], torch.nan))
-    people = torch.where(mixed, -1 - torch.arange(count, device=place), inputs.labels)
-    return dataclasses.replace(inputs, pixels=pixels, body=body, before=(before, inputs.before[1])), people
-
-
-def from_clear(vectors: Tensor, labels: Tensor, clear: Tensor) -> Tensor:
-    """Replace the vectors of pictures with something in front by the mean of their person's clear ones in the batch.
-
-    As `loaders.drawn_together` does over a whole data set; a person without a clear picture keeps all vectors.
-
-    Args:
-        vectors: `(B, T)` of length 1.
-        labels: `(B,)` int64.
-        clear: `(B,)` bool.
-    """
-    same = ((labels[:, None] == labels[None]) & clear[None]).to(vectors.dtype)
-    means = nn.functional.normalize(same @ vectors, dim=1)
-    replaced = ~clear & (same.sum(1) > 0)
-    return torch.where(replaced[:, None], means, vectors)
 
 
 def spread(module: WholeBatch) -> nn.Module:

@@ -5,6 +5,7 @@ of the product: `train` reads the cache alone.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ from torch import nn
 from tqdm import tqdm
 
 from reid_demo.config import variant
+from reid_demo.data.loaders import Inputs
 from reid_demo.errors import TrainingError
 from reid_demo.images import read_image, to_model_input
 from reid_demo.model import runtimes
@@ -87,6 +89,39 @@ class LiveTeacher:
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         """Describe `(B, 3, 256, 128)` normalised pictures by `(B, T)` float32 vectors of length 1."""
         return nn.functional.normalize(self._model(pixels).descriptor.float(), dim=1)
+
+
+def blended(inputs: Inputs, share: float) -> tuple[Inputs, torch.Tensor]:
+    """Blend a share of the pictures with another of the batch, which weighs at most half; the teacher's alike.
+
+    Returns:
+        The batch, in which nothing is known of the body in a blended picture, and `(B,)` int64 labels by which a
+        blended picture is a person of its own.
+    """
+    count, place = len(inputs.labels), inputs.labels.device
+    other = torch.randperm(count, device=place)
+    mixed = torch.rand(count, device=place) < share
+    weight = torch.where(mixed, 0.5 * torch.rand(count, device=place), 0.0)[:, None, None, None]
+    pixels, before = (torch.lerp(p, p[other], weight) for p in (inputs.pixels, inputs.before[0]))
+    body = inputs.body and (inputs.body[0], inputs.body[1].masked_fill(mixed[:, None], torch.nan))
+    people = torch.where(mixed, -1 - torch.arange(count, device=place), inputs.labels)
+    return replace(inputs, pixels=pixels, body=body, before=(before, inputs.before[1])), people
+
+
+def from_clear(vectors: torch.Tensor, labels: torch.Tensor, clear: torch.Tensor) -> torch.Tensor:
+    """Replace the vectors of pictures with something in front by the mean of their person's clear ones in the batch.
+
+    As `loaders.drawn_together` does over a whole data set; a person without a clear picture keeps all vectors.
+
+    Args:
+        vectors: `(B, T)` of length 1.
+        labels: `(B,)` int64.
+        clear: `(B,)` bool.
+    """
+    same = ((labels[:, None] == labels[None]) & clear[None]).to(vectors.dtype)
+    means = nn.functional.normalize(same @ vectors, dim=1)
+    replaced = ~clear & (same.sum(1) > 0)
+    return torch.where(replaced[:, None], means, vectors)
 
 
 def save_vectors(path: Path, records: Sequence[ImageRecord], vectors: np.ndarray) -> None:

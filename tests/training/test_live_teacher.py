@@ -19,11 +19,11 @@ from reid_demo.images import normalised, read_image, to_model_input
 from reid_demo.model import osnet_lct
 from reid_demo.model.dpti import build_model
 from reid_demo.model.start import start_from_ir
-from reid_demo.training.distributed import Team, WholeBatch, blended, from_clear
+from reid_demo.training.distributed import Team, WholeBatch
 from reid_demo.training.losses import Objective
 from reid_demo.training.run import Sources, train
 from reid_demo.training.state import Start
-from reid_demo.training.teacher import LiveTeacher, describe_with_backbone
+from reid_demo.training.teacher import LiveTeacher, blended, describe_with_backbone, from_clear
 
 DIM = 256
 CPU = torch.device("cpu")
