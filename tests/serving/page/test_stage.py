@@ -240,9 +240,7 @@ def test_weighings_are_compared_in_one_call(tiny_engine, opened, answers):
         assert str(row["right"]["rank"]) in shown["sentence"]
     alone = answers.rank({"token": opened.token, "box": LOWER})
     assert alone["compared"] == ()
-    assert (
-        shown["verdict"] == f"By {WEIGHINGS[opened.scoring.weighing]}: {alone['verdict']}"
-    )
+    assert shown["verdict"] == f"By {WEIGHINGS[opened.scoring.weighing]}: {alone['verdict']}"
 
 
 def test_nothing_left_in_sight_is_warned_of(opened, answers):
