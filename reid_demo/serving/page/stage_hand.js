@@ -3,6 +3,7 @@ const LEAST = 0.08, STEP = 0.05, SETTLE_MS = 150;
 let inHand = false, settled = null, waitsFor = null; // a block in the hand; the box that the page is to confirm
 let mode = "block", frame = null; // or "paint" or "crop", with the frame of the crop
 
+const changed = () => Boolean(state && (state.chips.length || box));
 const act = (verb, values = {}) => tell("act", { verb, compare: comparing, ...values });
 
 function placeBlock() {
@@ -21,6 +22,21 @@ function placeBlock() {
     const on = place ? same(place, box) : Boolean(state && state.kinds.includes(button.dataset.kind));
     button.setAttribute("aria-pressed", String(on));
   }
+  for (const button of element.querySelectorAll('[data-verb="undo"], [data-verb="back"]'))
+    button.setAttribute("aria-disabled", String(!changed()));
+  markExample();
+}
+
+function markExample() { // lit as long as it is seen as it was shipped; after a change it is where this came from
+  if (!state) return;
+  const plain = state.usual && state.fill === "mean_grey" && state.chips.length === (state.box ? 1 : 0);
+  for (const button of element.querySelectorAll("[data-example]")) {
+    const view = setup.examples[button.dataset.example], from = view.source === state.source;
+    const shipped = from && plain && Boolean(same(box, view.box));
+    button.setAttribute("aria-current", String(shipped));
+    button.classList.toggle("origin", from && !shipped);
+    button.title = from && !shipped ? words.again : "";
+  }
 }
 
 function showProbe() {
@@ -30,8 +46,6 @@ function showProbe() {
   find("#fill").value = state.fill;
   if (find("#compare")) find("#compare").setAttribute("aria-pressed", String(comparing));
   find(".stage").dataset.source = state.source;
-  for (const button of element.querySelectorAll("[data-example]"))
-    button.setAttribute("aria-current", String(setup.examples[button.dataset.example] === state.source));
 }
 
 find(".stage-probe img").addEventListener("load", (event) => { // in its own proportions
@@ -101,16 +115,28 @@ function setMode(next) {
   find(".stage").dataset.mode = mode;
   find("#paint").setAttribute("aria-pressed", String(mode === "paint"));
   find("#crop-by-hand").setAttribute("aria-pressed", String(mode === "crop"));
-  for (const hint of element.querySelectorAll(".stage-hint")) hint.hidden = hint.dataset.mode !== mode;
+  const bar = find(".stage-mode"), held = bar.contains(document.activeElement) || document.activeElement?.closest(".stage-block");
+  bar.hidden = mode === "block"; // it takes the place of the buttons that move the block
+  find(".stage-halves").classList.toggle("away", mode !== "block");
+  for (const one of bar.querySelectorAll("[data-mode]")) one.hidden = one.dataset.mode !== mode;
   if (state) showProbe();
   placeBlock();
+  if (mode === "crop") find(".stage-block").focus();
+  else if (mode === "paint") find("#mode-end").focus();
+  else if (held) find("#more").focus();
 }
 
 function openDrawer(open) {
   find("#stage-drawer").hidden = !open;
   find("#more").setAttribute("aria-expanded", String(open));
-  if (!open && mode !== "block") setMode("block");
 }
+
+// A click elsewhere closes what More has opened, and so does the keyboard when it leaves.
+for (const kind of ["pointerdown", "focusin"])
+  document.addEventListener(kind, ({ target }) => {
+    const drawer = find("#stage-drawer");
+    if (!drawer.hidden && !drawer.contains(target) && !target.closest?.("#more")) openDrawer(false);
+  });
 
 // A block or a frame in the hand.
 element.addEventListener("pointerdown", (event) => {
@@ -180,6 +206,10 @@ element.addEventListener("keydown", (event) => {
     find("#more").focus();
     return;
   }
+  if (event.key === "Escape" && mode !== "block") {
+    setMode("block");
+    return;
+  }
   if (event.target.closest('[role="toolbar"]') && walk(event)) return;
   const shown = mode === "crop" ? frame : box;
   if (!event.target.closest(".stage-block") || !shown) return;
@@ -211,6 +241,8 @@ function cropNow() {
 }
 
 function press(button) {
+  if (button.getAttribute("aria-disabled") === "true") return;
+  if (button.closest("#stage-drawer")) openDrawer(false); // the choice is made
   const { kind, verb, example } = button.dataset, place = kind && setup.boxes[kind];
   if (place) { // the block goes there; a place that is hidden is shown again
     move(same(place, box) ? null : place);
@@ -222,6 +254,7 @@ function press(button) {
   else if (button.id === "paint") setMode("paint");
   else if (button.id === "crop-by-hand") setMode("crop");
   else if (button.id === "crop-now") cropNow();
+  else if (button.id === "mode-end") setMode("block");
   else if (button.id === "own-picture") uploadInput()?.click();
   else if (button.id === "compare") {
     comparing = !comparing;
@@ -234,6 +267,12 @@ function press(button) {
 element.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (button && state) press(button);
+});
+document.addEventListener("keydown", (event) => { // as in any editor
+  const typing = event.target.closest?.("input, textarea, select, [contenteditable]");
+  if (typing || event.key !== "z" || !(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  if (changed()) act("undo");
 });
 find("#fill").addEventListener("change", (event) => act("fill", { fill: event.target.value }));
 

@@ -71,14 +71,13 @@ def paint(page):
     """Return a function that chooses the brush and draws a stroke between two points of the probe, in fractions."""
 
     def draw(start: tuple[float, float] = (0.42, 0.3), end: tuple[float, float] = (0.58, 0.35)) -> None:
-        if not page.locator("#stage-drawer").is_visible():
-            page.locator("#more").click()
-        if page.locator("#paint").get_attribute("aria-pressed") == "false":
-            page.locator("#paint").click()
+        page.locator("#more").click()
+        page.locator("#paint").click()
         box = page.locator(".stage-probe").bounding_box()
         page.mouse.move(box["x"] + box["width"] * start[0], box["y"] + box["height"] * start[1])
         page.mouse.down()
         page.mouse.move(box["x"] + box["width"] * end[0], box["y"] + box["height"] * end[1], steps=6)
         page.mouse.up()
+        page.locator("#mode-end").click()
 
     return draw

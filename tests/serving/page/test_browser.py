@@ -52,11 +52,13 @@ def test_hide_search_and_see_why(page, paint):
 def test_strokes_lie_under_the_block_and_are_one_change(page, paint):
     paint()
     expect(page.locator(".stage-chip")).to_have_count(1)
+    page.locator("#more").click()
     page.locator("#hide-lower_third").click()
     expect(page.locator("#probe-line")).to_contain_text("painted (mean grey) → lower third (mean grey)")
     paint((0.45, 0.2), (0.5, 0.2))
     page.wait_for_timeout(1000)
     expect(page.locator("#probe-line")).to_contain_text("painted (mean grey) → lower third (mean grey)")
+    page.locator("#more").click()
     page.locator("#fill").select_option("black")
     expect(page.locator("#probe-line")).to_contain_text("painted (black) → lower third (black)")
     page.locator(".stage-chip").first.click()

@@ -225,10 +225,25 @@ def test_an_untouched_probe_has_its_next_candidates_where_a_changed_one_has_the_
 
 
 def test_the_example_that_is_the_probe_is_told(tiny_engine, opened):
-    sources = examples.sources(tiny_engine, [])
+    sources = [view.source for view in examples.views(tiny_engine, [])]
     assert stage.opening(tiny_engine, opened)["source"] == sources[0] and len(set(sources)) == len(sources)
     stories = [Story("whole_1.jpg", FALLS, "lower_half"), Story("occluded_2.jpg", FALLS, None)]
-    assert examples.sources(tiny_engine, stories) == ["example:whole_1", "example:occluded_2"]
+    shown = [(view.source, view.box) for view in examples.views(tiny_engine, stories)]
+    assert shown == [("example:whole_1", tuple(LOWER)), ("example:occluded_2", None)]
+
+
+def test_the_stage_is_told_whether_it_ranks_as_the_page_opens(tiny_engine):
+    usual = replace(Settings(), weighing=tiny_engine.default_scoring.weighing)
+    other = next(name for name in WEIGHINGS if name != usual.weighing)
+    for settings, told in (
+        (usual, True),
+        (replace(usual, top_k=3), True),
+        (replace(usual, weighing=other), False),
+        (replace(usual, same_camera=True), False),
+        (replace(usual, terms=tiny_engine.term_names[1:]), False),
+    ):
+        opened = probe.open_example(tiny_engine, Session(), settings, 0)
+        assert stage.opening(tiny_engine, opened)["usual"] is told, settings
 
 
 def test_weighings_are_compared_in_one_call(tiny_engine, opened, answers):

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from reid_demo import images
+from reid_demo import images, occlude
 from reid_demo.data.probes import FOLDER
 from reid_demo.data.stories import Story, read_stories
 from reid_demo.drawing import figures, overlays
 from reid_demo.engine import Engine
 from reid_demo.serving.page import text
+from reid_demo.serving.page.handlers.block import Box
 from reid_demo.serving.page.handlers.session import example_source
 
 SIZE = (144, 72)  # height, width of a picture, px
@@ -20,6 +21,14 @@ class Offered:
 
     picture: str  # its address
     words: str
+
+
+@dataclass(frozen=True)
+class View:
+    """What an example shows as it is shipped."""
+
+    source: str  # `Session.source` while it is the probe
+    box: Box | None  # what is hidden of it
 
 
 def stories_of(engine: Engine) -> list[Story]:
@@ -36,10 +45,11 @@ def offered(engine: Engine, stories: list[Story]) -> list[Offered]:
     return [Offered(_picture(e.path), text.EXAMPLE_KINDS.get(e.kind, e.kind)) for e in engine.examples]
 
 
-def sources(engine: Engine, stories: list[Story]) -> list[str]:
-    """Return what `Session.source` is while each of the examples is the probe, in the order of `offered`."""
-    paths = [Path(story.path) for story in stories] or [example.path for example in engine.examples]
-    return [example_source(path) for path in paths]
+def views(engine: Engine, stories: list[Story]) -> list[View]:
+    """Return how each of the examples is shipped, in the order of `offered`."""
+    if stories:
+        return [View(example_source(Path(s.path)), occlude.BOXES.get(s.occluder or "")) for s in stories]
+    return [View(example_source(example.path), None) for example in engine.examples]
 
 
 def caption(story: Story) -> str:

@@ -105,6 +105,7 @@ class Opening:
     kinds: tuple[str, ...]  # of the steps of the recipe
     chips: tuple[str, ...]  # the same in words
     compare: bool
+    usual: bool  # ranked as the page opens
     rates: str  # how often the verdict errs
     before: Row
     shown: Shown
@@ -127,6 +128,7 @@ def opening(engine: Engine, session: Session) -> dict | None:
             tuple(step.kind for step in session.recipe),
             tuple(recipe_step(step) for step in session.recipe),
             session.compare,
+            session.scoring == engine.default_scoring and not session.settings.same_camera,
             rates(engine, session),
             _row(engine, session, _ranked(engine, session, session.untouched, session.scoring)),
             _shown(engine, session, session.recipe, session.probe, session.compare),

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import gradio as gr
@@ -74,7 +74,7 @@ def build_stage(engine: Engine, visits: Visits, answers: stage.Stage, first: Ses
             legend=figures.legend(*text.STAGE_LEGEND),
             compares=len(engine.part_names) > 0,
             about=about_parts(engine),
-            setup=json.dumps(_setup(engine, examples.sources(engine, stories))),
+            setup=json.dumps(_setup(engine, examples.views(engine, stories))),
         ),
         js_on_load="\n".join((FOLDER / name).read_text(encoding="utf-8") for name in SCRIPTS),
         server_functions=[rank, pictures, maps, mark],
@@ -84,7 +84,7 @@ def build_stage(engine: Engine, visits: Visits, answers: stage.Stage, first: Ses
     return StagePanel(shown, upload, visits, stories)
 
 
-def _setup(engine: Engine, sources: Sequence[str]) -> dict:
+def _setup(engine: Engine, views: Sequence[examples.View]) -> dict:
     """Return what the browser needs once: names, words and colours."""
     words = {
         "now": text.STAGE_NOW,
@@ -95,6 +95,7 @@ def _setup(engine: Engine, sources: Sequence[str]) -> dict:
         "part_aware": text.STAGE_PART_AWARE,
         "lostServer": text.STAGE_LOST_SERVER,
         "remove": text.STAGE_REMOVE,
+        "again": text.STAGE_AGAIN,
         "tile": text.STAGE_TILE,
         "why": text.STAGE_WHY,
         "was": text.STAGE_WAS,
@@ -108,7 +109,7 @@ def _setup(engine: Engine, sources: Sequence[str]) -> dict:
     return {
         "names": engine.term_labels,
         "about": ["", *about_parts(engine)],
-        "examples": sources,
+        "examples": [asdict(view) for view in views],
         "palette": overlays.palette().ravel().tolist(),
         "marks": text.STAGE_MARKS,
         "boxes": {name: list(box) for name, box in stage.occlude.BOXES.items()},

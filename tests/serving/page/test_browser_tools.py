@@ -1,0 +1,131 @@
+"""The tools of the stage in a real browser: what More opens, painting and cropping, undoing, and what is lit."""
+
+import re
+
+import pytest
+
+from reid_demo.serving.page import text
+
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+expect = playwright.expect
+pytestmark = pytest.mark.browser
+DRAWER, MORE, LOWER, LINE = "#stage-drawer", "#more", "#hide-lower_half", "#probe-line"
+FOCUSED = "document.activeElement.id"
+
+
+def test_what_more_opens_is_closed_by_a_click_elsewhere_a_choice_or_leaving_it(page):
+    drawer = page.locator(DRAWER)
+    for place in (".stage-say", '[data-row="now"] .stage-tile', ".stage-probe", MORE):
+        page.locator(MORE).click()
+        expect(drawer).to_be_visible()
+        page.locator(place).last.click()
+        expect(drawer).to_be_hidden()
+        expect(page.locator(MORE)).to_have_attribute("aria-expanded", "false")
+    page.locator(MORE).click()
+    drawer.locator("h3").click()  # not a choice
+    expect(drawer).to_be_visible()
+    page.locator("#hide-centre").click()
+    expect(drawer).to_be_hidden()
+    expect(page.locator(LINE)).to_contain_text("centre")
+    page.locator(MORE).press("Enter")
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if not page.evaluate("document.activeElement.closest('#stage-drawer') !== null"):
+            break
+    expect(drawer).to_be_hidden()
+
+
+def test_painting_and_cropping_take_the_place_of_the_buttons_and_move_nothing(page):
+    places = (".stage-rows", ".stage-examples", ".stage-probe")
+    before = [page.locator(place).bounding_box() for place in places]
+    for tool in ("#paint", "#crop-by-hand"):
+        page.locator(MORE).click()
+        page.locator(tool).click()
+        expect(page.locator(DRAWER)).to_be_hidden()
+        expect(page.locator(".stage-mode")).to_be_visible()
+        expect(page.locator(LOWER)).to_be_hidden()
+        assert [page.locator(place).bounding_box() for place in places] == before
+        page.keyboard.press("Escape")
+        expect(page.locator(".stage-mode")).to_be_hidden()
+        expect(page.locator(LOWER)).to_be_visible()
+        assert page.evaluate(FOCUSED) == "more"
+
+
+def test_undo_stands_on_the_first_screen_and_on_a_key(page):
+    undo, back = page.locator("#undo"), page.locator("#back")
+    for button in (undo, back):
+        expect(button).to_have_attribute("aria-disabled", "true")
+        button.click(force=True)  # says nothing and does nothing
+    expect(page.get_by_text(text.NOTHING_TO_UNDO)).to_have_count(0)
+    for take_back in (undo.click, lambda: page.keyboard.press("Control+z")):
+        page.locator(LOWER).click()
+        expect(page.locator(LINE)).to_contain_text("lower half")
+        expect(undo).to_have_attribute("aria-disabled", "false")
+        take_back()
+        expect(page.locator(LINE)).to_contain_text(text.NO_RECIPE)
+        expect(page.locator(".stage-block")).to_be_hidden()
+    page.locator(LOWER).click()
+    expect(page.locator(LINE)).to_contain_text("lower half")
+    page.locator("#open-settings").click()
+    page.locator("#crop-box button").first.click()
+    page.locator("#crop-x input").press("Control+z")  # the field's own
+    page.wait_for_timeout(1000)
+    expect(page.locator(LINE)).to_contain_text("lower half")
+
+
+def test_an_example_is_lit_as_long_as_it_is_seen_as_shipped(page):
+    first = page.locator("[data-example]").first
+    lit, origin = re.compile("true"), re.compile("origin")
+    expect(first).to_have_attribute("aria-current", lit)
+    expect(first).not_to_have_class(origin)
+    page.locator(LOWER).click()
+    expect(first).to_have_attribute("aria-current", "false")
+    expect(first).to_have_class(origin)
+    expect(first).to_have_attribute("title", text.STAGE_AGAIN)
+    page.locator("#back").click()
+    expect(first).to_have_attribute("aria-current", lit)
+    expect(first).not_to_have_class(origin)
+    page.locator("[data-example]").nth(1).click()
+    expect(page.locator("[data-example]").nth(1)).to_have_attribute("aria-current", lit)
+    expect(first).not_to_have_class(origin)
+
+
+@pytest.mark.parametrize("width", [1920, 1440, 390])
+def test_all_matches_fill_the_width(browser, address, width):
+    shown = browser.new_page(viewport={"width": width, "height": 900})
+    shown.goto(address)
+    expect(shown.locator("#strip .thumbnail-item")).to_have_count(10)
+    expect(shown.locator("#earned")).not_to_contain_text(text.EARNED_WAIT)
+    tiles = shown.locator("#strip .thumbnail-item").evaluate_all(
+        "all => all.map((e) => e.getBoundingClientRect().toJSON())"
+    )
+    strip, earned, found = (shown.locator(place).bounding_box() for place in ("#strip", "#earned", "#found"))
+    rows = {round(tile["top"]) for tile in tiles}
+    assert len(rows) == (1 if width > 860 else 2)
+    assert strip["x"] + strip["width"] - max(tile["right"] for tile in tiles) <= 24
+    if width > 860:  # side by side, of one height, and hardly higher than the tiles
+        assert earned["height"] == pytest.approx(strip["height"], abs=1)
+        assert found["height"] - tiles[0]["height"] <= 40
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    shown.close()
+
+
+@pytest.mark.parametrize(("width", "lines"), [(1440, 2), (1240, 2), (390, 3)])
+def test_a_verdict_that_wraps_moves_nothing(browser, address, width, lines):
+    shown = browser.new_page(viewport={"width": width, "height": 900})
+    shown.goto(address)
+    expect(shown.locator("#why article")).to_have_count(8)
+    tops = """(words) => {
+        const said = document.querySelector('.stage-verdict b'), range = document.createRange();
+        said.textContent = words;
+        range.selectNodeContents(said);
+        const lines = new Set([...range.getClientRects()].map((r) => Math.round(r.top))).size;
+        return [lines, ['.stage-hand', '.stage-rows', '.stage-now-head', '[data-row="now"]', '.stage-examples']
+            .map((place) => document.querySelector(place).getBoundingClientRect().top)];
+    }"""
+    scored = {"who": text.VERDICTS[False], "similarity": 0.628, "strength": text.STRONG_YET, "probe": "a partly hidden"}
+    said = text.VERDICT_SCORED.format(**scored, threshold=0.678)
+    one, before = shown.evaluate(tops, "Right person first")
+    more, after = shown.evaluate(tops, text.STAGE_VERDICT_OF.format(weighing="part-aware", verdict=said))
+    assert (one, more) == (1, lines) and after == before
+    shown.close()
