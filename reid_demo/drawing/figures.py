@@ -17,6 +17,21 @@ from markupsafe import Markup
 from reid_demo.drawing import overlays
 
 TEMPLATES = Path(__file__).parent / "templates"
+MINUS = "\N{MINUS SIGN}"
+
+
+def number(value: float, form: str) -> str:
+    """Write a number for people, with a true minus sign and no sign before a zero.
+
+    Args:
+        value: the number.
+        form: how Python writes it, such as `.3f`, or `+.3f` with a sign before every number.
+    """
+    said = format(value, form)
+    if said[0] not in "+-":
+        return said
+    rounds_to_zero = not said.strip("+-0.")
+    return said[1:] if rounds_to_zero else said.replace("-", MINUS)
 
 
 class Templates:
@@ -32,6 +47,7 @@ class Templates:
             lstrip_blocks=True,
         )
         self._environment.globals.update(shared)
+        self._environment.filters["number"] = number
 
     def render(self, name: str, **values: Any) -> Markup:
         """Render a template; values of type `Markup` are inserted as they are, all others are escaped."""

@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pytest
 
 from reid_demo.drawing import figures
 
@@ -11,10 +12,29 @@ TABLE = figures.BarTable("terms", "sum")
 
 def test_signed_bars_state_every_number_and_their_sum():
     table = figures.signed_bars(["global", "<b>"], np.array([0.75, -0.25]), TABLE)
-    assert "+0.7500" in table and "-0.2500" in table and ">0.5000<" in table
+    assert "+0.7500" in table and "−0.2500" in table and ">0.5000<" in table
     assert "&lt;b&gt;" in table and "<b>" not in table
     for left, width in re.findall(r"left:([\d.]+)%;width:([\d.]+)%", table):
         assert 0 <= float(left) and float(left) + float(width) <= 100.01
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "said"),
+    [
+        (0.25, "+.3f", "+0.250"),
+        (-0.25, "+.3f", "−0.250"),
+        (-0.25, ".2f", "−0.25"),
+        (0.25, ".2f", "0.25"),
+        (-0.0004, "+.3f", "0.000"),
+        (0.0004, "+.3f", "0.000"),
+        (-0.0, ".1f", "0.0"),
+        (-12, "+d", "−12"),
+        (0, "+d", "0"),
+        (-0.00123, "+.3g", "−0.00123"),
+    ],
+)
+def test_numbers_for_people_have_a_true_minus_and_zero_has_no_sign(value, form, said):
+    assert figures.number(value, form) == said
 
 
 def test_bars_of_nothing_do_not_fail():

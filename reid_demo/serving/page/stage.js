@@ -54,7 +54,7 @@ function drawRow(row, tiles, step, { pinned = null, rise = 0 } = {}) {
     const old = row.querySelector(`.stage-tile[data-index="${tile.index}"]:not(.leaving)`);
     const made = old || makeTile(row, tile, place * step, rise);
     made.querySelector("b").textContent = `${tile.rank}${markOf(tile.right)}`;
-    made.querySelector("span").textContent = tile.similarity.toFixed(2);
+    made.querySelector("span").textContent = number(tile.similarity, 2);
     made.setAttribute("aria-label", say(words.tile, { rank: tile.rank, name: tile.name, mark: meansOf(tile.right) }));
     made.title = tile.name;
     made.classList.toggle("right", tile.right === true);

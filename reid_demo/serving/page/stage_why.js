@@ -8,7 +8,11 @@ let lit = null; // number of the part that the visitor points at, 0 is the whole
 let held = null; // the part that was tapped or focused, which stays lit
 
 const bytesOf = (coded) => Uint8Array.from(atob(coded), (letter) => letter.charCodeAt(0));
-const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(3);
+function number(value, digits, plus = "") { // as drawing/figures.py writes numbers for people
+  const size = Math.abs(value).toFixed(digits);
+  return Number(size) ? (value < 0 ? "−" : plus) + size : size;
+}
+const signed = (value) => number(value, 3, "+");
 
 function strongest(terms) {
   let best = 0;
@@ -120,12 +124,12 @@ function drawWhy() {
     row.querySelector("em").textContent = signed(now);
     row.setAttribute("aria-label", `${setup.names[i]} ${signed(now)}`);
   });
-  const changed = Math.abs(why.similarity - why.was) >= 0.0005 ? `, ${say(words.was, { was: why.was.toFixed(3) })}` : "";
+  const changed = Math.abs(why.similarity - why.was) >= 0.0005 ? `, ${say(words.was, { was: number(why.was, 3) })}` : "";
   const best = state.shown.now.right, other = why.right && best && best.index !== why.index;
   find("#stage-why-heading span").textContent = `${words.why} ${why.rank}${markOf(why.right)}`;
   find("#stage-why-heading small").textContent = other ? say(words.other, { rank: best.rank }) : "";
   find("#stage-why-heading").title = why.name;
-  find(".stage-sum b").textContent = `${why.similarity.toFixed(3)}${changed}`;
+  find(".stage-sum b").textContent = `${number(why.similarity, 3)}${changed}`;
   find(".stage-lost").textContent = why.moved ? say(why.similarity < why.was ? words.lost : words.gained, { parts: why.moved }) : "";
   clearTimeout(mapsAsked);
   mapsAsked = setTimeout(() => fetchMaps(why.index), inHand ? MAPS_MS : 0);

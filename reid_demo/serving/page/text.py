@@ -68,7 +68,7 @@ SWITCHES_INFO = "Switch parts off to see the list move; at least one stays on"
 STRIP_LABEL = "Ranked matches, best first. Click one to see why"
 USE_AS_PROBE = "Use this match as probe"
 RIGHT, WRONG = "✓", "✗"
-CAPTION = "#{rank} {mark} {move}\n{similarity:.3f}\nid {pid}\ncam {camid}"
+CAPTION = "#{rank} {mark} {move}\n{similarity}\nid {pid}\ncam {camid}"
 UNKNOWN = "unknown"
 DISTRACTOR = "none"
 UP, DOWN, STILL = "▲{by}", "▼{by}", "="
@@ -90,8 +90,8 @@ STATUS_DONE = "Done"
 STATUS_ABOUT = "What marks and arrows mean"
 STATUS_KEY = "✓ and green: same person. ✗ and orange: another. ▲▼: move against the untouched probe."
 
-NOT_CONFIDENT = "No confident match: the first similarity, {similarity:.3f}, is below {threshold:.3f}."
-CONFIDENT = "The first similarity, {similarity:.3f}, is above {threshold:.3f}."
+NOT_CONFIDENT = "No confident match: the first similarity, {similarity}, is below {threshold:.3f}."
+CONFIDENT = "The first similarity, {similarity}, is above {threshold:.3f}."
 CONFIDENCE_PROBES = {False: "a whole", True: "a partly hidden"}
 CONFIDENCE_RATES = (
     "With {probe} probe and {images:,} images, {fpir} in 100 searches for a person who is not there pass this mark"
@@ -102,7 +102,7 @@ MARK_INTERVAL = (
     "Measured on other people, the mark would lie between {low:.3f} and {high:.3f} (95 %, {count:,} searches)."
 )
 MARK_HEADS = ("Searches for absent people just above the mark", "Just below it")
-MARK_PAIR = "An absent person and the stranger found first, similarity {similarity:.3f}"
+MARK_PAIR = "An absent person and the stranger found first, similarity {similarity}"
 MARK_NONE = "A picture of the gallery finds itself, so its score was not measured."
 
 UPLOADED = "Your picture"
@@ -113,16 +113,16 @@ EXAMPLE_TITLE = "Example: {title}"
 EARNED_HEADING = "What earned #{rank}"
 EARNED_LEGEND = ("helps", "0", "hurts")
 EARNED_WAIT = "Hiding one place after another ..."
-EARNED_HELPS = "Violet places earned this match. Hiding the framed one{part} takes {before:.2f} to {after:.2f}."
+EARNED_HELPS = "Violet places earned this match. Hiding the framed one{part} takes {before} to {after}."
 EARNED_PART = " (where the part {part} looks)"
 EARNED_NOTHING = "No place earns this match alone: hiding any of them does not lower its similarity."
 EARNED_SCALE = "Full colour: {most:.2f}. Finer maps: Sweep."
-EARNED_ALT = "Probe; the {place} helps this match most: hiding it changes the similarity by {change:+.2f}"
+EARNED_ALT = "Probe; the {place} helps this match most: hiding it changes the similarity by {change}"
 EARNED_ALT_WAIT = "Probe"
-WHY_STRONGEST = "Lit: {name}, which adds most of all parts ({value:+.3f})."
+WHY_STRONGEST = "Lit: {name}, which adds most of all parts ({value})."
 WHY_FAINT = "Careful: the probe gives this part little presence ({presence:.3f}), so what it compares may be hidden."
 WHY_EMPTY = "Click a ranked match to see which parts earned its score."
-WHY_HEADING = "Match #{rank}, similarity {similarity:.4f}"
+WHY_HEADING = "Match #{rank}, similarity {similarity}"
 WHY_PROBE, WHY_MATCH = "probe", "match"
 WHY_MATCH_OF = "match, id {pid}, camera {camid}"
 WHY_CONTRIBUTIONS = "What each part adds to the similarity"
@@ -228,13 +228,13 @@ SWEEP_STOPPED = "Stopped. The last maps stay; grey places were not tried."
 SWEEP_OF_MATCH = "Match #{rank}, id {pid}"
 SWEEP_OF_RIGHT = "The right person (best image)"
 SWEEP_MAPS = ("similarity", "rank")
-SWEEP_WORST = "Hidden window that costs most: {similarity:+.4f} similarity, {ranks}."
+SWEEP_WORST = "Hidden window that costs most: {similarity} similarity, {ranks}."
 SWEEP_RANKS = {False: "rank {before} to {after}", True: "still rank {after}"}
 SWEEP_TABLE = "Every window in numbers"
 SWEEP_COLUMNS = ("x", "y", "similarity: {who}", "rank: {who}")
 SWEEP_TABLE_NOTE = "Place of the window's middle, in percent of the picture; change of similarity and of rank."
 SWEEP_SAVE = "Save the numbers (CSV)"
-SWEEP_LEGEND_SIMILARITY = ("-{most:.2f} and less: this place helps", "0", "+{most:.2f} and more: it hurts")
+SWEEP_LEGEND_SIMILARITY = ("−{most:.2f} and less: this place helps", "0", "+{most:.2f} and more: it hurts")
 SWEEP_LEGEND_RANK = ("{most} ranks worse and more: this place helps", "0", "{most} ranks better and more: it hurts")
 SWEEP_NOTE = "Same scale for every picture and every sweep; colours grow with the square root of the change."
 SWEEP_ALT = "{what} map of {who}: strongest change {peak}"
@@ -457,7 +457,7 @@ STAGE_ABOUT_HEAT = "What bars and colours mean"
 # Who stands first: right or not; None: not known; "absent": nobody to find.
 VERDICTS = {True: "Right person first", False: "Another person first", "absent": "Nobody to find", None: ""}
 VERDICT_UNKNOWN = "First score"
-VERDICT_SCORED = "{who}: {similarity:.3f}, {strength} for {probe} probe (strong from {threshold:.3f})"
+VERDICT_SCORED = "{who}: {similarity}, {strength} for {probe} probe (strong from {threshold:.3f})"
 WEAK, STRONG = "weak", "strong"
 STRONG_YET = "yet strong"  # though the first is not the right person
 STORIES = {

@@ -162,7 +162,7 @@ def test_every_tile_has_its_score_and_the_example_on_show_is_marked(open_page):
         shown.locator(f"#hide-{half}_half").click()
         expect(shown.locator("#probe-line")).to_contain_text(f"{half} half")
         scores = shown.locator(f"{NOW} .stage-tile:not(.leaving) span").all_inner_texts()
-        assert all(re.fullmatch(r"-?\d\.\d\d", score) for score in scores), scores
+        assert all(re.fullmatch(r"−?\d\.\d\d", score) for score in scores), scores
 
 
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])

@@ -175,26 +175,29 @@ def _chart(engine: Engine, session: Session, found: Comparison) -> str:
 
 
 def _numbers(found: Comparison) -> list[Number]:
-    rows = [(text.CHANGED_RANK.format(who=_who(found)), found.rank, "{:d}", "{:+d}")]
-    rows.append((text.CHANGED_SIMILARITY, found.similarity, "{:.4f}", "{:+.4f}"))
+    rows = [(text.CHANGED_RANK.format(who=_who(found)), found.rank, "d")]
+    rows.append((text.CHANGED_SIMILARITY, found.similarity, ".4f"))
     if found.average_precision:
-        rows.append((text.CHANGED_AP, found.average_precision, "{:.3f}", "{:+.3f}"))
+        rows.append((text.CHANGED_AP, found.average_precision, ".3f"))
     return [
-        Number(name, (plain.format(first), plain.format(last), signed.format(last - first)))
-        for name, (first, last), plain, signed in rows
+        Number(
+            name,
+            (figures.number(first, form), figures.number(last, form), figures.number(last - first, f"+{form}")),
+        )
+        for name, (first, last), form in rows
     ]
 
 
 def _terms(engine: Engine, found: Comparison) -> Differences:
     rows = _differences(engine.term_labels, found.terms, LEAST_TERM)
-    return Differences(text.CHANGED_TERMS.format(who=_who(found)), "{:+.4f}", rows)
+    return Differences(text.CHANGED_TERMS.format(who=_who(found)), "+.4f", rows)
 
 
 def _presence(engine: Engine, found: Comparison) -> Differences | None:
     if not len(found.presence):
         return None
     rows = _differences(engine.term_labels[1:], found.presence, LEAST_PRESENCE)
-    return Differences(text.CHANGED_PRESENCE, "{:.3f}", rows)
+    return Differences(text.CHANGED_PRESENCE, ".3f", rows)
 
 
 def _differences(names: Sequence[str], values: np.ndarray, least: float) -> list[Difference]:

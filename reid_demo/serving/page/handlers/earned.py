@@ -37,10 +37,12 @@ def earned(engine: Engine, session: Session) -> str:
     if changes[worst] >= 0:
         return _card(session, figures.picture(picture, text.EARNED_ALT_WAIT), text.EARNED_NOTHING)
     box = places.boxes[worst]
-    alt = text.EARNED_ALT.format(place=_place(box), change=changes[worst])
+    alt = text.EARNED_ALT.format(place=_place(box), change=figures.number(changes[worst], "+.2f"))
     of_parts = len(changes) == len(engine.part_names)  # each place is where one part looks
     part = text.EARNED_PART.format(part=engine.term_labels[1 + worst]) if of_parts else ""
-    said = text.EARNED_HELPS.format(part=part, before=match.similarity, after=match.similarity + changes[worst])
+    ends = (match.similarity, match.similarity + changes[worst])
+    before, after = (figures.number(similarity, ".2f") for similarity in ends)
+    said = text.EARNED_HELPS.format(part=part, before=before, after=after)
     return _card(session, figures.picture(overlays.mark_box(picture, box), alt), said)
 
 

@@ -60,8 +60,8 @@ def _pairs(engine: Engine, alarms: Sequence[Alarm]) -> tuple[Pair, ...]:
         Pair(
             _picture(_probe(engine, alarm)),
             _picture(images.image_or_placeholder(engine.gallery.folder / alarm.match)),
-            f"{alarm.similarity:.3f}",
-            text.MARK_PAIR.format(similarity=alarm.similarity),
+            (similarity := figures.number(alarm.similarity, ".3f")),
+            text.MARK_PAIR.format(similarity=similarity),
         )
         for alarm in alarms
     )

@@ -6,6 +6,7 @@ import numpy as np
 
 from reid_demo import images
 from reid_demo.drawing import overlays
+from reid_demo.drawing.figures import number
 from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError
 from reid_demo.records import Match, Occlusion
@@ -62,7 +63,7 @@ def caption(session: Session, match: Match) -> str:
         move = (text.UP if gained > 0 else text.DOWN).format(by=abs(gained))
     lines = text.CAPTION.format(
         rank=match.rank,
-        similarity=match.similarity,
+        similarity=number(match.similarity, ".3f"),
         mark=marks[is_right(session, match)],
         move=move,
         pid=name_of(match.record.pid),
@@ -138,7 +139,7 @@ def confidence(engine: Engine, session: Session) -> Judged | None:
     )
     if judged.fnir is not None:
         errs += text.CONFIDENCE_MISSES.format(fnir=round(100 * judged.fnir))
-    said = words.format(similarity=judged.similarity, threshold=judged.threshold)
+    said = words.format(similarity=number(judged.similarity, ".3f"), threshold=judged.threshold)
     return Judged(judged.confident, said, errs + text.CONFIDENCE_END)
 
 
@@ -166,7 +167,7 @@ def verdict(engine: Engine, session: Session, first: Match, recipe: tuple[Occlus
     strong = text.STRONG_YET if who in (False, "absent") else text.STRONG
     return text.VERDICT_SCORED.format(
         who=text.VERDICTS[who] or text.VERDICT_UNKNOWN,
-        similarity=judged.similarity,
+        similarity=number(judged.similarity, ".3f"),
         strength=strong if judged.confident else text.WEAK,
         probe=text.CONFIDENCE_PROBES[judged.occluded],
         threshold=judged.threshold,

@@ -1,6 +1,6 @@
 """A sliding window over the probe: signed maps of what each place does to a match's similarity and rank."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,8 +61,10 @@ def show(step: SweepStep, image: np.ndarray, names: list[str], cut: bool = False
     """
     words = text.SWEEP_CUT if cut else text.SWEEP_DONE if step.done == step.total else text.SWEEP_PROGRESS
     columns = [*text.SWEEP_COLUMNS[:2], *(w.format(who=name) for name in names for w in text.SWEEP_COLUMNS[2:])]
-    rows = _rows(step) if cut or step.done == step.total else []
-    written = "\n".join(",".join(f'"{cell}"' for cell in row) for row in (columns, *rows)) + "\n"
+    ended = cut or step.done == step.total
+    # For people a true minus; programs read a hyphen.
+    rows, lines = (_rows(step, write) if ended else [] for write in (figures.number, format))
+    written = "\n".join(",".join(f'"{cell}"' for cell in line) for line in (columns, *lines)) + "\n"
     scales = ((text.SWEEP_LEGEND_SIMILARITY, SIMILARITY_SCALE), (text.SWEEP_LEGEND_RANK, RANK_SCALE))
     return render(
         "sweep.html.jinja",
@@ -76,15 +78,15 @@ def show(step: SweepStep, image: np.ndarray, names: list[str], cut: bool = False
     )
 
 
-def _rows(step: SweepStep) -> list[list[str]]:
-    """Return every window that was tried with its changes as words, from top to bottom."""
+def _rows(step: SweepStep, write: Callable[[float, str], str]) -> list[list[str]]:
+    """Return every window that was tried with its changes as `write` says them, from top to bottom."""
     middle = 50 * (step.boxes[: step.done, :2] + step.boxes[: step.done, 2:])
     rows = []
     for i in np.lexsort((middle[:, 0], middle[:, 1])):
         changes = [
             word
             for similarity, rank in zip(step.similarity_change[:, i], step.rank_change[:, i], strict=True)
-            for word in (f"{similarity:+.4f}", f"{int(rank):+d}")
+            for word in (write(similarity, "+.4f"), write(int(rank), "+d"))
         ]
         rows.append([f"{middle[i, 0]:.1f}", f"{middle[i, 1]:.1f}", *changes])
     return rows
@@ -100,11 +102,12 @@ def _group(step: SweepStep, image: np.ndarray, name: str, k: int) -> Group:
         (text.SWEEP_MAPS[1], -rank / RANK_SCALE, step.rank_change[k]),
     ):
         peak = raw[np.nanargmax(np.abs(raw))]
-        alt = text.SWEEP_ALT.format(what=what, who=name, peak=f"{peak:+.3g}")
+        alt = text.SWEEP_ALT.format(what=what, who=name, peak=figures.number(peak, "+.3g"))
         pictures.append(figures.picture(overlays.signed_overlay(image, strength, 320, 160), alt))
     worst = int(np.nanargmin(step.similarity_change[k]))
     before = int(step.base[k, 1])
     after = before + int(step.rank_change[k, worst])
     ranks = text.SWEEP_RANKS[before == after].format(before=before, after=after)
-    words = text.SWEEP_WORST.format(similarity=step.similarity_change[k, worst], ranks=ranks)
+    costs = figures.number(step.similarity_change[k, worst], "+.4f")
+    words = text.SWEEP_WORST.format(similarity=costs, ranks=ranks)
     return Group(name, pictures, words)

@@ -62,7 +62,7 @@ def why(engine: Engine, session: Session) -> str:
     bars = figures.BarTable(text.WHY_CONTRIBUTIONS, text.WHY_SUM, "part", lit)
     return render(
         "why.html.jinja",
-        heading=text.WHY_HEADING.format(rank=match.rank, similarity=match.similarity),
+        heading=text.WHY_HEADING.format(rank=match.rank, similarity=figures.number(match.similarity, ".4f")),
         sides=[
             _side(overlays.thumbnail(session.current, frame=overlays.UNKNOWN), text.WHY_PROBE),
             _side(framed(session, match, picture), of_match),
@@ -102,7 +102,7 @@ def _strongest_words(engine: Engine, explained: Explanation, lit: int | None) ->
     if lit is None:
         return None
     name = render("strong.html.jinja", words=engine.term_labels[lit])
-    return Markup(text.WHY_STRONGEST).format(name=name, value=explained.contributions[lit])
+    return Markup(text.WHY_STRONGEST).format(name=name, value=figures.number(explained.contributions[lit], "+.3f"))
 
 
 def _faint_words(explained: Explanation, lit: int | None) -> str:
