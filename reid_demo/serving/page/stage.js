@@ -8,7 +8,8 @@ const pictures = new Map(); // gallery row -> its address, or the promise of it
 const still = window.matchMedia("(prefers-reduced-motion: reduce)");
 let state = null; // what the server said last: token, box, before, shown
 let box = null; // where the block is, fractions x0, y0, x1, y1; null: no block
-let comparing = false, chosen = null; // gallery row that the visitor chose since; null: the server's choice
+let comparing = false, explained = null; // of which of the two weighings Why speaks; null: of the page's own
+let chosen = null; // gallery row that the visitor chose since; null: the server's choice
 const untold = []; // what the visitor did before the visit was opened
 let flying = false, wish = false, turn = 0; // one request is under way at most, with the newest wish beside it
 
@@ -28,10 +29,8 @@ async function fetchPictures(rows) {
 }
 
 function makeTile(row, tile, place, rise) { // it comes from beside its place, or falls from the row above
-  const button = row.dataset.row === "now";
-  const made = document.createElement(button ? "button" : "div");
-  if (button) made.type = "button";
-  else made.setAttribute("role", "img");
+  const made = document.createElement("button");
+  made.type = "button";
   made.className = "stage-tile";
   made.dataset.index = tile.index;
   const picture = document.createElement("img"), rank = document.createElement("b"), score = document.createElement("span");
@@ -41,28 +40,30 @@ function makeTile(row, tile, place, rise) { // it comes from beside its place, o
   made.style.transform = rise ? `translate(${place}px, ${-rise}px)` : `translateX(${place + COMES_FROM}px)`;
   made.classList.add("coming"); // below the tiles that are there, so that no caption is printed over another
   setTimeout(() => made.classList.remove("coming"), still.matches ? 0 : GLIDE_MS);
-  made.addEventListener("click", () => choose(tile.index));
+  made.addEventListener("click", () => choose(tile.index, row.dataset.row));
   row.append(made);
   Promise.resolve(pictures.get(tile.index)).then((uri) => { if (uri) picture.src = uri; });
   made.getBoundingClientRect(); // so that it glides from where it starts
   return made;
 }
 
-function drawRow(row, tiles, step, { pinned = null, rise = 0 } = {}) {
+function drawRow(row, tiles, step, { pinned = null, rise = 0, called = "", explains = true } = {}) {
   const shown = new Set(tiles.map((tile) => String(tile.index)));
   tiles.forEach((tile, place) => {
     const old = row.querySelector(`.stage-tile[data-index="${tile.index}"]:not(.leaving)`);
     const made = old || makeTile(row, tile, place * step, rise);
     made.querySelector("b").textContent = `${tile.rank}${markOf(tile.right)}`;
     made.querySelector("span").textContent = number(tile.similarity, 2);
-    made.setAttribute("aria-label", say(words.tile, { rank: tile.rank, name: tile.name, mark: meansOf(tile.right) }));
+    const label = say(words.tile, { rank: tile.rank, name: tile.name, mark: meansOf(tile.right) });
+    made.setAttribute("aria-label", called ? say(words.tileOf, { row: called, tile: label }) : label);
     made.title = tile.name;
     made.classList.toggle("right", tile.right === true);
     made.classList.toggle("wrong", tile.right === false);
     made.classList.toggle("pinned", tile === pinned);
     made.classList.toggle("far", tile.rank > 99);
     made.classList.toggle("chosen", tile.index === state.shown.why.index);
-    if (row.dataset.row === "now") made.setAttribute("aria-pressed", String(tile.index === state.shown.why.index));
+    made.classList.toggle("elsewhere", !explains);
+    made.setAttribute("aria-pressed", String(explains && tile.index === state.shown.why.index));
     made.style.transform = `translateX(${place * step}px)`;
     made.style.opacity = 1;
     if (row.children[place] !== made) row.insertBefore(made, row.children[place] || null); // the keyboard's order
@@ -122,14 +123,18 @@ function draw() {
   const before = find('[data-row="before"]'), kind = both ? "compared" : state.shown.changed ? "before" : "next";
   const falls = kind === "before" && before.dataset.kind === "next"; // what was the ranking makes room for the new one
   before.dataset.kind = kind;
-  drawRow(now, upper, step, { pinned: pinnedOf(upper, count) });
+  const names = both ? [words.cosine, words.part_aware] : [words.now, kind === "before" ? words.before : nextWords(lower)];
+  const explains = setup.compared.map((name) => !both || !explained || name === explained);
+  drawRow(now, upper, step, { pinned: pinnedOf(upper, count), called: both ? names[0] : "", explains: explains[0] });
   drawRow(before, lower, step, {
     pinned: both ? pinnedOf(lower, count) : null,
     rise: falls ? before.offsetTop - now.offsetTop : 0,
+    called: names[1],
+    explains: explains[1],
   });
   drawLines(upper, kind === "next" ? [] : lower, step, tile);
-  find('[data-name="now"]').textContent = both ? words.cosine : words.now;
-  find('[data-name="before"]').textContent = both ? words.part_aware : kind === "before" ? words.before : nextWords(lower);
+  find('[data-name="now"]').textContent = names[0];
+  find('[data-name="before"]').textContent = names[1];
   const spoken = find(".stage-say p");
   if (spoken.textContent !== state.shown.sentence) spoken.textContent = state.shown.sentence;
   find(".stage-verdict b").textContent = state.shown.verdict;
@@ -143,7 +148,7 @@ async function ask() {
   flying = true;
   wish = false;
   const asked = ++turn, slow = setTimeout(() => find(".stage").classList.add("busy"), SLOW_MS);
-  const request = { token: state.token, box, compare: comparing, chosen };
+  const request = { token: state.token, box, chosen, ...looking() };
   let answer;
   try {
     answer = await server.rank(request);
@@ -160,10 +165,13 @@ async function ask() {
   if (wish) ask();
 }
 
-function choose(index) { // at once here, and for the rest of the page
+const looking = () => ({ compare: comparing, explained });
+
+function choose(index, row) { // at once here, and for the rest of the page; of the list that it stands in
   chosen = index;
+  if (comparing) explained = setup.compared[row === "now" ? 0 : 1];
   ask();
-  tell("choose", { index });
+  tell("choose", { index, ...looking() });
 }
 
 function tell(name, values) { // the page; what is done before the visit is opened is told once it is
@@ -179,7 +187,7 @@ function take() { // the page drew the stage anew
   for (const [row, uri] of Object.entries(next.pictures || {})) pictures.set(Number(row), uri);
   for (const [row, maps] of Object.entries(next.maps || {})) seen.set(Number(row), maps);
   state = moved && state ? { ...next, shown: state.shown } : next;
-  if (!moved) comparing = next.compare;
+  if (!moved) { comparing = next.compare; explained = next.explained; }
   showProbe();
   drawChips();
   if (state.token) untold.splice(0).forEach((done) => done());

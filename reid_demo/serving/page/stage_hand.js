@@ -4,7 +4,7 @@ let inHand = false, settled = null, waitsFor = null; // a block in the hand; the
 let mode = "block", frame = null; // or "paint" or "crop", with the frame of the crop
 
 const changed = () => Boolean(state && (state.chips.length || box));
-const act = (verb, values = {}) => tell("act", { verb, compare: comparing, ...values });
+const act = (verb, values = {}) => tell("act", { verb, ...looking(), ...values });
 
 function placeBlock() {
   const block = find(".stage-block"), shown = mode === "crop" ? frame : box;
@@ -259,8 +259,10 @@ function press(button) {
   else if (button.id === "compare") {
     comparing = !comparing;
     button.setAttribute("aria-pressed", String(comparing));
+    explained = null;
     if (!comparing) draw();
     ask();
+    tell("compare", looking());
   }
 }
 

@@ -108,6 +108,11 @@ function makeParts(list, count) {
   }
 }
 
+function listExplained() {
+  const { now, compared } = state.shown, place = setup.compared.indexOf(explained);
+  return (comparing && compared[place]) || now;
+}
+
 function drawWhy() {
   const why = state.shown.why, list = find(".stage-parts");
   if (list.children.length !== why.terms.length) makeParts(list, why.terms.length);
@@ -125,8 +130,9 @@ function drawWhy() {
     row.setAttribute("aria-label", `${setup.names[i]} ${signed(now)}`);
   });
   const changed = Math.abs(why.similarity - why.was) >= 0.0005 ? `, ${say(words.was, { was: number(why.was, 3) })}` : "";
-  const best = state.shown.now.right, other = why.right && best && best.index !== why.index;
-  find("#stage-why-heading span").textContent = `${words.why} ${why.rank}${markOf(why.right)}`;
+  const best = listExplained().right, other = why.right && best && best.index !== why.index;
+  const by = why.weighing && comparing ? ` ${say(words.by, { weighing: why.weighing })}` : "";
+  find("#stage-why-heading span").textContent = `${words.why} ${why.rank}${markOf(why.right)}${by}`;
   find("#stage-why-heading small").textContent = other ? say(words.other, { rank: best.rank }) : "";
   find("#stage-why-heading").title = why.name;
   find(".stage-sum b").textContent = `${number(why.similarity, 3)}${changed}`;

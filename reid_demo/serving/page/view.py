@@ -50,7 +50,7 @@ class Tabs:
     def details(self) -> tuple[Detail, ...]:
         """What is drawn after every search; maps of another probe's sweep go."""
         swept = Detail(self.sweep.shown, lambda engine, now: "", on_choice=False)
-        return (*self.why.details, *self.changed, swept, *self.verify.details)
+        return (self.why.detail, *self.changed, swept, *self.verify.details)
 
 
 def build_ui(engine: Engine, galleries: PrivateGalleries | None = None) -> gr.Blocks:
@@ -85,7 +85,7 @@ def build_ui(engine: Engine, galleries: PrivateGalleries | None = None) -> gr.Bl
         wanted = (*settings, changes.recipe.keep)
         places = Places(session, live.detail, wanted, right.line, right.status, right.strip, link_field, details)
         wiring = Wiring(engine, galleries, places)
-        stage.wire_stage(live, wiring, changes.dials)
+        stage.wire_stage(live, wiring, changes.dials, tabs.why.detail)
         probe.wire(changes, wiring)
         probe.wire_pictures(live.upload, camera, wiring)
         results.wire_ranking(right, settings, wiring)

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from reid_demo.records import WEIGHINGS
 from reid_demo.serving.page import text
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -156,3 +157,32 @@ def test_stage_and_tabs_write_negative_numbers_alike(page):
         "[...document.querySelectorAll('.stage, #why, #changed, #sweep')].map((e) => e.textContent).join(' ')"
     )
     assert "−0." in said and not re.findall(r"(?<!\w)-\d", said)
+
+
+def test_while_weighings_are_compared_why_explains_the_row_that_was_clicked(page):
+    page.locator(LOWER).click()
+    expect(page.locator(LINE)).to_contain_text("lower half")
+    heading, tab = page.locator("#stage-why-heading"), page.locator("#why-heading")
+    usual = WEIGHINGS[page.evaluate("document.querySelector('#weighing input:checked').value")]
+    expect(tab).to_contain_text(f"by {usual},")
+    page.locator("#compare").click()
+    expect(heading).to_contain_text(f"by {usual}")
+    for row, name in (("now", "cosine"), ("before", "part_aware"), ("now", "cosine")):
+        tile = page.locator(f'[data-row="{row}"] .stage-tile:not(.leaving)').nth(2)
+        rank, index = tile.locator("b").inner_text().split()[0], tile.get_attribute("data-index")
+        tile.press("Enter") if row == "before" else tile.click()
+        expect(heading).to_have_text(re.compile(f"{text.STAGE_WHY} {rank} .*by {WEIGHINGS[name]}"))
+        expect(tab).to_contain_text(f"Match #{rank} by {WEIGHINGS[name]},")
+        expect(page.locator("#why .distances [aria-current] th")).to_have_text(WEIGHINGS[name])
+        sums = [page.locator(place).inner_text() for place in (".stage-sum b", "#why .bars tfoot .number")]
+        assert float(sums[0].split(",")[0]) == pytest.approx(float(sums[1]), abs=0.00051)
+        expect(page.locator('[data-name="now"]')).to_have_text(text.STAGE_COSINE)  # still compared
+        pressed = page.locator('.stage-tile[aria-pressed="true"]')
+        expect(pressed).to_have_count(1)
+        expect(pressed).to_have_attribute("data-index", index)
+    page.locator("#hide-upper_half").click()  # through a change
+    expect(page.locator(LINE)).to_contain_text("upper half")
+    expect(tab).to_contain_text("by cosine,")
+    page.locator("#compare").click()
+    expect(tab).to_contain_text(f"by {usual},")
+    expect(heading).not_to_contain_text("by ")

@@ -1,6 +1,7 @@
 """The stage: the block as a change, the ranking while it is dragged, why a candidate scores, and tokens."""
 
 import base64
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from reid_demo.errors import GalleryError, OcclusionError
 from reid_demo.images import read_image
 from reid_demo.records import WEIGHINGS, Occlusion
 from reid_demo.serving.page import text
-from reid_demo.serving.page.handlers import acts, block, examples, probe, stage, visits
+from reid_demo.serving.page.handlers import acts, block, examples, probe, stage, visits, why
 from reid_demo.serving.page.handlers.session import Session, Settings, choose_best, choose_row, with_recipe
 
 LOWER = [0, 0.5, 1, 1]
@@ -256,6 +257,43 @@ def test_weighings_are_compared_in_one_call(tiny_engine, opened, answers):
     alone = answers.rank({"token": opened.token, "box": LOWER})
     assert alone["compared"] == ()
     assert shown["verdict"] == f"By {WEIGHINGS[opened.scoring.weighing]}: {alone['verdict']}"
+
+
+@pytest.mark.parametrize("name", stage.COMPARED)
+def test_why_speaks_of_the_list_that_the_match_was_chosen_from(tiny_engine, opened, answers, name):
+    hidden = tiny_engine.describe(tiny_engine.occlude(opened.image, [Occlusion("lower_half")]))
+    scoring = replace(opened.scoring, weighing=name)
+    for row in tiny_engine.search(hidden, 3, scoring):
+        asked = {"token": opened.token, "box": LOWER, "compare": True, "explained": name, "chosen": row.index}
+        said = answers.rank(asked)["why"]
+        scores = tiny_engine.gallery.scores(hidden, scoring)
+        assert said["weighing"] == WEIGHINGS[name] and said["rank"] == 1 + int((scores > scores[row.index]).sum())
+        assert said["similarity"] == pytest.approx(float(scores[row.index]), abs=1e-5)
+        assert sum(said["terms"]) == pytest.approx(said["similarity"], abs=1e-5)
+        was = tiny_engine.gallery.scores(opened.untouched, scoring)[row.index]
+        assert said["was"] == pytest.approx(float(was), abs=1e-5)
+        alone = answers.rank({**asked, "compare": False})["why"]
+        assert alone["weighing"] == "" and alone["rank"] == tiny_engine.ranks(hidden, opened.scoring)[row.index]
+
+
+def test_the_tab_explains_the_same_list_and_names_it(tiny_engine, opened, act):
+    now, seen = act(opened, "settle", box=LOWER), set()
+    for name in (*stage.COMPARED, None, "adaptive", 7):
+        chosen = acts.choose(tiny_engine, now, {"index": opened.matches[-1].index, "compare": True, "explained": name})
+        scoring = replace(opened.scoring, weighing=name) if name in stage.COMPARED else opened.scoring
+        scores = tiny_engine.gallery.scores(now.probe, scoring)
+        row = chosen.chosen.index
+        rank, words = 1 + int((scores > scores[row]).sum()), WEIGHINGS[scoring.weighing]
+        shown = why.why(tiny_engine, chosen)
+        assert f"Match #{rank} by {words}, similarity {scores[row]:.4f}" in shown
+        assert re.search(rf'<tr aria-current="true"><th scope="row">{re.escape(words)}</th>', shown)
+        assert re.findall(r'<tfoot>.*?class="number">([^<]+)<', shown, re.DOTALL) == [f"{scores[row]:.4f}"]
+        stage_why = stage.opening(tiny_engine, chosen)["shown"]["why"]
+        assert (stage_why["index"], stage_why["rank"], stage_why["weighing"]) == (row, rank, words)
+        seen.add(shown)
+        alone = acts.compared(chosen, {"compare": False, "explained": name})
+        assert f"by {WEIGHINGS[opened.scoring.weighing]}," in why.why(tiny_engine, alone)
+    assert len(seen) == 2, "the two lists are explained alike, so this shows nothing"
 
 
 def test_nothing_left_in_sight_is_warned_of(opened, answers):

@@ -14,7 +14,14 @@ from reid_demo.records import Occlusion
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import probe
 from reid_demo.serving.page.handlers.block import join, read_box, refill, slip, split
-from reid_demo.serving.page.handlers.session import Session, Settings, choose_best, with_recipe
+from reid_demo.serving.page.handlers.session import (
+    COMPARED,
+    Session,
+    Settings,
+    choose_best,
+    choose_row,
+    with_recipe,
+)
 
 BRUSH = 0.05  # of the picture's width
 LONGEST_STROKE = 2000  # points
@@ -38,8 +45,7 @@ def act(
         ReidError: it asks for nothing that is here.
     """
     values = asked if isinstance(asked, Mapping) else {}
-    if isinstance(values.get("compare"), bool):
-        session = replace(session, compare=values["compare"])
+    session = compared(session, values)
     verbs: dict[str, Callable[[], Session]] = {
         "settle": lambda: settle(engine, session, settings, values.get("box")),
         "hide": lambda: toggle(engine, session, settings, str(values.get("kind")), dials),
@@ -55,6 +61,21 @@ def act(
     if verb is None:
         raise OcclusionError(text.STAGE_BOX)
     return verb()
+
+
+def compared(session: Session, asked: object) -> Session:
+    """Take over from the browser whether weighings are compared, and of which one Why speaks."""
+    values = asked if isinstance(asked, Mapping) else {}
+    if not isinstance(values.get("compare"), bool):
+        return session
+    explained = next((name for name in COMPARED if name == values.get("explained")), None)
+    return replace(session, compare=values["compare"], explained=explained)
+
+
+def choose(engine: Engine, session: Session, asked: object) -> Session:
+    """Choose the match to explain, by its row in the gallery as `index`, from one of the lists that are shown."""
+    values = asked if isinstance(asked, Mapping) else {}
+    return choose_row(engine, compared(session, values), values.get("index"))
 
 
 def settle(engine: Engine, session: Session, settings: Settings, value: object) -> Session:

@@ -14,6 +14,7 @@ from reid_demo.whatif import explain
 from reid_demo.whatif.compare import ranks_gained
 
 USUAL_TOP_K, MOST_TOP_K = 10, 50
+COMPARED: tuple[Weighing, ...] = ("cosine", "part_aware")  # in the order of the stage's rows
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Session:
     token: str = ""  # of this visit, for the stage's own calls; nobody can guess it
     fill: str = "mean_grey"  # of what is hidden next
     compare: bool = False  # both ways of weighing are shown
+    explained: Weighing | None = None  # of which of `COMPARED` the match was chosen; None: of the page's own
 
 
 def start(engine: Engine, session: Session, settings: Settings, picture: Picture) -> Session:
@@ -191,6 +193,13 @@ def scoring_of(engine: Engine, settings: Settings) -> Scoring:
         parts = tuple(name in settings.terms for name in engine.term_names)
         parts = None if all(parts) else parts
     return Scoring(settings.weighing, parts)
+
+
+def explained_scoring(session: Session) -> Scoring:
+    """Return the scoring that Why speaks of: of the list that the match was chosen from, where two are compared."""
+    if not session.compare or session.explained is None:
+        return session.scoring
+    return replace(session.scoring, weighing=session.explained)
 
 
 def default_settings(engine: Engine) -> Settings:

@@ -15,13 +15,14 @@ from reid_demo.drawing import figures, overlays
 from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError, ImageError, ReidError
 from reid_demo.measuring.sets import coverage
-from reid_demo.records import WEIGHINGS, Descriptor, Match, Occlusion, Scoring
+from reid_demo.records import WEIGHINGS, Descriptor, Match, Occlusion, Scoring, Weighing
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.block import Box, box_of, join, read_box, split
 from reid_demo.serving.page.handlers.mark import mark
 from reid_demo.serving.page.handlers.probe import recipe_step
 from reid_demo.serving.page.handlers.ranking import rates, verdict
 from reid_demo.serving.page.handlers.session import (
+    COMPARED,
     Session,
     best_of,
     check_list,
@@ -37,7 +38,6 @@ TILES = 8  # of each row
 PROBE_SIZE, TILE_SIZE = (512, 512), (192, 96)  # most height and width, px
 PLAIN = ("mean_grey", "black")  # fills that the browser draws itself
 ALL_HIDDEN = 0.97  # of the probe's area, from which nothing of the person is left
-COMPARED = ("cosine", "part_aware")  # in the order of the rows
 SMALL = np.zeros((128, 64, 3), np.uint8)  # to measure areas on
 MOST_MOVED = 2  # parts that are said to have lost or gained most
 
@@ -66,6 +66,7 @@ class Why:
     """The chosen candidate's similarity as the sum of its terms, with the probe's attention maps."""
 
     index: int  # row in the gallery
+    weighing: str  # by which it is explained, in words; empty unless two are compared
     rank: int
     right: bool | None
     name: str
@@ -93,6 +94,15 @@ class Shown:
 
 
 @dataclass(frozen=True)
+class Look:
+    """How a visitor looks at a ranking."""
+
+    compare: bool = False  # rank by both ways of weighing as well
+    explained: Weighing | None = None  # of which of them Why speaks; `None`: of the visit's own
+    chosen: int | None = None  # gallery row to explain; `None`: the visit's own choice
+
+
+@dataclass(frozen=True)
 class Opening:
     """All that the stage needs after a search: what to draw, and the token for its own calls."""
 
@@ -105,6 +115,7 @@ class Opening:
     kinds: tuple[str, ...]  # of the steps of the recipe
     chips: tuple[str, ...]  # the same in words
     compare: bool
+    explained: Weighing | None
     usual: bool  # ranked as the page opens
     rates: str  # how often the verdict errs
     before: Row
@@ -128,29 +139,27 @@ def opening(engine: Engine, session: Session) -> dict | None:
             tuple(step.kind for step in session.recipe),
             tuple(recipe_step(step) for step in session.recipe),
             session.compare,
+            session.explained,
             session.scoring == engine.default_scoring and not session.settings.same_camera,
             rates(engine, session),
             _row(engine, session, _ranked(engine, session, session.untouched, session.scoring)),
-            _shown(engine, session, session.recipe, session.probe, session.compare),
+            _shown(engine, session, session.recipe, session.probe, Look(session.compare, session.explained)),
         )
     )
 
 
-def preview(
-    engine: Engine, session: Session, box: Box | None, compare: bool = False, chosen: int | None = None
-) -> Shown:
+def preview(engine: Engine, session: Session, box: Box | None, look: Look = Look()) -> Shown:
     """Rank the probe with the block at a box; the visit stays as it is.
 
     Args:
         engine: over the gallery that the visit searches.
         session: the visit.
         box: where the block is; `None`: there is none.
-        compare: rank by both ways of weighing as well.
-        chosen: gallery row to explain; `None`: the visit's own choice.
+        look: what of the ranking is shown and explained.
     """
     recipe = join(session.recipe, box, session.fill)
     probe = engine.describe(engine.occlude(session.image, recipe)) if recipe else session.untouched
-    return _shown(engine, session, recipe, probe, compare, chosen)
+    return _shown(engine, session, recipe, probe, look)
 
 
 def with_pictures(engine: Engine, drawn: dict) -> dict:
@@ -210,23 +219,29 @@ def _shown(
     session: Session,
     recipe: tuple[Occlusion, ...],
     probe: Descriptor,
-    compare: bool,
-    chosen: int | None = None,
+    look: Look,
 ) -> Shown:
     ranking = _ranked(engine, session, probe, session.scoring, TILES if recipe else 2 * TILES)
-    now, scorings = _row(engine, session, ranking), [replace(session.scoring, weighing=name) for name in COMPARED]
-    compared = [_row(engine, session, _ranked(engine, session, probe, one)) for one in scorings if compare]
+    scorings = [replace(session.scoring, weighing=name) for name in COMPARED if look.compare]
+    rankings = [_ranked(engine, session, probe, scoring) for scoring in scorings]
+    now, compared = _row(engine, session, ranking), [_row(engine, session, one) for one in rankings]
+    explained, row = ranking, now
+    if look.compare and look.explained is not None:
+        place = COMPARED.index(look.explained)
+        explained, row = rankings[place], compared[place]
     hidden = coverage(engine, SMALL, recipe) if recipe else 0.0
     said = verdict(engine, session, ranking.found[0], recipe)
+    if look.compare:
+        said = text.STAGE_VERDICT_OF.format(weighing=WEIGHINGS[session.scoring.weighing], verdict=said)
     return Shown(
         _sentence(engine, session, recipe, now, compared),
-        text.STAGE_VERDICT_OF.format(weighing=WEIGHINGS[session.scoring.weighing], verdict=said) if compare else said,
+        said,
         text.STAGE_ALL_HIDDEN if hidden >= ALL_HIDDEN else "",
         bool(recipe),
         now,
         tuple(_tile(session, match) for match in ranking.found[TILES:]),
         tuple(compared),
-        _why(engine, session, probe, _explained(session, now, chosen), ranking.ranks),
+        _why(engine, session, explained, _explained(session, row, look.chosen), look.compare),
     )
 
 
@@ -239,17 +254,18 @@ def _explained(session: Session, now: Row, chosen: int | None) -> int:
     return now.tiles[0].index if session.chosen is None else session.chosen.index
 
 
-def _why(engine: Engine, session: Session, probe: Descriptor, index: int, ranks: np.ndarray) -> Why:
+def _why(engine: Engine, session: Session, ranking: _Ranking, index: int, named: bool) -> Why:
     stored, record = engine.gallery.descriptor(index), engine.gallery.records[index]
     after, before = (
-        explain.explain(one, stored, engine.term_names, session.scoring) for one in (probe, session.untouched)
+        explain.explain(one, stored, engine.term_names, ranking.scoring) for one in (ranking.probe, session.untouched)
     )
-    match = Match(record, index, int(ranks[index]), after.similarity, after.contributions)
+    match = Match(record, index, int(ranking.ranks[index]), after.similarity, after.contributions)
     moves = (before.contributions - after.contributions) * (1 if after.similarity < before.similarity else -1)
     most = [int(i) for i in np.argsort(-moves)[:MOST_MOVED] if moves[i] > 0.01]
     names = engine.term_labels
     return Why(
         index,
+        WEIGHINGS[ranking.scoring.weighing] if named else "",
         match.rank,
         is_right(session, match),
         _name(record.pid, record.camid),
@@ -258,8 +274,8 @@ def _why(engine: Engine, session: Session, probe: Descriptor, index: int, ranks:
         tuple(map(float, after.contributions)),
         tuple(map(float, before.contributions)),
         text.AND.join(names[i] for i in most),
-        _coded(probe),
-        tuple(probe.template_attention.shape[-2:]),
+        _coded(ranking.probe),
+        tuple(ranking.probe.template_attention.shape[-2:]),
     )
 
 
@@ -322,13 +338,17 @@ class Stage:
         return self
 
     def rank(self, asked: Mapping) -> dict:
-        """Rank for `token` with the block at `box`, explaining `chosen`; both ways of weighing if `compare`."""
+        """Rank for `token` with the block at `box`, explaining `chosen`; both ways of weighing if `compare`.
+
+        `explained` is the one of them by which it is explained.
+        """
 
         def act(engine: Engine, session: Session) -> dict:
             box, chosen = read_box(asked.get("box")), asked.get("chosen")
             if chosen is not None:
                 _check(engine, [chosen])
-            return asdict(preview(engine, session, box, asked.get("compare") is True, chosen))
+            by = next((name for name in COMPARED if name == asked.get("explained")), None)
+            return asdict(preview(engine, session, box, Look(asked.get("compare") is True, by, chosen)))
 
         return self._answer(asked, act)
 

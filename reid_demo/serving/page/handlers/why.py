@@ -9,10 +9,17 @@ from reid_demo import images
 from reid_demo.drawing import figures, overlays
 from reid_demo.engine import Engine
 from reid_demo.errors import ImageError
-from reid_demo.records import WEIGHINGS, Explanation
+from reid_demo.records import WEIGHINGS, Explanation, Match, Scoring
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.ranking import framed
-from reid_demo.serving.page.handlers.session import Session, chosen_match, left_out, name_of
+from reid_demo.serving.page.handlers.session import (
+    Session,
+    chosen_match,
+    explained_scoring,
+    left_out,
+    match_at,
+    name_of,
+)
 from reid_demo.serving.page.markup import render
 
 HEAT_SIZE = (256, 128)  # height, width of a heatmap, px
@@ -51,10 +58,10 @@ def why(engine: Engine, session: Session) -> str:
     """Explain the chosen match, or the best one. Pointing at a part shows its heatmap on both pictures."""
     if not session.matches:
         return render("empty.html.jinja", words=text.WHY_EMPTY)
-    match = chosen_match(session)
+    match, scoring = _explained(engine, session)
     try:
         picture = images.read_image(engine.gallery.image_path(match.index))
-        explained = engine.explain(session.probe, match, session.scoring)
+        explained = engine.explain(session.probe, match, scoring)
     except ImageError as error:  # its picture is gone; the rest of the page goes on
         return render("empty.html.jinja", words=str(error))
     of_match = text.WHY_MATCH_OF.format(pid=name_of(match.record.pid), camid=name_of(match.record.camid))
@@ -62,7 +69,7 @@ def why(engine: Engine, session: Session) -> str:
     bars = figures.BarTable(text.WHY_CONTRIBUTIONS, text.WHY_SUM, "part", lit)
     return render(
         "why.html.jinja",
-        heading=text.WHY_HEADING.format(rank=match.rank, similarity=figures.number(match.similarity, ".4f")),
+        heading=_heading(engine, match, scoring),
         sides=[
             _side(overlays.thumbnail(session.current, frame=overlays.UNKNOWN), text.WHY_PROBE),
             _side(framed(session, match, picture), of_match),
@@ -76,8 +83,23 @@ def why(engine: Engine, session: Session) -> str:
         legend=figures.legend(*text.LEGEND),
         seen=engine.visible_parts(session.probe),
         presence=_presence(engine, explained),
-        weighings=_weighings(engine, session, match.index),
+        weighings=_weighings(engine, session, match.index, scoring),
     )
+
+
+def _explained(engine: Engine, session: Session) -> tuple[Match, Scoring]:
+    """Return the chosen match as it ranks in the list that it was chosen from, and the scoring of that list."""
+    match, scoring = chosen_match(session), explained_scoring(session)
+    if scoring == session.scoring:
+        return match, scoring
+    ranks = engine.ranks(session.probe, scoring, left_out(session, session.settings))
+    return match_at(engine, session.probe, match.index, ranks, scoring), scoring
+
+
+def _heading(engine: Engine, match: Match, scoring: Scoring) -> str:
+    words = text.WHY_HEADING_BY if engine.part_names else text.WHY_HEADING
+    similarity = figures.number(match.similarity, ".4f")
+    return words.format(rank=match.rank, weighing=WEIGHINGS[scoring.weighing], similarity=similarity)
 
 
 def about_parts(engine: Engine) -> tuple[str, ...]:
@@ -137,12 +159,12 @@ def _presence(engine: Engine, explained: Explanation) -> Markup:
     return figures.paired_bars(rows, (text.WHY_PROBE, text.WHY_MATCH), text.WHY_PRESENCE)
 
 
-def _weighings(engine: Engine, session: Session, index: int) -> list[Weighed]:
-    """Return the match's similarity and rank under each way of weighing."""
+def _weighings(engine: Engine, session: Session, index: int, scoring: Scoring) -> list[Weighed]:
+    """Return the match's similarity and rank under each way of weighing; `scoring` is the one it is explained by."""
     leave_out = left_out(session, session.settings)
-    found = engine.compare_scorings(session.probe, index, session.scoring, leave_out)
+    found = engine.compare_scorings(session.probe, index, scoring, leave_out)
     return [
-        Weighed(WEIGHINGS[name], similarity, rank, name == session.settings.weighing)
+        Weighed(WEIGHINGS[name], similarity, rank, name == scoring.weighing)
         for name, (similarity, rank) in found.items()
     ]
 

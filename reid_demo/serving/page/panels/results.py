@@ -38,9 +38,9 @@ class WhyPanel:
     shown: gr.HTML
 
     @property
-    def details(self) -> tuple[Detail, ...]:
+    def detail(self) -> Detail:
         """What is drawn after every search."""
-        return (Detail(self.shown, why.why),)
+        return Detail(self.shown, why.why)
 
 
 def build_ranking(engine: Engine) -> RankingPanel:

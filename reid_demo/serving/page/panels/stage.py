@@ -12,7 +12,7 @@ from reid_demo.drawing import figures, overlays
 from reid_demo.engine import Engine
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import acts, examples, stage
-from reid_demo.serving.page.handlers.session import Session, choose_row
+from reid_demo.serving.page.handlers.session import COMPARED, Session
 from reid_demo.serving.page.handlers.visits import Visits
 from reid_demo.serving.page.handlers.why import about_parts
 from reid_demo.serving.page.markup import render
@@ -97,7 +97,9 @@ def _setup(engine: Engine, views: Sequence[examples.View]) -> dict:
         "remove": text.STAGE_REMOVE,
         "again": text.STAGE_AGAIN,
         "tile": text.STAGE_TILE,
+        "tileOf": text.STAGE_TILE_OF,
         "why": text.STAGE_WHY,
+        "by": text.STAGE_WHY_BY,
         "was": text.STAGE_WAS,
         "lost": text.STAGE_LOST,
         "gained": text.STAGE_GAINED,
@@ -111,6 +113,7 @@ def _setup(engine: Engine, views: Sequence[examples.View]) -> dict:
         "about": ["", *about_parts(engine)],
         "examples": [asdict(view) for view in views],
         "palette": overlays.palette().ravel().tolist(),
+        "compared": COMPARED,
         "marks": text.STAGE_MARKS,
         "boxes": {name: list(box) for name, box in stage.occlude.BOXES.items()},
         "words": words,
@@ -118,8 +121,15 @@ def _setup(engine: Engine, views: Sequence[examples.View]) -> dict:
     }
 
 
-def wire_stage(panel: StagePanel, wiring: Wiring, dials: tuple) -> None:
-    """Connect the stage: what a visitor does there is a change of the probe, and a tile that is clicked is chosen."""
+def wire_stage(panel: StagePanel, wiring: Wiring, dials: tuple, why: Detail) -> None:
+    """Connect the stage: what a visitor does there is a change of the probe, and a tile that is clicked is chosen.
+
+    Args:
+        panel: the stage.
+        wiring: of the page.
+        dials: the numbers of what is hidden by chance.
+        why: the explanation below the stage.
+    """
 
     def act(event: gr.EventData, now: Session, *values) -> list:
         def do() -> Session:
@@ -131,12 +141,20 @@ def wire_stage(panel: StagePanel, wiring: Wiring, dials: tuple) -> None:
 
     def choose(event: gr.EventData, now: Session) -> list:
         def do() -> Session:
-            return choose_row(wiring.engine_of(now), now, event._data.get("index"))
+            return acts.choose(wiring.engine_of(now), now, event._data)
 
         return guard(do, wiring.show_choice, len(wiring.choice))()
+
+    def compare(event: gr.EventData, now: Session) -> list:
+        def show(after: Session) -> list:
+            panel.visits.keep(after)
+            return [after, why.show(wiring.engine_of_list(after), after)]
+
+        return guard(lambda: acts.compared(now, event._data), show, 2)()
 
     # What a visitor does travels with its own event: quick acts would overwrite one another in a state.
     inputs = [wiring.session, *dials, *wiring.places.settings]
     every = {**QUEUE, "trigger_mode": "multiple"}  # one that comes while another is under way counts as well
     wiring.follow(panel.shown.act(act, inputs, wiring.everything, show_progress_on=[wiring.places.strip], **every))
+    panel.shown.compare(compare, [wiring.session], [wiring.session, why.component], show_progress="hidden", **every)
     wiring.follow(panel.shown.choose(choose, [wiring.session], wiring.choice, **every), choice=True)
