@@ -1,26 +1,53 @@
 // A link needs this page's own address, which only the browser knows.
 window.fullLink = (query) => {
   const linked = Boolean(query?.startsWith("?"));
-  remember(linked ? query : "");
+  writeAddress(linked ? query : null);
   return linked ? window.location.origin + window.location.pathname + query : query;
 };
 
-// Each probe is a step of the browser's history, so that Back shows the one before instead of leaving the page. Its
-// address is the link of the view as it was left; a picture of the visitor's own has none.
-let stepped = null, search = window.location.search; // the probe that the address stands for, and its values
-function remember(query) {
-  const probe = document.querySelector(".stage")?.dataset.source ?? "";
-  const opens = stepped === null, another = stepped !== probe;
-  stepped = probe;
-  if (opens || (!another && !query)) return; // the address stays as it was written
+// Each probe is a place in the browser's history: Back and Forward lead from probe to probe, each as it was left. A
+// change is no place; the page's own Undo takes it back. The address of a place is the link of its view; a picture of
+// the visitor's own has none, and is brought back as long as the visit keeps it.
+let here = null; // the place that is shown, with its step in the history
+let shown = "", going = 0; // the place on the stage; ways that the browser went and the page has not followed yet
+const steps = new Map(); // place -> its step
+function addressOf(query) {
   const values = new URLSearchParams(query);
-  for (const [name, value] of new URLSearchParams(search)) if (name.startsWith("__")) values.set(name, value);
-  const written = values.toString(), address = window.location.pathname + (written && `?${written}`);
-  if (another) window.history.pushState(null, "", address);
-  else window.history.replaceState(null, "", address);
-  search = window.location.search;
+  for (const [name, value] of new URLSearchParams(window.location.search)) if (name.startsWith("__")) values.set(name, value);
+  const written = values.toString();
+  return window.location.pathname + (written && `?${written}`);
 }
-window.addEventListener("popstate", () => window.location.search !== search && window.location.reload());
+function stand(place, step, how, address) {
+  here = { place, step };
+  steps.set(place, step);
+  window.history[how](here, "", address);
+}
+let opened = false; // the first link is that of the address, which stays as it was written
+function writeAddress(query) { // null: this view has no link
+  if (opened && query && here && !going) window.history.replaceState(here, "", addressOf(query));
+  opened = true;
+}
+window.showPlace = (place) => {
+  shown = place;
+  if (going || here?.place === place) return;
+  if (here) stand(place, here.step + 1, "pushState", addressOf(""));
+  else stand(place, window.history.state?.step ?? 0, "replaceState", window.location.href);
+};
+window.addEventListener("popstate", ({ state }) => {
+  if (!state?.place || (!going && state.place === here?.place)) return;
+  going += 1;
+  document.dispatchEvent(new CustomEvent("place", { detail: { place: state.place, address: window.location.search.slice(1) } }));
+});
+window.wentToPlace = () => setTimeout(() => { // once the stage is drawn
+  going -= 1;
+  if (going) return;
+  const { place, step } = window.history.state;
+  if (shown === place || !steps.has(shown)) stand(shown, step, "replaceState", window.location.href);
+  else { // the page could not follow, so the browser comes back
+    here = { place: shown, step: steps.get(shown) };
+    window.history.go(here.step - step);
+  }
+}, 200);
 
 // A picture far down the page became the probe: show its ranking, where it is out of sight.
 window.showRanking = () => {

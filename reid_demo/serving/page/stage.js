@@ -190,6 +190,7 @@ function take() { // the page drew the stage anew
   if (!moved) { comparing = next.compare; explained = next.explained; }
   showProbe();
   drawChips();
+  if (state.token) window.showPlace(state.place);
   if (state.token) untold.splice(0).forEach((done) => done());
   if (moved) { // a wish from before the visit was opened goes out now
     if (wish) ask();

@@ -45,7 +45,6 @@ function showProbe() {
   if (probeImage.src !== (state.covered || state.probe)) probeImage.src = state.covered || state.probe;
   find("#fill").value = state.fill;
   if (find("#compare")) find("#compare").setAttribute("aria-pressed", String(comparing));
-  find(".stage").dataset.source = state.source;
 }
 
 find(".stage-probe img").addEventListener("load", (event) => { // in its own proportions
@@ -269,6 +268,15 @@ function press(button) {
 element.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (button && state) press(button);
+});
+document.addEventListener("place", ({ detail }) => { // the browser's Back or Forward
+  if (settled) { // what was let go just now belongs to the probe that is left
+    clearTimeout(settled);
+    settled = null;
+    act("settle", { box });
+  }
+  waitsFor = null;
+  tell("go", detail);
 });
 document.addEventListener("keydown", (event) => { // as in any editor
   const typing = event.target.closest?.("input, textarea, select, [contenteditable]");

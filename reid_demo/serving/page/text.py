@@ -158,6 +158,7 @@ NO_PROBE = "Bring a probe first: upload a picture, paste one, or choose an examp
 NO_MATCH = "Choose a match first: click one of the ranked images."
 GALLERY_REPLACED = "The gallery was made anew since this list was ranked. Press Search with this to rank it again."
 NOTHING_TO_UNDO = "There is nothing to undo: the probe is untouched."
+PLACE_GONE = "That picture is not kept any more, so the page stays here. Bring it again to search with it."
 NO_SUCH_EXAMPLE = "That example is not here any more. Reload the page."
 WAITING = "Others asked first: {count} before you. Your answer comes in a moment."
 BUSY_FAILURE = "Something went wrong on the server; your probe and settings are kept. Try once more."

@@ -15,7 +15,7 @@ from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import acts, link, ranking
 from reid_demo.serving.page.handlers import probe as probes
 from reid_demo.serving.page.handlers.examples import stories_of
-from reid_demo.serving.page.handlers.session import Session, default_settings
+from reid_demo.serving.page.handlers.session import Session, default_settings, new_place
 from reid_demo.serving.page.handlers.stage import Stage
 from reid_demo.serving.page.handlers.visits import Visits, new_token
 from reid_demo.serving.page.panels import browse, lab, people, probe, results, stage
@@ -158,7 +158,7 @@ def _wire_opening(demo: gr.Blocks, first: Session, wiring: Wiring) -> None:
             except ReidError:
                 gr.Warning(text.LINK_BAD)
         shown = first if engine.gallery.stamp == first.searched else again(engine)  # a gallery that was replaced since
-        return replace(shown, token=new_token())
+        return replace(shown, token=new_token(), place=new_place())
 
     outputs = [*wiring.everything, *wiring.places.settings]
     guarded = guard(opening, wiring.show_everything_and_settings, len(outputs))

@@ -1,8 +1,11 @@
 """The page keeps order in a real browser: nothing overprints, jumps, leaves or contradicts itself, on both sizes."""
 
+import io
 import re
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from reid_demo.serving.page import text
 
@@ -220,3 +223,71 @@ def test_back_shows_the_probe_before_and_stays_on_the_page(open_page):
     shown.wait_for_timeout(1500)
     shown.go_forward()
     expect(shown.locator("#probe-line")).to_contain_text("person 50")
+
+
+def test_back_and_forward_go_from_probe_to_probe_and_lose_nothing(open_page):
+    shown = open_page()
+    line, upload = shown.locator("#probe-line"), shown.get_by_test_id(f"{text.UPLOAD}-upload-button")
+    reloads = []
+    shown.on("load", lambda: reloads.append(shown.url))
+
+    def bring(width: int) -> None:
+        picture = np.random.default_rng(width).integers(0, 256, (128, width, 3), np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, "PNG")
+        upload.set_input_files({"name": f"{width}.png", "mimeType": "image/png", "buffer": buffer.getvalue()})
+        expect(line).to_contain_text(f"{text.UPLOADED}: {width} x 128")
+
+    shown.locator(LOWER).click()
+    expect(line).to_contain_text("lower half")
+    bring(60)
+    shown.locator("#hide-upper_half").click()
+    expect(line).to_contain_text("upper half")
+    bring(50)
+    steps = shown.evaluate("history.length")
+    shown.go_back()
+    expect(line).to_contain_text(f"{text.UPLOADED}: 60 x 128")
+    expect(line).to_contain_text("upper half")
+    expect(shown.locator("#hide-upper_half")).to_have_attribute("aria-pressed", "true")
+    shown.wait_for_timeout(1000)
+    shown.go_back()
+    expect(line).to_contain_text("person 2")
+    expect(line).to_contain_text("lower half")
+    shown.wait_for_timeout(1000)
+    shown.evaluate("history.go(2)")
+    expect(line).to_contain_text(f"{text.UPLOADED}: 50 x 128")
+    shown.wait_for_timeout(1000)
+    shown.evaluate("history.back(); setTimeout(() => history.back(), 20)")  # quicker than the page follows
+    expect(line).to_contain_text("person 2")
+    expect(line).to_contain_text("lower half")
+    shown.wait_for_url(re.compile("recipe="))
+    shown.locator("#undo").click()  # a change is taken back by the page
+    expect(line).to_contain_text(text.NO_RECIPE)
+    assert shown.evaluate("history.length") == steps and reloads == []
+
+
+def test_a_picture_that_is_not_kept_any_more_is_said_to_be_gone_and_the_page_stays(open_page, monkeypatch):
+    from reid_demo.serving.page.handlers import session
+
+    monkeypatch.setattr(session, "MOST_PLACES", 1)
+    shown = open_page()
+    line = shown.locator("#probe-line")
+    picture = io.BytesIO()
+    Image.fromarray(np.full((128, 60, 3), 90, np.uint8)).save(picture, "PNG")
+    shown.get_by_test_id(f"{text.UPLOAD}-upload-button").set_input_files(
+        {"name": "mine.png", "mimeType": "image/png", "buffer": picture.getvalue()}
+    )
+    expect(line).to_contain_text(text.UPLOADED)
+    shown.locator("[data-example]").nth(1).click()
+    expect(line).to_contain_text("person 50")
+    shown.locator("[data-example]").first.click()
+    expect(line).to_contain_text("person 2")
+    shown.wait_for_url(re.compile("probe=example%3A0002"))
+    shown.wait_for_timeout(1000)
+    place = shown.evaluate("history.state.place")
+    shown.evaluate("history.go(-2)")
+    expect(shown.get_by_text(text.PLACE_GONE).first).to_be_visible()
+    shown.wait_for_function("place => history.state.place === place", arg=place)
+    expect(line).to_contain_text("person 2")
+    shown.go_back()
+    expect(line).to_contain_text("person 50")

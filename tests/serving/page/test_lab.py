@@ -120,7 +120,8 @@ def test_a_sweep_gives_every_window_in_numbers(tiny_engine, opened):
         gained = float(tiny_engine.gallery.scores(now, opened.scoring)[match]) - opened.matches[0].similarity
         assert float(row[2]) == pytest.approx(gained, abs=1e-4)
         assert int(row[3]) == int(tiny_engine.ranks(now, opened.scoring, None)[match]) - 1
-        assert all(f">{cell}</td>" in last for cell in row)
+        written = [cell.replace("-", "−") if float(cell) else cell.lstrip("+-") for cell in row]
+        assert all(f">{cell}</td>" in last for cell in written)
 
 
 def test_a_window_that_moves_nothing_keeps_its_rank(tiny_engine, opened):

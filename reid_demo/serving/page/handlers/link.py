@@ -2,7 +2,7 @@
 
 import base64
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from urllib.parse import urlencode
 
@@ -52,8 +52,21 @@ def open_query(engine: Engine, values: Mapping[str, str]) -> Session:
     Raises:
         ReidError: they name nothing that is here.
     """
+    return _read(lambda: _open(engine, values))
+
+
+def open_probe(engine: Engine, session: Session, settings: Settings, values: Mapping[str, str]) -> Session:
+    """Start over with the probe and the changes of an address; settings and gallery stay.
+
+    Raises:
+        ReidError: it names nothing that is here.
+    """
+    return _read(lambda: _open_probe(engine, session, settings, values))
+
+
+def _read(opening: Callable[[], Session]) -> Session:
     try:
-        return _open(engine, values)
+        return opening()
     except ConfigError as error:
         raise ImageError(text.LINK_BAD) from error
     except ReidError:
@@ -72,18 +85,23 @@ def _open(engine: Engine, values: Mapping[str, str]) -> Session:
         raise ImageError(text.LINK_BAD)
     terms = tuple(name for name, on in zip(engine.term_names, switches, strict=True) if on == "1")
     settings = Settings(top_k, weighing, values.get("same_camera") == "1", terms)
+    now = _open_probe(engine, Session(), settings, values)
+    return choose(now, int(values["match"]) - 1) if values.get("match") else replace(now, chosen=None)
+
+
+def _open_probe(engine: Engine, session: Session, settings: Settings, values: Mapping[str, str]) -> Session:
     kind, _, name = values["probe"].partition(":")
     if kind == "example":
-        now = probes.open_named(engine, Session(), settings, name)
+        now = probes.open_named(engine, session, settings, name)
+    elif session.own:  # what else a link names is of the page's gallery
+        raise ImageError(text.LINK_BAD)
     elif kind == "changed":
-        now = open_person(engine, engine, Session(), settings, name)
+        now = open_person(engine, engine, session, settings, name)
     elif kind == "gallery" and name.isdigit() and int(name) < len(engine.gallery):
-        now = probes.open_gallery_image(engine, Session(), settings, int(name))
+        now = probes.open_gallery_image(engine, session, settings, int(name))
     else:
         raise ImageError(text.LINK_BAD)
-    if values.get("recipe"):
-        now = with_recipe(engine, now, settings, _unpack(values["recipe"]))
-    return choose(now, int(values["match"]) - 1) if values.get("match") else replace(now, chosen=None)
+    return with_recipe(engine, now, settings, _unpack(values["recipe"])) if values.get("recipe") else now
 
 
 def _unpack(packed: str) -> tuple:

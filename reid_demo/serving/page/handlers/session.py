@@ -1,5 +1,6 @@
 """`Session`, the small frozen record of one visit, and how its ranking comes about. It never holds model or gallery."""
 
+import secrets
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from reid_demo.whatif import explain
 from reid_demo.whatif.compare import ranks_gained
 
 USUAL_TOP_K, MOST_TOP_K = 10, 50
+MOST_PLACES = 12  # probes that a visit keeps to come back to
 COMPARED: tuple[Weighing, ...] = ("cosine", "part_aware")  # in the order of the stage's rows
 
 
@@ -67,14 +69,17 @@ class Session:
     seed: int = 0  # grows with every random occluder, so that each click gives another
     own: str = ""  # token of the visitor's own gallery; empty for the page's
     token: str = ""  # of this visit, for the stage's own calls; nobody can guess it
+    place: str = ""  # names this probe among those of the visit
+    places: tuple["Session", ...] = ()  # as they were left, the last one at the end
     fill: str = "mean_grey"  # of what is hidden next
     compare: bool = False  # both ways of weighing are shown
     explained: Weighing | None = None  # of which of `COMPARED` the match was chosen; None: of the page's own
 
 
 def start(engine: Engine, session: Session, settings: Settings, picture: Picture) -> Session:
-    """Start over with another probe; the recipe stays where the settings say so."""
+    """Start over with another probe, from which the visit can come back; the recipe stays where the settings say so."""
     probe = engine.describe(picture.image)
+    again = bool(picture.source) and picture.source == session.source
     fresh = Session(
         picture.image,
         picture.title,
@@ -89,8 +94,23 @@ def start(engine: Engine, session: Session, settings: Settings, picture: Picture
         compare=session.compare,
         own=session.own,
         token=session.token,
+        place=session.place if again else new_place(),
+        places=session.places if again else with_left(session),
     )
     return with_recipe(engine, fresh, settings, session.recipe if settings.keep_recipe else ())
+
+
+def new_place() -> str:
+    """Return a name that no other place has, in this visit or an earlier one of the same browser."""
+    return secrets.token_hex(6)
+
+
+def with_left(session: Session) -> tuple[Session, ...]:
+    """Return the places of a visit with the present one, without what a search makes anew; the oldest go."""
+    if session.image is None:
+        return session.places
+    left = replace(session, places=(), current=None, probe=None, matches=(), before=None, moves={})
+    return (*session.places, left)[-MOST_PLACES:]
 
 
 def with_recipe(engine: Engine, session: Session, settings: Settings, recipe: tuple[Occlusion, ...]) -> Session:

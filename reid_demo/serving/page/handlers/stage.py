@@ -107,6 +107,7 @@ class Opening:
     """All that the stage needs after a search: what to draw, and the token for its own calls."""
 
     token: str
+    place: str
     source: str  # of the probe, as `Session` names it
     probe: str  # address of the picture under the block
     covered: str  # of the picture with the block, where the browser cannot draw its fill; else empty
@@ -131,6 +132,7 @@ def opening(engine: Engine, session: Session) -> dict | None:
     return asdict(
         Opening(
             session.token,
+            session.place,
             session.source,
             figures.picture_uri(_fitted(engine.occlude(session.image, under))),
             "" if plain else figures.picture_uri(_fitted(session.current)),

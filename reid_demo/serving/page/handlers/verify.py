@@ -19,6 +19,7 @@ from reid_demo.serving.page.handlers.session import (
     name_of,
     need_probe,
     start,
+    with_recipe,
 )
 from reid_demo.serving.page.markup import render
 
@@ -103,11 +104,10 @@ def open_case(engine: Engine, session: Session, settings: Settings, data: bytes 
     terms = None
     if scoring.parts is not None:
         terms = tuple(name for name, on in zip(engine.term_names, scoring.parts, strict=True) if on)
-    wanted = Settings(opened.top_k, scoring.weighing, opened.same_camera, terms, keep_recipe=True)
-    before = replace(session, recipe=opened.recipe)
+    wanted = Settings(opened.top_k, scoring.weighing, opened.same_camera, terms)
     picture = Picture(opened.image, opened.title, opened.pid, opened.camid, opened.source)
-    now = start(engine, before, wanted, picture)
+    now = with_recipe(engine, start(engine, session, wanted, picture), wanted, opened.recipe)
     if tuple(m.record.path for m in now.matches) != opened.paths:
         raise CaseError(text.CASE_DIFFERS)
     decisions = {m.index: opened.decisions[m.record.path] for m in now.matches if m.record.path in opened.decisions}
-    return replace(now, decisions=decisions, settings=replace(wanted, keep_recipe=False))
+    return replace(now, decisions=decisions)

@@ -11,7 +11,7 @@ from reid_demo.data.stories import Story
 from reid_demo.drawing import figures, overlays
 from reid_demo.engine import Engine
 from reid_demo.serving.page import text
-from reid_demo.serving.page.handlers import acts, examples, stage
+from reid_demo.serving.page.handlers import acts, examples, places, stage
 from reid_demo.serving.page.handlers.session import COMPARED, Session
 from reid_demo.serving.page.handlers.visits import Visits
 from reid_demo.serving.page.handlers.why import about_parts
@@ -145,6 +145,12 @@ def wire_stage(panel: StagePanel, wiring: Wiring, dials: tuple, why: Detail) -> 
 
         return guard(do, wiring.show_choice, len(wiring.choice))()
 
+    def go(event: gr.EventData, now: Session, *settings) -> list:
+        def do() -> Session:
+            return places.go(wiring.engine_of(now), now, read_settings(*settings), event._data)
+
+        return guard(do, wiring.show_everything, len(wiring.everything))()
+
     def compare(event: gr.EventData, now: Session) -> list:
         def show(after: Session) -> list:
             panel.visits.keep(after)
@@ -154,7 +160,11 @@ def wire_stage(panel: StagePanel, wiring: Wiring, dials: tuple, why: Detail) -> 
 
     # What a visitor does travels with its own event: quick acts would overwrite one another in a state.
     inputs = [wiring.session, *dials, *wiring.places.settings]
-    every = {**QUEUE, "trigger_mode": "multiple"}  # one that comes while another is under way counts as well
-    wiring.follow(panel.shown.act(act, inputs, wiring.everything, show_progress_on=[wiring.places.strip], **every))
-    panel.shown.compare(compare, [wiring.session], [wiring.session, why.component], show_progress="hidden", **every)
-    wiring.follow(panel.shown.choose(choose, [wiring.session], wiring.choice, **every), choice=True)
+    quick = {**QUEUE, "trigger_mode": "multiple"}  # one that comes while another is under way counts as well
+    every = {**quick, "show_progress_on": [wiring.places.strip]}
+    wiring.follow(panel.shown.act(act, inputs, wiring.everything, **every))
+    went = panel.shown.go(go, [wiring.session, *wiring.places.settings], wiring.everything, **every)
+    went.then(None, js="() => window.wentToPlace()", api_visibility="private")  # well or not
+    wiring.follow(went)
+    panel.shown.compare(compare, [wiring.session], [wiring.session, why.component], show_progress="hidden", **quick)
+    wiring.follow(panel.shown.choose(choose, [wiring.session], wiring.choice, **quick), choice=True)
