@@ -1,5 +1,7 @@
 """The page over the gallery and the weights that ship: changed people, what set the mark, and what can be seen."""
 
+import re
+
 import pytest
 
 from reid_demo.data import stories
@@ -91,3 +93,20 @@ def test_the_weighings_button_is_pressed_as_long_as_they_are_compared(opened):
         compared = kind == stories.PARTS
         expect(name).to_have_text(text.STAGE_COSINE if compared else text.STAGE_NOW)
         expect(button).to_have_attribute("aria-pressed", str(compared).lower())
+
+
+@pytest.mark.parametrize("opened", [1440], indirect=True)
+def test_stage_and_tabs_write_negative_numbers_alike(opened):
+    stage = opened.locator(".stage-part em").all_inner_texts()
+    tab = opened.locator("#why tbody tr.part .number").all_inner_texts()
+    assert len(stage) == len(tab) == 9 and any(one[0] == "−" for one in stage), "no term is negative"
+    assert all(one[0] == other[0] for one, other in zip(stage, tab, strict=True) if one[0] != "0"), (stage, tab)
+    opened.get_by_role("tab", name=text.STEP_CHANGED).click()
+    expect(opened.locator("#changed-sentence")).to_be_visible()
+    opened.get_by_role("tab", name=text.STEP_SWEEP).click()
+    opened.locator("#sweep-stride input").first.fill("50")
+    opened.locator("#sweep-run").click()
+    expect(opened.locator("#sweep-progress")).to_contain_text("windows tried")
+    for place in (".stage", "#why", "#changed", "#sweep"):
+        said = opened.locator(place).evaluate("e => e.textContent")
+        assert "−" in said and not re.findall(r"(?<![\w-])-\d", said), place

@@ -132,33 +132,6 @@ def test_a_verdict_that_wraps_moves_nothing(browser, address, width, lines):
     shown.close()
 
 
-def test_stage_and_tabs_write_negative_numbers_alike(page):
-    tiles = page.locator('[data-row="now"] .stage-tile')
-    for place in range(tiles.count()):
-        tiles.nth(place).click()
-        expect(page.locator("#why-heading")).to_contain_text(f"Match #{place + 1}")
-        stage = page.locator(".stage-part em").all_inner_texts()
-        tab = page.locator("#why tbody tr.part .number").all_inner_texts()
-        assert len(stage) == len(tab) == 9
-        assert all(one[0] == other[0] for one, other in zip(stage, tab, strict=True) if one[0] != "0"), (stage, tab)
-        if any(one.startswith("−") for one in stage):
-            break
-    else:
-        pytest.fail("no term is negative, so this shows nothing")
-    page.locator(LOWER).click()
-    page.get_by_role("tab", name=text.STEP_CHANGED).click()
-    expect(page.locator("#changed-sentence")).to_be_visible()
-    page.locator("#changed summary").click()
-    page.get_by_role("tab", name=text.STEP_SWEEP).click()
-    page.locator("#sweep-run").click()
-    expect(page.locator("#sweep-progress")).to_contain_text("windows tried")
-    page.locator("#sweep summary").click()
-    said = page.evaluate(
-        "[...document.querySelectorAll('.stage, #why, #changed, #sweep')].map((e) => e.textContent).join(' ')"
-    )
-    assert "−0." in said and not re.findall(r"(?<!\w)-\d", said)
-
-
 def test_while_weighings_are_compared_why_explains_the_row_that_was_clicked(page):
     page.locator(LOWER).click()
     expect(page.locator(LINE)).to_contain_text("lower half")

@@ -245,6 +245,7 @@ def test_the_stage_is_told_whether_it_ranks_as_the_page_opens(tiny_engine):
     ):
         opened = probe.open_example(tiny_engine, Session(), settings, 0)
         assert stage.opening(tiny_engine, opened)["usual"] is told, settings
+        assert stage.opening(tiny_engine, replace(opened, own="mine"))["usual"] is False
 
 
 def test_weighings_are_compared_in_one_call(tiny_engine, opened, answers):

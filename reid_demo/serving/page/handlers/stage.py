@@ -117,7 +117,7 @@ class Opening:
     chips: tuple[str, ...]  # the same in words
     compare: bool
     explained: Weighing | None
-    usual: bool  # ranked as the page opens
+    usual: bool  # the page's gallery is ranked, as the page opens
     rates: str  # how often the verdict errs
     before: Row
     shown: Shown
@@ -142,7 +142,7 @@ def opening(engine: Engine, session: Session) -> dict | None:
             tuple(recipe_step(step) for step in session.recipe),
             session.compare,
             session.explained,
-            session.scoring == engine.default_scoring and not session.settings.same_camera,
+            session.scoring == engine.default_scoring and not session.settings.same_camera and not session.own,
             rates(engine, session),
             _row(engine, session, _ranked(engine, session, session.untouched, session.scoring)),
             _shown(engine, session, session.recipe, session.probe, Look(session.compare, session.explained)),
