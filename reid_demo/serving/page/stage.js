@@ -124,7 +124,7 @@ function draw() {
   const falls = kind === "before" && before.dataset.kind === "next"; // what was the ranking makes room for the new one
   before.dataset.kind = kind;
   const names = both ? [words.cosine, words.part_aware] : [words.now, kind === "before" ? words.before : nextWords(lower)];
-  const explains = setup.compared.map((name) => !both || !explained || name === explained);
+  const explains = setup.compared.map((name) => !both || name === (explained ?? state.weighing));
   drawRow(now, upper, step, { pinned: pinnedOf(upper, count), called: both ? names[0] : "", explains: explains[0] });
   drawRow(before, lower, step, {
     pinned: both ? pinnedOf(lower, count) : null,

@@ -140,6 +140,8 @@ def test_while_weighings_are_compared_why_explains_the_row_that_was_clicked(page
     expect(tab).to_contain_text(f"by {usual},")
     page.locator("#compare").click()
     expect(heading).to_contain_text(f"by {usual}")
+    expect(page.locator(f'[data-row="{"now" if usual == "cosine" else "before"}"] .chosen.elsewhere')).to_have_count(0)
+    expect(page.locator(".stage-tile.chosen.elsewhere:not(.leaving)")).to_have_count(1)
     for row, name in (("now", "cosine"), ("before", "part_aware"), ("now", "cosine")):
         tile = page.locator(f'[data-row="{row}"] .stage-tile:not(.leaving)').nth(2)
         rank, index = tile.locator("b").inner_text().split()[0], tile.get_attribute("data-index")

@@ -116,6 +116,7 @@ class Opening:
     kinds: tuple[str, ...]  # of the steps of the recipe
     chips: tuple[str, ...]  # the same in words
     compare: bool
+    weighing: Weighing  # of the page's own list
     explained: Weighing | None
     usual: bool  # the page's gallery is ranked, as the page opens
     rates: str  # how often the verdict errs
@@ -141,6 +142,7 @@ def opening(engine: Engine, session: Session) -> dict | None:
             tuple(step.kind for step in session.recipe),
             tuple(recipe_step(step) for step in session.recipe),
             session.compare,
+            session.scoring.weighing,
             session.explained,
             session.scoring == engine.default_scoring and not session.settings.same_camera and not session.own,
             rates(engine, session),
