@@ -41,8 +41,8 @@ window.addEventListener("popstate", ({ state }) => {
 window.wentToPlace = () => setTimeout(() => { // once the stage is drawn
   going -= 1;
   if (going) return;
-  const { place, step } = window.history.state;
-  if (shown === place || !steps.has(shown)) stand(shown, step, "replaceState", window.location.href);
+  const { place, step = here.step } = window.history.state ?? {};
+  if (!place || shown === place || !steps.has(shown)) stand(shown, step, "replaceState", window.location.href);
   else { // the page could not follow, so the browser comes back
     here = { place: shown, step: steps.get(shown) };
     window.history.go(here.step - step);

@@ -200,15 +200,6 @@ element.addEventListener("pointerdown", (event) => {
 });
 
 element.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !find("#stage-drawer").hidden) {
-    openDrawer(false);
-    find("#more").focus();
-    return;
-  }
-  if (event.key === "Escape" && mode !== "block") {
-    setMode("block");
-    return;
-  }
   if (event.target.closest('[role="toolbar"]') && walk(event)) return;
   const shown = mode === "crop" ? frame : box;
   if (!event.target.closest(".stage-block") || !shown) return;
@@ -277,6 +268,14 @@ document.addEventListener("place", ({ detail }) => { // the browser's Back or Fo
   }
   waitsFor = null;
   tell("go", detail);
+});
+document.addEventListener("keydown", (event) => { // wherever the focus is
+  if (event.key !== "Escape" || event.defaultPrevented) return;
+  if (mode !== "block") setMode("block");
+  else if (!find("#stage-drawer").hidden) {
+    openDrawer(false);
+    find("#more").focus();
+  }
 });
 document.addEventListener("keydown", (event) => { // as in any editor
   const typing = event.target.closest?.("input, textarea, select, [contenteditable]");

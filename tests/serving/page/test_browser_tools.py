@@ -50,6 +50,11 @@ def test_painting_and_cropping_take_the_place_of_the_buttons_and_move_nothing(pa
         expect(page.locator(".stage-mode")).to_be_hidden()
         expect(page.locator(LOWER)).to_be_visible()
         assert page.evaluate(FOCUSED) == "more"
+        page.locator(MORE).click()
+        page.locator(tool).click()
+        page.evaluate("document.activeElement.blur()")  # as after a stroke
+        page.keyboard.press("Escape")
+        expect(page.locator(".stage-mode")).to_be_hidden()
 
 
 def test_undo_stands_on_the_first_screen_and_on_a_key(page):
@@ -161,3 +166,22 @@ def test_while_weighings_are_compared_why_explains_the_row_that_was_clicked(page
     page.locator("#compare").click()
     expect(tab).to_contain_text(f"by {usual},")
     expect(heading).not_to_contain_text("by ")
+
+
+def test_beside_a_long_list_what_earned_the_match_stays_in_sight(page, settings):
+    settings()
+    page.locator("#top-k input[type=number]").fill("18")
+    page.keyboard.press("Tab")
+    expect(page.locator("#strip .thumbnail-item")).to_have_count(18)
+    page.keyboard.press("Escape")
+    expect(page.locator("#earned")).to_have_css("position", "sticky")
+    boxes = [page.locator(place).bounding_box()["height"] for place in ("#earned", "#strip")]
+    assert boxes[0] < boxes[1] - 50, "the card ends where its words end"
+
+
+def test_a_number_of_four_digits_is_read_in_full(page, settings):
+    settings("crop-box")
+    for name in text.CROP_FIELDS:
+        field = page.locator(f"#crop-{name} input")
+        field.fill("1000")
+        assert field.evaluate("e => e.scrollWidth <= e.clientWidth"), name

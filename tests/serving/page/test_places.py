@@ -77,6 +77,9 @@ def test_what_is_not_kept_opens_from_its_address_or_is_said_to_be_gone(tiny_engi
     opened = go(tiny_engine, now, first.place, link.query(tiny_engine, first))
     assert (opened.source, opened.recipe, listed(opened)) == (first.source, first.recipe, listed(first))
     assert opened.token == "t" and opened.places[-1].place == now.place
+    again = go(tiny_engine, opened, "of an earlier visit", f"probe={first.source}")
+    assert again.source == opened.source and again.recipe == () and again.places[-1].recipe == opened.recipe
+    assert again.place not in (opened.place, "of an earlier visit")
 
 
 def test_settings_are_the_pages_and_stay(tiny_engine, first, upload):

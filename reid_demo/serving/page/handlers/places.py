@@ -8,7 +8,7 @@ from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError, ReidError
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import link
-from reid_demo.serving.page.handlers.session import Session, Settings, with_left, with_recipe
+from reid_demo.serving.page.handlers.session import Session, Settings, new_place, with_left, with_recipe
 
 
 def go(engine: Engine, session: Session, settings: Settings, asked: object) -> Session:
@@ -30,10 +30,14 @@ def go(engine: Engine, session: Session, settings: Settings, asked: object) -> S
     found = next((one for one in session.places if one.place == place), None)
     if found is not None:
         return _back_to(engine, session, settings, found)
+    address = dict(parse_qsl(str(values.get("address"))[: link.LONGEST]))
     try:
-        return link.open_probe(engine, session, settings, dict(parse_qsl(str(values.get("address"))[: link.LONGEST])))
+        opened = link.open_probe(engine, session, settings, address)
     except ReidError as error:
         raise GalleryError(text.PLACE_GONE) from error
+    if opened.place == session.place:  # the same probe, yet another place
+        opened = replace(opened, place=new_place(), places=with_left(session))
+    return opened
 
 
 def _back_to(engine: Engine, session: Session, settings: Settings, found: Session) -> Session:

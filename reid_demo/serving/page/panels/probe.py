@@ -58,7 +58,7 @@ def _build_crop() -> CropPanel:
     with gr.Accordion(text.CROP_HEADING, open=False, elem_id="crop-box"):
         with gr.Row(elem_classes="tight"):
             box = [
-                gr.Number(label=name, precision=0, minimum=0, min_width=60, elem_id=f"crop-{name}")
+                gr.Number(label=name, precision=0, minimum=0, min_width=100, elem_id=f"crop-{name}")
                 for name in text.CROP_FIELDS
             ]
         crop = gr.Button(text.CROP, size="sm", elem_id="crop")
