@@ -79,7 +79,7 @@ def start_from_global(model: DPTI, source: DPTI) -> dict[str, list[str]]:
     Raises:
         WeightsError: the two are different models beside their parts, or the global descriptor is a plain mean.
     """
-    if without_parts(model.config) != source.config or source.config.global_pooling != "weighted":
+    if without_parts(model.config) != network_alone(source.config) or source.config.global_pooling != "weighted":
         raise WeightsError("Parts can start from the variant G of the same model with weighted pooling alone.")
     tensors = source.state_dict()
     model.load_state_dict(tensors, strict=False)
@@ -90,7 +90,12 @@ def start_from_global(model: DPTI, source: DPTI) -> dict[str, list[str]]:
 
 def without_parts(config: ModelConfig) -> ModelConfig:
     """Return the configuration of the same backbone and global descriptor alone, the variant G of Table 4."""
-    return replace(config, templates="none", adaptive_weighting=False)
+    return replace(network_alone(config), templates="none", adaptive_weighting=False)
+
+
+def network_alone(config: ModelConfig) -> ModelConfig:
+    """Return the configuration without `one_view`, which says how a gallery is made and shapes no tensor."""
+    return replace(config, one_view=False)
 
 
 def _pass_through(ffn: FeedForward) -> None:

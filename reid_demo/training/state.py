@@ -13,7 +13,7 @@ from reid_demo.errors import ConfigError, TrainingError
 from reid_demo.model import checkpoint
 from reid_demo.model.backbones import load_backbone_weights
 from reid_demo.model.dpti import DPTI, build_model
-from reid_demo.model.start import start_from_global, start_from_ir, without_parts
+from reid_demo.model.start import network_alone, start_from_global, start_from_ir, without_parts
 from reid_demo.training.distributed import Team
 from reid_demo.training.losses import Objective
 from reid_demo.training.step import build_optimizer, freeze
@@ -98,14 +98,25 @@ def _initial_model(config: TrainConfig, start: Start) -> tuple[DPTI, dict[str, l
         source = load_trained(init)
         if source.config == config.model:
             return source.requires_grad_(True), {"loaded": sorted(source.state_dict()), "missing": [], "unused": []}
-        if source.config != without_parts(config.model):
-            raise TrainingError(f"The weights {init.name!r} are of another model than the recipe's.")
+        wanted, its = network_alone(config.model), network_alone(source.config)
         model = build_model(config.model)
+        if wanted in (its, without_parts(its)):
+            return model, _copy(source, model)
+        if its != without_parts(wanted):
+            raise TrainingError(f"The weights {init.name!r} are of another model than the recipe's.")
         return model, start_from_global(model, source)
     model = build_model(config.model)
     if init.suffix == ".xml":
         return model, start_from_ir(model, init)
     return model, load_backbone_weights(model.backbone, init, partial=start.partial_init)
+
+
+def _copy(source: DPTI, model: DPTI) -> dict[str, list[str]]:
+    """Copy the tensors of the same network into it, or into the same one without parts, in place."""
+    tensors = source.state_dict()
+    names = model.state_dict().keys()
+    model.load_state_dict({name: tensors[name] for name in names})
+    return {"loaded": sorted(names), "missing": [], "unused": sorted(tensors.keys() - names)}
 
 
 def _continue_objective(objective: Objective, state: dict[str, torch.Tensor]) -> None:

@@ -157,7 +157,7 @@ def test_several_runs_count_alike_and_the_parts_are_the_first_ones(trained, unto
 
 
 def test_a_network_without_parts_is_averaged_with_one_that_has_them(trained, tmp_path):
-    base = write(tmp_path / "base", replace(CONFIG, templates="none"), seed=5)
+    base = write(tmp_path / "base", replace(CONFIG, templates="none", one_view=not CONFIG.one_view), seed=5)
     average(trained, base, 0.5, tmp_path / "out")
     assert checkpoint.load_weights(tmp_path / "out").config == CONFIG
     made, before, after = state_of(tmp_path / "out"), state_of(base), state_of(trained)

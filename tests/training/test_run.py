@@ -384,6 +384,21 @@ def test_a_networks_file_fits_its_own_backbone_alone(root, tmp_path):
         run(TINY, root, tmp_path / "run", init=tmp_path / "net.xml")
 
 
+def test_a_run_goes_on_without_the_parts_and_whatever_views_its_start_wanted(root, tmp_path):
+    run(TINY, root, tmp_path / "first", max_steps=1)
+    before = torch.load(tmp_path / "first" / "training.pt", weights_only=True)["model"]
+    alone = dataclasses.replace(TINY.model, templates="none")
+    for name, model in (("alone", alone), ("views", dataclasses.replace(TINY.model, one_view=True))):
+        still = dataclasses.replace(TINY, model=model, learning_rate=1e-30, warmup_start=1e-30, weight_decay=0.0)
+        loaded = run(still, root, tmp_path / name, max_steps=1, init=tmp_path / "first")["loaded"]
+        assert checkpoint.load_weights(tmp_path / name / "weights").config == model
+        after = torch.load(tmp_path / name / "training.pt", weights_only=True)["model"]
+        assert sorted(after) == loaded["loaded"] and not loaded["missing"]
+        assert sorted(before.keys() - after.keys()) == loaded["unused"]
+        assert ("part_attention.block.query.weight" in loaded["unused"]) == (name == "alone")
+        assert torch.equal(after["backbone.conv1.weight"], before["backbone.conv1.weight"])
+
+
 def test_parts_start_from_a_network_without_them(root, tmp_path):
     whole = ModelConfig(backbone="resnet18", dim=16, ffn_dim=32, num_parts=2, num_heads=2, global_pooling="weighted")
     config = dataclasses.replace(TINY, model=whole, height=256, width=128, small_height=256, small_width=128)
