@@ -232,7 +232,10 @@ function cropNow() {
 
 function press(button) {
   if (button.getAttribute("aria-disabled") === "true") return;
-  if (button.closest("#stage-drawer")) openDrawer(false); // the choice is made
+  if (button.closest("#stage-drawer")) { // the choice is made
+    openDrawer(false);
+    find("#more").focus({ preventScroll: true });
+  }
   const { kind, verb, example } = button.dataset, place = kind && setup.boxes[kind];
   if (place) { // the block goes there; a place that is hidden is shown again
     move(same(place, box) ? null : place);

@@ -28,6 +28,7 @@ def test_what_more_opens_is_closed_by_a_click_elsewhere_a_choice_or_leaving_it(p
     page.locator("#hide-centre").click()
     expect(drawer).to_be_hidden()
     expect(page.locator(LINE)).to_contain_text("centre")
+    assert page.evaluate(FOCUSED) == "more"
     page.locator(MORE).press("Enter")
     for _ in range(12):
         page.keyboard.press("Tab")

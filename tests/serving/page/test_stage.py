@@ -102,6 +102,12 @@ def test_each_occluder_is_a_toggle(opened, act, kind):
     assert shown.recipe == () and np.array_equal(shown.current, opened.image)
 
 
+def test_a_chip_names_its_change_without_the_seed(tiny_engine, opened, act):
+    now = act(act(opened, "hide", kind="random_block"), "hide", kind="object")
+    assert stage.opening(tiny_engine, now)["chips"] == ("random block 25% (mean grey)", "object")
+    assert "of seed 1" in probe.recipe_words(now.recipe)
+
+
 def test_every_change_can_be_taken_back_by_its_place(opened, act):
     now = opened
     for kind in ("random_block", "object", "lower_half"):

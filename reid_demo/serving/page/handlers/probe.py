@@ -170,13 +170,13 @@ def recipe_words(recipe: tuple[Occlusion, ...]) -> str:
     return " → ".join(recipe_step(occlusion) for occlusion in recipe)
 
 
-def recipe_step(occlusion: Occlusion) -> str:
-    """Return one change in a few words."""
+def recipe_step(occlusion: Occlusion, *, seeded: bool = True) -> str:
+    """Return one change in a few words; with the seed of what is random, unless `seeded` is false."""
     names = {**{k: v.lower() for k, v in text.OCCLUDERS.items()}, **text.KIND_WORDS}
     name = names.get(occlusion.kind, occlusion.kind.replace("_", " "))
     if occlusion.kind == "random_block":
         name += f" {occlusion.coverage:.0%}"
-    if occlusion.kind in ("random_block", *occlude.PASTED):
+    if seeded and occlusion.kind in ("random_block", *occlude.PASTED):
         name += text.SEED_WORDS.format(seed=occlusion.seed)
     filled = occlusion.kind not in ("crop", *occlude.PASTED)
     return f"{name} ({text.FILLS.get(occlusion.fill, occlusion.fill)})" if filled else name

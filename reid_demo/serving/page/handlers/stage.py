@@ -140,7 +140,7 @@ def opening(engine: Engine, session: Session) -> dict | None:
             box_of(block),
             session.fill,
             tuple(step.kind for step in session.recipe),
-            tuple(recipe_step(step) for step in session.recipe),
+            tuple(recipe_step(step, seeded=False) for step in session.recipe),
             session.compare,
             session.scoring.weighing,
             session.explained,
