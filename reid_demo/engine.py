@@ -120,6 +120,7 @@ class Engine:
         """Take these as the shipped probes; for the maker of an engine, never for one in use."""
         self.probes = list(probes)
         self.examples = [example for example in self.probes if example.featured]
+        self.kinds = {example.path.stem: example.kind for example in self.probes}  # by the name of its file
 
     def over(self, gallery: Gallery, probes: Sequence[Example]) -> "Engine":
         """Return an engine with the same network over another gallery and its shipped probes."""

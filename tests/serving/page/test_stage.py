@@ -9,12 +9,12 @@ import pytest
 
 from reid_demo import occlude
 from reid_demo.data.stories import FALLS, Story
-from reid_demo.drawing import overlays
+from reid_demo.drawing import figures, overlays
 from reid_demo.errors import GalleryError, OcclusionError
 from reid_demo.images import read_image
 from reid_demo.records import WEIGHINGS, Occlusion
 from reid_demo.serving.page import text
-from reid_demo.serving.page.handlers import acts, block, examples, probe, stage, visits, why
+from reid_demo.serving.page.handlers import acts, block, examples, probe, ranking, stage, visits, why
 from reid_demo.serving.page.handlers.session import Session, Settings, choose_best, choose_row, with_recipe
 
 LOWER = [0, 0.5, 1, 1]
@@ -370,3 +370,29 @@ def test_a_fault_of_ours_is_not_blamed_on_the_block(tiny_engine, opened):
 
     with pytest.raises(ValueError, match="ours"):
         stage.Stage(held, broken).rank({"token": opened.token, "box": None})
+
+
+def test_the_picture_under_the_block_is_made_anew_only_for_other_changes_under_it(tiny_engine, opened, act):
+    hidden = act(opened, "settle", box=LOWER)
+    first = stage.opening(tiny_engine, hidden)["probe"]
+    assert stage.opening(tiny_engine, act(hidden, "settle", box=[0, 0, 1, 0.5]))["probe"] is first
+    painted = act(hidden, "paint", stroke=[[0.2, 0.2], [0.8, 0.2]])
+    under = stage.opening(tiny_engine, painted)["probe"]
+    wanted = tiny_engine.occlude(opened.image, painted.recipe[:-1])
+    assert under == figures.picture_uri(stage._fitted(wanted)) != first
+    assert stage.opening(tiny_engine, act(painted, "remove", step=0))["probe"] == first
+
+
+def test_the_row_before_follows_the_settings_and_not_the_changes(tiny_engine, opened, act):
+    def before(session: Session) -> list[int]:
+        return [tile["index"] for tile in stage.opening(tiny_engine, session)["before"]["tiles"]]
+
+    for settings in (
+        Settings(),
+        Settings(weighing="adaptive"),
+        Settings(same_camera=True),
+        Settings(terms=("part 1",)),
+    ):
+        now = ranking.rank_again(tiny_engine, act(opened, "settle", box=LOWER), settings)
+        alone = ranking.rank_again(tiny_engine, opened, settings)
+        assert before(now) == [match.index for match in alone.matches[: stage.TILES]]

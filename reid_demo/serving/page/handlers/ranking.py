@@ -12,6 +12,7 @@ from reid_demo.errors import GalleryError
 from reid_demo.records import Match, Occlusion
 from reid_demo.serving import answers, budget
 from reid_demo.serving.page import text
+from reid_demo.serving.page.handlers import thumbnails
 from reid_demo.serving.page.handlers.session import (
     Session,
     Settings,
@@ -43,15 +44,14 @@ def choose(session: Session, index: int) -> Session:
 def strip(engine: Engine, session: Session) -> list[tuple[np.ndarray, str]]:
     """Return the ranked list as framed thumbnails with captions."""
     return [
-        (framed(session, match, images.image_or_placeholder(engine.gallery.image_path(match.index))), words)
-        for match, words in ((match, caption(session, match)) for match in session.matches)
+        (thumbnails.framed(engine.gallery, match.index, is_right(session, match)), caption(session, match))
+        for match in session.matches
     ]
 
 
 def framed(session: Session, match: Match, image: np.ndarray) -> np.ndarray:
     """Return a match's thumbnail in the frame that says right, wrong or not known."""
-    frames = {True: overlays.RIGHT, False: overlays.WRONG, None: overlays.UNKNOWN}
-    return overlays.thumbnail(image, frame=frames[is_right(session, match)])
+    return overlays.thumbnail(image, frame=thumbnails.FRAMES[is_right(session, match)])
 
 
 def caption(session: Session, match: Match) -> str:

@@ -281,8 +281,10 @@ def shows_person(session: Session, pid: int | None) -> bool | None:
 
 def is_hidden(engine: Engine, session: Session) -> bool:
     """Tell whether part of the probe is known to be hidden: by a change, or in a shipped example."""
-    kinds = {example_source(e.path): e.kind for e in engine.probes}
-    return bool(session.recipe) or kinds.get(session.source) in ("occluded", "partial")
+    if session.recipe:
+        return True
+    kind, _, name = session.source.partition(":")
+    return kind == "example" and engine.kinds.get(name) in ("occluded", "partial")
 
 
 def example_source(path: Path) -> str:

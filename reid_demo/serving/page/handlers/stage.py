@@ -7,6 +7,7 @@ browser sends it with every call, and probe, settings and gallery come from the 
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from reid_demo.errors import GalleryError, ImageError, ReidError
 from reid_demo.measuring.sets import coverage
 from reid_demo.records import WEIGHINGS, Descriptor, Match, Occlusion, Scoring, Weighing
 from reid_demo.serving.page import text
+from reid_demo.serving.page.handlers import thumbnails
 from reid_demo.serving.page.handlers.block import Box, box_of, join, read_box, split
 from reid_demo.serving.page.handlers.mark import mark
 from reid_demo.serving.page.handlers.probe import recipe_step
@@ -35,7 +37,7 @@ from reid_demo.serving.page.handlers.visits import Visits
 from reid_demo.whatif import explain
 
 TILES = 8  # of each row
-PROBE_SIZE, TILE_SIZE = (512, 512), (192, 96)  # most height and width, px
+PROBE_SIZE = (512, 512)  # most height and width, px
 PLAIN = ("mean_grey", "black")  # fills that the browser draws itself
 ALL_HIDDEN = 0.97  # of the probe's area, from which nothing of the person is left
 SMALL = np.zeros((128, 64, 3), np.uint8)  # to measure areas on
@@ -124,6 +126,12 @@ class Opening:
     shown: Shown
 
 
+# What stays the same while a visitor changes a probe, by the untouched one, for as long as a visit holds it:
+# the changes under the block with the address of that picture, and under what the probe was ranked with its row.
+_under: WeakKeyDictionary[Descriptor, tuple[tuple[Occlusion, ...], str]] = WeakKeyDictionary()
+_rows_before: WeakKeyDictionary[Descriptor, tuple[tuple, Row]] = WeakKeyDictionary()
+
+
 def opening(engine: Engine, session: Session) -> dict | None:
     """Return what the stage draws after a search, as plain values; `None` where there is no probe."""
     if not session.matches:
@@ -135,7 +143,7 @@ def opening(engine: Engine, session: Session) -> dict | None:
             session.token,
             session.place,
             session.source,
-            figures.picture_uri(_fitted(engine.occlude(session.image, under))),
+            _under_block(engine, session, under),
             "" if plain else figures.picture_uri(_fitted(session.current)),
             box_of(block),
             session.fill,
@@ -146,7 +154,7 @@ def opening(engine: Engine, session: Session) -> dict | None:
             session.explained,
             session.scoring == engine.default_scoring and not session.settings.same_camera and not session.own,
             rates(engine, session),
-            _row(engine, session, _ranked(engine, session, session.untouched, session.scoring)),
+            _row_before(engine, session),
             _shown(engine, session, session.recipe, session.probe, Look(session.compare, session.explained)),
         )
     )
@@ -186,6 +194,15 @@ def match_maps(engine: Engine, row: int) -> dict:
     return {"picture": figures.picture_uri(_fitted(image)), "maps": _coded(engine.described_anew(row))}
 
 
+def _under_block(engine: Engine, session: Session, under: tuple[Occlusion, ...]) -> str:
+    """Return the address of the picture under the block; it stays the same while the block is dragged."""
+    known = _under.get(session.untouched)
+    if known is None or known[0] != under:
+        known = under, figures.picture_uri(_fitted(engine.occlude(session.image, under)))
+        _under[session.untouched] = known
+    return known[1]
+
+
 def _fitted(image: np.ndarray) -> np.ndarray:
     """Shrink a picture to what the stage shows; never stretched, never enlarged."""
     share = min(1.0, *(most / side for most, side in zip(PROBE_SIZE, image.shape[:2], strict=True)))
@@ -206,6 +223,16 @@ class _Ranking:
 def _ranked(engine: Engine, session: Session, probe: Descriptor, scoring: Scoring, count: int = TILES) -> _Ranking:
     found, ranks = engine.search_and_rank(probe, count, scoring, left_out(session, session.settings))
     return _Ranking(probe, scoring, found, ranks)
+
+
+def _row_before(engine: Engine, session: Session) -> Row:
+    """Return the row of the untouched probe; it stays the same while the probe is changed."""
+    asked = (session.before[0], session.pid)
+    known = _rows_before.get(session.untouched)
+    if known is None or known[0] != asked:
+        known = asked, _row(engine, session, _ranked(engine, session, session.untouched, session.scoring))
+        _rows_before[session.untouched] = known
+    return known[1]
 
 
 def _row(engine: Engine, session: Session, ranking: _Ranking) -> Row:
@@ -398,6 +425,4 @@ def _check(engine: Engine, rows: Sequence[object]) -> None:
 
 
 def _picture(engine: Engine, row: int) -> str:
-    return figures.picture_uri(
-        overlays.thumbnail(images.image_or_placeholder(engine.gallery.image_path(row)), *TILE_SIZE)
-    )
+    return thumbnails.tile(engine.gallery, row)
