@@ -14,7 +14,7 @@ from reid_demo.model import zerogpu
 from reid_demo.serving import gradio_patches
 
 zerogpu.prepare()  # before torch, which the next lines import
-with gradio_patches.without_type_stubs():
+with gradio_patches.quick_import():
     import gradio  # noqa: F401
 
 from reid_demo.engine import Engine  # noqa: E402

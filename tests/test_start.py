@@ -38,7 +38,22 @@ def loaded_by(code: str) -> set[str]:
 def test_the_start_loads_nothing_heavy_that_it_does_not_use(code):
     loaded = loaded_by(code)
     assert "torch" in loaded  # or the list says nothing
-    assert not loaded & HEAVY
+    assert not loaded & {*HEAVY, "pandas"}
+
+
+@pytest.mark.parametrize("use", ["caching.pd.DataFrame", "importlib.import_module('pandas.io.formats.style')"])
+def test_pandas_is_there_once_gradio_uses_it(use):
+    code = f"import importlib, app; from gradio import caching; {use}; import pandas"
+    loaded = loaded_by(f"{code}; assert pandas.Series is caching.pd.Series and pandas is not caching.pd")
+    assert "pandas.core.frame" in loaded
+
+
+def test_pandas_loads_while_gradio_is_imported_if_it_is_used_then():
+    code = (
+        "from reid_demo.serving.gradio_patches import without_pandas; context = without_pandas(); context.__enter__()"
+    )
+    code = f"{code}; import pandas; import pandas.io; pandas.Series; context.__exit__(None, None, None)"
+    assert "pandas.core.frame" in loaded_by(code)
 
 
 def test_the_package_itself_loads_nothing():

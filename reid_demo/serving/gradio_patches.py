@@ -1,6 +1,6 @@
 """What is changed in Gradio itself: the patches of `PATCHES`, made for the versions of `MADE_FOR` and checked at start.
 
-`app.py` calls `without_type_stubs` before it imports Gradio, so this module imports Gradio only inside its functions.
+`app.py` imports Gradio inside `quick_import`, so this module imports Gradio only inside its functions.
 """
 
 import contextlib
@@ -9,6 +9,7 @@ import importlib
 import inspect
 import logging
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -69,6 +70,41 @@ def without_type_stubs() -> Iterator[None]:
         yield
     finally:
         inspect.getfile = real
+
+
+@contextlib.contextmanager
+def without_pandas() -> Iterator[None]:
+    """Import Gradio inside this: it then gets pandas when it first uses it, which this page never does.
+
+    Gradio names pandas at the top of one module, for functions whose results it remembers.
+    """
+    name = "pandas"
+    if name in sys.modules:
+        yield
+        return
+    stand_in = ModuleType(name)
+
+    def load(attribute: str) -> object:
+        if attribute.startswith("__") and attribute != "__path__":  # what `inspect` asks of every module
+            raise AttributeError(attribute)
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]
+        return getattr(importlib.import_module(name), attribute)
+
+    stand_in.__getattr__ = load
+    sys.modules[name] = stand_in
+    try:
+        yield
+    finally:
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]
+
+
+@contextlib.contextmanager
+def quick_import() -> Iterator[None]:
+    """Import Gradio inside this, without what makes its import slow and is of no use here."""
+    with without_type_stubs(), without_pandas():
+        yield
 
 
 def install() -> None:

@@ -154,16 +154,14 @@ def test_the_pages_own_pictures_get_the_addresses_that_gradio_gives_them(picture
 
 
 def test_a_file_that_the_page_did_not_write_is_left_to_gradio(picture, tmp_path):
-    foreign, outside = tmp_path / "foreign.png", Path(gr.__file__)
+    foreign = tmp_path / "foreign.png"
     picture.save(foreign)
     with gr.Blocks():
         listed = gr.Gallery()
-    show = processing_utils.async_move_files_to_cache
     data = listed.postprocess([(np.asarray(picture), "own"), (str(foreign), "foreign")])
-    moved = shown_by(show, data, listed)[1]["image"]["path"]
-    assert moved != str(foreign) and Path(moved).is_relative_to(listed.GRADIO_CACHE)
-    with pytest.raises(gradio.exceptions.InvalidPathError):
-        shown_by(show, listed.postprocess([(np.asarray(picture), "own"), (str(outside), "outside")]), listed)
+    own, moved = shown_by(processing_utils.async_move_files_to_cache, data, listed)
+    assert own["image"]["path"] == data.root[0].image.path
+    assert moved["image"]["path"] != str(foreign) and Path(moved["image"]["path"]).is_relative_to(listed.GRADIO_CACHE)
 
 
 def test_a_list_is_written_without_starting_threads(picture, monkeypatch):
