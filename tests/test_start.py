@@ -41,6 +41,12 @@ def test_the_start_loads_nothing_heavy_that_it_does_not_use(code):
     assert not loaded & {*HEAVY, "pandas"}
 
 
+@pytest.mark.parametrize("name", ["dpti-osnet", "dpti-r18"])
+def test_weights_load_without_a_compiler(name):
+    read = "from reid_demo.model.checkpoint import load_weights"
+    assert not loaded_by(f"{read}; assert load_weights('weights/{name}').config.parts == 8") & HEAVY
+
+
 @pytest.mark.parametrize("use", ["caching.pd.DataFrame", "importlib.import_module('pandas.io.formats.style')"])
 def test_pandas_is_there_once_gradio_uses_it(use):
     code = f"import importlib, app; from gradio import caching; {use}; import pandas"

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from reid_demo.config import ModelConfig, from_dict, to_dict
 from reid_demo.data.files import read_json
@@ -22,6 +23,7 @@ MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 MEND = "Copy the folder again, or name another."
 WEIGHTS_FOLDER = "weights"  # in the folder of a run
+DRAWS = {Tensor.normal_, Tensor.uniform_}  # what initial values come from
 
 
 def save_weights(model: DPTI, folder: str | Path, *, half: bool = True) -> str:
@@ -84,7 +86,7 @@ def _check_fit(name: str, config: ModelConfig, state: dict[str, Tensor]) -> None
         WeightsError: another size, other tensors, or numbers that are not finite.
     """
     try:
-        with torch.device("meta"):  # shapes alone: a configuration may name any size
+        with torch.device("meta"), _Undrawn():  # shapes alone: a configuration may name any size
             wanted = build_model(config).state_dict()
     except (RuntimeError, TypeError, OverflowError, MemoryError) as error:
         raise WeightsError(f"The weights {name!r} name a network that cannot be made. {MEND}") from error
@@ -102,6 +104,15 @@ def _check_fit(name: str, config: ModelConfig, state: dict[str, Tensor]) -> None
             fault = f"{key} holds numbers that are not finite"
     if fault:
         raise WeightsError(f"The weights {name!r} do not fit their own configuration: {fault}. {MEND}")
+
+
+class _Undrawn(TorchFunctionMode):
+    """Draws no initial values: for tensors without storage, PyTorch would load its compiler to do that, in a second."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in DRAWS:
+            return args[0]
+        return (torch.empty if func is torch.randn else func)(*args, **(kwargs or {}))
 
 
 @contextmanager

@@ -20,6 +20,12 @@ def join_heads(heads: Tensor) -> Tensor:
     return heads.transpose(1, 2).reshape(batch, count, num_heads * width)
 
 
+def draw_orthogonal(weight: Tensor, gain: float = 1) -> None:
+    """Draw an orthogonal matrix into a weight; one without storage, of which a shape alone is asked, stays as it is."""
+    if not weight.is_meta:
+        nn.init.orthogonal_(weight, gain)
+
+
 class Dropout(nn.Dropout):
     """PyTorch's dropout with its chance rounded to 1/65536; three times as fast on a CPU, a tenth of a training step.
 
@@ -47,8 +53,8 @@ class FeedForward(nn.Module):
         self.contract = nn.Linear(config.ffn_dim, config.dim)
         # Keep the scale of what passes: PyTorch's default shrinks it by three a layer, and with no layer norm
         # (Eq. 4 has none) the attention starts uniform, all parts alike, where Eq. 10 has no gradient.
-        nn.init.orthogonal_(self.expand.weight, gain=math.sqrt(2))
-        nn.init.orthogonal_(self.contract.weight)
+        draw_orthogonal(self.expand.weight, gain=math.sqrt(2))
+        draw_orthogonal(self.contract.weight)
         nn.init.zeros_(self.expand.bias)
         nn.init.zeros_(self.contract.bias)
 
@@ -73,7 +79,7 @@ class AttentionBlock(nn.Module):
         self.dropout = Dropout(config.attention_dropout)
         self.ffn = FeedForward(config)
         for layer in (self.query, self.key, self.value):
-            nn.init.orthogonal_(layer.weight)
+            draw_orthogonal(layer.weight)
 
     def forward(self, queries: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Attend from `queries` to `tokens`.

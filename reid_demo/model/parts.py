@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from reid_demo.config import ModelConfig
 from reid_demo.errors import ShapeError
-from reid_demo.model.encoder import AttentionBlock, Dropout, join_heads, split_heads
+from reid_demo.model.encoder import AttentionBlock, Dropout, draw_orthogonal, join_heads, split_heads
 
 GRID_ROWS, GRID_COLUMNS = 4, 2  # the partition of the variant G+P (Sec. 4.4)
 
@@ -20,7 +20,7 @@ class DynamicTemplates(nn.Module):
         # Unit variance, as tokens have: Eq. 5 then tells positions apart from the first step on.
         self.queries = nn.Parameter(torch.randn(config.num_parts, config.dim))
         self.value = nn.Linear(config.dim, config.dim, bias=False)
-        nn.init.orthogonal_(self.value.weight)
+        draw_orthogonal(self.value.weight)
         self.dropout = Dropout(config.attention_dropout)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
