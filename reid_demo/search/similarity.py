@@ -21,7 +21,7 @@ from reid_demo.errors import ConfigError, ShapeError
 from reid_demo.records import Descriptor, Scoring
 
 _EPS = 1e-12
-CACHED_ROWS = 64  # rows of 2304 numbers in float32 that a core's cache holds
+CACHED_ROWS = 96  # rows of 2304 numbers in float32 that stay in a core's second-level cache
 PRESENCE_POWER = 0.25  # part_aware: mild, because the descriptor of a hidden part is already short
 
 
@@ -155,17 +155,16 @@ def part_products(parts: np.ndarray, probes: np.ndarray) -> np.ndarray:
         `(n, T, G)` float32; a row's are the same wherever it stands.
     """
     count, terms, dim = parts.shape
-    stored = torch.from_numpy(parts)
     asked = torch.from_numpy(np.ascontiguousarray(probes.transpose(1, 0, 2), np.float32))  # (T, n, D)
-    found = torch.empty(terms, len(probes), count, dtype=torch.float32)
-    # Whole at the end too: another shape may round otherwise.
+    stored = torch.from_numpy(parts).split(CACHED_ROWS)
+    found = torch.empty(len(stored), terms, len(probes), CACHED_ROWS, dtype=torch.float32)
     block = torch.zeros(CACHED_ROWS, terms, dim, dtype=torch.float32)
-    for start in range(0, count, CACHED_ROWS):
-        rows = stored[start : start + CACHED_ROWS]
-        block[: len(rows)].copy_(rows)
-        some = torch.bmm(asked, block.permute(1, 2, 0))  # (T, n, CACHED_ROWS)
-        found[:, :, start : start + len(rows)] = some[:, :, : len(rows)]
-    return np.ascontiguousarray(found.numpy().swapaxes(0, 1))
+    columns = block.permute(1, 2, 0)
+    for rows, products in zip(stored, found, strict=True):
+        block[: rows.shape[0]].copy_(rows)
+        torch.bmm(asked, columns, out=products)  # of a whole block at the end too: another shape may round otherwise
+    joined = found.numpy().transpose(2, 1, 0, 3).reshape(len(probes), terms, -1)
+    return joined[:, :, :count]
 
 
 def part_lengths(parts: np.ndarray) -> np.ndarray:
