@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import importlib
 import inspect
+import io
 import logging
 import os
 import sys
@@ -27,6 +28,7 @@ _log = logging.getLogger(__name__)
 # Clicks and calls that are carried out at once, by their `concurrency_id`. Those of one visit are not: see `_in_order`.
 AT_ONCE = {"model": 12, "long": 6}
 
+WEBP_EFFORT = 2  # of 0 to 6; Pillow takes 4
 MOST_ENCODED = 5000  # pictures whose encoded form is remembered by its name, 0.3 kB each
 MOST_WRITTEN = 5000  # files whose paths are remembered, 0.3 kB each
 _encoded: dict[tuple, str] = {}  # format, mode, size and digest of the pixels -> digest of the encoded picture
@@ -175,7 +177,7 @@ def save_whole(img, cache_dir: str, name: str = "image", format: str = "webp") -
     key = None if img.info else (format, img.mode, img.size, hashlib.sha256(img.tobytes()).digest())
     if key in _encoded and (known := _made_young(cache / _encoded[key] / f"{name}.{format}")):
         return known
-    data = processing_utils.encode_pil_to_bytes(img, format)
+    data = _encode(img, format)
     digest = processing_utils.hash_bytes(data)
     if key is not None:
         _remember(_encoded, key, digest, MOST_ENCODED)
@@ -190,6 +192,17 @@ def save_whole(img, cache_dir: str, name: str = "image", format: str = "webp") -
     os.replace(waiting, place)
     _remember(_written, str(place), None, MOST_WRITTEN)
     return str(place)
+
+
+def _encode(img, format: str) -> bytes:
+    """Encode a picture as Gradio does; plain WebP with less effort, in half the time for files that are 5 % larger."""
+    from gradio import processing_utils
+
+    if format != "webp" or img.info:
+        return processing_utils.encode_pil_to_bytes(img, format)
+    with io.BytesIO() as file:
+        img.save(file, format, method=WEBP_EFFORT)
+        return file.getvalue()
 
 
 def _remember(known: dict, key: object, value: object, most: int) -> None:

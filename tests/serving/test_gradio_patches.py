@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import io
 import threading
 from collections.abc import Callable
 from copy import copy
@@ -62,15 +63,29 @@ def test_components_show_the_same_pixels_from_one_file(picture):
 
 
 def test_pixels_that_were_shown_before_are_encoded_once(tmp_path, picture, monkeypatch):
-    encode, encoded = processing_utils.encode_pil_to_bytes, []
-    count = lambda *values: (encoded.append(1), encode(*values))[1]  # noqa: E731
-    monkeypatch.setattr(processing_utils, "encode_pil_to_bytes", count)
+    save, encoded = Image.Image.save, []
+    count = lambda *values, **how: (encoded.append(1), save(*values, **how))[1]  # noqa: E731
+    monkeypatch.setattr(Image.Image, "save", count)
     first = gradio_patches.save_whole(picture, str(tmp_path))
     assert gradio_patches.save_whole(picture.copy(), str(tmp_path)) == first and len(encoded) == 1
     other = gradio_patches.save_whole(picture.rotate(180), str(tmp_path))
     assert gradio_patches.save_whole(picture, str(tmp_path), format="png") != first != other and len(encoded) == 3
     Path(first).unlink()
     assert gradio_patches.save_whole(picture, str(tmp_path)) == first and Path(first).exists()
+
+
+def test_a_picture_looks_as_gradio_encodes_it_and_keeps_its_metadata(tmp_path, picture):
+    smooth = picture.resize((30, 40)).resize((150, 200))  # noise alone is no picture
+    ours = np.asarray(Image.open(gradio_patches.save_whole(smooth, str(tmp_path))), np.int16)
+    theirs = np.asarray(Image.open(io.BytesIO(processing_utils.encode_pil_to_bytes(smooth, "webp"))), np.int16)
+    original = np.asarray(smooth, np.int16)
+    assert np.abs(ours - original).mean() < 1.2 * np.abs(theirs - original).mean()
+    exif = Image.Exif()
+    exif[0x010E] = "a title"
+    buffer = io.BytesIO()
+    smooth.save(buffer, "jpeg", exif=exif)
+    told = Image.open(gradio_patches.save_whole(Image.open(buffer), str(tmp_path)))
+    assert told.getexif()[0x010E] == "a title"
 
 
 def test_a_picture_shown_again_is_young_again(tmp_path, picture):
