@@ -1,5 +1,15 @@
 """Shared fixtures: a tiny real network, coloured synthetic figures, a tiny gallery and an engine over them."""
 
+# Before torch is imported.
+from side_by_side import (  # noqa: F401
+    pytest_configure,
+    pytest_configure_node,
+    pytest_runtest_protocol,
+    pytest_unconfigure,
+    pytest_xdist_auto_num_workers,
+)
+
+# isort: split
 import huggingface_hub
 import numpy as np
 import pytest

@@ -1,5 +1,6 @@
 """The options of `app.py`: flags, environment variables, and errors of one sentence."""
 
+import functools
 import inspect
 import io
 import sys
@@ -9,6 +10,7 @@ import pytest
 import app
 from reid_demo.engine import Engine
 from reid_demo.errors import ConfigError
+from reid_demo.serving import workplace
 from reid_demo.serving.gradio_patches import without_type_stubs
 
 OPTIONS = ("weights", "gallery", "device", "host", "port", "runtime", "root_path", "auth", "address_header")
@@ -18,6 +20,12 @@ OPTIONS = ("weights", "gallery", "device", "host", "port", "runtime", "root_path
 def no_variables(monkeypatch):
     for name in (*OPTIONS, "share", "login"):
         monkeypatch.delenv(f"REID_DEMO_{name.upper()}", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def own_workplace(monkeypatch):
+    """Let `main` remove a folder of its own at its end, not the one of a server that other tests share."""
+    monkeypatch.setattr(workplace, "of_this_process", functools.cache(workplace.of_this_process.__wrapped__))
 
 
 def test_nothing_is_set_by_default():

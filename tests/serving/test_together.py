@@ -49,6 +49,7 @@ def sweeping(page):
         time.sleep(0.01)
 
 
+@pytest.mark.quiet
 def test_a_page_opens_while_another_visitor_sweeps(page, sweeping):
     _, demo, url = page
     visitor = Visitor(demo, url)
@@ -60,6 +61,7 @@ def test_a_page_opens_while_another_visitor_sweeps(page, sweeping):
     assert answer[4] and not is_idle(demo), "the list is there, the sweep goes on"
 
 
+@pytest.mark.quiet
 def test_a_page_opens_while_another_visitor_measures_sets(page):
     enter, demo, url = page
     busy = enter()
@@ -72,6 +74,7 @@ def test_a_page_opens_while_another_visitor_measures_sets(page):
     busy.stop(number, name)
 
 
+@pytest.mark.quiet
 def test_stopping_ends_the_work_soon(page, sweeping):
     _, demo, _ = page
     assert not is_idle(demo)
@@ -82,6 +85,7 @@ def test_stopping_ends_the_work_soon(page, sweeping):
         time.sleep(0.01)
 
 
+@pytest.mark.quiet
 def test_work_stops_when_its_page_is_closed(page, tiny_engine, monkeypatch):
     enter, demo, _ = page
     visitor, described = enter(), []
@@ -105,6 +109,7 @@ def test_work_stops_when_its_page_is_closed(page, tiny_engine, monkeypatch):
     assert len(described) < 20
 
 
+@pytest.mark.quiet
 def test_two_sweeps_go_on_side_by_side(page, sweeping, tiny_engine):
     enter, _, _ = page
     other = enter()

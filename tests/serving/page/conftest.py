@@ -2,13 +2,21 @@
 
 import os
 import shutil
+import time
 
 import pytest
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = ["--no-sandbox", "--use-gl=swiftshader", "--enable-unsafe-swiftshader"]
 ARGUMENTS += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+# Chromium makes a renderer of its own for the pop-ups of an address bar that nobody sees. Of several such lists the
+# last counts, so it repeats what Playwright switches off.
+UNUSED = ("WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "WebUIOmniboxFullPopup", "InitialWebUI", "OptimizationHints")
+UNUSED += ("MediaRouter", "PaintHolding", "HttpsUpgrades", "HttpsFirstBalancedModeAutoEnable")
+UNUSED += ("ThirdPartyStoragePartitioning", "AvoidUnnecessaryBeforeUnloadCheckSync", "DestroyProfileOnBrowserClose")
+ARGUMENTS += [f"--disable-features={','.join(UNUSED)}"]
 WAIT_MS = 60_000
+QUIET_MS, LONGEST_MS = 300, 10_000
 
 
 @pytest.fixture(scope="session")
@@ -34,23 +42,75 @@ def browser():
         opened.close()
 
 
+@pytest.fixture(scope="session")
+def open_tab(browser):
+    """Return a function that opens an empty tab in a context of these options, which share what the server sent."""
+    contexts = {}
+
+    def open_one(**options):
+        held = repr(sorted(options.items()))
+        if held not in contexts:
+            contexts[held] = browser.new_context(**options)
+        tab = contexts[held].new_page()
+        tab.set_default_timeout(WAIT_MS)
+        return tab
+
+    yield open_one
+    for context in contexts.values():
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def settle():
+    """Return a function that calls `open_it` and waits until the tab has asked for nothing for a while.
+
+    A click is lost in the moment in which the stream of the opening's answers ends.
+    """
+
+    def wait(tab, open_it) -> None:
+        asked, last = set(), [time.monotonic()]
+
+        def note(change):
+            def noted(request) -> None:
+                if "/heartbeat/" not in request.url:  # it lasts as long as the page
+                    change(request)
+                    last[0] = time.monotonic()
+
+            return noted
+
+        heard = {"request": asked.add, "requestfinished": asked.discard, "requestfailed": asked.discard}
+        heard = {event: note(change) for event, change in heard.items()}
+        for event, noted in heard.items():
+            tab.on(event, noted)
+        open_it()
+        until = time.monotonic() + LONGEST_MS / 1000
+        while (asked or time.monotonic() - last[0] < QUIET_MS / 1000) and time.monotonic() < until:
+            tab.wait_for_timeout(50)
+        for event, noted in heard.items():
+            tab.remove_listener(event, noted)
+
+    return wait
+
+
 @pytest.fixture
-def page(browser, address):
+def page(open_tab, address, settle):
     """Open the page and wait for its first result, its explanation and all that comes late."""
+    shown = open_tab(viewport={"width": 1280, "height": 1000})
+    settle(shown, lambda: _until_explained(shown, address))
+    yield shown
+    shown.close()
+
+
+def _until_explained(shown, address: str) -> None:
     from playwright.sync_api import expect
 
     from reid_demo.serving.page import text
 
-    shown = browser.new_page(viewport={"width": 1280, "height": 1000})
-    shown.set_default_timeout(WAIT_MS)
     shown.goto(address)
     expect(shown.locator("#why article")).to_have_count(8)
     expect(shown.locator("#strip .thumbnail-item")).to_have_count(10)
     expect(shown.locator("#earned")).to_contain_text("What earned #1")
     expect(shown.locator("#earned")).not_to_contain_text(text.EARNED_WAIT)
-    shown.wait_for_timeout(1500)  # the stream of the opening's answers ends now; a click in that moment may be lost
-    yield shown
-    shown.close()
 
 
 @pytest.fixture

@@ -28,24 +28,26 @@ HEARD = """window.heard = []; new MutationObserver(() => {
 
 
 @pytest.fixture
-def open_page(browser, address):
+def open_page(open_tab, address, settle):
     """Return a function that opens the page at a size and waits until it is still."""
     opened = []
 
-    def visit(width: int = 1440, height: int = 900, query: str = "", **more):
-        context = browser.new_context(viewport={"width": width, "height": height}, has_touch=width < 500, **more)
-        opened.append(context)
-        shown = context.new_page()
+    def visit(width: int = 1440, height: int = 900, query: str = ""):
+        shown = open_tab(viewport={"width": width, "height": height}, has_touch=width < 500)
+        opened.append(shown)
         shown.add_init_script(SHIFTS)
         shown.add_init_script(HEARD)
-        shown.goto(address + query)
-        expect(shown.locator("#why article")).to_have_count(8)
-        shown.wait_for_timeout(1500)
+
+        def until_explained():
+            shown.goto(address + query)
+            expect(shown.locator("#why article")).to_have_count(8)
+
+        settle(shown, until_explained)
         return shown
 
     yield visit
-    for context in opened:
-        context.close()
+    for shown in opened:
+        shown.close()
 
 
 def boxes_of(shown, selector: str) -> list[dict]:

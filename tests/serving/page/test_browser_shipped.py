@@ -28,16 +28,18 @@ def shipped():
 
 
 @pytest.fixture
-def opened(browser, shipped, request):
+def opened(open_tab, shipped, settle, request):
     """Open the page at a width, with a finger where it is a phone's."""
-    context = browser.new_context(viewport={"width": request.param, "height": 844}, has_touch=request.param < 500)
-    shown = context.new_page()
-    shown.goto(shipped)
-    expect(shown.locator("#why article")).to_have_count(8)
-    expect(shown.locator("#earned")).not_to_contain_text(text.EARNED_WAIT)
-    shown.wait_for_timeout(1500)
+    shown = open_tab(viewport={"width": request.param, "height": 844}, has_touch=request.param < 500)
+
+    def until_explained():
+        shown.goto(shipped)
+        expect(shown.locator("#why article")).to_have_count(8)
+        expect(shown.locator("#earned")).not_to_contain_text(text.EARNED_WAIT)
+
+    settle(shown, until_explained)
     yield shown
-    context.close()
+    shown.close()
 
 
 SIZES = pytest.mark.parametrize("opened", [1440, 390], indirect=True)

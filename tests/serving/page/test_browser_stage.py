@@ -14,16 +14,14 @@ SIZES = [(1440, 900), (390, 844)]
 
 
 @pytest.fixture
-def open_page(browser, address):
+def open_page(open_tab, address, settle):
     """Return a function that opens the page at a size; on a touch screen where it is a phone's."""
     opened = []
 
     def visit(width: int, height: int, scheme: str = "light", settled: bool = True, late=(), **more):
-        context = browser.new_context(
-            viewport={"width": width, "height": height}, has_touch=width < 500, color_scheme=scheme, **more
-        )
-        opened.append(context)
-        shown = context.new_page()
+        size = {"width": width, "height": height}
+        shown = open_tab(viewport=size, has_touch=width < 500, color_scheme=scheme, **more)
+        opened.append(shown)
         shown.add_init_script(
             """window.shifts = 0; new PerformanceObserver((list) => list.getEntries().forEach((entry) => {
                 if (entry.hadRecentInput) return;
@@ -40,16 +38,19 @@ def open_page(browser, address):
                 route.continue_()
 
             shown.route(re.compile(rf"/assets/({'|'.join(late)})[^/]*\.js"), hold)
-        shown.goto(address + ("?__theme=dark" if scheme == "dark" else ""))
-        expect(shown.locator(f"{NOW} .stage-tile").first).to_be_visible()
-        if settled:
-            expect(shown.locator("#why article")).to_have_count(8)
-            shown.wait_for_timeout(1500)
+
+        def until_shown():
+            shown.goto(address + ("?__theme=dark" if scheme == "dark" else ""))
+            expect(shown.locator(f"{NOW} .stage-tile").first).to_be_visible()
+            if settled:
+                expect(shown.locator("#why article")).to_have_count(8)
+
+        settle(shown, until_shown) if settled else until_shown()
         return shown
 
     yield visit
-    for context in opened:
-        context.close()
+    for shown in opened:
+        shown.close()
 
 
 def test_a_half_is_a_toggle_and_becomes_a_change(page):

@@ -17,6 +17,7 @@ def opened(tiny_engine) -> Session:
     return probe.open_example(tiny_engine, Session(), default_settings(tiny_engine), 0)
 
 
+@pytest.mark.quiet
 def test_only_the_making_of_a_step_counts():
     def steps():
         for number in range(5):
