@@ -11,7 +11,7 @@ from reid_demo.drawing import figures, overlays
 from reid_demo.errors import GalleryError
 from reid_demo.images import image_or_placeholder
 from reid_demo.search import gallery as galleries
-from reid_demo.serving.page.handlers import thumbnails
+from reid_demo.serving.page.handlers import ranking
 
 
 @pytest.fixture
@@ -22,29 +22,29 @@ def gallery(tiny_engine, tmp_path) -> galleries.Gallery:
 
 def test_it_shows_the_picture_and_is_made_once(gallery):
     image = image_or_placeholder(gallery.image_path(3))
-    for right, colour in thumbnails.FRAMES.items():
-        framed = thumbnails.framed(gallery, 3, right)
+    for right, colour in ranking.FRAMES.items():
+        framed = ranking.listed(gallery, 3, right)
         assert np.array_equal(framed, overlays.thumbnail(image, frame=colour))
-        assert thumbnails.framed(gallery, 3, right) is framed and not framed.flags.writeable
-    assert thumbnails.tile(gallery, 3) == figures.picture_uri(overlays.thumbnail(image, *thumbnails.TILE_SIZE))
-    assert thumbnails.tile(gallery, 3) is thumbnails.tile(gallery, 3)
+        assert ranking.listed(gallery, 3, right) is framed and not framed.flags.writeable
+    assert ranking.tile(gallery, 3) == figures.picture_uri(overlays.thumbnail(image, *ranking.TILE_SIZE))
+    assert ranking.tile(gallery, 3) is ranking.tile(gallery, 3)
 
 
 def test_a_file_that_changed_or_vanished_is_looked_at_again(gallery):
-    path, before = gallery.image_path(3), thumbnails.framed(gallery, 3, True)
+    path, before = gallery.image_path(3), ranking.listed(gallery, 3, True)
     shutil.copyfile(gallery.image_path(7), path)
     os.utime(path, ns=(1, 1))
-    changed = thumbnails.framed(gallery, 3, True)
-    assert np.array_equal(changed, thumbnails.framed(gallery, 7, True)) and not np.array_equal(changed, before)
+    changed = ranking.listed(gallery, 3, True)
+    assert np.array_equal(changed, ranking.listed(gallery, 7, True)) and not np.array_equal(changed, before)
     path.unlink()
     gone = overlays.thumbnail(image_or_placeholder(path), frame=overlays.RIGHT)
-    assert np.array_equal(thumbnails.framed(gallery, 3, True), gone)
+    assert np.array_equal(ranking.listed(gallery, 3, True), gone)
 
 
 def test_nothing_outside_of_the_gallery_is_read(gallery):
     outside = gallery.folder.parent / "outside.jpg"
     shutil.copyfile(gallery.image_path(3), outside)
     gallery.records[3] = replace(gallery.records[3], path="../outside.jpg")
-    for make in (thumbnails.tile, lambda gallery, row: thumbnails.framed(gallery, row, None)):
+    for make in (ranking.tile, lambda gallery, row: ranking.listed(gallery, row, None)):
         with pytest.raises(GalleryError, match="outside"):
             make(gallery, 3)

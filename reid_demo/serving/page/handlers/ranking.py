@@ -1,18 +1,24 @@
-"""The ranked list: rank it again, choose from it, and say in words what it shows."""
+"""The ranked list: rank it again, choose from it, its pictures, and what it shows in words.
 
+A picture that the lists of several visitors show is made once.
+"""
+
+import functools
+import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from reid_demo import images
-from reid_demo.drawing import overlays
+from reid_demo.drawing import figures, overlays
 from reid_demo.drawing.figures import number
 from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError
 from reid_demo.records import Match, Occlusion
+from reid_demo.search.gallery import Gallery
 from reid_demo.serving import answers, budget
 from reid_demo.serving.page import text
-from reid_demo.serving.page.handlers import thumbnails
 from reid_demo.serving.page.handlers.session import (
     Session,
     Settings,
@@ -26,6 +32,11 @@ from reid_demo.serving.page.handlers.session import (
 )
 from reid_demo.serving.page.markup import render
 from reid_demo.whatif.confidence import Rates, Verdict
+
+FRAMES = {True: overlays.RIGHT, False: overlays.WRONG, None: overlays.UNKNOWN}
+TILE_SIZE = (192, 96)  # height and width, px
+MOST_LISTED = 128  # remembered, 0.1 MB each
+MOST_TILES = 1024  # remembered, 5 kB each
 
 
 def rank_again(engine: Engine, session: Session, settings: Settings) -> Session:
@@ -44,14 +55,14 @@ def choose(session: Session, index: int) -> Session:
 def strip(engine: Engine, session: Session) -> list[tuple[np.ndarray, str]]:
     """Return the ranked list as framed thumbnails with captions."""
     return [
-        (thumbnails.framed(engine.gallery, match.index, is_right(session, match)), caption(session, match))
+        (listed(engine.gallery, match.index, is_right(session, match)), caption(session, match))
         for match in session.matches
     ]
 
 
 def framed(session: Session, match: Match, image: np.ndarray) -> np.ndarray:
     """Return a match's thumbnail in the frame that says right, wrong or not known."""
-    return overlays.thumbnail(image, frame=thumbnails.FRAMES[is_right(session, match)])
+    return overlays.thumbnail(image, frame=FRAMES[is_right(session, match)])
 
 
 def caption(session: Session, match: Match) -> str:
@@ -209,3 +220,45 @@ def header(engine: Engine) -> str:
         warning=engine.warning,
         trained=engine.trained,
     )
+
+
+def listed(gallery: Gallery, row: int, right: bool | None) -> np.ndarray:
+    """Return an image in the frame that says right, wrong or not known: `(H, W, 3)` uint8, read-only.
+
+    A file that cannot be read has a placeholder.
+
+    Raises:
+        GalleryError: as `Gallery.image_path`.
+    """
+    return _listed(*_file(gallery, row), right)
+
+
+def tile(gallery: Gallery, row: int) -> str:
+    """Return an image as the data URI of a tile of the stage; see `listed`."""
+    return _tile(*_file(gallery, row))
+
+
+def _file(gallery: Gallery, row: int) -> tuple[Path, str, tuple[int, int] | None]:
+    """Return the gallery's folder, the image's path in it, and what changes with the file; `None` where it is gone."""
+    path = gallery.records[row].path
+    try:
+        file = os.stat(os.path.join(gallery.folder, path))
+    except OSError:
+        return gallery.folder, path, None
+    return gallery.folder, path, (file.st_mtime_ns, file.st_size)
+
+
+@functools.lru_cache(MOST_LISTED)
+def _listed(folder: Path, path: str, version: tuple[int, int] | None, right: bool | None) -> np.ndarray:
+    picture = overlays.thumbnail(_read(folder, path), frame=FRAMES[right])
+    picture.flags.writeable = False
+    return picture
+
+
+@functools.lru_cache(MOST_TILES)
+def _tile(folder: Path, path: str, version: tuple[int, int] | None) -> str:
+    return figures.picture_uri(overlays.thumbnail(_read(folder, path), *TILE_SIZE))
+
+
+def _read(folder: Path, path: str) -> np.ndarray:
+    return images.image_or_placeholder(images.inside(folder, path, GalleryError))

@@ -18,11 +18,10 @@ from reid_demo.errors import GalleryError, ImageError, ReidError
 from reid_demo.measuring.sets import coverage
 from reid_demo.records import WEIGHINGS, Descriptor, Match, Occlusion, Scoring, Weighing
 from reid_demo.serving.page import text
-from reid_demo.serving.page.handlers import thumbnails
 from reid_demo.serving.page.handlers.block import Box, box_of, join, read_box, split
 from reid_demo.serving.page.handlers.mark import mark
 from reid_demo.serving.page.handlers.probe import recipe_step
-from reid_demo.serving.page.handlers.ranking import rates, verdict
+from reid_demo.serving.page.handlers.ranking import rates, tile, verdict
 from reid_demo.serving.page.handlers.session import (
     COMPARED,
     Session,
@@ -177,10 +176,10 @@ def preview(engine: Engine, session: Session, box: Box | None, look: Look = Look
 def with_pictures(engine: Engine, drawn: dict) -> dict:
     """Add the pictures and the maps that an opening shows, so that a page draws it before it asks anything."""
     rows = [drawn["before"], drawn["shown"]["now"]]
-    tiles = [tile for row in rows for tile in (*row["tiles"], *([row["right"]] if row["right"] else []))]
+    tiles = [each for row in rows for each in (*row["tiles"], *([row["right"]] if row["right"] else []))]
     tiles += drawn["shown"]["more"]
     chosen = drawn["shown"]["why"]["index"]
-    pictures = {str(row): _picture(engine, row) for row in {tile["index"] for tile in tiles}}
+    pictures = {str(row): _picture(engine, row) for row in {each["index"] for each in tiles}}
     try:
         maps = {str(chosen): match_maps(engine, chosen)}
     except ImageError:  # its file is gone; a page that asks for the maps is told so
@@ -425,4 +424,4 @@ def _check(engine: Engine, rows: Sequence[object]) -> None:
 
 
 def _picture(engine: Engine, row: int) -> str:
-    return thumbnails.tile(engine.gallery, row)
+    return tile(engine.gallery, row)
