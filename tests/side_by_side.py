@@ -1,4 +1,4 @@
-"""Run tests side by side (`-n auto`, the default): a worker a core, each with one thread and its own temporary folder and ports.
+"""Run tests side by side: a worker a core (`-n auto`), each with one thread and its own temporary folder and ports.
 
 Imported before torch, which counts its threads when it is imported.
 """
