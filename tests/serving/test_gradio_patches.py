@@ -5,6 +5,7 @@ import importlib.util
 import io
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from pathlib import Path
 from types import ModuleType
@@ -151,7 +152,8 @@ def test_no_schema_is_written_while_a_visit_goes_on(tiny_engine, monkeypatch):
 
 
 def shown_by(move: Callable, data, block) -> object:
-    return asyncio.run(move(data, block, postprocess=True))
+    with ThreadPoolExecutor(1) as other:  # a browser that an earlier test opened keeps a loop in this thread
+        return other.submit(asyncio.run, move(data, block, postprocess=True)).result()
 
 
 def test_the_pages_own_pictures_get_the_addresses_that_gradio_gives_them(picture, tmp_path):
