@@ -11,10 +11,6 @@ how much of the part the probe shows, `|p_i| min(1, N rho_i)^(1/4)`. The lengths
 In the cosine they do, so that a leg hidden in the probe still affects the ranks of candidates who show one.
 """
 
-import functools
-import threading
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +21,6 @@ from reid_demo.errors import ConfigError, ShapeError
 from reid_demo.records import Descriptor, Scoring
 
 _EPS = 1e-12
-SHARED_BLOCKS = 32  # least number of blocks that cores share
 CACHED_ROWS = 96  # rows of 2304 numbers in float32 that stay in a core's second-level cache
 PRESENCE_POWER = 0.25  # part_aware: mild, because the descriptor of a hidden part is already short
 
@@ -149,9 +144,8 @@ class Candidates:
 def part_products(parts: np.ndarray, probes: np.ndarray) -> np.ndarray:
     """Multiply each part of every row with the same part of each probe, in one pass over the rows.
 
-    A few rows at a time become float32 in a core's cache, so half as much memory is read, and once. Each core has its
-    own rows: what one core converts, another could only fetch from there. The threads are PyTorch's, as NumPy's go on
-    waiting for work after each product and take the processor from the network.
+    A few rows at a time become float32 in the processor's cache, so half as much memory is read, and once. The threads
+    are those of the network: NumPy's go on waiting for work after each product and take the processor from it.
 
     Args:
         parts: `(G, T, D)` float16, memory-mapped perhaps.
@@ -164,35 +158,13 @@ def part_products(parts: np.ndarray, probes: np.ndarray) -> np.ndarray:
     asked = torch.from_numpy(np.ascontiguousarray(probes.transpose(1, 0, 2), np.float32))  # (T, n, D)
     stored = torch.from_numpy(parts).split(CACHED_ROWS)
     found = torch.empty(len(stored), terms, len(probes), CACHED_ROWS, dtype=torch.float32)
-    cores = torch.get_num_threads() if len(stored) >= SHARED_BLOCKS else 1
-    if cores == 1:
-        _multiply(asked, stored, found)
-    else:
-        share = -(-len(stored) // cores)
-        parted = [slice(start, start + share) for start in range(0, len(stored), share)]
-        list(_crew(cores).map(lambda part: _multiply(asked, stored[part], found[part]), parted))
-    joined = found.numpy().transpose(2, 1, 0, 3).reshape(len(probes), terms, -1)
-    return joined[:, :, :count]
-
-
-def _multiply(asked: torch.Tensor, stored: Sequence[torch.Tensor], found: torch.Tensor) -> None:
-    """Write the products of `(T, n, D)` probes with blocks of rows to `(blocks, T, n, CACHED_ROWS)`."""
-    terms, _, dim = asked.shape
     block = torch.zeros(CACHED_ROWS, terms, dim, dtype=torch.float32)
     columns = block.permute(1, 2, 0)
     for rows, products in zip(stored, found, strict=True):
         block[: rows.shape[0]].copy_(rows)
         torch.bmm(asked, columns, out=products)  # of a whole block at the end too: another shape may round otherwise
-
-
-@functools.cache
-def _crew(cores: int) -> ThreadPoolExecutor:
-    """Return threads that each work on one core."""
-    crew = ThreadPoolExecutor(cores, "similarity", initializer=lambda: torch.set_num_threads(1))
-    begun = threading.Barrier(cores)
-    list(crew.map(lambda _: begun.wait(), range(cores)))
-    torch.set_num_threads(cores)  # PyTorch keeps one number for each thread, and gives new ones the last that was set
-    return crew
+    joined = found.numpy().transpose(2, 1, 0, 3).reshape(len(probes), terms, -1)
+    return joined[:, :, :count]
 
 
 def part_lengths(parts: np.ndarray) -> np.ndarray:

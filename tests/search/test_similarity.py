@@ -1,10 +1,7 @@
 """The similarity: its terms sum to it, and plain loops agree."""
 
-import threading
-
 import numpy as np
 import pytest
-import torch
 
 from reid_demo.errors import ConfigError, ShapeError
 from reid_demo.records import Scoring
@@ -108,7 +105,7 @@ def test_bad_switches_are_refused():
         similarity.unit_vectors(PARTS[:, :2], RHOS)
 
 
-@pytest.mark.parametrize("count", [1, 96, 300, 4000])
+@pytest.mark.parametrize("count", [1, 64, 300])
 @pytest.mark.parametrize("probes", [1, 7])
 def test_products_and_lengths_are_numpy_s(count, probes):
     rng = np.random.default_rng(0)
@@ -120,28 +117,3 @@ def test_products_and_lengths_are_numpy_s(count, probes):
     lengths = similarity.part_lengths(parts)
     assert lengths.dtype == np.float32
     np.testing.assert_allclose(lengths, np.linalg.norm(parts.astype(float), axis=2).T, rtol=1e-5)
-
-
-@pytest.fixture
-def three_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    yield
-    torch.set_num_threads(before)
-
-
-def test_cores_that_share_the_rows_find_the_same_to_the_last_bit(three_threads):
-    rng = np.random.default_rng(1)
-    count = similarity.CACHED_ROWS * (similarity.SHARED_BLOCKS + 5) + 17
-    parts = rng.standard_normal((count, 3, 40)).astype(np.float16)
-    asked = rng.standard_normal((4, 3, 40), np.float32)
-    shared = similarity.part_products(parts, asked)
-    in_new_thread = []
-    reader = threading.Thread(target=lambda: in_new_thread.append(torch.get_num_threads()))
-    reader.start()
-    reader.join()
-    assert torch.get_num_threads() == 3 and in_new_thread == [3], "the network's threads stay as they were"
-    few = similarity.CACHED_ROWS * (similarity.SHARED_BLOCKS // 2)
-    alone = [similarity.part_products(parts[start : start + few], asked) for start in range(0, count, few)]
-    assert np.array_equal(shared, np.concatenate(alone, axis=2))
-    assert np.array_equal(shared[:, :, -1:], similarity.part_products(parts[-1:], asked))
