@@ -31,6 +31,8 @@ from reid_demo.whatif.confidence import Calibration
 MAX_IMAGES = 500  # of one gallery
 MAX_TOTAL = 200 << 20  # bytes of one gallery's files, unpacked
 MAX_UPLOAD = 64 << 20  # bytes of one file as it is sent, a zip perhaps
+# What a zip can fail with; RuntimeError where it is encrypted or packed in a way that `zipfile` does not know
+UNPACKING_FAULTS = (zipfile.BadZipFile, OSError, RuntimeError, EOFError, ValueError)
 MAX_ENTRIES = 2000  # of one zip
 MAX_GALLERIES = 30  # at a time
 MAX_AN_ADDRESS = 3  # at a time, where visitors' addresses are known
@@ -309,7 +311,7 @@ def unpack(uploads: Sequence[Path], target: Path) -> list[tuple[str, str]]:
         place.mkdir()
         try:
             data = read()
-        except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, EOFError, ValueError) as error:
+        except UNPACKING_FAULTS as error:
             place.rmdir()
             refused.append((name, f"It cannot be unpacked ({str(error) or type(error).__name__})."))
             continue
@@ -333,7 +335,7 @@ def _offered(uploads: Sequence[Path], refused: list) -> Iterator[tuple[str, int,
 def _in_zip(path: Path, refused: list) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
     try:
         packed = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except UNPACKING_FAULTS as error:
         raise GalleryError(f"{path.name} is no zip file that can be opened. Pack it again.") from error
     with packed:
         entries = [entry for entry in packed.infolist() if not entry.is_dir()]
