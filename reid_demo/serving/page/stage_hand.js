@@ -4,7 +4,11 @@ let inHand = false, settled = null, waitsFor = null; // a block in the hand; the
 let mode = "block", frame = null; // or "paint" or "crop", with the frame of the crop
 
 const changed = () => Boolean(state && (state.chips.length || box));
-const act = (verb, values = {}) => tell("act", { verb, ...looking(), ...values });
+const act = (verb, values = {}) => {
+  settleNow(); // what was let go just now comes before what is done next
+  if (verb !== "settle") waitsFor = null;
+  tell("act", { verb, ...looking(), ...values });
+};
 
 function placeBlock() {
   const block = find(".stage-block"), shown = mode === "crop" ? frame : box;
@@ -81,11 +85,15 @@ function move(next) {
 
 function settle() { // tell the page: the change is made once, where the block was let go
   clearTimeout(settled);
-  settled = setTimeout(() => {
-    settled = null;
-    waitsFor = { box, since: Date.now() };
-    act("settle", { box });
-  }, SETTLE_MS);
+  settled = setTimeout(settleNow, SETTLE_MS);
+}
+
+function settleNow() {
+  if (!settled) return;
+  clearTimeout(settled);
+  settled = null;
+  waitsFor = { box, since: Date.now() };
+  act("settle", { box });
 }
 
 function overtaken(next) { // whether the visitor has moved the block on since the page drew what it sends now
@@ -242,7 +250,7 @@ function press(button) {
     settle();
   } else if (kind) act("hide", { kind });
   else if (verb) act(verb);
-  else if (example) { waitsFor = null; act("example", { number: Number(example) }); }
+  else if (example) act("example", { number: Number(example) });
   else if (button.id === "more") openDrawer(find("#stage-drawer").hidden);
   else if (button.id === "paint") setMode("paint");
   else if (button.id === "crop-by-hand") setMode("crop");
@@ -264,11 +272,7 @@ element.addEventListener("click", (event) => {
   if (button && state) press(button);
 });
 document.addEventListener("place", ({ detail }) => { // the browser's Back or Forward
-  if (settled) { // what was let go just now belongs to the probe that is left
-    clearTimeout(settled);
-    settled = null;
-    act("settle", { box });
-  }
+  settleNow(); // what was let go just now belongs to the probe that is left
   waitsFor = null;
   tell("go", detail);
 });

@@ -44,8 +44,11 @@ def launch_options() -> dict:
         button_secondary_border_color="#c5cfd8",
         button_secondary_border_color_dark="#3a4959",
     )
-    css = "\n".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("page.css", "stage.css"))
-    script = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
+    css, script = _joined("page.css", "stage.css"), _joined("answers.js", "page.js")
     head = render("head.html.jinja", description=text.DESCRIPTION, script=Markup(script))
     spoken = gr.I18n(en={"common.complete": text.STATUS_DONE})  # Gradio announces it and has no word for it
     return {"theme": theme, "css": css, "head": str(head), "i18n": spoken}
+
+
+def _joined(*names: str) -> str:
+    return "\n".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in names)

@@ -62,10 +62,7 @@ def open_tab(browser):
 
 @pytest.fixture(scope="session")
 def settle():
-    """Return a function that calls `open_it` and waits until the tab has asked for nothing for a while.
-
-    A click is lost in the moment in which the stream of the opening's answers ends.
-    """
+    """Return a function that calls `open_it` and waits until the tab has asked for nothing for a while."""
 
     def wait(tab, open_it) -> None:
         asked, last = set(), [time.monotonic()]
