@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import functools
 import hashlib
 import importlib
 import inspect
@@ -27,6 +28,9 @@ _log = logging.getLogger(__name__)
 
 # Clicks and calls that are carried out at once, by their `concurrency_id`. Those of one visit are not: see `_in_order`.
 AT_ONCE = {"model": 12, "long": 6}
+
+QUICK = ("login_check", "compute_analytics_summary")  # functions of Gradio that take microseconds
+PLAIN = ("Slider", "Radio", "Checkbox", "CheckboxGroup", "HTML", "Number", "Textbox")  # components whose values do
 
 WEBP_EFFORT = 2  # of 0 to 6; Pillow takes 4
 MOST_ENCODED = 5000  # pictures whose encoded form is remembered by its name, 0.3 kB each
@@ -278,6 +282,28 @@ def _addressed(data, block) -> tuple | None:
     return (shown,)
 
 
+def _at_once(run_sync: Callable) -> Callable:
+    """Carry out what takes microseconds where it is asked for, instead of in a thread of its own.
+
+    Gradio and FastAPI send each value of a click and each check of a login to a thread and back: some twenty times a
+    click. Where several visitors click, each such errand waits until a thread lets go of Python.
+    """
+
+    async def run(func: Callable, *args: object, **how: object) -> object:
+        return func(*args) if _is_quick(func) else await run_sync(func, *args, **how)
+
+    return run
+
+
+def _is_quick(func: Callable) -> bool:
+    called = func.func if isinstance(func, functools.partial) else func
+    name = getattr(called, "reid_demo_patch", getattr(called, "__name__", ""))
+    of, module = getattr(called, "__self__", None), getattr(called, "__module__", None) or ""
+    if name in QUICK:
+        return module.startswith(("gradio.", "reid_demo."))
+    return name in ("preprocess", "postprocess") and type(of).__name__ in PLAIN
+
+
 class _InThisThread:
     """The part of a `ThreadPoolExecutor` that Gradio's list of pictures uses, without threads."""
 
@@ -418,6 +444,16 @@ PATCHES = (
         lambda pool: _InThisThread,
         "each list of pictures starts several threads and ends them again",
         owner="gradio.components.gallery",
+    ),
+    *(
+        Patch(
+            "run_sync",
+            ("func", "args"),
+            _at_once,
+            "where several visitors click, each of their values waits for a thread",
+            owner=owner,
+        )
+        for owner in ("anyio.to_thread", "gradio.queueing")
     ),
     Patch(
         "compute_analytics_summary",

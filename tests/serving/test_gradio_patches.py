@@ -1,6 +1,7 @@
 """Each patch finds its target or reports it; nothing is served without the no-fetch guard; pictures are complete."""
 
 import asyncio
+import functools
 import importlib.util
 import io
 import threading
@@ -21,6 +22,8 @@ from PIL import Image
 import app
 from reid_demo.errors import ConfigError
 from reid_demo.serving import gradio_patches
+from reid_demo.serving.bench.page import listener
+from reid_demo.serving.page.view import build_ui
 
 
 @pytest.fixture
@@ -185,6 +188,44 @@ def test_a_list_is_written_without_starting_threads(picture, monkeypatch):
     monkeypatch.setattr(threading.Thread, "start", lambda self: pytest.fail("a thread was started"))
     shown = gr.Gallery().postprocess([(np.asarray(picture), "one"), (np.asarray(picture.rotate(180)), "other")])
     assert [image.caption for image in shown.root] == ["one", "other"] and Path(shown.root[1].image.path).is_file()
+
+
+def test_what_takes_microseconds_is_done_where_it_is_asked_for():
+    import gradio.queueing
+    from anyio import to_thread
+
+    class Slider:
+        def preprocess(self, value):
+            return threading.get_ident(), value
+
+    class Gallery(Slider):
+        pass
+
+    def login_check(value):
+        return threading.get_ident(), value
+
+    theirs = functools.partial(login_check, 3)  # of another program, under the same name
+    login_check.__module__, ours = "gradio.routes", functools.partial(login_check, 3)
+
+    async def ask(run):
+        return [await run(Slider().preprocess, 3), await run(Gallery().preprocess, 3), await run(ours)]
+
+    here = threading.get_ident()
+    for run in (to_thread.run_sync, gradio.queueing.run_sync):
+        told = asyncio.run(ask(run))
+        assert [thread == here for thread, _ in told] == [True, False, True]
+        assert [value for _, value in told] == [3, 3, 3]
+    login_check.__module__ = "other"
+    assert asyncio.run(to_thread.run_sync(theirs))[0] != here
+
+
+def test_no_value_of_a_click_on_the_stage_waits_for_a_thread_but_the_list(tiny_engine):
+    demo = build_ui(tiny_engine)
+    act = demo.fns[listener(demo, "stage", "act")]
+    sent = {type(block).__name__ for block in act.inputs}
+    drawn = {type(block).__name__ for block in act.outputs}
+    assert sent - {"State"} <= set(gradio_patches.PLAIN) and drawn - {"State", "Gallery"} <= set(gradio_patches.PLAIN)
+    assert all(callable(getattr(gr, name).preprocess) for name in gradio_patches.PLAIN)
 
 
 def test_every_patch_is_in_place_and_was_made_for_this_gradio():

@@ -7,17 +7,38 @@ import httpx
 import pytest
 
 from reid_demo.serving import gradio_patches
-from reid_demo.serving.bench.page import Visitor, _hide, _inputs, _open
+from reid_demo.serving.bench.page import hiding, inputs, listener
+from reid_demo.serving.bench.visitors import Visitor
 from reid_demo.serving.page.view import build_ui, launch_options
 
 MANY = [None, 20, 10, "mean_grey"]  # session, size, stride and fill of a sweep over some 170 windows
+
+
+class Guest(Visitor):
+    """A visitor who knows the page's listeners."""
+
+    def __init__(self, demo, url, engine):
+        super().__init__(url)
+        self.demo, self.engine = demo, engine
+
+    def listener(self, elem_id, event):
+        return listener(self.demo, elem_id, event)
+
+    def act(self, asked):
+        return self.ask(self.listener("stage", "act"), inputs(self.engine), asked)
 
 
 @pytest.fixture(scope="module")
 def page(tiny_engine):
     demo = build_ui(tiny_engine)
     _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
-    yield lambda: _open(tiny_engine, demo, url, 0), demo, url
+
+    def enter():
+        guest = Guest(demo, url, tiny_engine)
+        guest.act({"verb": "example", "number": 0})
+        return guest
+
+    yield enter, demo, url
     demo.close()
 
 
@@ -52,7 +73,7 @@ def sweeping(page):
 @pytest.mark.quiet
 def test_a_page_opens_while_another_visitor_sweeps(page, sweeping):
     _, demo, url = page
-    visitor = Visitor(demo, url)
+    visitor = Visitor(url)
     load = next(n for n, fn in demo.fns.items() if any(event == "load" for _, event in fn.targets))
     start = time.monotonic()
     body = {"data": [None], "fn_index": load, "session_hash": visitor.name}  # it passes the queue by
@@ -125,7 +146,7 @@ def test_quick_clicks_of_one_visitor_build_on_each_other(page, tiny_engine):
     enter, demo, _ = page
     visitor = enter()
     names = [
-        visitor.join(visitor.listener("stage", "act"), _inputs(tiny_engine), {"verb": "hide", "kind": kind})
+        visitor.join(visitor.listener("stage", "act"), inputs(tiny_engine), {"verb": "hide", "kind": kind})
         for kind in ("random_block", "lower_half")
     ]
     lines = {}
@@ -170,20 +191,20 @@ def test_the_patch_picks_the_oldest_of_each_visit(page):
         queue.event_queue_per_concurrency_id, queue.active_jobs = before
 
 
-def test_ten_visitors_at_once_get_their_own_answers(page, tiny_engine):
+def test_ten_visitors_at_once_get_their_own_answers(page):
     enter, _, _ = page
     kinds = ("lower_half", "upper_half", "left_half", "right_half", "centre") * 2
     visitors = [enter() for _ in kinds]
     wanted = {}
     for visitor, kind in zip(visitors[:5], kinds, strict=False):
-        wanted[kind] = _hide(tiny_engine, visitor, kind)[2]
+        wanted[kind] = visitor.act(hiding(kind))[2]
     visitors = [enter() for _ in kinds]
     answers, begin = [None] * 10, threading.Barrier(10)
 
     def click(i):
         begin.wait()
         try:
-            answers[i] = _hide(tiny_engine, visitors[i], kinds[i])
+            answers[i] = visitors[i].act(hiding(kinds[i]))
         except httpx.HTTPError as error:
             answers[i] = error
 

@@ -3,18 +3,13 @@
 import contextlib
 import copy
 import itertools
-import json
 import sys
 import tempfile
-import threading
 import time
-import uuid
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
 import numpy as np
 
 from reid_demo.engine import Engine
@@ -25,7 +20,8 @@ from reid_demo.occlude import BOXES
 from reid_demo.records import Occlusion
 from reid_demo.serving.bench.engine import made_up
 from reid_demo.serving.bench.plain import Plain
-from reid_demo.serving.bench.rows import Row, in_ms, of, timed, timed_cold
+from reid_demo.serving.bench.rows import Row, Timing, in_ms, of, timed, timed_cold
+from reid_demo.serving.bench.visitors import Answer, Ask, Crowd, Visitor
 from reid_demo.serving.page.handlers import acts, probe, ranking
 from reid_demo.serving.page.handlers.examples import stories_of
 from reid_demo.serving.page.handlers.session import Session, default_settings
@@ -38,7 +34,7 @@ VISITORS = 10
 DRAGGED = 48  # steps in which a block is dragged down the probe
 STEP = 1 / 8  # a window of this side and stride has 128 positions on a picture twice as high as wide
 KINDS = tuple(BOXES)
-WAIT_S = 120
+ROUNDS = 5  # of all visitors at once
 LIMIT = 6.0  # the slowest of all visitors may take so many times a lone one
 
 
@@ -55,7 +51,7 @@ def bench_page(
         repeats: of short measurements; the median counts.
 
     Returns:
-        Rows; those of the sweep's end, of all visitors and of stopping are single runs.
+        Rows; those of the sweep's end and of stopping are single runs.
 
     Raises:
         GalleryError: the gallery ships no examples to visit with.
@@ -131,113 +127,67 @@ def _sweep(engine: Engine, plain: Plain, step: float, repeats: int = 3) -> list[
     ]
 
 
-class Visitor:
-    """One visit over HTTP, as a browser makes it."""
-
-    def __init__(self, demo, url: str) -> None:
-        """Start a visit of its own."""
-        self.demo, self.url, self.name = demo, url.rstrip("/") + "/gradio_api", uuid.uuid4().hex
-        self.http = httpx.Client(timeout=WAIT_S, trust_env=False, verify=False)  # of this machine, without TLS
-
-    def listener(self, elem_id: str, event: str) -> int:
-        """Return the number of the listener of a component."""
-        for number, listener in self.demo.fns.items():
-            for block, name in listener.targets:
-                if name == event and block is not None and self.demo.blocks[block].elem_id == elem_id:
-                    return number
-        raise KeyError(f"The page has no {event} on {elem_id!r}.")
-
-    def join(self, number: int, data: list, event_data: dict | None = None) -> str:
-        """Queue an event; return its name."""
-        body = {"data": data, "fn_index": number, "session_hash": self.name, "event_data": event_data}
-        answer = self.http.post(f"{self.url}/queue/join", json=body)
-        answer.raise_for_status()
-        return answer.json()["event_id"]
-
-    def messages(self) -> Iterator[dict]:
-        """Yield the server's messages to this visit until it has no more."""
-        with self.http.stream("GET", f"{self.url}/queue/data", params={"session_hash": self.name}) as stream:
-            for line in stream.iter_lines():
-                if line.startswith("data:"):
-                    yield json.loads(line[5:])
-
-    def ask(self, number: int, data: list, event_data: dict | None = None) -> list:
-        """Queue an event and wait for its outputs."""
-        event = self.join(number, data, event_data)
-        for message in self.messages():
-            if message.get("event_id") == event and message["msg"] == "process_completed":
-                if not message["success"]:
-                    raise RuntimeError(f"The page failed: {message['output']}")
-                return message["output"]["data"]
-        raise RuntimeError("The page never answered.")
-
-    def stop(self, number: int, event: str) -> None:
-        """Cancel an event, as the page's stop buttons do."""
-        body = {"session_hash": self.name, "fn_index": number, "event_id": event}
-        self.http.post(f"{self.url}/cancel", json=body).raise_for_status()
-
-
 def _settings(engine: Engine) -> list:
     start = default_settings(engine)
     return [start.top_k, start.weighing, start.same_camera, list(engine.term_names), start.keep_recipe]
 
 
-def _open(engine: Engine, demo, url: str, example: int) -> Visitor:
-    visitor = Visitor(demo, url)
-    _act(engine, visitor, {"verb": "example", "number": example})
-    return visitor
+def listener(demo, elem_id: str, event: str) -> int:
+    """Return the number of the listener of a component of a page."""
+    for number, found in demo.fns.items():
+        for block, name in found.targets:
+            if name == event and block is not None and demo.blocks[block].elem_id == elem_id:
+                return number
+    raise KeyError(f"The page has no {event} on {elem_id!r}.")
 
 
-def _act(engine: Engine, visitor: Visitor, asked: dict) -> list:
-    """Do something on the stage as the browser does."""
-    return visitor.ask(visitor.listener("stage", "act"), _inputs(engine), asked)
-
-
-def _inputs(engine: Engine) -> list:
+def inputs(engine: Engine) -> list:
     """Return the inputs of what is done on the stage: session, coverage and seed of a random block, settings."""
     return [None, 25, 1, *_settings(engine)]
 
 
-def _hide(engine: Engine, visitor: Visitor, kind: str) -> list:
-    return _act(engine, visitor, {"verb": "settle", "box": BOXES[kind]})
+def hiding(kind: str) -> dict:
+    """Return what the browser sends when a block is let go over a half."""
+    return {"verb": "settle", "box": BOXES[kind]}
 
 
 def _visitors(engine: Engine, demo, url: str, repeats: int) -> list[Row]:
     """Time ten changes at once, beside one visitor making them one after another; compare every answer."""
-    stories = stories_of(engine)
+    stories, settings = stories_of(engine), default_settings(engine)
     plan = [(i % len(stories or engine.examples), KINDS[i % len(KINDS)]) for i in range(VISITORS)]
-    visitors = [_open(engine, demo, url, example) for example, _ in plan]
-    alone = timed(lambda: _hide(engine, visitors[0], KINDS[0]), repeats)
-    lone = alone.median_s
-    visitors[0] = _open(engine, demo, url, plan[0][0])  # back to an untouched probe
-    begin = threading.Barrier(VISITORS)
+    act, sent = listener(demo, "stage", "act"), inputs(engine)
+    alone, together = [], []
+    with Crowd(url) as crowd:
 
-    def change(number: int) -> tuple[float, list | None]:
-        begin.wait()
-        start = time.perf_counter()
-        try:
-            answer = _hide(engine, visitors[number], plan[number][1])
-        except (httpx.HTTPError, RuntimeError):
-            answer = None
-        return time.perf_counter() - start, answer
+        def all_do(verbs: Sequence[dict]) -> list[Answer]:
+            return crowd.ask([Ask(f"visitor-{n}", act, sent, verb) for n, verb in enumerate(verbs)])
 
-    with ThreadPoolExecutor(VISITORS) as pool:
-        answers = list(pool.map(change, range(VISITORS)))
-    slowest = max(seconds for seconds, _ in answers)
-    lost = sum(answer is None for _, answer in answers)
-    settings = default_settings(engine)
-    crossed = 0
-    for (example, kind), (_, answer) in zip(plan, answers, strict=True):
-        one = acts.open_story(engine, Session(), settings, stories, example)
-        one = acts.settle(engine, one, settings, BOXES[kind])
+        opened = [{"verb": "example", "number": example} for example, _ in plan]
+        for _ in range(repeats + 1):  # the first one warms up
+            all_do(opened[:1])
+            alone += [answer.seconds for answer in all_do([hiding(KINDS[0])])]
+        for _ in range(ROUNDS):
+            all_do(opened)
+            together.append(all_do([hiding(kind) for _, kind in plan]))
+    lone, slowest = Timing.of(alone[1:]), Timing.of([max(one.seconds for one in answers) for answers in together])
+    wrong = 0
+    for number, (example, kind) in enumerate(plan):
+        one = acts.settle(engine, acts.open_story(engine, Session(), settings, stories, example), settings, BOXES[kind])
         wanted = (probe.probe_line(one), [ranking.caption(one, match) for match in one.matches])
-        crossed += answer is not None and _shown(answer) != wanted
-    name, in_turn, precision = f"{VISITORS} visitors at once", VISITORS * lone, engine.describer.precision
-    gain, within = in_turn / slowest, LIMIT * lone / slowest
+        given = [answers[number].outputs for answers in together]
+        wrong += sum(outputs is None or _shown(outputs) != wanted for outputs in given)
+    return _rows_of_visitors(lone, slowest, wrong, engine.describer.precision)
+
+
+def _rows_of_visitors(lone: Timing, slowest: Timing, wrong: int, precision: str) -> list[Row]:
+    name, in_turn = f"{VISITORS} visitors at once", VISITORS * lone.median_s
+    waits = slowest.median_s, slowest.low_s, slowest.high_s
+    ms, times = tuple(wait * 1e3 for wait in waits), tuple(wait / lone.median_s for wait in waits)
+    gain, within = in_turn / slowest.median_s, LIMIT * lone.median_s / slowest.median_s
     return [
-        of(f"{name}, the slowest; beside all in turn", "ms", slowest * 1e3, in_turn * 1e3, precision, gain),
-        of(f"{name}, times a lone request; beside the limit", "x", slowest / lone, LIMIT, precision, within),
-        of(f"{name}, answers lost or crossed over", "", float(lost + crossed), 0.0, precision),
+        of(f"{name}, the slowest; beside all in turn", "ms", ms, in_turn * 1e3, precision, gain),
+        of(f"{name}, times a lone request; beside the limit", "x", times, LIMIT, precision, within),
+        of(f"{name}, answers lost or crossed over", "", float(wrong), 0.0, precision),
     ]
 
 
@@ -250,8 +200,9 @@ def _shown(answer: list) -> tuple[str, list[str]]:
 
 def _stop(engine: Engine, demo, url: str) -> Row:
     """Time from stopping a sweep until its work has ended, beside waiting for the sweep's end."""
-    visitor = _open(engine, demo, url, 0)
-    number = visitor.listener("sweep-run", "click")
+    visitor = Visitor(url)
+    visitor.ask(listener(demo, "stage", "act"), inputs(engine), {"verb": "example", "number": 0})
+    number = listener(demo, "sweep-run", "click")
     data = [None, 20, 10, "mean_grey"]
     start = time.perf_counter()
     visitor.ask(number, data)

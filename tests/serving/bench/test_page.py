@@ -12,6 +12,7 @@ from reid_demo.errors import GalleryError
 from reid_demo.serving.bench import page as bench_page
 from reid_demo.serving.bench.engine import made_up
 from reid_demo.serving.bench.rows import Row
+from reid_demo.serving.bench.visitors import Ask, Crowd
 from reid_demo.serving.page.view import build_ui, launch_options
 
 
@@ -29,13 +30,8 @@ def test_the_command_measures_every_wait(tiny_engine, tiny_weights, monkeypatch,
 
 
 def test_an_answer_of_another_visitor_is_noticed(tiny_engine, monkeypatch):
-    asked = bench_page._hide
-    given = {}
-
-    def mixed_up(engine, visitor, kind):
-        return asked(engine, visitor, given.setdefault("kind", kind))  # everybody gets the first one's change
-
-    monkeypatch.setattr(bench_page, "_hide", mixed_up)
+    asked = bench_page.hiding
+    monkeypatch.setattr(bench_page, "hiding", lambda kind: asked("lower_half"))  # everybody gets the first one's change
     demo = build_ui(tiny_engine)
     _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
     try:
@@ -43,6 +39,18 @@ def test_an_answer_of_another_visitor_is_noticed(tiny_engine, monkeypatch):
     finally:
         demo.close()
     assert next(row.value for row in rows if "crossed over" in row.what) > 0
+
+
+def test_a_lost_answer_is_counted_and_the_others_arrive(tiny_engine):
+    demo = build_ui(tiny_engine)
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
+    act, sent = bench_page.listener(demo, "stage", "act"), bench_page.inputs(tiny_engine)
+    try:
+        with Crowd(url) as crowd:
+            good, bad = crowd.ask([Ask("a", act, sent, {"verb": "example", "number": 0}), Ask("b", 10**6, [], {})])
+    finally:
+        demo.close()
+    assert good.seconds > 0 and good.outputs and bad.outputs is None
 
 
 def test_the_made_up_gallery_is_like_the_real_one(tiny_engine, tmp_path):
