@@ -124,8 +124,8 @@ def train(
         teacher_dim = live.dim if live else 0 if data.teacher is None else data.teacher.shape[1]
         learner = prepare(config, start, crew, data.num_classes, teacher_dim)
         progress = restore(out / STATE_FILE, learner) if start.resume else Progress()
-        module = spread(WholeBatch(learner.model, learner.objective, config.precision, crew, live, config.blend))
-        result = _run(learner, module, loader, out, limits, progress)
+        network = WholeBatch(learner.model, learner.objective, config.precision, crew, live, config.blend)
+        result = _run(learner, network, loader, out, limits, progress)
     if crew.rank == 0 and sources.evaluate_on is not None and result["finished"]:
         result["evaluation"] = _evaluate(out, *sources.evaluate_on, crew.device)
     return result
@@ -157,7 +157,10 @@ class _Schedule:
         return (config.small_height, config.small_width) if small else (config.height, config.width)
 
 
-def _run(learner: Learner, module: nn.Module, loader: BatchLoader, out: Path, limits: Limits, done: Progress) -> dict:
+def _run(learner: Learner, network: nn.Module, loader: BatchLoader, out: Path, limits: Limits, done: Progress) -> dict:
+    # The wrapped network must not outlive its team. Its end would then be that of the processes' connection, which
+    # waits, holding Python's lock, for a thread that needs the lock.
+    module = spread(network)
     config, crew, step = learner.config, learner.crew, done.step
     schedule = _Schedule(config, _steps(config, loader, limits), limits, done)
     if crew.rank == 0:
