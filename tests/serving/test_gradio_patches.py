@@ -210,13 +210,14 @@ def test_what_takes_microseconds_is_done_where_it_is_asked_for():
     async def ask(run):
         return [await run(Slider().preprocess, 3), await run(Gallery().preprocess, 3), await run(ours)]
 
-    here = threading.get_ident()
-    for run in (to_thread.run_sync, gradio.queueing.run_sync):
-        told = asyncio.run(ask(run))
-        assert [thread == here for thread, _ in told] == [True, False, True]
-        assert [value for _, value in told] == [3, 3, 3]
-    login_check.__module__ = "other"
-    assert asyncio.run(to_thread.run_sync(theirs))[0] != here
+    with ThreadPoolExecutor(1) as loop:  # a thread without a browser's loop
+        here = loop.submit(threading.get_ident).result()
+        for run in (to_thread.run_sync, gradio.queueing.run_sync):
+            told = loop.submit(asyncio.run, ask(run)).result()
+            assert [thread == here for thread, _ in told] == [True, False, True]
+            assert [value for _, value in told] == [3, 3, 3]
+        login_check.__module__ = "other"
+        assert loop.submit(asyncio.run, to_thread.run_sync(theirs)).result()[0] != here
 
 
 def test_no_value_of_a_click_on_the_stage_waits_for_a_thread_but_the_list(tiny_engine):

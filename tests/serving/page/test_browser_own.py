@@ -1,5 +1,6 @@
 """One visitor makes a gallery and cuts a person out of a frame; another cannot see it; closing deletes it."""
 
+import re
 import tempfile
 import time
 import zipfile
@@ -11,6 +12,7 @@ from figures import draw_person
 from PIL import Image
 
 from reid_demo.serving import visitors as private
+from reid_demo.serving.page.handlers import own
 
 pytestmark = pytest.mark.browser
 
@@ -29,6 +31,17 @@ def files(tmp_path):
     frame[50:306, 200:328] = np.asarray(Image.fromarray(draw_person(3, 1)).resize((128, 256)))
     Image.fromarray(frame).save(tmp_path / "frame.png")
     return packed, tmp_path / "frame.png"
+
+
+TWO_CORNERS = """async (picture, corners) => { // the second before the first is drawn
+    const box = picture.getBoundingClientRect();
+    for (const [x, y] of corners) {
+        picture.dispatchEvent(new MouseEvent("click", {
+            bubbles: true, clientX: box.left + x * box.width, clientY: box.top + y * box.height,
+        }));
+        await new Promise((resolve) => setTimeout(resolve, 300));
+    }
+}"""
 
 
 def held() -> set:
@@ -65,12 +78,11 @@ def test_own_gallery_and_frame(page, browser, address, files, monkeypatch):
     chooser.value.set_files(frame)
     picture = page.locator("#frame img")
     expect(picture).to_be_visible()
-    scale = picture.bounding_box()["width"] / 600
-    picture.click(position={"x": 200 * scale, "y": 50 * scale})
-    expect(page.locator("#frame-line")).to_contain_text("opposite")
-    picture.click(position={"x": 328 * scale, "y": 306 * scale})
+    set_corner = own.click
+    monkeypatch.setattr(own, "click", lambda *values: (time.sleep(0.6), set_corner(*values))[1])
+    picture.evaluate(TWO_CORNERS, [[200 / 600, 50 / 400], [328 / 600, 306 / 400]])
     for side in ("width", "height"):
-        expect(page.locator(f"#frame-{side} input")).not_to_have_value("0")
+        expect(page.locator(f"#frame-{side} input")).to_have_value(re.compile(r"[1-9]\d+"))
     page.wait_for_timeout(1000)  # the numbers' own events are on their way
     page.locator("#frame-search").click()
     expect(page.locator("#probe-line")).to_contain_text("A box of your frame")

@@ -47,6 +47,9 @@ def test_look_filter_turn_and_search(page, monkeypatch):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.closest('#browse-grid') !== null"):
             break
+    page.wait_for_timeout(700)
+    held = page.evaluate("document.activeElement.closest('#browse-grid') !== null")
+    assert held, "walking past a filter draws nothing anew"
     page.keyboard.press("Enter")
     expect(page.locator("#probe-line")).to_contain_text("Gallery image, id 4: 64 x 128 px, id 4, camera 2")
     expect(page.locator("#strip .thumbnail-item").first).to_contain_text("id 4")

@@ -1,6 +1,6 @@
 """The gallery that is searched, to look through and to search from: the shipped one or the visitor's own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import gradio as gr
 
@@ -123,8 +123,18 @@ class _Shelf:
 
         return guard(self.look, show, count)(now)
 
-    def filtered(self, now: Session, person: str, camera: str) -> list:
-        return self._seen(now, person, camera)
+    def filtered(self, now: Session, seen: browse.View, person: str, camera: str) -> list:
+        """Show what the filters say; nothing is drawn anew where they say what is seen, as what has the focus loses it.
+
+        Gradio reports a filter that the keyboard only walks through.
+        """
+        count = len(self.panel.drawn) + 1
+
+        def show(new: browse.View) -> list:
+            same = replace(new, page=seen.page, rows=seen.rows) == seen
+            return [gr.skip()] * count if same else [*self.draw(now, new), self.draw_page(new)]
+
+        return guard(self.look, show, count)(now, person, camera)
 
     def typed(self, now: Session, seen: browse.View, number: float) -> list:
         """Show another page; its field is left alone while the visitor types."""
@@ -155,7 +165,7 @@ def wire_browse(tab: gr.Tab, panel: BrowsePanel, wiring: Wiring) -> None:
     shown = {"show_progress_on": [panel.grid], **LOOK}
     tab.select(shelf.opened, [session, view], [*drawn, page, *panel.filters], **shown)
     for component in panel.filters:
-        component.input(shelf.filtered, [session, *panel.filters], [*drawn, page], **shown)
+        component.input(shelf.filtered, [session, view, *panel.filters], [*drawn, page], **shown)
     page.input(shelf.typed, [session, view, page], drawn, **shown)
     page.blur(shelf.draw_page, [view], page, show_progress="hidden", **LOOK)
     panel.back.click(shelf.turned_back, [session, view], [*drawn, page], **shown)

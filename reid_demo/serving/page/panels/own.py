@@ -251,12 +251,14 @@ def wire_frame(panel: FramePanel, upload: gr.UploadButton, tabs: gr.Tabs, wiring
     def corner(frame: own.Frame, event: gr.SelectData) -> list:
         return guard(lambda: own.click(frame, *event.index), show, count)()
 
-    panel.picture.select(corner, [panel.frame], drawn, show_progress="hidden", **QUEUE)
+    # A second corner that is clicked while the first is drawn counts as well.
+    panel.picture.select(corner, [panel.frame], drawn, show_progress="hidden", trigger_mode="multiple", **QUEUE)
 
     def person(frame: own.Frame, event: gr.SelectData) -> list:
         return guard(lambda: own.choose(frame, event.index), lambda chosen: show(chosen)[0:3] + own.fields(chosen), 7)()
 
-    chosen = panel.people.select(person, [panel.frame], [panel.frame, panel.line, panel.picture, *panel.box], **QUEUE)
+    outlined = [panel.frame, panel.line, panel.picture, *panel.box]
+    chosen = panel.people.select(person, [panel.frame], outlined, trigger_mode="always_last", **QUEUE)
 
     def search(engine: Engine, now: Session, settings: Settings, frame: own.Frame, *box) -> Session:
         return own.search_box(engine, now, settings, frame, PixelBox(*box))

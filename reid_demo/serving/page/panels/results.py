@@ -111,7 +111,8 @@ def wire_ranking(panel: RankingPanel, settings: tuple, wiring: Wiring) -> None:
     def click(now: Session, event: gr.SelectData) -> list:
         return guard(lambda s: ranking.choose(s, event.index), wiring.show_choice, len(wiring.choice))(now)
 
-    wiring.follow(panel.strip.select(click, [wiring.session], wiring.choice, **QUEUE), choice=True)
+    clicked = panel.strip.select(click, [wiring.session], wiring.choice, trigger_mode="always_last", **QUEUE)
+    wiring.follow(clicked, choice=True)
 
 
 def build_why() -> WhyPanel:
