@@ -1,4 +1,4 @@
-"""Run tests side by side: a worker more than cores (`-n auto`), each with one thread and its own temporary folder and ports.
+"""Run tests side by side: a worker a core (`-n auto`), each with one thread and its own temporary folder and ports.
 
 Imported before torch, which counts its threads when it is imported.
 """
@@ -31,13 +31,10 @@ if WORKER:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return as many workers as cores and memory allow; 0 for named files, which are quicker in one process.
-
-    One more than cores, as a worker waits a quarter of its time for a browser or another program.
-    """
+    """Return as many workers as cores and memory allow; 0 for named files, which are quicker in one process."""
     named = all(Path(argument.partition("::")[0]).suffix == ".py" for argument in config.args)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = int(min(cores + 1, MOST_WORKERS, _memory_gib() / GIB_A_WORKER))
+    workers = int(min(cores, MOST_WORKERS, _memory_gib() / GIB_A_WORKER))
     return 0 if named or fcntl is None or workers < 2 else workers
 
 

@@ -44,6 +44,7 @@
       if (!end) return;
       while (joining.size) await Promise.allSettled(joining);
       if (heard && awaited.size) continue;
+      awaited.clear(); // a stream in which nothing came has none of them
       const known = new Promise((resolve) => request.signal.addEventListener("abort", resolve));
       ending = Promise.race([known, new Promise((resolve) => setTimeout(resolve, PATIENCE_MS))]);
       yield end;
@@ -55,19 +56,18 @@
     const request = new Request(...asked), answer = await plainly(new Request(request));
     if (!answer.ok) return answer;
     const blocks = answersOf(answer, request), encoder = new TextEncoder();
-    const forget = () => { awaited.clear(); early.clear(); };
     const body = new ReadableStream({
       async pull(controller) {
         try {
           const { done, value } = await blocks.next();
-          if (!done) return controller.enqueue(encoder.encode(value));
-          controller.close();
+          if (done) controller.close();
+          else controller.enqueue(encoder.encode(value));
         } catch (error) { // the connection is gone, and the client tells every click of it
+          awaited.clear();
+          early.clear();
           controller.error(error);
         }
-        forget();
       },
-      cancel: forget,
     });
     return new Response(body, { status: answer.status, headers: answer.headers });
   }

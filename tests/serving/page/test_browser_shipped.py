@@ -18,12 +18,11 @@ SHIPPED = stories.read_stories(bundled.DEFAULT_GALLERY, checkpoint.fingerprint(b
 
 @pytest.fixture(scope="module")
 def shipped():
-    """Serve the page as it ships on a free port."""
-    from reid_demo.serving.page.view import build_ui, launch_options
+    """Serve the page as it ships, under its policies, on a free port."""
+    import app
 
-    demo = build_ui(Engine.load())
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
-    yield url
+    demo = app.serve(Engine.load(), app.Place("127.0.0.1"), prevent_thread_lock=True, quiet=True)
+    yield demo.local_url
     demo.close()
 
 
