@@ -9,6 +9,7 @@ import binascii
 import functools
 import hashlib
 import ipaddress
+import json
 import secrets
 import socket
 import time
@@ -28,6 +29,8 @@ HEARTBEAT, CALL = "/gradio_api/heartbeat/", "/gradio_api/call/"
 OPEN_PATH = "/gradio_api/startup-events"  # the server asks itself at start; it answers true to anybody
 SPACE_FRAMES = ("https://huggingface.co", "https://*.huggingface.co", "https://*.hf.space")
 SWEEP_EVERY_S = 20
+MOST_VALUES = 20_000  # in the JSON of a request: Gradio walks through them while nobody is served. A stroke has 4,000
+TOO_MANY = f"This request holds more than {MOST_VALUES:,} values. Send pictures and files as uploads or data URLs."
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,12 @@ class Border:
             await _answer(scope, send, *refusal, headers=self.headers)
             return
         self._sweep_sessions(scope)
+        if scope.get("method") == "POST" and not sent.get(b"content-type", "").startswith("multipart/"):
+            read = await _read(receive)
+            if read is None:
+                await _answer(scope, send, 413, TOO_MANY, headers=self.headers)
+                return
+            receive = _read_again(read, receive)
         await self._follow(scope, sent, receive, self._with_headers(send))
 
     def _refusal(self, scope: dict, sent: Mapping[bytes, str]) -> tuple[int, str] | None:
@@ -236,12 +245,37 @@ def _drop_session(app, name: str) -> None:
     app.state_holder.time_last_used.pop(name, None)
 
 
+async def _read(receive: Callable) -> list[dict] | None:
+    """Return the messages of a request's body; `None` where its JSON would hold too many values."""
+    read, values = [], 0
+    while True:
+        read.append(message := await receive())
+        values += sum(message.get("body", b"").count(mark) for mark in (b",", b"[", b"{"))
+        if values > MOST_VALUES:
+            return None
+        if not message.get("more_body"):  # the last one, or the client has left
+            return read
+
+
+def _read_again(read: list[dict], receive: Callable) -> Callable:
+    left = iter(read)
+
+    async def next_message() -> dict:
+        for message in left:
+            return message
+        return await receive()
+
+    return next_message
+
+
 async def _answer(scope: dict, send: Callable, status: int, sentence: str, headers: list) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})
         return
-    body = sentence.encode()
-    extra = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+    plain = status != 413  # else a caller of the API reads it, who expects what FastAPI writes
+    body = (sentence if plain else json.dumps({"detail": sentence})).encode()
+    kind = b"text/plain; charset=utf-8" if plain else b"application/json"
+    extra = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
     if status == 401:
         extra.append((b"www-authenticate", b'Basic realm="reid_demo", charset="UTF-8"'))
     await send({"type": "http.response.start", "status": status, "headers": [*headers, *extra]})

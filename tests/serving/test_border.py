@@ -58,6 +58,21 @@ def test_answers_carry_a_content_and_a_frame_policy(url):
         assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "SAMEORIGIN")
 
 
+@pytest.mark.parametrize("path", ["/gradio_api/call/v2/search", "/gradio_api/queue/join"])
+@pytest.mark.parametrize("value", ["[]", "{}", "1"])
+def test_a_request_of_very_many_values_is_refused_before_it_is_read(url, path, value):
+    body = '{"data": [null], "parts": [' + ",".join([value] * border.MOST_VALUES) + "]}"
+    answer = httpx.post(url + path, content=body, headers={"content-type": "application/json"}, trust_env=False)
+    assert (answer.status_code, answer.json()) == (413, {"detail": border.TOO_MANY})
+
+
+def test_a_long_data_url_is_no_request_of_many_values(url):
+    body = {"image": "data:image/png;base64," + "A" * 3_000_000}  # arrives in many pieces
+    event = httpx.post(url + "/gradio_api/call/v2/search", json=body, trust_env=False).json()["event_id"]
+    told = httpx.get(f"{url}/gradio_api/call/v2/search/{event}", trust_env=False).text
+    assert "event: error" in told and "image" in told
+
+
 def test_a_space_may_frame_the_page(monkeypatch):
     monkeypatch.setenv("SPACE_ID", "me/demo")
     rules = app.Place().rules()
