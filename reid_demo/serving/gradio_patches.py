@@ -27,7 +27,8 @@ _log = logging.getLogger(__name__)
 
 
 # Clicks and calls that are carried out at once, by their `concurrency_id`. Those of one visit are not: see `_in_order`.
-AT_ONCE = {"model": 12, "long": 6}
+AT_ONCE = {"model": 12, "long": 6, "browse": 2}
+ASIDE = ("browse",)  # those wait for their like alone: who looks through the gallery need not wait for a search
 
 QUICK = ("login_check", "compute_analytics_summary")  # functions of Gradio that take microseconds
 PLAIN = ("Slider", "Radio", "Checkbox", "CheckboxGroup", "HTML", "Number", "Textbox")  # components whose values do
@@ -334,14 +335,14 @@ def _in_order(get_events: Callable) -> Callable:
     """
 
     def ordered(self):
-        running = {event.session_hash for job in self.active_jobs if job for event in job if _counts(event)}
+        running = {_line(event) for job in self.active_jobs if job for event in job if _counts(event)}
         queues = [self.event_queue_per_concurrency_id[name] for name in AT_ONCE.keys() & _names(self)]
-        first = {}  # visit -> its oldest event that waits, in whichever queue
+        first = {}  # line -> its oldest event that waits, in whichever queue
         for event in sorted((e for queue in queues for e in queue.queue), key=lambda e: e.enqueue_time):
-            first.setdefault(event.session_hash, event)
+            first.setdefault(_line(event), event)
         every = [queue.queue for queue in queues]
         for queue in queues:
-            queue.queue = [e for e in queue.queue if first[e.session_hash] is e and e.session_hash not in running]
+            queue.queue = [e for e in queue.queue if first[_line(e)] is e and _line(e) not in running]
         try:
             found = get_events(self)
         finally:
@@ -362,6 +363,11 @@ def _names(queue) -> set[str]:
 
 def _counts(event) -> bool:
     return event.concurrency_id in AT_ONCE
+
+
+def _line(event) -> tuple[str, str]:
+    """Return in which line an event waits: its visit, and which of the visit's two lines."""
+    return event.session_hash, event.concurrency_id if event.concurrency_id in ASIDE else ""
 
 
 class _Later(dict):

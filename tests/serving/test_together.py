@@ -185,6 +185,12 @@ def test_the_patch_picks_the_oldest_of_each_visit(page):
         assert {job[0] for job in queue.active_jobs[:2]} == {a1, b1} and kinds["model"].queue == [a2]
         queue.active_jobs = [[a1], [b1], None, None]
         assert queue.get_events() is None, "the visit's first click is not done"
+        look1, look2 = Event("a", "browse", 4), Event("a", "browse", 5)
+        kinds["browse"].queue = [look1, look2]
+        assert queue.get_events()[0] == [look1], "looking through the gallery waits for no search of the same visit"
+        queue.active_jobs = [[a1], [b1], [look1], None]
+        assert queue.get_events() is None and kinds["browse"].queue == [look2], "but for its last look"
+        kinds["browse"].queue = []
         queue.active_jobs = [None, [b1], None, None]
         assert queue.get_events()[0] == [a2]
     finally:

@@ -63,7 +63,9 @@ document.addEventListener("focusin", (event) => {
   if (!field.matches("#browse-filters input")) return;
   const said = field.value;
   field.select(); // at once, or a quick key is added to what it says and nothing is found
-  setTimeout(() => field.value === said && field.select()); // a click sets the cursor after this event
+  setTimeout(() => { // a click sets the cursor after this event; to select gives a field that was left the focus
+    if (document.activeElement === field && field.value === said) field.select();
+  });
 });
 
 // The last term that counts stays ticked: without any there is nothing to rank by.

@@ -43,13 +43,18 @@ def test_look_filter_turn_and_search(page, monkeypatch):
     expect(line).to_contain_text("1 of 18 pictures")
     expect(grid).to_have_count(1)  # the six before would lose the focus
     expect(grid).to_contain_text("id 4")
+    in_grid = "document.activeElement.closest('#browse-grid') !== null"
     for _ in range(12):
         page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.closest('#browse-grid') !== null"):
+        if page.evaluate(in_grid):
             break
     page.wait_for_timeout(700)
-    held = page.evaluate("document.activeElement.closest('#browse-grid') !== null")
-    assert held, "walking past a filter draws nothing anew"
+    assert page.evaluate(in_grid), "walking past a filter draws nothing anew"
+    hurry = "() => ['#browse-camera input', '#browse-grid .thumbnail-item'].forEach(s => document.querySelector(s).focus())"
+    page.evaluate(hurry)
+    page.wait_for_timeout(100)
+    assert page.evaluate(in_grid), "a filter that was left at once takes the focus back"
+    page.wait_for_timeout(600)  # until its own answer has come
     page.keyboard.press("Enter")
     expect(page.locator("#probe-line")).to_contain_text("Gallery image, id 4: 64 x 128 px, id 4, camera 2")
     expect(page.locator("#strip .thumbnail-item").first).to_contain_text("id 4")

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import gradio as gr
 
+from reid_demo.serving.gradio_patches import AT_ONCE
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import browse
 from reid_demo.serving.page.handlers.session import Session
@@ -11,7 +12,8 @@ from reid_demo.serving.page.wiring import Wiring, guard
 
 BROWSE_TAB = "gallery"
 # Looking asks the network nothing, so it waits for nobody's search.
-LOOK = {"concurrency_id": "browse", "concurrency_limit": 2, "api_visibility": "private", "trigger_mode": "always_last"}
+LOOK = {"concurrency_id": "browse", "concurrency_limit": AT_ONCE["browse"]}
+LOOK |= {"api_visibility": "private", "trigger_mode": "always_last"}
 
 
 @dataclass(frozen=True)
