@@ -15,7 +15,7 @@ from reid_demo.serving import gradio_patches
 
 zerogpu.prepare()  # before torch, which the next lines import
 with gradio_patches.quick_import():
-    import gradio  # noqa: F401
+    from gradio import http_server
 
 from reid_demo.engine import Engine  # noqa: E402
 from reid_demo.errors import ConfigError, ReidError, escape_what_a_console_lacks  # noqa: E402
@@ -26,6 +26,7 @@ from reid_demo.serving.page.view import build_ui, launch_options  # noqa: E402
 from reid_demo.serving.visitors import MAX_UPLOAD, PrivateGalleries  # noqa: E402
 
 MAX_WAITING = 100  # requests in the queue; further ones are refused
+STARTS = 5  # tries, each on a free port, where other programs are started at the same moment
 PATHS = ("weights", "gallery", "auth")  # options whose environment variables may begin with ~
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -67,21 +68,34 @@ def serve(engine: Engine, place: Place = Place(), **more):
         ConfigError: the port is taken, the address is not this machine's, no temporary folder can be written, or
             Gradio could fetch addresses.
     """
-    cache = _private_cache()
-    galleries = PrivateGalleries(engine, cache=cache)
-    demo = create_demo(engine, galleries)
-    gradio_patches.require_guard()
-    demo.queue(max_size=MAX_WAITING)
-    _give_back_memory()
+    galleries = PrivateGalleries(engine, cache=_private_cache())
     _check_free(place)
     _keep_loopback_off_the_proxy(place.host)
     if not place.rules().trusts_proxy:  # else uvicorn believes forwarded headers from any program on this machine
         os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
+    named = place.port or os.environ.get("GRADIO_SERVER_PORT")
+    for _ in range(1 if named else STARTS):
+        port = named or _free_port(place.host)
+        demo = _launched(engine, galleries, place, int(port), **more)
+        if demo is not None:
+            return demo
+    raise ConfigError(f"Port {port} is in use. Name another: --port N.")
+
+
+def _launched(engine: Engine, galleries: PrivateGalleries, place: Place, port: int, **more):
+    """Build the page and serve it on a port; `None` where another program took the port meanwhile.
+
+    A page that failed to start cannot be started again: its MCP server runs once.
+    """
+    demo = create_demo(engine, galleries)
+    gradio_patches.require_guard()
+    demo.queue(max_size=MAX_WAITING)
+    _give_back_memory()
     host = f"[{place.host}]" if place.host and ":" in place.host and "[" not in place.host else place.host
     try:
         demo.launch(
             server_name=host,
-            server_port=place.port,
+            server_port=port,
             share=place.share,
             root_path=place.root_path,
             max_file_size=MAX_UPLOAD,
@@ -95,9 +109,9 @@ def serve(engine: Engine, place: Place = Place(), **more):
             **more,
         )
     except OSError as error:
-        if error.errno is not None:  # Gradio's own error, for no free port, has none
+        if error.errno is not None:  # Gradio's own error, for a port that is taken, has none
             raise
-        raise ConfigError("None of the ports from 7860 to 7959 is free. Name another: --port N.") from error
+        return None
     return demo
 
 
@@ -122,20 +136,45 @@ def _check_free(place: Place) -> None:
     Raises:
         ConfigError: the host is not this machine's, or the port is taken.
     """
-    host = (place.host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1").strip("[]")
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, place.port or 0, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, socket.SOCK_STREAM) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind(address)
+        _listen_once(place.host, place.port or 0)
     except PermissionError as error:
         raise ConfigError(f"You may not listen on port {place.port}. Choose one above 1023: --port N.") from error
     except OSError as error:
         if place.port and error.errno in (98, 48, 10048):  # EADDRINUSE of Linux, macOS, Windows
             raise ConfigError(f"Port {place.port} is in use. Choose another: --port {place.port + 1}.") from error
         raise ConfigError(
-            f"{host!r} is not an address of this machine ({error.strerror}). Name one: --host 127.0.0.1."
+            f"{_address(place.host)!r} is not an address of this machine ({error.strerror}). "
+            "Name one: --host 127.0.0.1."
         ) from error
+
+
+def _free_port(host: str | None) -> int:
+    """Return the first free port of those that Gradio tries.
+
+    Raises:
+        ConfigError: none is free.
+    """
+    first, count = http_server.INITIAL_PORT_VALUE, http_server.TRY_NUM_PORTS
+    for port in range(first, first + count):
+        try:
+            _listen_once("127.0.0.1", port)  # Gradio tries this one as well
+            _listen_once(host, port)
+        except OSError:
+            continue
+        return port
+    raise ConfigError(f"None of the ports from {first} to {first + count - 1} is free. Name another: --port N.")
+
+
+def _listen_once(host: str | None, port: int) -> None:
+    family, _, _, _, address = socket.getaddrinfo(_address(host), port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, socket.SOCK_STREAM) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        trial.bind(address)
+
+
+def _address(host: str | None) -> str:
+    return (host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1").strip("[]")
 
 
 def _keep_loopback_off_the_proxy(host: str | None) -> None:

@@ -152,6 +152,33 @@ def test_a_taken_port_is_a_sentence_that_names_the_option(tmp_path):
         assert said(tmp_path, "--port", str(port)) == sentence
 
 
+def test_a_port_that_is_taken_at_the_last_moment_is_left_for_the_next(tiny_engine, monkeypatch):
+    """Two pages that start at once find the same port free; the one that comes second goes on to another."""
+    free, asked = app._free_port, []
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def meanwhile_taken(host):
+            asked.append(other.getsockname()[1] if not asked else free(host))
+            return asked[-1]
+
+        monkeypatch.setattr(app, "_free_port", meanwhile_taken)
+        monkeypatch.delenv("GRADIO_SERVER_PORT", raising=False)
+        demo = app.serve(tiny_engine, app.Place("127.0.0.1"), prevent_thread_lock=True, quiet=True)
+    try:
+        assert len(asked) == 2 and demo.local_url == f"http://127.0.0.1:{asked[1]}/"
+        assert httpx.get(f"{demo.local_url}gradio_api/info").status_code == 200
+    finally:
+        demo.close()
+
+
+def test_no_free_port_at_all_is_a_sentence(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setattr(app.http_server, "INITIAL_PORT_VALUE", taken.getsockname()[1])
+        monkeypatch.setattr(app.http_server, "TRY_NUM_PORTS", 1)
+        with pytest.raises(ConfigError, match="None of the ports.*--port N"):
+            app._free_port("127.0.0.1")
+
+
 @pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid"])
 def test_an_address_of_another_machine_is_a_sentence(host):
     with pytest.raises(ConfigError, match="not an address of this machine.*--host"):
