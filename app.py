@@ -1,6 +1,8 @@
 """Start the demo: `python app.py`."""
 
 import argparse
+import atexit
+import contextlib
 import ctypes
 import logging
 import os
@@ -36,7 +38,7 @@ class Place:
     """Where the server listens and how it is reached."""
 
     host: str | None = None  # None: Gradio's own default, or GRADIO_SERVER_NAME
-    port: int | None = None  # None: the first free one from 7860 on, or GRADIO_SERVER_PORT
+    port: int | None = None  # None: the first free one from 7860 or GRADIO_SERVER_PORT on
     share: bool = False  # a public link through Gradio's servers
     root_path: str | None = None  # the public address, or the path under a proxy; None: GRADIO_ROOT_PATH
     login: border.Login | None = None
@@ -73,10 +75,9 @@ def serve(engine: Engine, place: Place = Place(), **more):
     _keep_loopback_off_the_proxy(place.host)
     if not place.rules().trusts_proxy:  # else uvicorn believes forwarded headers from any program on this machine
         os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
-    named = place.port or os.environ.get("GRADIO_SERVER_PORT")
-    for _ in range(1 if named else STARTS):
-        port = named or _free_port(place.host)
-        demo = _launched(engine, galleries, place, int(port), **more)
+    for _ in range(1 if place.port else STARTS):
+        port = place.port or _free_port(place.host)
+        demo = _launched(engine, galleries, place, port, **more)
         if demo is not None:
             return demo
     raise ConfigError(f"Port {port} is in use. Name another: --port N.")
@@ -118,7 +119,7 @@ def _launched(engine: Engine, galleries: PrivateGalleries, place: Place, port: i
 def _private_cache() -> Path:
     """Let Gradio keep uploads and shown pictures in this process's own folder instead of one shared by all users."""
     folder = workplace.of_this_process().subfolder("pictures")
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    gradio_patches.keep_files_in(folder)
     return folder
 
 
@@ -243,6 +244,7 @@ def _end_on_signals() -> None:
     """Make SIGTERM and SIGHUP end the process normally, so that visitors' files are removed."""
 
     def end(number: int, frame) -> None:
+        signal.signal(number, signal.SIG_IGN)  # a second one does not interrupt the removing
         raise SystemExit(128 + number)
 
     for name in ("SIGTERM", "SIGHUP"):
@@ -270,5 +272,21 @@ def main(arguments: list[str] | None = None) -> None:
         workplace.close_this_process()
 
 
+def run() -> None:
+    """Run `main` as a program that ends at once: a search that is still under way would outlive Python and abort it."""
+    code: int | str | None = None
+    try:
+        main()
+    except SystemExit as ended:
+        code = ended.code
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # a pipe whose reader has left, or closed
+            stream.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
+
+
 if __name__ == "__main__":
-    main()
+    run()

@@ -255,8 +255,7 @@ class _OnnxRuntime:
         self._apart: tuple[Session, ThreadPoolExecutor] | None = None  # opened for the first images that are many
 
     def _session(self, threads: int) -> "Session":
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = threads
         settings.log_severity_level = 3  # errors
@@ -281,6 +280,14 @@ class _OnnxRuntime:
             if self._apart is None:
                 self._apart = self._session(1), ThreadPoolExecutor(self._threads, "onnxruntime")
             return self._apart
+
+
+def import_onnxruntime() -> ModuleType:
+    """Import ONNX Runtime without its reports of use, which its makers get from every process, and its file of them."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
 
 
 def import_openvino() -> ModuleType:

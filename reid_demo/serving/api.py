@@ -27,6 +27,7 @@ from reid_demo.serving.visitors import PrivateGalleries
 # The page's own queues. Clicks and calls of several visitors run side by side and take turns at the network.
 QUEUE = {"concurrency_id": "model", "concurrency_limit": gradio_patches.AT_ONCE["model"]}
 LONG = {"concurrency_id": "long", "concurrency_limit": gradio_patches.AT_ONCE["long"]}  # runs of many steps
+UNHEARD_S = 5  # after which nobody is believed to fetch what a call has said so far
 FAILURE = "Something went wrong on the server. Try once more; its log says what it was."
 _log = logging.getLogger(__name__)
 
@@ -123,10 +124,10 @@ class Endpoints:
         engine = self._current.engine
         asked = self._read(engine, api_calls.Sweep, image=image, rank=rank, **window, weighing=weighing, parts=parts)
         api_calls.check_windows(asked)
-        ends = time.monotonic() + budget.SWEEP_S
+        ends, caller = time.monotonic() + budget.SWEEP_S, _Caller()
 
         def go_on(done: int, total: int) -> bool:
-            return _client_waits() and time.monotonic() < ends
+            return caller.waits() and time.monotonic() < ends
 
         how = {"window": asked.window, "scoring": asked.scoring(engine)}
         return answers.sweep(engine, asked.image, asked.rank, **how, go_on=go_on)
@@ -151,6 +152,8 @@ def app_options(rules: Rules | None = None, galleries: PrivateGalleries | None =
     """
 
     async def wrong_field(request: Request, error: Exception) -> JSONResponse:
+        if request.url.path.endswith("/queue/join") and isinstance(error, KeyError):
+            return JSONResponse({"detail": f"The page has no listener {str(error)[:20]}. Reload it."}, 404)
         if "/call/v2/" not in request.url.path:
             raise error
         if isinstance(error, KeyError):
@@ -166,11 +169,23 @@ def app_options(rules: Rules | None = None, galleries: PrivateGalleries | None =
     }
 
 
-def _client_waits() -> bool:
-    """Tell whether the caller of the running call still waits; true where Gradio does not know."""
-    blocks, name = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
-    event = blocks._queue.event_ids_to_events.get(name) if blocks is not None and name else None
-    return event is None or event.alive
+class _Caller:
+    """Who waits for the running call."""
+
+    def __init__(self) -> None:
+        """Begin to watch the caller."""
+        self._heard = time.monotonic()
+
+    def waits(self) -> bool:
+        """Tell whether the caller is still there and listens to the answers; true where Gradio does not know."""
+        blocks, name = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
+        event = blocks._queue.event_ids_to_events.get(name) if blocks is not None and name else None
+        if event is None:
+            return True
+        unread = blocks._queue.pending_messages_per_session.get(event.session_hash)
+        if unread is None or unread.empty():
+            self._heard = time.monotonic()
+        return event.alive and time.monotonic() - self._heard < UNHEARD_S
 
 
 def _told(endpoint: Callable) -> Callable:

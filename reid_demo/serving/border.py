@@ -29,6 +29,15 @@ HEARTBEAT, CALL = "/gradio_api/heartbeat/", "/gradio_api/call/"
 OPEN_PATH = "/gradio_api/startup-events"  # the server asks itself at start; it answers true to anybody
 SPACE_FRAMES = ("https://huggingface.co", "https://*.huggingface.co", "https://*.hf.space")
 SWEEP_EVERY_S = 20
+# What Gradio offers and nothing here uses: it runs ffmpeg on a visitor's film, writes a visit to the disk, and more.
+UNUSED = tuple(
+    f"{prefix}{name}"
+    for prefix, names in (
+        ("/gradio_api/", "process_recording deep_link vibe- undo-vibe- run-history runs profiling stream/ dev/"),
+        ("/", "monitoring dev/"),
+    )
+    for name in names.split()
+)
 MOST_VALUES = 20_000  # in the JSON of a request: Gradio walks through them while nobody is served. A stroke has 4,000
 TOO_MANY = f"This request holds more than {MOST_VALUES:,} values. Send pictures and files as uploads or data URLs."
 
@@ -171,6 +180,8 @@ class Border:
         if not self._answers_to(sent.get(b"host", "")):
             return 400, "This server does not answer to that name. Its owner can name it: --root-path https://NAME/."
         login, path = self.rules.login, _path(scope)
+        if path.startswith(UNUSED):
+            return 404, "This server has no such address."
         if login is not None and path != OPEN_PATH and not login.admits(sent.get(b"authorization", "")):
             return 401, "Log in with the name and password that the owner of this server gave you."
         return None

@@ -10,6 +10,7 @@ import importlib
 import inspect
 import io
 import logging
+import math
 import os
 import sys
 import tempfile
@@ -23,6 +24,8 @@ from reid_demo.errors import ConfigError
 MADE_FOR = ("6.31",)  # versions of Gradio, major.minor, whose source was read for these patches
 NO_FETCH = "image: this server fetches no address. Upload the file, or send a data URL."
 NOT_UPLOADED = "image: upload the file first and name the path that the upload gave."
+NO_SUCH_VALUE = "This request holds a value that the page never sends: {reason}"
+REASON_LENGTH = 200  # characters of a reason, which may repeat the value
 _log = logging.getLogger(__name__)
 
 
@@ -30,8 +33,12 @@ _log = logging.getLogger(__name__)
 AT_ONCE = {"model": 12, "long": 6, "browse": 2}
 ASIDE = ("browse",)  # those wait for their like alone: who looks through the gallery need not wait for a search
 
+READ_AT_IMPORT = "DEFAULT_TEMP_DIR"  # where modules of Gradio keep what GRADIO_TEMP_DIR said
+
 QUICK = ("login_check", "compute_analytics_summary")  # functions of Gradio that take microseconds
 PLAIN = ("Slider", "Radio", "Checkbox", "CheckboxGroup", "HTML", "Number", "Textbox")  # components whose values do
+
+NUMBERS = ("Number", "Slider")  # components whose values are numbers
 
 WEBP_EFFORT = 2  # of 0 to 6; Pillow takes 4
 MOST_ENCODED = 5000  # pictures whose encoded form is remembered by its name, 0.3 kB each
@@ -140,6 +147,14 @@ def install() -> None:
             )
         else:
             _log.warning("Gradio %s: %s. Without the patch: %s.", gradio.__version__, missing, patch.why)
+
+
+def keep_files_in(folder: Path) -> None:
+    """Let Gradio write all files into a folder. Some of its modules have read the variable when they were imported."""
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    for name, module in list(sys.modules.items()):
+        if name.startswith("gradio.") and hasattr(module, READ_AT_IMPORT):
+            setattr(module, READ_AT_IMPORT, str(folder))
 
 
 def require_guard() -> None:
@@ -281,6 +296,49 @@ def _addressed(data, block) -> tuple | None:
         return None
     block.temp_files.update(paths)  # Gradio deletes them by their age
     return (shown,)
+
+
+def _reading(read: Callable) -> Callable:
+    """Answer values that no widget sends with one short sentence.
+
+    Gradio writes a traceback with the whole value, which may be megabytes, and sends it back as well.
+    """
+
+    @functools.wraps(read)
+    async def told(self, block_fn, inputs, *given, **named):
+        with _values_of_strangers():
+            for block, value in zip(block_fn.inputs, inputs, strict=False):
+                if type(block).__name__ in NUMBERS and isinstance(value, float) and not math.isfinite(value):
+                    raise ValueError("a number is infinite or none at all")
+            return await read(self, block_fn, inputs, *given, **named)
+
+    return told
+
+
+def _passing(pass_on: Callable) -> Callable:
+    """Do the same for what a click is said to be about: Gradio makes events of it when it calls the handler."""
+
+    @functools.wraps(pass_on)
+    def told(*given, **named):
+        with _values_of_strangers():
+            return pass_on(*given, **named)
+
+    return told
+
+
+@contextlib.contextmanager
+def _values_of_strangers() -> Iterator[None]:
+    import gradio as gr
+
+    try:
+        yield
+    except (gr.Error, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
+        if isinstance(error, gr.Error) and not error.print_exception:
+            raise  # has said it
+        reason = str(getattr(error, "message", error))[:REASON_LENGTH]
+        words = NO_SUCH_VALUE.format(reason=f"{type(error).__name__}, {reason}")
+        _log.info("%s", words.encode("unicode_escape").decode("ascii"))
+        raise gr.Error(words, print_exception=False) from error
 
 
 def _at_once(run_sync: Callable) -> Callable:
@@ -460,6 +518,20 @@ PATCHES = (
             owner=owner,
         )
         for owner in ("anyio.to_thread", "gradio.queueing")
+    ),
+    Patch(
+        "preprocess_data",
+        ("block_fn", "inputs"),
+        _reading,
+        "a value that no widget sends is written to the log whole, with a traceback",
+        owner="gradio.blocks:Blocks",
+    ),
+    Patch(
+        "special_args",
+        ("fn", "inputs", "event_data"),
+        _passing,
+        "an event that no widget sends is a traceback in the log",
+        owner="gradio.blocks",
     ),
     Patch(
         "compute_analytics_summary",

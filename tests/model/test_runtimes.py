@@ -186,6 +186,17 @@ def test_openvino_reports_nothing_home(tmp_path):
     assert not list(tmp_path.rglob("openvino_ga_cid"))  # the number under which it would report
 
 
+@pytest.mark.skipif(not runtimes.is_installed("onnxruntime"), reason="onnxruntime is not installed")
+def test_onnx_runtime_reports_nothing_home(tmp_path):
+    """Where it would send reports (1.32 does), it writes the number of the process into a file."""
+    code = "from reid_demo.model import runtimes; runtimes.import_onnxruntime()"
+    home = {name: value for name, value in os.environ.items() if name not in ("ORT_DISABLE_TELEMETRY", "CI")}
+    subprocess.run(
+        [sys.executable, "-c", code], env={**home, "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}, check=True
+    )
+    assert not list(tmp_path.rglob("*"))
+
+
 @needs_export
 def test_onnx_runtime_has_no_bfloat16(tiny_weights, monkeypatch):
     with pytest.raises(ConfigError, match="no bfloat16 on a CPU"):
@@ -196,8 +207,7 @@ def test_onnx_runtime_has_no_bfloat16(tiny_weights, monkeypatch):
 
 @needs_export
 def test_an_exported_file_takes_any_batch(tiny_weights, tmp_path, capsys):
-    import onnxruntime
-
+    onnxruntime = runtimes.import_onnxruntime()
     path = tmp_path / "deep" / "net.onnx"
     assert main(["export", "--onnx", str(path), "--weights", str(tiny_weights), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

@@ -13,7 +13,7 @@ from loops import in_a_new_loop
 
 import app
 from reid_demo.errors import ConfigError
-from reid_demo.serving import border
+from reid_demo.serving import api, border
 
 LOGIN = border.Login.read("# people\nana:secret one\n\nbo:x:y\n")
 BASIC = {"Authorization": "Basic " + base64.b64encode(b"ana:secret one").decode()}
@@ -224,7 +224,27 @@ def test_connections_tell_who_is_here_and_from_where():
     assert told[-1] == ("gone", "ann") and len(told) == 3
 
 
-def test_a_sweep_stops_when_its_client_has_left(demo, url, tiny_engine, monkeypatch):
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/gradio_api/process_recording"),
+        ("GET", "/gradio_api/deep_link?session_hash=a"),
+        ("POST", "/gradio_api/vibe-edit"),
+        ("GET", "/gradio_api/run-history/buckets"),
+        ("GET", "/gradio_api/runs"),
+        ("GET", "/gradio_api/stream/a/1/1/playlist.m3u8"),
+        ("GET", "/monitoring"),
+        ("GET", "/dev/reload"),
+    ],
+)
+def test_what_gradio_offers_beside_the_page_is_not_there(url, method, path):
+    answer = httpx.request(method, f"{url}{path}", files={"video": b"film"} if method == "POST" else None, timeout=20)
+    assert answer.status_code == 404 and "no such address" in answer.text
+
+
+@pytest.mark.parametrize("listens", [True, False], ids=["it listened for a while", "it never listened"])
+def test_a_sweep_stops_when_its_client_has_left(demo, url, tiny_engine, monkeypatch, listens):
+    monkeypatch.setattr(api, "UNHEARD_S", 1.5)
     data = "data:image/png;base64," + base64.b64encode(Path(tiny_engine.examples[0].path).read_bytes()).decode()
     real, batches, two = tiny_engine.describer.describe, [], threading.Event()
 
@@ -238,8 +258,10 @@ def test_a_sweep_stops_when_its_client_has_left(demo, url, tiny_engine, monkeypa
     monkeypatch.setattr(tiny_engine.describer, "describe", slowly)
     fields = {"image": data, "size": 0.1, "stride": 0.05}  # 741 windows: 93 batches, half a minute
     name = httpx.post(f"{url}/gradio_api/call/v2/sweep", json=fields).json()["event_id"]
-    with httpx.stream("GET", f"{url}/gradio_api/call/v2/sweep/{name}", timeout=60):
-        assert two.wait(20)
+    if listens:
+        with httpx.stream("GET", f"{url}/gradio_api/call/v2/sweep/{name}", timeout=60):
+            assert two.wait(20)
+    assert two.wait(20)
     for _ in range(60):
         seen = len(batches)
         time.sleep(1)

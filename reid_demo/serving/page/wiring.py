@@ -1,13 +1,14 @@
 """From clicks to handlers: one queue for the network, errors as warnings, and what is drawn after every search."""
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import gradio as gr
 
 from reid_demo.engine import Engine
-from reid_demo.errors import ReidError
+from reid_demo.errors import GalleryError, ImageError, ReidError
 from reid_demo.model import turns
 from reid_demo.serving import api
 from reid_demo.serving.page import text
@@ -186,6 +187,29 @@ def guard(action: Callable, show: Callable, outputs: int) -> Callable:
         return gr.skip() if outputs == 1 else [gr.skip()] * outputs
 
     return run
+
+
+def place_of(event: gr.SelectData) -> int:
+    """Return the place in a list, from 0, that a click is about.
+
+    Raises:
+        GalleryError: it names none.
+    """
+    if not isinstance(event.index, int):
+        raise GalleryError(text.NO_PLACE)
+    return event.index
+
+
+def point_of(event: gr.SelectData) -> tuple[float, float]:
+    """Return the place in a picture, px from its left and top, that a click is about.
+
+    Raises:
+        ImageError: it names none.
+    """
+    match event.index:
+        case [int() | float() as x, int() | float() as y] if math.isfinite(x) and math.isfinite(y):
+            return x, y
+    raise ImageError(text.NO_PLACE)
 
 
 def _tell_of_wait(first: int) -> None:

@@ -50,8 +50,8 @@ def test_look_filter_turn_and_search(page, monkeypatch):
             break
     page.wait_for_timeout(700)
     assert page.evaluate(in_grid), "walking past a filter draws nothing anew"
-    hurry = "() => ['#browse-camera input', '#browse-grid .thumbnail-item'].forEach(s => document.querySelector(s).focus())"
-    page.evaluate(hurry)
+    hurry = "places => places.forEach(place => document.querySelector(place).focus())"
+    page.evaluate(hurry, ["#browse-camera input", "#browse-grid .thumbnail-item"])
     page.wait_for_timeout(100)
     assert page.evaluate(in_grid), "a filter that was left at once takes the focus back"
     page.wait_for_timeout(600)  # until its own answer has come

@@ -158,6 +158,8 @@ def find(frame: Frame, finder: finders.HogFinder) -> Frame:
 
 def click(frame: Frame, x: float, y: float) -> Frame:
     """Take a click on the shown frame, in px of it: the first sets a corner, the second the box."""
+    if not frame.data:
+        raise ImageError(text.FRAME_NONE)
     scale = max(frame.height, frame.width) / max(_shown_size(frame))
     at = (min(max(round(x * scale), 0), frame.width), min(max(round(y * scale), 0), frame.height))
     if frame.corner is None:

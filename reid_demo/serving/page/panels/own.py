@@ -13,7 +13,7 @@ from reid_demo.serving.page.handlers import own
 from reid_demo.serving.page.handlers.probe import PixelBox
 from reid_demo.serving.page.handlers.session import Session, Settings
 from reid_demo.serving.page.panels.browse import BROWSE_TAB
-from reid_demo.serving.page.wiring import QUEUE, Wiring, guard, read_settings
+from reid_demo.serving.page.wiring import QUEUE, Wiring, guard, place_of, point_of, read_settings
 from reid_demo.serving.visitors import MAX_IMAGES, MAX_TOTAL, MAX_UPLOAD
 
 OWN_TAB = "own"  # its name among the tabs
@@ -249,13 +249,16 @@ def wire_frame(panel: FramePanel, upload: gr.UploadButton, tabs: gr.Tabs, wiring
     upload.upload(opening, [upload], opened, show_progress="hidden", js=only, trigger_mode="multiple", **QUEUE)
 
     def corner(frame: own.Frame, event: gr.SelectData) -> list:
-        return guard(lambda: own.click(frame, *event.index), show, count)()
+        return guard(lambda: own.click(frame, *point_of(event)), show, count)()
 
     # A second corner that is clicked while the first is drawn counts as well.
     panel.picture.select(corner, [panel.frame], drawn, show_progress="hidden", trigger_mode="multiple", **QUEUE)
 
     def person(frame: own.Frame, event: gr.SelectData) -> list:
-        return guard(lambda: own.choose(frame, event.index), lambda chosen: show(chosen)[0:3] + own.fields(chosen), 7)()
+        def draw(chosen: own.Frame) -> list:
+            return show(chosen)[0:3] + own.fields(chosen)
+
+        return guard(lambda: own.choose(frame, place_of(event)), draw, 7)()
 
     outlined = [panel.frame, panel.line, panel.picture, *panel.box]
     chosen = panel.people.select(person, [panel.frame], outlined, trigger_mode="always_last", **QUEUE)

@@ -1,5 +1,6 @@
 """Rendered people with one thing changed: a row of pictures for each, which become the probe by a click."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import gradio as gr
@@ -44,8 +45,9 @@ def wire_people(panel: PeoplePanel, wiring: Wiring) -> None:
 
     def choose(event: gr.EventData, now: Session, *settings) -> list:
         def do() -> Session:
+            name = event._data.get("name") if isinstance(event._data, Mapping) else None
             home, engine = wiring.galleries.engine, wiring.engine_of(now)
-            return counterfactuals.open_person(home, engine, now, read_settings(*settings), event._data.get("name"))
+            return counterfactuals.open_person(home, engine, now, read_settings(*settings), name)
 
         return guard(do, wiring.show_everything, len(wiring.everything))()
 

@@ -9,7 +9,7 @@ from reid_demo.records import WEIGHINGS
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import earned, probe, ranking, why
 from reid_demo.serving.page.handlers.session import Session, default_settings
-from reid_demo.serving.page.wiring import QUEUE, Detail, Wiring, guard, top_k_range
+from reid_demo.serving.page.wiring import QUEUE, Detail, Wiring, guard, place_of, top_k_range
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def wire_ranking(panel: RankingPanel, settings: tuple, wiring: Wiring) -> None:
         wiring.search(listen, ranking.rank_again, trigger_mode="always_last")  # what is set meanwhile counts after it
 
     def click(now: Session, event: gr.SelectData) -> list:
-        return guard(lambda s: ranking.choose(s, event.index), wiring.show_choice, len(wiring.choice))(now)
+        return guard(lambda s: ranking.choose(s, place_of(event)), wiring.show_choice, len(wiring.choice))(now)
 
     clicked = panel.strip.select(click, [wiring.session], wiring.choice, trigger_mode="always_last", **QUEUE)
     wiring.follow(clicked, choice=True)
