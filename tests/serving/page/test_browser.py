@@ -42,8 +42,9 @@ def test_hide_search_and_see_why(page, paint):
     chosen = page.locator('[data-row="now"] .stage-tile.chosen, [data-row="before"] .stage-tile.chosen').first
     chosen = chosen.get_attribute("data-index")
 
-    page.locator("#undo").click()  # the half, which is on top
-    expect(page.locator("#probe-line")).not_to_contain_text("lower half")
+    page.locator("#undo").click()  # the stroke, which came last; the half is on top
+    expect(page.locator("#probe-line")).not_to_contain_text("painted")
+    expect(page.locator("#probe-line")).to_contain_text("lower half")
     page.locator("#back").click()
     expect(page.locator("#probe-line")).to_contain_text(text.NO_RECIPE)
     expect(page.locator(".stage-tile.chosen").first).to_have_attribute("data-index", chosen)  # through all changes

@@ -120,6 +120,43 @@ def test_every_change_can_be_taken_back_by_its_place(opened, act):
             act(now, "remove", step=step)
 
 
+def test_undo_returns_to_what_was_there_before_each_change(opened, act):
+    """A second block takes the place of the first, and a chip that is removed lies under others: both come back."""
+    steps = [
+        ("hide", {"kind": "lower_half"}),
+        ("settle", {"box": [0.1, 0.1, 0.5, 0.5]}),
+        ("hide", {"kind": "object"}),  # slips under the block
+        ("fill", {"fill": "black"}),
+        ("remove", {"step": 0}),
+        ("back", {}),
+        ("hide", {"kind": "upper_half"}),
+    ]
+    seen, now = [], opened
+    for verb, values in steps:
+        seen.append((now.recipe, now.fill))
+        now = act(now, verb, **values)
+        assert (now.recipe, now.fill) != seen[-1]
+    assert act(now, "settle", box=[0, 0, 1, 0.5]).past == now.past, "nothing was changed"
+    now = act(now, "undo")
+    assert now.recipe == () == seen.pop()[0], "before it, nothing was hidden"
+    with pytest.raises(OcclusionError, match="nothing to undo"):
+        act(now, "undo")
+    now = act(act(opened, "hide", kind="lower_half"), "settle", box=[0.1, 0.1, 0.5, 0.5])
+    for verb, values in steps[2:5]:
+        now = act(now, verb, **values)
+    for recipe, fill in reversed(seen[:5]):
+        now = act(now, "undo")
+        assert (now.recipe, now.fill) == (recipe, fill)
+    assert now.past == () and np.array_equal(now.current, opened.image)
+
+
+def test_changes_that_came_with_a_probe_are_undone_one_by_one(tiny_engine, opened, act):
+    now = act(act(opened, "hide", kind="random_block"), "hide", kind="lower_half")
+    kept = probe.open_example(tiny_engine, now, Settings(keep_recipe=True), 1)
+    assert len(kept.recipe) == 2 and kept.past == ()
+    assert [o.kind for o in act(kept, "undo").recipe] == ["random_block"]
+
+
 def test_the_fill_acts_on_present_changes_and_on_those_to_come(opened, act):
     now = act(act(opened, "hide", kind="lower_half"), "fill", fill="black")
     assert [o.fill for o in now.recipe] == ["black"] and not now.current[len(now.current) // 2 :].any()

@@ -150,7 +150,8 @@ def fill(engine: Engine, session: Session, settings: Settings, name: str) -> Ses
     """Fill what is hidden, and all that will be, with something else."""
     if name not in occlude.FILLS:
         raise OcclusionError(text.STAGE_BOX)
-    return with_recipe(engine, replace(session, fill=name), settings, refill(session.recipe, name))
+    now = with_recipe(engine, session, settings, refill(session.recipe, name))
+    return replace(now, fill=name)
 
 
 def remove(engine: Engine, session: Session, settings: Settings, step: object) -> Session:

@@ -101,7 +101,9 @@ def _open_probe(engine: Engine, session: Session, settings: Settings, values: Ma
         now = probes.open_gallery_image(engine, session, settings, int(name))
     else:
         raise ImageError(text.LINK_BAD)
-    return with_recipe(engine, now, settings, _unpack(values["recipe"])) if values.get("recipe") else now
+    if not values.get("recipe"):
+        return now
+    return replace(with_recipe(engine, now, settings, _unpack(values["recipe"])), past=())
 
 
 def _unpack(packed: str) -> tuple:

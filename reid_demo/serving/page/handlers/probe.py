@@ -135,11 +135,16 @@ def crop(engine: Engine, session: Session, settings: Settings, box: PixelBox) ->
 
 
 def undo(engine: Engine, session: Session, settings: Settings) -> Session:
-    """Take the last change back."""
+    """Take the last change back: the probe is as it was before it, also where the change moved or removed another.
+
+    Changes that came with the probe, by a link or kept from the one before, go one by one.
+    """
     need_probe(session)
     if not session.recipe:
         raise OcclusionError(text.NOTHING_TO_UNDO)
-    return with_recipe(engine, session, settings, session.recipe[:-1])
+    recipe, fill = session.past[-1] if session.past else (session.recipe[:-1], session.fill)
+    before = with_recipe(engine, replace(session, fill=fill), settings, recipe)
+    return replace(before, past=session.past[:-1])
 
 
 def back(engine: Engine, session: Session, settings: Settings) -> Session:

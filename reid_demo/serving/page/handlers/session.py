@@ -16,6 +16,7 @@ from reid_demo.whatif.compare import ranks_gained
 
 USUAL_TOP_K, MOST_TOP_K = 10, 50
 MOST_PLACES = 12  # probes that a visit keeps to come back to
+MOST_PAST = 50  # changes of one probe that can be taken back
 COMPARED: tuple[Weighing, ...] = ("cosine", "part_aware")  # in the order of the stage's rows
 
 
@@ -51,6 +52,7 @@ class Session:
     camid: int | None = None
     source: str = ""  # "example:NAME", "changed:NAME" or "gallery:INDEX"; empty for a visitor's own picture
     recipe: tuple[Occlusion, ...] = ()
+    past: tuple[tuple[tuple[Occlusion, ...], str], ...] = ()  # recipe and fill before each change, the last at the end
     undone: int = 0  # changes that were asked for but would have taken too long
     current: np.ndarray | None = None  # `image` after the recipe
     untouched: Descriptor | None = None  # of `image`
@@ -97,7 +99,8 @@ def start(engine: Engine, session: Session, settings: Settings, picture: Picture
         place=session.place if again else new_place(),
         places=session.places if again else with_left(session),
     )
-    return with_recipe(engine, fresh, settings, session.recipe if settings.keep_recipe else ())
+    kept = with_recipe(engine, fresh, settings, session.recipe if settings.keep_recipe else ())
+    return replace(kept, past=())
 
 
 def new_place() -> str:
@@ -114,12 +117,18 @@ def with_left(session: Session) -> tuple[Session, ...]:
 
 
 def with_recipe(engine: Engine, session: Session, settings: Settings, recipe: tuple[Occlusion, ...]) -> Session:
-    """Apply a recipe to the untouched probe and rank the result; changes that would take too long are left out."""
+    """Apply a recipe to the untouched probe and rank the result; changes that would take too long are left out.
+
+    The visit remembers what was there before; see `probe.undo`.
+    """
     need_probe(session)
     current, done = engine.occlude_within(session.image, recipe, budget.CHANGES_S)
     undone, recipe = len(recipe) - done, tuple(recipe[:done])
     probe = engine.describe(current) if recipe else session.untouched
-    changed = replace(session, recipe=recipe, undone=undone, current=current, probe=probe)
+    past = session.past
+    if recipe != session.recipe:
+        past = (*past, (session.recipe, session.fill))[-MOST_PAST:]
+    changed = replace(session, recipe=recipe, past=past, undone=undone, current=current, probe=probe)
     return ranked(engine, changed, settings)
 
 
