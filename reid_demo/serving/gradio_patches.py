@@ -335,8 +335,9 @@ def _values_of_strangers() -> Iterator[None]:
     except (gr.Error, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
         if isinstance(error, gr.Error) and not error.print_exception:
             raise  # has said it
-        reason = str(getattr(error, "message", error))[:REASON_LENGTH]
-        words = NO_SUCH_VALUE.format(reason=f"{type(error).__name__}, {reason}")
+        words = str(getattr(error, "message", error))[:REASON_LENGTH]
+        if not isinstance(error, gr.Error):  # Gradio's own sentence, of a number that is too large
+            words = NO_SUCH_VALUE.format(reason=f"{type(error).__name__}, {words}")
         _log.info("%s", words.encode("unicode_escape").decode("ascii"))
         raise gr.Error(words, print_exception=False) from error
 

@@ -95,7 +95,7 @@ def test_a_choice_that_is_not_offered(page, answer, field):
         answer(reads["id"], data)
     if field == "weighing":
         data[reads["inputs"].index(block)] = LONG
-        assert "never sends" in answer(reads["id"], data)
+        assert answer(reads["id"], data).startswith("Value: 'xxx")  # Gradio's own sentence, cut short
 
 
 @pytest.mark.parametrize("number", [99999, -1, 10**30])

@@ -187,8 +187,9 @@ CHANGED_LISTS = ("Untouched", "Changed")
 CHANGED_NUMBERS = "In numbers"
 CHANGED_COLUMNS = ("", "untouched", "changed", "difference")
 CHANGED_RANK = "rank of {who}"
+CHANGED_WATCHED = "the right image that was first before"
 CHANGED_AP = "average precision"
-CHANGED_SIMILARITY = "similarity of that image"
+CHANGED_SIMILARITY = "similarity of {who}"
 CHANGED_CHART = "Where each candidate went"
 CHANGED_CHART_ENDS = ("untouched", "changed")
 CHANGED_BEYOND = "beyond rank {top_k}"
@@ -345,6 +346,10 @@ OWN_MAKE = "Make my gallery"
 OWN_NONE = "Choose pictures or a zip first."
 OWN_PROGRESS = "Describing pictures"
 OWN_MADE = "Your gallery holds {total} pictures. The list on this page now ranks them."
+OWN_PROBE = (
+    "Its first picture is the probe now: a shipped one says little about your pictures. Upload another one, or choose "
+    "one under Gallery."
+)
 OWN_PARTS = {"duplicates": "second copies left out", "skipped": "files not used", "empty": "frames without a person"}
 OWN_SKIPPED = "Files that could not be used"
 OWN_LOOK = "Look through it"
@@ -360,7 +365,7 @@ OWN_MEASURED = (
 )
 OWN_UNMEASURED = (
     "How far a score can be believed was measured on other pictures. To measure it on yours takes {least} people under "
-    "two cameras, in names such as 0007_c3s1_000001_00.jpg; yours name {people}."
+    "two cameras each, told by file names such as 0007_c3s1_000001_00.jpg. The names of your files tell {people}."
 )
 OWN_DELETE = "Delete it and go back"
 OWN_DELETED = "Your gallery is deleted."

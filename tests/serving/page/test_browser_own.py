@@ -61,6 +61,7 @@ def test_own_gallery_and_frame(page, browser, address, files, monkeypatch):
     page.locator("#own-make").click()
     expect(page.locator("#own-told")).to_contain_text("12 pictures")
     expect(page.locator("#own-report")).to_contain_text("broken.jpg")
+    expect(page.locator("#own-report")).to_contain_text("Its first picture is the probe now")
     expect(page.locator("#status")).to_contain_text("your own gallery of 12 pictures")
     expect(page.locator("#strip .thumbnail-item").first).to_contain_text("IMG_01")
     assert len(held() - before) == 1

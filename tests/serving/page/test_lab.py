@@ -51,6 +51,8 @@ def test_what_changed_states_the_numbers_of_the_comparison(tiny_engine, hidden):
         assert name in said
     for value in (*found.similarity, *(m.similarity[1] for m in found.moves)):
         assert f"{value:.4f}" in shown
+    assert found.watched_is_right and f"similarity of {text.CHANGED_WATCHED}" in shown, "ranks are of the best image"
+    assert f"rank of {text.CHANGED_RIGHT}" in shown
     for value in found.average_precision:
         assert f"{value:.3f}" in shown
     assert shown.count("<svg") == 1 and shown.count('<div class="list">') == 2

@@ -59,7 +59,9 @@ def test_a_visit_searches_its_own_gallery_with_every_verb(tiny_engine, galleries
     said = own.told(engine, report)
     assert "4 pictures" in said and "&lt;b" not in said and "broken.png" in said
     assert "1 files not used." in said and "frames without" not in said  # only what there is
-    assert "takes 20 people under two cameras" in said and "yours name 0" in said
+    assert "takes 20 people under two cameras" in said and "files tell 0." in said
+    assert "first picture is the probe" in own.told(engine, report, first=True)
+    assert "first picture is the probe" not in said
     assert "4 pictures, which only you see" in ranking.status(engine, now)
     assert "own-badge" not in ranking.status(tiny_engine, shipped)
     believed = "How far a similarity can be believed"  # an own gallery was not measured, and that is said

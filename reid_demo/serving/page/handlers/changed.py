@@ -138,6 +138,11 @@ def _who(found: Comparison) -> str:
     return text.CHANGED_RIGHT if found.watched_is_right else text.CHANGED_FIRST
 
 
+def _watched(found: Comparison) -> str:
+    """Name the one image whose similarity is compared; the right person's best rank may be another image's."""
+    return text.CHANGED_WATCHED if found.watched_is_right else text.CHANGED_FIRST
+
+
 def _lists(engine: Engine, session: Session, before: Sequence[Match]) -> list[ListShown]:
     sides = zip(text.CHANGED_LISTS, (session.image, session.current), (before, session.matches), strict=True)
     return [
@@ -176,7 +181,7 @@ def _chart(engine: Engine, session: Session, found: Comparison) -> str:
 
 def _numbers(found: Comparison) -> list[Number]:
     rows = [(text.CHANGED_RANK.format(who=_who(found)), found.rank, "d")]
-    rows.append((text.CHANGED_SIMILARITY, found.similarity, ".4f"))
+    rows.append((text.CHANGED_SIMILARITY.format(who=_watched(found)), found.similarity, ".4f"))
     if found.average_precision:
         rows.append((text.CHANGED_AP, found.average_precision, ".3f"))
     return [
@@ -190,7 +195,7 @@ def _numbers(found: Comparison) -> list[Number]:
 
 def _terms(engine: Engine, found: Comparison) -> Differences:
     rows = _differences(engine.term_labels, found.terms, LEAST_TERM)
-    return Differences(text.CHANGED_TERMS.format(who=_who(found)), "+.4f", rows)
+    return Differences(text.CHANGED_TERMS.format(who=_watched(found)), "+.4f", rows)
 
 
 def _presence(engine: Engine, found: Comparison) -> Differences | None:

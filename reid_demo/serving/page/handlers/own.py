@@ -104,8 +104,14 @@ def measure(galleries: PrivateGalleries, session: Session) -> str:
     return told_plainly(f"{words} {interval(found.whole)}")
 
 
-def told(engine: Engine, report: IndexReport) -> str:
-    """Say what was taken in and what was not, and whether this gallery can be measured."""
+def told(engine: Engine, report: IndexReport, *, first: bool = False) -> str:
+    """Say what was taken in and what was not, and whether this gallery can be measured.
+
+    Args:
+        engine: over that gallery.
+        report: of its making.
+        first: its first picture took the place of the probe.
+    """
     people = len(people_of_two_cameras(engine.gallery))
     counts = {"duplicates": report.duplicates, "skipped": len(report.skipped), "empty": report.empty}
     words = ", ".join(f"{count} {text.OWN_PARTS[name]}" for name, count in counts.items() if count)
@@ -113,6 +119,7 @@ def told(engine: Engine, report: IndexReport) -> str:
         "told.html.jinja",
         made=text.OWN_MADE.format(total=report.total),
         parts=f"{words}." if words else "",
+        first=text.OWN_PROBE if first else "",
         skipped=report.skipped,
         unmeasured="" if can_measure(engine) else text.OWN_UNMEASURED.format(least=LEAST_PEOPLE, people=people),
     )

@@ -157,7 +157,7 @@ def wire_own(demo: gr.Blocks, mine: OwnPanel, tabs: gr.Tabs, wiring: Wiring) -> 
             return [
                 *wiring.show_everything_and_settings(session),
                 None,
-                own.told(galleries.engine_of(session.own), report),
+                own.told(galleries.engine_of(session.own), report, first=bool(session.source)),
                 *show_controls(session),
             ]
 
