@@ -30,6 +30,7 @@ from reid_demo.serving.visitors import MAX_UPLOAD, PrivateGalleries  # noqa: E40
 MAX_WAITING = 100  # requests in the queue; further ones are refused
 STARTS = 5  # tries, each on a free port, where other programs are started at the same moment
 PATHS = ("weights", "gallery", "auth")  # options whose environment variables may begin with ~
+ENDING = [name for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name)]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -90,7 +91,7 @@ def _launched(engine: Engine, galleries: PrivateGalleries, place: Place, port: i
     """
     demo = create_demo(engine, galleries)
     gradio_patches.require_guard()
-    demo.queue(max_size=MAX_WAITING)
+    demo.queue(max_size=MAX_WAITING, api_open=False)  # no call goes beside the queue, its limits and its order
     _give_back_memory()
     host = f"[{place.host}]" if place.host and ":" in place.host and "[" not in place.host else place.host
     try:
@@ -241,15 +242,15 @@ def place_of(options: argparse.Namespace) -> Place:
 
 
 def _end_on_signals() -> None:
-    """Make SIGTERM and SIGHUP end the process normally, so that visitors' files are removed."""
+    """Make signals end the process normally, so that visitors' files are removed; Ctrl-C counts as one."""
 
     def end(number: int, frame) -> None:
-        signal.signal(number, signal.SIG_IGN)  # a second one does not interrupt the removing
+        for other in ENDING:
+            signal.signal(getattr(signal, other), signal.SIG_IGN)  # a second one does not interrupt the removing
         raise SystemExit(128 + number)
 
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), end)
+    for name in ENDING:
+        signal.signal(getattr(signal, name), end)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import gradio as gr
 from fastapi import Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from gradio import utils
 from gradio.context import LocalContext
@@ -160,11 +161,20 @@ def app_options(rules: Rules | None = None, galleries: PrivateGalleries | None =
             return JSONResponse({"detail": f"There is no endpoint {error}."}, 404)
         return JSONResponse({"detail": str(error).partition(" Please click")[0]}, 422)
 
+    async def wrong_body(request: Request, error: RequestValidationError) -> JSONResponse:
+        told = [{name: one[name] for name in ("loc", "msg", "type")} for one in error.errors()]
+        return JSONResponse({"detail": told[:10]}, 422)  # FastAPI's own answer repeats what was sent, whole
+
     async def too_deep(request: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"detail": "The request nests lists or objects too deeply."}, 400)
 
     return {
-        "exception_handlers": {TypeError: wrong_field, KeyError: wrong_field, RecursionError: too_deep},
+        "exception_handlers": {
+            TypeError: wrong_field,
+            KeyError: wrong_field,
+            RecursionError: too_deep,
+            RequestValidationError: wrong_body,
+        },
         "middleware": [Middleware(Border, rules=rules or Rules(), galleries=galleries)],
     }
 

@@ -39,7 +39,12 @@ UNUSED = tuple(
     for name in names.split()
 )
 MOST_VALUES = 20_000  # in the JSON of a request: Gradio walks through them while nobody is served. A stroke has 4,000
-TOO_MANY = f"This request holds more than {MOST_VALUES:,} values. Send pictures and files as uploads or data URLs."
+MOST_BYTES = 96 << 20  # of the JSON of a request, room for the largest picture as a data URL
+TOO_MUCH = (
+    f"This request holds more than {MOST_VALUES:,} values or {MOST_BYTES >> 20} MB. "
+    "Send pictures and files as uploads or data URLs."
+)
+SERVER_FUNCTIONS = "/gradio_api/component_server"
 
 
 @dataclass(frozen=True)
@@ -159,7 +164,9 @@ class Border:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        sent = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        sent: dict[bytes, str] = {}
+        for name, value in scope["headers"]:
+            sent.setdefault(name.lower(), value.decode("latin-1"))  # of a header sent twice, Gradio reads the first
         if not self.rules.trusts_proxy:
             scope["headers"] = [(name, value) for name, value in scope["headers"] if name.lower() not in FORWARDED]
         refusal = self._refusal(scope, sent)
@@ -170,7 +177,7 @@ class Border:
         if scope.get("method") == "POST" and not sent.get(b"content-type", "").startswith("multipart/"):
             read = await _read(receive)
             if read is None:
-                await _answer(scope, send, 413, TOO_MANY, headers=self.headers)
+                await _answer(scope, send, 413, TOO_MUCH, headers=self.headers)
                 return
             receive = _read_again(read, receive)
         await self._follow(scope, sent, receive, self._with_headers(send))
@@ -182,6 +189,8 @@ class Border:
         login, path = self.rules.login, _path(scope)
         if path.startswith(UNUSED):
             return 404, "This server has no such address."
+        if path.startswith(SERVER_FUNCTIONS) and not sent.get(b"content-type", "").startswith("application/json"):
+            return 415, "This address takes JSON."  # Gradio would write files of a form outside of this server's folder
         if login is not None and path != OPEN_PATH and not login.admits(sent.get(b"authorization", "")):
             return 401, "Log in with the name and password that the owner of this server gave you."
         return None
@@ -257,12 +266,13 @@ def _drop_session(app, name: str) -> None:
 
 
 async def _read(receive: Callable) -> list[dict] | None:
-    """Return the messages of a request's body; `None` where its JSON would hold too many values."""
-    read, values = [], 0
+    """Return the messages of a request's body; `None` where its JSON would be too long or hold too many values."""
+    read, values, size = [], 0, 0
     while True:
         read.append(message := await receive())
         values += sum(message.get("body", b"").count(mark) for mark in (b",", b"[", b"{"))
-        if values > MOST_VALUES:
+        size += len(message.get("body", b""))
+        if values > MOST_VALUES or size > MOST_BYTES:
             return None
         if not message.get("more_body"):  # the last one, or the client has left
             return read

@@ -63,7 +63,7 @@ def test_answers_carry_a_content_and_a_frame_policy(url):
 def test_a_request_of_very_many_values_is_refused_before_it_is_read(url, path, value):
     body = '{"data": [null], "parts": [' + ",".join([value] * border.MOST_VALUES) + "]}"
     answer = httpx.post(url + path, content=body, headers={"content-type": "application/json"}, trust_env=False)
-    assert (answer.status_code, answer.json()) == (413, {"detail": border.TOO_MANY})
+    assert (answer.status_code, answer.json()) == (413, {"detail": border.TOO_MUCH})
 
 
 def test_a_long_data_url_is_no_request_of_many_values(url):
@@ -240,6 +240,42 @@ def test_connections_tell_who_is_here_and_from_where():
 def test_what_gradio_offers_beside_the_page_is_not_there(url, method, path):
     answer = httpx.request(method, f"{url}{path}", files={"video": b"film"} if method == "POST" else None, timeout=20)
     assert answer.status_code == 404 and "no such address" in answer.text
+
+
+def test_no_call_goes_beside_the_queue(url, tiny_engine):
+    data = "data:image/png;base64," + base64.b64encode(Path(tiny_engine.examples[0].path).read_bytes()).decode()
+    for prefix in ("run", "api"):
+        answer = httpx.post(f"{url}/gradio_api/{prefix}/search", json={"data": [{"url": data}, 5, "default", None]})
+        assert answer.status_code in (401, 403, 404) and "matches" not in answer.text
+
+
+def test_a_form_for_the_stages_own_calls_is_refused(url):
+    """Gradio would write its files outside of this server's own folder, and leave them where a client hangs up."""
+    answer = httpx.post(f"{url}/gradio_api/component_server", files={"files": ("a.jpg", b"x" * 1000)})
+    assert answer.status_code == 415
+
+
+def test_a_body_that_is_refused_is_not_repeated(url):
+    for body in (
+        '"' + "x" * 1_000_000 + '"',
+        '{"data": [], "fn_index": "' + "y" * 1_000_000 + '"}',
+        '{"fn_index": 1e400}',
+    ):
+        sent = httpx.post(f"{url}/gradio_api/queue/join", content=body, headers={"Content-Type": "application/json"})
+        assert sent.status_code == 422 and len(sent.content) < 2000 and sent.json()["detail"][0]["msg"]
+
+
+def test_a_body_that_is_too_long_is_refused(url, monkeypatch):
+    monkeypatch.setattr(border, "MOST_BYTES", 1000)
+    answer = httpx.post(f"{url}/gradio_api/cancel", json={"session_hash": "x" * 2000})
+    assert (answer.status_code, answer.json()) == (413, {"detail": border.TOO_MUCH})
+
+
+def test_a_second_content_type_lets_nobody_pass(url):
+    """Gradio reads the first one."""
+    headers = [("Content-Type", "application/json"), ("Content-Type", "multipart/form-data; boundary=x")]
+    body = '{"data": [' + ",".join(["0"] * border.MOST_VALUES) + "]}"
+    assert httpx.post(f"{url}/gradio_api/cancel", content=body, headers=headers).status_code == 413
 
 
 @pytest.mark.parametrize("listens", [True, False], ids=["it listened for a while", "it never listened"])

@@ -90,6 +90,17 @@ def test_nothing_of_a_visitor_outlives_the_server(tiny_weights, tiny_gallery_fol
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("first", "second"), [("SIGINT", "SIGINT"), ("SIGHUP", "SIGTERM")])
+def test_a_second_signal_does_not_interrupt_the_end(tiny_weights, tiny_gallery_folder, tmp_path, first, second):
+    running, _ = start(tiny_weights, tiny_gallery_folder, tmp_path)
+    running.send_signal(getattr(signal, first))
+    time.sleep(0.05)
+    assert ended(running, getattr(signal, second)) == 128 + getattr(signal, first)
+    said = running.stdout.read()
+    assert "Traceback" not in said and "terminate called" not in said, said
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_many_calls_do_not_fill_the_memory(tiny_weights, tiny_gallery_folder, tmp_path):
     """600 calls of four clients with pictures that differ; 300 of ten before warm up what every thread keeps once."""
     running, url = start(tiny_weights, tiny_gallery_folder, tmp_path, REID_DEMO_RUNTIME="torch")

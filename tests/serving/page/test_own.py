@@ -3,6 +3,7 @@
 import io
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from reid_demo.images import read_image
 from reid_demo.measuring.calibrate import calibrate_stored
 from reid_demo.records import Occlusion
 from reid_demo.search.detector import Found
+from reid_demo.serving import gradio_patches
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import browse, link, mark, own, ranking
 from reid_demo.serving.page.handlers.probe import Hiding, PixelBox, hide, open_example, open_match, open_picture
@@ -48,6 +50,13 @@ def uploads(tmp_path):
     single = tmp_path / "IMG_5.png"
     Image.fromarray(draw_person(5, 1)).save(single)
     return [str(packed), str(single)]
+
+
+def test_a_picture_that_others_are_shown_is_not_deleted(tiny_engine, galleries, settings, tmp_path):
+    """Its path is told to everybody who sees it, and a call may name it as if it were an upload."""
+    shown = gradio_patches.save_whole(Image.fromarray(draw_person(3, 1)), str(tmp_path))
+    own.make(galleries, Session(), settings, own.Upload("me", [shown]))
+    assert Path(shown).exists()
 
 
 def test_a_visit_searches_its_own_gallery_with_every_verb(tiny_engine, galleries, settings, uploads, tmp_path):

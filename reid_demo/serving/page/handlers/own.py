@@ -14,6 +14,7 @@ from reid_demo.errors import GalleryError, ImageError, OcclusionError
 from reid_demo.measuring.calibrate import LEAST_PEOPLE, people_of_two_cameras
 from reid_demo.search import detector as finders
 from reid_demo.search.build import IndexReport
+from reid_demo.serving.gradio_patches import is_shown
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.mark import interval
 from reid_demo.serving.page.handlers.probe import PixelBox, open_gallery_image
@@ -53,7 +54,8 @@ def make(
         token, report = galleries.build(upload.owner, paths, finder=finder, name=text.OWN_TITLE, progress=progress)
     finally:
         for path in paths:  # nobody else shall fetch them from the upload cache
-            path.unlink(missing_ok=True)
+            if not is_shown(path):
+                path.unlink(missing_ok=True)
     engine = galleries.engine_of(token)
     return _enter(engine, replace(session, own=token), fitted(session, settings, engine)), report
 
