@@ -259,7 +259,6 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     options = parse_arguments(arguments)
-    _end_on_signals()
     try:
         place = place_of(options)
         _check_free(place)
@@ -276,6 +275,7 @@ def main(arguments: list[str] | None = None) -> None:
 def run() -> None:
     """Run `main` as a program that ends at once: a search that is still under way would outlive Python and abort it."""
     code: int | str | None = None
+    _end_on_signals()
     try:
         main()
     except SystemExit as ended:
