@@ -27,7 +27,8 @@ ROWS = [
 # Inside `serving`, and inside its page: words, then what a click does, then Gradio's components, then the whole page.
 INNER_ROWS = {
     "serving": [
-        {"space", "case", "gradio_patches", "workplace", "current", "budget"},
+        {"space", "case", "incoming", "workplace", "current", "budget"},
+        {"gradio_patches"},
         {"answers"},
         {"visitors", "api_calls"},
         {"border"},
@@ -39,7 +40,7 @@ INNER_ROWS = {
     "drawing": [{"overlays"}, {"figures"}, {"charts", "report"}],
 }
 ROOT_MODULES = 8
-GRADIO = {"serving.api", "serving.gradio_patches"} | {
+GRADIO = {"serving.api", "serving.gradio_patches", "serving.incoming"} | {
     f"serving.page.{name}" for name in ("view", "wiring", "theme", "panels")
 }
 ONLY_IN = {

@@ -15,11 +15,12 @@ from fastapi.responses import JSONResponse
 from gradio import utils
 from gradio.context import LocalContext
 from gradio.data_classes import FileData
+from gradio.route_utils import FnIndexInferError
 from starlette.middleware import Middleware
 
 from reid_demo.engine import Engine
 from reid_demo.errors import ReidError
-from reid_demo.serving import answers, api_calls, budget, gradio_patches
+from reid_demo.serving import answers, api_calls, budget, gradio_patches, incoming
 from reid_demo.serving.api_calls import Fill, Weighing
 from reid_demo.serving.border import Border, Rules
 from reid_demo.serving.current import Current
@@ -29,6 +30,7 @@ from reid_demo.serving.visitors import PrivateGalleries
 QUEUE = {"concurrency_id": "model", "concurrency_limit": gradio_patches.AT_ONCE["model"]}
 LONG = {"concurrency_id": "long", "concurrency_limit": gradio_patches.AT_ONCE["long"]}  # runs of many steps
 UNHEARD_S = 5  # after which nobody is believed to fetch what a call has said so far
+NAME_LENGTH = 60  # characters of a name that is repeated to who sent it
 FAILURE = "Something went wrong on the server. Try once more; its log says what it was."
 _log = logging.getLogger(__name__)
 
@@ -153,12 +155,15 @@ def app_options(rules: Rules | None = None, galleries: PrivateGalleries | None =
     """
 
     async def wrong_field(request: Request, error: Exception) -> JSONResponse:
-        if request.url.path.endswith("/queue/join") and isinstance(error, KeyError):
-            return JSONResponse({"detail": f"The page has no listener {str(error)[:20]}. Reload it."}, 404)
-        if "/call/v2/" not in request.url.path:
+        path, named = request.url.path, str(error)[:NAME_LENGTH]
+        if isinstance(error, FnIndexInferError) or isinstance(error, KeyError) and "/call/" in path:
+            return JSONResponse({"detail": f"There is no endpoint {named.rpartition(': ')[2]}."}, 404)
+        if isinstance(error, KeyError) and path.endswith(("/queue/join", "/component_server")):
+            return JSONResponse({"detail": f"The page has no listener or component {named}. Reload it."}, 404)
+        if isinstance(error, KeyError) and "page" in request.query_params:
+            return JSONResponse({"detail": f"There is no page {named}."}, 404)
+        if "/call/v2/" not in path:
             raise error
-        if isinstance(error, KeyError):
-            return JSONResponse({"detail": f"There is no endpoint {error}."}, 404)
         return JSONResponse({"detail": str(error).partition(" Please click")[0]}, 422)
 
     async def wrong_body(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -172,6 +177,7 @@ def app_options(rules: Rules | None = None, galleries: PrivateGalleries | None =
         "exception_handlers": {
             TypeError: wrong_field,
             KeyError: wrong_field,
+            FnIndexInferError: wrong_field,
             RecursionError: too_deep,
             RequestValidationError: wrong_body,
         },
@@ -195,7 +201,7 @@ class _Caller:
         unread = blocks._queue.pending_messages_per_session.get(event.session_hash)
         if unread is None or unread.empty():
             self._heard = time.monotonic()
-        return event.alive and time.monotonic() - self._heard < UNHEARD_S
+        return event.alive and not incoming.has_left(name) and time.monotonic() - self._heard < UNHEARD_S
 
 
 def _told(endpoint: Callable) -> Callable:

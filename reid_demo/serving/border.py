@@ -10,12 +10,16 @@ import functools
 import hashlib
 import ipaddress
 import json
+import logging
+import re
 import secrets
 import socket
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from reid_demo.errors import ConfigError
@@ -33,7 +37,7 @@ SWEEP_EVERY_S = 20
 UNUSED = tuple(
     f"{prefix}{name}"
     for prefix, names in (
-        ("/gradio_api/", "process_recording deep_link vibe- undo-vibe- run-history runs profiling stream/ dev/"),
+        ("/gradio_api/", "proxy= process_recording deep_link vibe- undo-vibe- run-history runs profiling stream/ dev/"),
         ("/", "monitoring dev/"),
     )
     for name in names.split()
@@ -45,6 +49,13 @@ TOO_MUCH = (
     "Send pictures and files as uploads or data URLs."
 )
 SERVER_FUNCTIONS = "/gradio_api/component_server"
+LONGEST_PATH = 4096  # characters, as of a file
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # in an address; no link has them
+NOTED = 200  # characters of a path or a reason in the log
+PACKAGE = Path(__file__).parents[1]
+WRAPPERS = ("border", "incoming", "gradio_patches")  # modules of ours that every request passes
+UNFORESEEN = "The server could not answer this request. If the page or the API sent it, the log says what failed."
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -187,7 +198,9 @@ class Border:
         if not self._answers_to(sent.get(b"host", "")):
             return 400, "This server does not answer to that name. Its owner can name it: --root-path https://NAME/."
         login, path = self.rules.login, _path(scope)
-        if path.startswith(UNUSED):
+        if len(path) > LONGEST_PATH:
+            return 414, "This address is too long."
+        if path.startswith(UNUSED) or CONTROL.search(path):
             return 404, "This server has no such address."
         if path.startswith(SERVER_FUNCTIONS) and not sent.get(b"content-type", "").startswith("application/json"):
             return 415, "This address takes JSON."  # Gradio would write files of a form outside of this server's folder
@@ -212,7 +225,7 @@ class Border:
             if self.galleries is not None:
                 self.galleries.arrive(visit, self._address(sent))
             try:
-                await self.app(scope, receive, send)
+                await self._pass(scope, receive, send)
             finally:
                 self.connected[visit] -= 1
                 if not self.connected[visit]:
@@ -220,9 +233,27 @@ class Border:
                     if self.galleries is not None:
                         self.galleries.part(visit)
         else:
-            await self.app(scope, receive, send)
+            await self._pass(scope, receive, send)
             if path.startswith(CALL) and scope.get("method") == "GET":
                 _drop_session(scope["app"], path.rstrip("/").rpartition("/")[2])
+
+    async def _pass(self, scope: dict, receive: Callable, send: Callable) -> None:
+        """Let Gradio answer. What it fails at is one line in the log; where our own code failed, with its traceback."""
+        begun = False
+
+        async def noting(message: dict) -> None:
+            nonlocal begun
+            begun = begun or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noting)
+        except Exception as error:
+            _note(_path(scope), error, begun)
+            if begun:  # all that is left to say is that it ends here
+                await send({"type": "http.response.body", "body": b""})
+            else:
+                await _answer(scope, send, 500, UNFORESEEN, headers=[])
 
     def _address(self, sent: Mapping[bytes, str]) -> str:
         """Return a visitor's address as the trusted proxy wrote it last; empty where no option names its header."""
@@ -256,6 +287,21 @@ def _path(scope: dict) -> str:
     """Return the path of a request inside the app."""
     path, root = scope.get("path", ""), scope.get("root_path", "").rstrip("/")
     return path[len(root) :] if root and path.startswith(f"{root}/") else path
+
+
+def _note(path: str, error: Exception, begun: bool) -> None:
+    """Write to the log that a request failed; what a stranger sent is not repeated at length."""
+    while getattr(error, "exceptions", ()):  # a group, of which Python 3.10 has no type
+        error = error.exceptions[0]
+    where = f"{path[:NOTED]} failed: {type(error).__name__}: {str(error)[:NOTED]}"
+    where = where.encode("unicode_escape").decode("ascii")
+    frames = {Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)}
+    if any(frame.is_relative_to(PACKAGE) and frame.stem not in WRAPPERS for frame in frames):
+        _log.error("%s", where, exc_info=error)
+    elif not begun:
+        _log.warning("%s", where)
+    else:  # an answer of a visit that is gone, as a rule
+        _log.info("%s", where)
 
 
 def _drop_session(app, name: str) -> None:

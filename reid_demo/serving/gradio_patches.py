@@ -7,10 +7,10 @@ import contextlib
 import functools
 import hashlib
 import importlib
+import importlib.util
 import inspect
 import io
 import logging
-import math
 import os
 import sys
 import tempfile
@@ -20,12 +20,11 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 from reid_demo.errors import ConfigError
+from reid_demo.serving import incoming
 
 MADE_FOR = ("6.31",)  # versions of Gradio, major.minor, whose source was read for these patches
 NO_FETCH = "image: this server fetches no address. Upload the file, or send a data URL."
 NOT_UPLOADED = "image: upload the file first and name the path that the upload gave."
-NO_SUCH_VALUE = "This request holds a value that the page never sends: {reason}"
-REASON_LENGTH = 200  # characters of a reason, which may repeat the value
 _log = logging.getLogger(__name__)
 
 
@@ -33,12 +32,12 @@ _log = logging.getLogger(__name__)
 AT_ONCE = {"model": 12, "long": 6, "browse": 2}
 ASIDE = ("browse",)  # those wait for their like alone: who looks through the gallery need not wait for a search
 
+OF_MCP = ("x-gradio-user", "mcp")  # the header of calls that Gradio's MCP server makes
+
 READ_AT_IMPORT = "DEFAULT_TEMP_DIR"  # where modules of Gradio keep what GRADIO_TEMP_DIR said
 
 QUICK = ("login_check", "compute_analytics_summary")  # functions of Gradio that take microseconds
 PLAIN = ("Slider", "Radio", "Checkbox", "CheckboxGroup", "HTML", "Number", "Textbox")  # components whose values do
-
-NUMBERS = ("Number", "Slider")  # components whose values are numbers
 
 WEBP_EFFORT = 2  # of 0 to 6; Pillow takes 4
 MOST_ENCODED = 5000  # pictures whose encoded form is remembered by its name, 0.3 kB each
@@ -202,16 +201,23 @@ def save_whole(img, cache_dir: str, name: str = "image", format: str = "webp") -
     if key is not None:
         _remember(_encoded, key, digest, MOST_ENCODED)
     folder = cache / digest
-    folder.mkdir(parents=True, exist_ok=True)
     place = folder / f"{name}.{format}"
     if known := _made_young(place):
         return known
-    handle, waiting = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
+    handle, waiting = _begin(folder, f".{name}.")
     with os.fdopen(handle, "wb") as file:
         file.write(data)
     os.replace(waiting, place)
     _remember(_written, str(place), None, MOST_WRITTEN)
     return str(place)
+
+
+def _begin(folder: Path, prefix: str) -> tuple[int, str]:
+    """Open a new file in a folder that is made if missing; the sweep may remove it again before the file is there."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            return tempfile.mkstemp(dir=folder, prefix=prefix)
 
 
 def is_shown(path: Path) -> bool:
@@ -303,50 +309,6 @@ def _addressed(data, block) -> tuple | None:
     return (shown,)
 
 
-def _reading(read: Callable) -> Callable:
-    """Answer values that no widget sends with one short sentence.
-
-    Gradio writes a traceback with the whole value, which may be megabytes, and sends it back as well.
-    """
-
-    @functools.wraps(read)
-    async def told(self, block_fn, inputs, *given, **named):
-        with _values_of_strangers():
-            for block, value in zip(block_fn.inputs, inputs, strict=False):
-                if type(block).__name__ in NUMBERS and isinstance(value, float) and not math.isfinite(value):
-                    raise ValueError("a number is infinite or none at all")
-            return await read(self, block_fn, inputs, *given, **named)
-
-    return told
-
-
-def _passing(pass_on: Callable) -> Callable:
-    """Do the same for what a click is said to be about: Gradio makes events of it when it calls the handler."""
-
-    @functools.wraps(pass_on)
-    def told(*given, **named):
-        with _values_of_strangers():
-            return pass_on(*given, **named)
-
-    return told
-
-
-@contextlib.contextmanager
-def _values_of_strangers() -> Iterator[None]:
-    import gradio as gr
-
-    try:
-        yield
-    except (gr.Error, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
-        if isinstance(error, gr.Error) and not error.print_exception:
-            raise  # has said it
-        words = str(getattr(error, "message", error))[:REASON_LENGTH]
-        if not isinstance(error, gr.Error):  # Gradio's own sentence, of a number that is too large
-            words = NO_SUCH_VALUE.format(reason=f"{type(error).__name__}, {words}")
-        _log.info("%s", words.encode("unicode_escape").decode("ascii"))
-        raise gr.Error(words, print_exception=False) from error
-
-
 def _at_once(run_sync: Callable) -> Callable:
     """Carry out what takes microseconds where it is asked for, instead of in a thread of its own.
 
@@ -430,8 +392,12 @@ def _counts(event) -> bool:
 
 
 def _line(event) -> tuple[str, str]:
-    """Return in which line an event waits: its visit, and which of the visit's two lines."""
-    return event.session_hash, event.concurrency_id if event.concurrency_id in ASIDE else ""
+    """Return in which line an event waits: its visit, and which of the visit's two lines.
+
+    All calls by MCP come as one visit, that of Gradio's own client; each has a line for itself.
+    """
+    visit = event._id if event.request is not None and event.request.headers.get(OF_MCP[0]) == OF_MCP[1] else ""
+    return visit or event.session_hash, event.concurrency_id if event.concurrency_id in ASIDE else ""
 
 
 class _Later(dict):
@@ -474,6 +440,25 @@ def _without_configurations(init: Callable) -> Callable:
     return begin
 
 
+_OF_MCP = (
+    *(
+        Patch(
+            target,
+            ("self", "job"),
+            incoming.while_asked,
+            "a sweep that an MCP client asked for goes on after the client has left",
+            owner="gradio.mcp:GradioMCPServer",
+        )
+        for target in ("_execute_tool_without_progress", "_execute_tool_with_progress")
+    ),
+    Patch(
+        "_make_error_result",
+        ("self", "error_message"),
+        incoming.short_errors,
+        "an MCP client's wrong value is repeated whole",
+        owner="mcp.server.lowlevel.server:Server",
+    ),
+)
 PATCHES = (
     Patch(
         "async_ssrf_protected_download",
@@ -528,14 +513,14 @@ PATCHES = (
     Patch(
         "preprocess_data",
         ("block_fn", "inputs"),
-        _reading,
+        incoming.told_values,
         "a value that no widget sends is written to the log whole, with a traceback",
         owner="gradio.blocks:Blocks",
     ),
     Patch(
         "special_args",
         ("fn", "inputs", "event_data"),
-        _passing,
+        incoming.told_events,
         "an event that no widget sends is a traceback in the log",
         owner="gradio.blocks",
     ),
@@ -546,4 +531,33 @@ PATCHES = (
         "after each click Gradio sums up the last 10,000 for a page of figures that nobody is shown",
         owner="gradio.queueing:Queue",
     ),
+    Patch(
+        "__init__",
+        ("self", "file"),
+        incoming.own_place,
+        "visitors who send the same file share it, and the first to delete it takes it from the others",
+        owner="gradio.route_utils:GradioUploadFile",
+    ),
+    Patch(
+        "upload_fn",
+        ("request", "upload_dir"),
+        incoming.whole_uploads,
+        "what came of an upload that is cut off stays until the server ends",
+        owner="gradio.routes",
+    ),
+    Patch(
+        "delete_files_created_by_app",
+        ("blocks", "age"),
+        incoming.whole_sweep,
+        "each picture that was shown leaves an empty folder until the server ends",
+        owner="gradio.route_utils",
+    ),
+    Patch(
+        "push",
+        ("self", "body"),
+        incoming.named_visits,
+        "a click of a visit with an empty name is a traceback in the log",
+        owner="gradio.queueing:Queue",
+    ),
+    *(_OF_MCP if importlib.util.find_spec("mcp") else ()),
 )

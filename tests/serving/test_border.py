@@ -278,29 +278,94 @@ def test_a_second_content_type_lets_nobody_pass(url):
     assert httpx.post(f"{url}/gradio_api/cancel", content=body, headers=headers).status_code == 413
 
 
-@pytest.mark.parametrize("listens", [True, False], ids=["it listened for a while", "it never listened"])
-def test_a_sweep_stops_when_its_client_has_left(demo, url, tiny_engine, monkeypatch, listens):
-    monkeypatch.setattr(api, "UNHEARD_S", 1.5)
-    data = "data:image/png;base64," + base64.b64encode(Path(tiny_engine.examples[0].path).read_bytes()).decode()
-    real, batches, two = tiny_engine.describer.describe, [], threading.Event()
+@pytest.fixture
+def slow(tiny_engine, monkeypatch):
+    """Let describing take its time; return the sizes of the batches that were described, and what tells of the third.
+
+    A sweep of 741 windows has 93 batches, which is half a minute.
+    """
+    real, batches, begun = tiny_engine.describer.describe, [], threading.Event()
 
     def slowly(images, **wanted):
         time.sleep(0.3)
         batches.append(len(images))
         if len(batches) > 3:
-            two.set()
+            begun.set()
         return real(images, **wanted)
 
     monkeypatch.setattr(tiny_engine.describer, "describe", slowly)
-    fields = {"image": data, "size": 0.1, "stride": 0.05}  # 741 windows: 93 batches, half a minute
-    name = httpx.post(f"{url}/gradio_api/call/v2/sweep", json=fields).json()["event_id"]
-    if listens:
-        with httpx.stream("GET", f"{url}/gradio_api/call/v2/sweep/{name}", timeout=60):
-            assert two.wait(20)
-    assert two.wait(20)
+    return batches, begun
+
+
+def sweep_of(tiny_engine) -> dict:
+    data = "data:image/png;base64," + base64.b64encode(Path(tiny_engine.examples[0].path).read_bytes()).decode()
+    return {"image": data, "size": 0.1, "stride": 0.05}
+
+
+def assert_it_stops(batches: list) -> None:
     for _ in range(60):
         seen = len(batches)
         time.sleep(1)
         if len(batches) == seen:
             break
     assert len(batches) < 60, "it noticed within a few seconds and went no further"
+
+
+@pytest.mark.parametrize("listens", [True, False], ids=["it listened for a while", "it never listened"])
+def test_a_sweep_stops_when_its_client_has_left(url, tiny_engine, monkeypatch, slow, listens):
+    monkeypatch.setattr(api, "UNHEARD_S", 1.5)
+    (batches, two), fields = slow, sweep_of(tiny_engine)
+    name = httpx.post(f"{url}/gradio_api/call/v2/sweep", json=fields).json()["event_id"]
+    if listens:
+        with httpx.stream("GET", f"{url}/gradio_api/call/v2/sweep/{name}", timeout=60):
+            assert two.wait(20)
+    assert two.wait(20)
+    assert_it_stops(batches)
+
+
+HEADERS = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
+
+
+def by_mcp(name: str, arguments: dict) -> dict:
+    return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, "arguments": arguments}}
+
+
+@pytest.mark.skipif(not api.has_mcp(), reason="gradio[mcp] is not installed")
+def test_a_sweep_by_mcp_stops_when_its_client_has_left(url, tiny_engine, slow):
+    batches, begun = slow
+    call = by_mcp("sweep", sweep_of(tiny_engine))
+    with httpx.stream("POST", f"{url}/gradio_api/mcp/", json=call, headers=HEADERS, timeout=60, trust_env=False):
+        assert begun.wait(20)
+    assert_it_stops(batches)
+
+
+@pytest.mark.skipif(not api.has_mcp(), reason="gradio[mcp] is not installed")
+def test_nobody_waits_for_the_sweep_of_another_mcp_client(url, tiny_engine, slow):
+    batches, begun = slow
+    calls, where = sweep_of(tiny_engine), {"headers": HEADERS, "timeout": 60, "trust_env": False}
+    with httpx.stream("POST", f"{url}/gradio_api/mcp/", json=by_mcp("sweep", calls), **where):
+        assert begun.wait(20)
+        call = by_mcp("search", {"image": calls["image"], "top_k": 1})
+        answer = httpx.post(f"{url}/gradio_api/mcp/", json=call, **where).text
+        seen = len(batches)
+        time.sleep(1.5)
+        assert '"isError":false' in answer and len(batches) > seen, "the sweep still went on"
+    assert_it_stops(batches)
+
+
+@pytest.mark.skipif(not api.has_mcp(), reason="gradio[mcp] is not installed")
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("search", {"image": "data:,", "top_k": "x" * 3_000_000}),
+        ("x" * 3_000_000, {}),
+        ("search", {"image": "y" * 10**6}),
+    ],
+    ids=["a value", "a name", "a picture"],
+)
+def test_what_an_mcp_client_sends_is_not_repeated_whole(url, capfd, caplog, name, arguments):
+    call = by_mcp(name, arguments)
+    answer = httpx.post(f"{url}/gradio_api/mcp/", json=call, headers=HEADERS, timeout=60, trust_env=False)
+    assert len(answer.text) < 1000 and '"isError":true' in answer.text
+    said = "".join(capfd.readouterr()) + caplog.text
+    assert len(said) < 2000 and "Traceback" not in said

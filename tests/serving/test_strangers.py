@@ -1,14 +1,21 @@
 """What no widget of the page sends is answered in a sentence, writes no traceback and is not repeated whole."""
 
 import json
+import logging
+import os
+import socket
+import time
+from pathlib import Path
 
 import httpx
 import pytest
 from pages import config_of
 
 import app
+from reid_demo.serving import border, workplace
 from reid_demo.serving.bench.page import inputs, listener
 from reid_demo.serving.bench.visitors import Visitor
+from reid_demo.serving.page.handlers.visits import Visits
 
 LONG = "x" * 3_000_000
 WIDGETS_OWN = {"click", "then", "success", "load", "change", "input", "upload", "unload", "blur", "release"}
@@ -89,7 +96,7 @@ def test_a_choice_that_is_not_offered(page, answer, field):
     config = config_of(url)
     (block,) = (one["id"] for one in config["components"] if one["props"].get("elem_id") == field)
     reads = next(d for d in config["dependencies"] if block in d["inputs"] and d["backend_fn"])
-    for choice in (LONG, [LONG], {"a": LONG}, 5, None):
+    for choice in (LONG, [LONG], {"a": LONG}, 5, None, "\ud800", ["\udfff"]):
         data = values_of(url, reads["id"])
         data[reads["inputs"].index(block)] = choice
         answer(reads["id"], data)
@@ -105,3 +112,133 @@ def test_a_listener_that_is_not_there(page, number, capfd):
     sent = httpx.post(f"{url}/gradio_api/queue/join", json=body, trust_env=False)
     assert sent.status_code in (404, 422) and "detail" in sent.json(), sent.text
     assert "Traceback" not in "".join(capfd.readouterr())
+
+
+UPLOAD, FORM = "/gradio_api/upload", {"content-type": "multipart/form-data; boundary=x"}
+PART = 'Content-Disposition: form-data; name="files"'
+CALL = {"session_hash": "s", "fn_name": "act", "data": {}}
+# Method, address, what is sent, and the status of the answer: add a row for every one that is found.
+REQUESTS = [
+    ("GET", "/gradio_api/queue/data?session_hash=unknown", {}, 200),
+    ("GET", "/gradio_api/call/search/unknown", {}, 200),
+    ("GET", "/gradio_api/call/x/y", {}, 200),
+    ("POST", "/gradio_api/component_server", {"json": {**CALL, "component_id": 99999}}, 404),
+    ("POST", "/gradio_api/component_server", {"json": {**CALL, "component_id": 1}}, 404),
+    ("POST", UPLOAD, {"files": {"files": (None, "no file")}}, 400),
+    ("POST", UPLOAD, {"files": {"files": ("", b"no name")}}, 400),
+    ("POST", UPLOAD, {"files": {"other": ("a.png", b"x")}}, 200),
+    ("POST", UPLOAD, {"files": [("files", ("a.png", b"x")), ("files", (None, "no file"))]}, 400),
+    ("POST", UPLOAD, {"files": {"files": ("..", b"x")}}, 400),
+    ("POST", UPLOAD, {"content": f"--x\r\n{PART}".encode(), "headers": FORM}, 200),
+    ("POST", UPLOAD, {"content": f'--x\r\n{PART}; filename="a.png"\r\n\r\nabc'.encode(), "headers": FORM}, 200),
+    ("POST", UPLOAD, {"content": b"--x", "headers": {"content-type": "multipart/form-data"}}, 400),
+    ("POST", f"{UPLOAD}?upload_id=u", {"content": f"--x\r\n{PART}\r\n\r\na\r\n--x--".encode(), "headers": FORM}, 400),
+    ("POST", "/gradio_api/queue/join", {"json": {"data": [], "fn_index": 0, "session_hash": ""}}, 400),
+    ("POST", "/gradio_api/queue/join", {"json": {"data": [], "fn_index": 0, "session_hash": "a\n"}}, 400),
+    ("POST", "/gradio_api/queue/join", {"json": {"data": [], "fn_index": 0, "session_hash": "a" * 101}}, 400),
+    ("POST", "/gradio_api/call/%00", {"json": {"data": []}}, 404),
+    ("POST", "/gradio_api/call/nothing", {"json": {"data": []}}, 404),
+    ("POST", "/gradio_api/call/v2/nothing", {"json": {}}, 404),
+    ("POST", "/gradio_api/api/nothing", {"json": {"data": []}}, 404),
+    ("GET", "/?page=x", {}, 404),
+    ("GET", "/gradio_api/proxy=http://example.org", {}, 404),
+    ("HEAD", "/gradio_api/proxy=%00", {}, 404),
+    ("GET", "/gradio_api/heartbeat/%00", {}, 404),
+    ("GET", "/gradio_api/heartbeat/a%0Ab", {}, 404),
+    ("GET", "/gradio_api/file=%00", {}, 404),
+    ("GET", "/gradio_api/file=" + "a" * 60_000, {}, 414),
+]
+
+
+@pytest.fixture
+def kept(page):
+    """Return a function that lists the files that the server keeps of uploads and shown pictures."""
+    folder = workplace.of_this_process().folder / "pictures"
+    return lambda: {path for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(("method", "address", "sent", "status"), REQUESTS, ids=range(len(REQUESTS)))
+def test_a_request_that_nobody_of_ours_sends(page, kept, capfd, caplog, method, address, sent, status):
+    before = kept()
+    answer = httpx.request(method, f"{page[1]}{address}", **sent, timeout=20, trust_env=False)
+    assert answer.status_code == status and len(answer.content) < 1000
+    time.sleep(0.1)  # an answer is on its way before the log says why
+    said = "".join(capfd.readouterr()) + caplog.text
+    assert "Traceback" not in said and len(said) < 1000
+    assert kept() == before, "nothing of it is left"
+
+
+def test_what_gradio_fails_at_is_a_sentence_and_one_line_of_the_log(page, monkeypatch, caplog):
+    demo, url = page
+
+    def fail():
+        raise ZeroDivisionError("y" * 5000)
+
+    monkeypatch.setattr(demo._queue, "get_status", fail)
+    answer = httpx.get(f"{url}/gradio_api/queue/status", trust_env=False)
+    assert (answer.status_code, answer.text) == (500, border.UNFORESEEN)
+    (line,) = [record for record in caplog.records if "queue/status" in record.getMessage()]
+    assert line.levelno == logging.WARNING and line.exc_info is None and len(line.getMessage()) < 500
+
+
+def test_what_our_own_code_fails_at_is_in_the_log_with_its_traceback(page, visitor, monkeypatch, caplog):
+    demo, url = page
+    config = config_of(url)
+    (canvas,) = (one["id"] for one in config["components"] if one["props"].get("elem_id") == "stage")
+
+    def fail(*given):
+        raise ZeroDivisionError("by itself")
+
+    monkeypatch.setattr(Visits, "open", fail)
+    call = {"session_hash": visitor.name, "component_id": canvas, "fn_name": "mark", "data": {}}
+    answer = httpx.post(f"{url}/gradio_api/component_server", json=call, trust_env=False)
+    assert answer.status_code == 500
+    (line,) = [record for record in caplog.records if "by itself" in record.getMessage()]
+    assert line.levelno == logging.ERROR and line.exc_info
+
+
+def test_an_upload_that_is_cut_off_leaves_nothing(page, kept, capfd):
+    before, (host, port) = kept(), page[1].removeprefix("http://").split(":")
+    head = f"POST {UPLOAD} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50000\r\nContent-Type: {FORM['content-type']}"
+    with socket.create_connection((host, int(port))) as cut:
+        cut.sendall(f'{head}\r\n\r\n--x\r\n{PART}; filename="a.png"\r\n\r\n'.encode() + b"a" * 5000)
+        for _ in range(100):
+            if begun := kept() - before:
+                break
+            time.sleep(0.05)
+    assert len(begun) == 1, "it had begun"
+    for _ in range(100):
+        if kept() == before:
+            break
+        time.sleep(0.05)
+    assert kept() == before and "Traceback" not in "".join(capfd.readouterr())
+
+
+def test_the_same_file_of_two_visitors_has_two_places(page):
+    send = lambda: httpx.post(f"{page[1]}{UPLOAD}", files={"files": ("a.zip", b"same")}, trust_env=False)  # noqa: E731
+    first, second = (Path(send().json()[0]) for _ in range(2))
+    assert first != second and first.name == second.name == "a.zip"
+    first.unlink()
+    assert second.read_bytes() == b"same"
+
+
+def test_old_files_go_with_their_folders_and_with_what_gradio_forgets(page, kept):
+    demo, url = page
+    folder = workplace.of_this_process().folder / "pictures"
+    sent = httpx.post(f"{url}{UPLOAD}", files={"files": ("a.zip", b"x")}, trust_env=False).json()[0]
+    taken = httpx.post(f"{url}{UPLOAD}", files={"files": ("b.zip", b"x")}, trust_env=False).json()[0]
+    os.remove(taken)  # as a gallery's files are, once it is made
+    stray, young = folder / "tmpstray", folder / "tmpyoung"
+    for path in (stray, young):
+        path.touch()
+    os.utime(stray, (1, 1))
+    from gradio import route_utils
+
+    route_utils.delete_files_created_by_app(demo, 3600)
+    assert Path(sent).exists() and young.exists() and not stray.exists()
+    assert not Path(taken).parent.exists() and taken not in demo.upload_file_set
+    route_utils.delete_files_created_by_app(demo, 0)
+    assert not Path(sent).parent.exists() and sent not in demo.upload_file_set
+    assert not [path for path in folder.iterdir() if path.is_file()]
+    emptied = [path.name for path in folder.iterdir() if path.is_dir() and not any(path.iterdir())]
+    assert not [name for name in emptied if len(name) == 64], "folders that are named by a digest"

@@ -198,6 +198,15 @@ def test_what_is_no_frame_or_no_person_is_a_sentence(tiny_engine, settings, fram
     assert own.draw(own.Frame()) is None and own.frame_line(own.Frame()) == ""
 
 
+def test_a_wide_picture_may_be_a_frame_and_what_cannot_be_read_is_none(tmp_path):
+    """The search for it as a probe says what is wrong; said twice, it reads as two faults."""
+    broken, tall, wide = (tmp_path / name for name in ("broken.jpg", "tall.png", "wide.png"))
+    broken.write_bytes(b"no picture")
+    Image.fromarray(draw_person(3, 1)).save(tall)
+    Image.fromarray(draw_person(3, 1)).rotate(90, expand=True).save(wide)
+    assert [own.is_wide(path) for path in (None, broken, tall, wide)] == [False, False, False, True]
+
+
 @pytest.fixture
 def named(tmp_path):
     """Return a zip of 21 people under two cameras each, named as in Market-1501."""

@@ -153,10 +153,14 @@ def open_frame(path: str | Path | None) -> Frame:
 
 
 def is_wide(path: str | Path | None) -> bool:
-    """Tell whether a picture is wider than high, so that it may be a whole frame rather than one person."""
-    if not path:
+    """Tell whether a picture is wider than high, so that it may be a whole frame rather than one person.
+
+    What cannot be read is none: the search for it as a probe says why.
+    """
+    try:
+        height, width = images.read_image(path).shape[:2] if path else (1, 1)
+    except ImageError:
         return False
-    height, width = images.read_image(path).shape[:2]
     return width > height
 
 
