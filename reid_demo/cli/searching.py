@@ -81,14 +81,16 @@ def _search(options: argparse.Namespace) -> None:
     found = []
     for path in options.probes:
         image = engine.occlude(read_named(path), recipe)
-        found.append({"probe": path, **answers.with_paths(answers.search(engine, image, options.top_k, scoring))})
+        answer = answers.search(engine, image, options.top_k, scoring, occluded=bool(recipe))
+        found.append({"probe": path, **answers.with_paths(answer)})
     for answer in found:
         _warn(answer, answer["probe"])
     if options.json:
         print(json.dumps(found, indent=2))
         return
     for answer in found:
-        print(f"{answer['probe']}: candidates to verify{'' if answer['exact'] else ', approximate'}")
+        judged = f". {answer['confidence']['words']}" if answer["confidence"] else ""
+        print(f"{answer['probe']}: candidates to verify{'' if answer['exact'] else ', approximate'}{judged}")
         for row in answer["matches"]:
             print(f"  {_line(row)}")
 
@@ -119,8 +121,9 @@ def _explain(options: argparse.Namespace) -> None:
         print(json.dumps({**why, "files": [str(path) for path in written]}, indent=2))
         return
     print(_line(why["match"]))
-    for name, value in zip(why["names"], why["contributions"], strict=True):
-        print(f"  {name:28} {value:+.4f}")
+    for name, label, value in zip(why["names"], engine.term_labels, why["contributions"], strict=True):
+        told = name if label == name else f"{name}, {label}"
+        print(f"  {told:28} {value:+.4f}")
     for row in why["visible_probe"]:
         print(f"  {row['body_part']}: {row['words']}")
     print(f"{len(written)} files in {options.out}")

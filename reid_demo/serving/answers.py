@@ -5,6 +5,7 @@ they should fetch. The command line's own key is `path` (`with_paths`).
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import TypedDict, TypeVar
 
 import numpy as np
@@ -42,10 +43,24 @@ class Warned(TypedDict, total=False):
     warning: str  # there only where something limits what the answer says
 
 
+class Confidence(TypedDict):
+    """Whether a first match is confident, and how often such a verdict is wrong."""
+
+    confident: bool
+    similarity: float  # of the first match
+    threshold: float  # from which a first match is confident
+    fpir: float  # share of searches for absent people that pass it
+    fnir: float | None  # share of searches for present people that do not, or put another first; null: not measured
+    occluded: bool  # whether the rates are those of half-hidden probes
+    num_images: int  # of the gallery that was measured
+    words: str
+
+
 class Ranking(Warned):
     """A ranked list."""
 
     matches: list[MatchRow]
+    confidence: Confidence | None  # of the first match; null where this gallery was not measured
     exact: bool  # False: the gallery is compressed and the ranking approximate
 
 
@@ -159,11 +174,22 @@ def switches(engine: Engine, parts: Sequence[str]) -> tuple[bool, ...] | None:
     return tuple(i in chosen for i in range(len(names))) if chosen else None
 
 
-def search(engine: Engine, image: np.ndarray, top_k: int = 10, scoring: Scoring | None = None) -> Ranking:
-    """Rank the gallery for a probe, `(H, W, 3)` uint8."""
+def search(
+    engine: Engine, image: np.ndarray, top_k: int = 10, scoring: Scoring | None = None, *, occluded: bool = False
+) -> Ranking:
+    """Rank the gallery for a probe, `(H, W, 3)` uint8; `occluded`: part of it is known to be hidden."""
     matches = engine.search(engine.describe(image), top_k, scoring)
-    answer: Ranking = {"matches": [match_row(match) for match in matches], "exact": engine.gallery.exact}
+    answer: Ranking = {
+        "matches": [match_row(match) for match in matches],
+        "confidence": _confidence(engine, matches, scoring or engine.default_scoring, occluded),
+        "exact": engine.gallery.exact,
+    }
     return _warned(answer, image)
+
+
+def _confidence(engine: Engine, matches: Sequence[Match], scoring: Scoring, occluded: bool) -> Confidence | None:
+    verdict = engine.confidence(matches[0], scoring, occluded=occluded) if matches else None
+    return None if verdict is None else {**asdict(verdict), "words": verdict.said}
 
 
 def explain(

@@ -124,6 +124,13 @@ class Verdict:
     occluded: bool  # whether the rates are those of half-hidden probes
     num_images: int  # of the gallery that was measured
 
+    @property
+    def said(self) -> str:
+        """The verdict in one sentence, without its rates."""
+        if self.confident:
+            return f"The first similarity, {self.similarity:.3f}, is above {self.threshold:.3f}."
+        return f"No confident match: the first similarity, {self.similarity:.3f}, is below {self.threshold:.3f}."
+
 
 def read(path: Path, fingerprint: str) -> Calibration | None:
     """Read the file of `calibrate`; return `None` if there is none or it belongs to other weights.

@@ -17,6 +17,8 @@ from reid_demo.search import bundled
 from reid_demo.search.bundled import gallery_of_photos
 from reid_demo.serving import answers
 from reid_demo.synthetic import NEEDS
+from reid_demo.whatif import confidence
+from reid_demo.whatif.confidence import Calibration, Level, Rates
 from reid_demo.whatif.sweep import Window
 
 
@@ -46,6 +48,51 @@ def test_a_search_may_hide_a_part_and_count_some_parts_only(where, probe, tiny_e
     recipe = tmp_path / "recipe.json"
     recipe.write_text('[{"kind": "lower_half", "fill": "black"}]')
     assert ask(capsys, ["search", probe, *where, *options, "--recipe", str(recipe)])[0]["matches"] == wanted["matches"]
+
+
+def test_a_search_says_whether_its_first_match_is_confident_as_the_page_does(
+    probe, tiny_engine, tiny_gallery_folder, tiny_weights, capsys, monkeypatch
+):
+    whole, occluded = (Rates(levels=(Level(0.1, mark, 0.08, fnir),)) for mark, fnir in ((2.0, 0.25), (-1.0, None)))
+    about = {"gallery": "tiny", "num_images": 18, "scoring": "cosine", "fingerprint": tiny_engine.gallery.fingerprint}
+    monkeypatch.setattr(confidence, "read", lambda *_: Calibration(**about, whole=whole, occluded=occluded))
+    command = [
+        "search",
+        probe,
+        "--weights",
+        str(tiny_weights),
+        "--gallery",
+        str(tiny_gallery_folder),
+        "--device",
+        "cpu",
+    ]
+    told = ask(capsys, command)[0]
+    assert told["confidence"] == {
+        "confident": False,
+        "similarity": told["matches"][0]["similarity"],
+        "threshold": 2.0,
+        "fpir": 0.08,
+        "fnir": 0.25,
+        "occluded": False,
+        "num_images": 18,
+        "words": f"No confident match: the first similarity, {told['matches'][0]['similarity']:.3f}, is below 2.000.",
+    }
+    assert main(command) == 0
+    assert f"{probe}: candidates to verify. No confident match: the first similarity" in capsys.readouterr().out
+    hidden = ask(capsys, [*command, "--occlude", "centre"])[0]["confidence"]
+    assert (hidden["confident"], hidden["occluded"], hidden["threshold"], hidden["fnir"]) == (True, True, -1.0, None)
+    assert ask(capsys, [*command, "--parts", "1"])[0]["confidence"] is None
+
+
+def test_explain_calls_parts_what_the_page_calls_them(where, probe, capsys, tmp_path, monkeypatch):
+    names = ("mostly head", *[""] * 7)
+    monkeypatch.setattr(confidence, "read_part_meanings", lambda *_: names)
+    assert main(["explain", probe, *where, "--out", str(tmp_path / "why")]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^  global, whole person +[+-]0\.", said, re.M) and re.search(
+        r"^  part 1, head +[+-]0\.", said, re.M
+    )
+    assert re.search(r"^  part 2 +[+-]0\.", said, re.M)
 
 
 def test_part_switches_name_what_is_wrong(tiny_engine):

@@ -90,8 +90,6 @@ STATUS_DONE = "Done"
 STATUS_ABOUT = "What marks and arrows mean"
 STATUS_KEY = "✓ and green: same person. ✗ and orange: another. ▲▼: move against the untouched probe."
 
-NOT_CONFIDENT = "No confident match: the first similarity, {similarity}, is below {threshold:.3f}."
-CONFIDENT = "The first similarity, {similarity}, is above {threshold:.3f}."
 CONFIDENCE_PROBES = {False: "a whole", True: "a partly hidden"}
 CONFIDENCE_RATES = (
     "With {probe} probe and {images:,} images, {fpir} in 100 searches for a person who is not there pass this mark"

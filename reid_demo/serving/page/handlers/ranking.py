@@ -144,14 +144,12 @@ def confidence(engine: Engine, session: Session) -> Judged | None:
     judged = _judge(engine, session, session.matches[0], session.recipe)
     if judged is None:
         return None
-    words = text.CONFIDENT if judged.confident else text.NOT_CONFIDENT
     errs = text.CONFIDENCE_RATES.format(
         probe=text.CONFIDENCE_PROBES[judged.occluded], images=judged.num_images, fpir=round(100 * judged.fpir)
     )
     if judged.fnir is not None:
         errs += text.CONFIDENCE_MISSES.format(fnir=round(100 * judged.fnir))
-    said = words.format(similarity=number(judged.similarity, ".3f"), threshold=judged.threshold)
-    return Judged(judged.confident, said, errs + text.CONFIDENCE_END)
+    return Judged(judged.confident, judged.said, errs + text.CONFIDENCE_END)
 
 
 def _judge(engine: Engine, session: Session, first: Match, recipe: tuple[Occlusion, ...]) -> Verdict | None:
