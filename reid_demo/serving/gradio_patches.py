@@ -396,8 +396,8 @@ def _line(event) -> tuple[str, str]:
 
     All calls by MCP come as one visit, that of Gradio's own client; each has a line for itself.
     """
-    visit = event._id if event.request is not None and event.request.headers.get(OF_MCP[0]) == OF_MCP[1] else ""
-    return visit or event.session_hash, event.concurrency_id if event.concurrency_id in ASIDE else ""
+    by_mcp = event.request is not None and event.request.headers.get(OF_MCP[0]) == OF_MCP[1]
+    return event._id if by_mcp else event.session_hash, event.concurrency_id if event.concurrency_id in ASIDE else ""
 
 
 class _Later(dict):

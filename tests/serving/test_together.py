@@ -2,6 +2,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -168,8 +169,9 @@ def test_the_patch_picks_the_oldest_of_each_visit(page):
     class Event:
         streaming = False
 
-        def __init__(self, visit, kind, at):
+        def __init__(self, visit, kind, at, **headers):
             self.session_hash, self.concurrency_id, self.enqueue_time = visit, kind, at
+            self._id, self.request = str(at), SimpleNamespace(headers={"x-gradio-user": "web", **headers})
             self.fn = type("Fn", (), {"batch": False})
 
     from gradio.queueing import EventQueue
@@ -193,6 +195,9 @@ def test_the_patch_picks_the_oldest_of_each_visit(page):
         kinds["browse"].queue = []
         queue.active_jobs = [None, [b1], None, None]
         assert queue.get_events()[0] == [a2]
+        of_mcp = [Event("one client", "long", at, **{"x-gradio-user": "mcp"}) for at in (6, 7)]
+        kinds["long"].queue, queue.active_jobs = of_mcp[1:], [of_mcp[:1], None, None, None]
+        assert queue.get_events()[0] == of_mcp[1:], "all MCP calls come as one visit, but they are of many clients"
     finally:
         queue.event_queue_per_concurrency_id, queue.active_jobs = before
 

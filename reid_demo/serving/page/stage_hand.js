@@ -29,10 +29,13 @@ function placeBlock() {
   for (const button of element.querySelectorAll('[data-verb="undo"], [data-verb="back"]'))
     button.setAttribute("aria-disabled", String(!changed()));
   markExample();
+  const last = [...element.querySelectorAll(".stage-chip")].at(-1); // the block's, which says what the page knows of it
+  if (last) last.classList.toggle("behind", Boolean(state && state.box && box && !same(box, state.box)));
 }
 
 function markExample() { // lit as long as it is seen as it was shipped; after a change it is where this came from
   if (!state) return;
+  find(".stage-examples small").hidden = !state.own;
   const plain = state.usual && state.fill === "mean_grey" && state.chips.length === (state.box ? 1 : 0);
   for (const button of element.querySelectorAll("[data-example]")) {
     const view = setup.examples[button.dataset.example], from = view.source === state.source;

@@ -12,6 +12,7 @@ from figures import draw_person
 from PIL import Image
 
 from reid_demo.serving import visitors as private
+from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import own
 
 pytestmark = pytest.mark.browser
@@ -65,6 +66,7 @@ def test_own_gallery_and_frame(page, browser, address, files, monkeypatch):
     expect(page.locator("#status")).to_contain_text("your own gallery of 12 pictures")
     expect(page.locator("#strip .thumbnail-item").first).to_contain_text("IMG_01")
     assert len(held() - before) == 1
+    expect(page.locator(".stage-examples")).to_contain_text(text.STAGE_EXAMPLES_OF)  # their ranks are not of this one
 
     page.locator("#own-look").click()
     page.locator("#browse-grid .thumbnail-item").nth(4).click()

@@ -83,8 +83,10 @@ def test_the_block_is_dragged_and_moved_by_keyboard(page):
     page.mouse.move(before["x"] + 60, before["y"] + 60)
     page.mouse.down()
     page.mouse.move(before["x"] + 60, before["y"] - 40, steps=5)
+    expect(page.locator(".stage-chip")).to_have_class(re.compile("behind"))  # it still says "lower half"
     page.mouse.up()
     expect(page.locator("#probe-line")).to_contain_text("box")
+    expect(page.locator(".stage-chip")).not_to_have_class(re.compile("behind"))
     assert before["y"] - block.bounding_box()["y"] == pytest.approx(100, abs=3)
     moved = block.bounding_box()
     block.focus()

@@ -300,7 +300,8 @@ def test_weighings_are_compared_in_one_call(tiny_engine, opened, answers):
         assert str(row["right"]["rank"]) in shown["sentence"]
     alone = answers.rank({"token": opened.token, "box": LOWER})
     assert alone["compared"] == ()
-    assert shown["verdict"] == f"By {WEIGHINGS[opened.scoring.weighing]}: {alone['verdict']}"
+    said = alone["verdict"]
+    assert shown["verdict"] == f"By {WEIGHINGS[opened.scoring.weighing]}: {said[0].lower()}{said[1:]}"
 
 
 @pytest.mark.parametrize("name", stage.COMPARED)

@@ -120,6 +120,7 @@ class Opening:
     weighing: Weighing  # of the page's own list
     explained: Weighing | None
     usual: bool  # the page's gallery is ranked, as the page opens
+    own: bool  # the visitor's own gallery is ranked
     rates: str  # how often the verdict errs
     before: Row
     shown: Shown
@@ -152,6 +153,7 @@ def opening(engine: Engine, session: Session) -> dict | None:
             session.scoring.weighing,
             session.explained,
             session.scoring == engine.default_scoring and not session.settings.same_camera and not session.own,
+            bool(session.own),
             rates(engine, session),
             _row_before(engine, session),
             _shown(engine, session, session.recipe, session.probe, Look(session.compare, session.explained)),
@@ -262,7 +264,9 @@ def _shown(
     hidden = coverage(engine, SMALL, recipe) if recipe else 0.0
     said = verdict(engine, session, ranking.found[0], recipe)
     if look.compare:
-        said = text.STAGE_VERDICT_OF.format(weighing=WEIGHINGS[session.scoring.weighing], verdict=said)
+        said = text.STAGE_VERDICT_OF.format(
+            weighing=WEIGHINGS[session.scoring.weighing], verdict=said[:1].lower() + said[1:]
+        )
     return Shown(
         _sentence(engine, session, recipe, now, compared),
         said,
