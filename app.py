@@ -15,6 +15,10 @@ from pathlib import Path
 from reid_demo.model import zerogpu
 from reid_demo.serving import gradio_patches
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 zerogpu.prepare()  # before torch, which the next lines import
 with gradio_patches.quick_import():
     from gradio import http_server
@@ -27,6 +31,7 @@ from reid_demo.serving.api import app_options, has_mcp  # noqa: E402
 from reid_demo.serving.page.view import build_ui, launch_options  # noqa: E402
 from reid_demo.serving.visitors import MAX_UPLOAD, PrivateGalleries  # noqa: E402
 
+MOST_OPEN = 65_536  # files and connections
 MAX_WAITING = 100  # requests in the queue; further ones are refused
 STARTS = 5  # tries, each on a free port, where other programs are started at the same moment
 PATHS = ("weights", "gallery", "auth")  # options whose environment variables may begin with ~
@@ -93,6 +98,7 @@ def _launched(engine: Engine, galleries: PrivateGalleries, place: Place, port: i
     gradio_patches.require_guard()
     demo.queue(max_size=MAX_WAITING, api_open=False)  # no call goes beside the queue, its limits and its order
     _give_back_memory()
+    _open_many_files()
     host = f"[{place.host}]" if place.host and ":" in place.host and "[" not in place.host else place.host
     try:
         demo.launch(
@@ -122,6 +128,15 @@ def _private_cache() -> Path:
     folder = workplace.of_this_process().subfolder("pictures")
     gradio_patches.keep_files_in(folder)
     return folder
+
+
+def _open_many_files() -> None:
+    """Allow this process as many open files as it may have: every visitor has a connection, every upload a file."""
+    if resource is not None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = MOST_OPEN if hard == resource.RLIM_INFINITY else min(MOST_OPEN, hard)
+        if soft != resource.RLIM_INFINITY and soft < most:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _give_back_memory() -> None:

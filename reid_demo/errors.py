@@ -3,9 +3,16 @@
 import io
 import sys
 
+LONGEST = 2000  # characters of a message; what a stranger sent is not repeated at length
+
 
 class ReidError(Exception):
     """Base of all errors that this package raises on purpose; the message can be shown to a user."""
+
+    def __str__(self) -> str:
+        """Return the message, cut short where it repeats something endless."""
+        words = super().__str__()
+        return words if len(words) <= LONGEST else f"{words[:LONGEST]}..."
 
 
 class ImageError(ReidError):
@@ -65,3 +72,12 @@ def escape_what_a_console_lacks() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def shown(value: object) -> str:
+    """Return a value as an error may show it: short, whatever it is."""
+    try:
+        words = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, a list in a list in a list
+        return "that"
+    return words if len(words) <= 60 else f"{words[:40]}..."

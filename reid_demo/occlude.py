@@ -18,7 +18,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reid_demo.config import MEAN_GREY
-from reid_demo.errors import ImageError, OcclusionError
+from reid_demo.errors import ImageError, OcclusionError, shown
 from reid_demo.images import load_picture
 from reid_demo.records import Occlusion
 
@@ -77,14 +77,14 @@ def check(occlusion: Occlusion) -> None:
         OcclusionError: unknown kind or fill, coverage out of range, box empty or outside the image, or no mask.
     """
     if occlusion.kind not in (*KINDS, GREY):
-        raise OcclusionError(f"Unknown occlusion {occlusion.kind!r}; choose one of {', '.join(KINDS)}.")
+        raise OcclusionError(f"Unknown occlusion {shown(occlusion.kind)}; choose one of {', '.join(KINDS)}.")
     if occlusion.fill not in FILLS:
-        raise OcclusionError(f"Unknown fill {occlusion.fill!r}; choose one of {', '.join(FILLS)}.")
+        raise OcclusionError(f"Unknown fill {shown(occlusion.fill)}; choose one of {', '.join(FILLS)}.")
     if not 0 < occlusion.coverage <= 1:
         raise OcclusionError(f"Coverage must be above 0 and at most 1, not {occlusion.coverage}.")
     if occlusion.kind in ("box", "crop"):
         if occlusion.box is None or len(occlusion.box) != 4:
-            raise OcclusionError(f"The occlusion {occlusion.kind!r} needs a box (x0, y0, x1, y1) in fractions.")
+            raise OcclusionError(f"The occlusion {shown(occlusion.kind)} needs a box (x0, y0, x1, y1) in fractions.")
         x0, y0, x1, y1 = occlusion.box
         if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
             raise OcclusionError(f"The box {occlusion.box} is empty or leaves the image; use 0 <= x0 < x1 <= 1.")
@@ -176,7 +176,7 @@ def fill(image: np.ndarray, hidden: np.ndarray, name: str, seed: int = 0) -> np.
         `(H, W, 3)` uint8; equal to `image` outside the mask.
     """
     if name not in FILLS:
-        raise OcclusionError(f"Unknown fill {name!r}; choose one of {', '.join(FILLS)}.")
+        raise OcclusionError(f"Unknown fill {shown(name)}; choose one of {', '.join(FILLS)}.")
     out = image.copy()
     if not hidden.any():
         return out
@@ -351,7 +351,7 @@ def from_dict(values: Mapping) -> Occlusion:
         occlusion = Occlusion(**_Change.model_validate(values).model_dump())
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        field = ".".join(str(step) for step in first["loc"])
+        field = ".".join(str(step) for step in first["loc"])[:60]
         known = f" An occlusion has keys {', '.join(_Change.model_fields)}." if len(first["loc"]) == 1 else ""
         raise OcclusionError(f"{field}: {first['msg']}.{known}") from error
     check(occlusion)

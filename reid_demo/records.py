@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from reid_demo.errors import ConfigError, DatasetError
+from reid_demo.errors import ConfigError, DatasetError, shown
 
 UNKNOWN = -2  # stands for `None` in arrays of pids and camids
 
@@ -130,7 +130,7 @@ class Scoring:
     def __post_init__(self) -> None:
         """Refuse a weighing that does not exist."""
         if self.weighing not in WEIGHINGS:
-            raise ConfigError(f"Unknown weighing {self.weighing!r}; choose one of {', '.join(WEIGHINGS)}.")
+            raise ConfigError(f"Unknown weighing {shown(self.weighing)}; choose one of {', '.join(WEIGHINGS)}.")
 
     @property
     def counts_all(self) -> bool:
@@ -153,7 +153,7 @@ class Scoring:
             switches = {key: values.get(key, False) for key in ("adaptive", "part_aware")}
             for key, on in switches.items():
                 if not isinstance(on, bool):
-                    raise ConfigError(f"{key} must be true or false, not {on!r}.")
+                    raise ConfigError(f"{key} must be true or false, not {shown(on)}.")
             if all(switches.values()):
                 raise ConfigError("adaptive and part_aware exclude each other.")
             name = next((key for key, on in switches.items() if on), "cosine")
@@ -161,7 +161,7 @@ class Scoring:
         if parts is None:
             return cls(weighing_named(name))
         if not isinstance(parts, list | tuple) or not all(isinstance(on, bool) for on in parts):
-            raise ConfigError(f"parts must be a list of true and false, not {parts!r}.")
+            raise ConfigError(f"parts must be a list of true and false, not {shown(parts)}.")
         return cls(weighing_named(name), tuple(parts))
 
 
@@ -173,7 +173,7 @@ def weighing_named(name: str) -> Weighing:
     """
     known = _OLD_WEIGHINGS.get(name, name) if isinstance(name, str) else None
     if known not in WEIGHINGS:
-        raise ConfigError(f"weighing must be one of {', '.join(WEIGHINGS)}, not {name!r}.")
+        raise ConfigError(f"weighing must be one of {', '.join(WEIGHINGS)}, not {shown(name)}.")
     return known
 
 

@@ -87,6 +87,18 @@ def test_the_page_is_built_and_nothing_is_started(tiny_engine):
     assert not app.create_demo(tiny_engine).is_running
 
 
+@pytest.mark.skipif(app.resource is None, reason="this system has no such limit")
+def test_a_crowd_finds_open_files_enough():
+    kind = app.resource.RLIMIT_NOFILE
+    before = app.resource.getrlimit(kind)
+    try:
+        app.resource.setrlimit(kind, (512, before[1]))
+        app._open_many_files()
+        assert 512 < app.resource.getrlimit(kind)[0] <= app.MOST_OPEN and app.resource.getrlimit(kind)[1] == before[1]
+    finally:
+        app.resource.setrlimit(kind, before)
+
+
 def test_gradio_is_imported_without_refreshing_its_type_stubs():
     class OfGradio:
         __module__ = "gradio.components.somewhere"

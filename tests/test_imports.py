@@ -28,6 +28,7 @@ ROWS = [
 INNER_ROWS = {
     "serving": [
         {"space", "case", "incoming", "workplace", "current", "budget"},
+        {"mcp_calls"},
         {"gradio_patches"},
         {"answers"},
         {"visitors", "api_calls"},

@@ -20,7 +20,7 @@ from starlette.middleware import Middleware
 
 from reid_demo.engine import Engine
 from reid_demo.errors import ReidError
-from reid_demo.serving import answers, api_calls, budget, gradio_patches, incoming
+from reid_demo.serving import answers, api_calls, budget, gradio_patches, mcp_calls
 from reid_demo.serving.api_calls import Fill, Weighing
 from reid_demo.serving.border import Border, Rules
 from reid_demo.serving.current import Current
@@ -201,7 +201,7 @@ class _Caller:
         unread = blocks._queue.pending_messages_per_session.get(event.session_hash)
         if unread is None or unread.empty():
             self._heard = time.monotonic()
-        return event.alive and not incoming.has_left(name) and time.monotonic() - self._heard < UNHEARD_S
+        return event.alive and not mcp_calls.has_left(name) and time.monotonic() - self._heard < UNHEARD_S
 
 
 def _told(endpoint: Callable) -> Callable:

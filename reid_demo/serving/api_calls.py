@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 
 from reid_demo import images, occlude
 from reid_demo.engine import Engine
-from reid_demo.errors import ConfigError, ImageError, OcclusionError, ReidError
+from reid_demo.errors import ConfigError, ImageError, OcclusionError, ReidError, shown
 from reid_demo.records import WEIGHINGS, Occlusion, Scoring, weighing_named
 from reid_demo.serving import answers, gradio_patches
 from reid_demo.whatif.sweep import Window
@@ -43,15 +43,6 @@ def fraction(field: str, value, low: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= 1:
         raise ConfigError(f"{field} must be a number from {low:g} to 1, not {shown(value)}.")
     return float(value)
-
-
-def shown(value) -> str:
-    """Return a value as an error may show it: short, whatever it is."""
-    try:
-        words = repr(value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits, a list in a list in a list
-        return "that"
-    return words if len(words) <= 60 else f"{words[:40]}..."
 
 
 def _small(value: int | float) -> float:

@@ -22,7 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from starlette.exceptions import HTTPException
+
 from reid_demo.errors import ConfigError
+from reid_demo.serving import incoming
 from reid_demo.serving.visitors import GRACE_S, PrivateGalleries
 
 # What a proxy may say of the address that a visitor asked for. Nothing here relies on it; see `--root-path`.
@@ -48,6 +51,11 @@ TOO_MUCH = (
     f"This request holds more than {MOST_VALUES:,} values or {MOST_BYTES >> 20} MB. "
     "Send pictures and files as uploads or data URLs."
 )
+MOST_UPLOADED = 256 << 20  # bytes of one request with files: a gallery's pictures, each with its head
+TOO_LARGE = f"Send at most {MOST_UPLOADED >> 20} MB at once."
+LONGEST_QUERY = 8192  # characters behind the question mark
+UPLOAD, MCP = "/gradio_api/upload", "/gradio_api/mcp"
+RANGE = re.compile(r"bytes=\d{0,15}-\d{0,15}")  # the only form of this header that Gradio understands
 SERVER_FUNCTIONS = "/gradio_api/component_server"
 LONGEST_PATH = 4096  # characters, as of a file
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # in an address; no link has them
@@ -185,23 +193,29 @@ class Border:
             await _answer(scope, send, *refusal, headers=self.headers)
             return
         self._sweep_sessions(scope)
-        if scope.get("method") == "POST" and not sent.get(b"content-type", "").startswith("multipart/"):
+        if not RANGE.fullmatch(sent.get(b"range", "bytes=-")):  # the whole file is an answer too
+            scope["headers"] = [(name, value) for name, value in scope["headers"] if name.lower() != b"range"]
+        if _path(scope).rstrip("/") == UPLOAD:
+            receive = _counted(receive)
+        elif scope.get("method") == "POST":
             read = await _read(receive)
             if read is None:
                 await _answer(scope, send, 413, TOO_MUCH, headers=self.headers)
                 return
             receive = _read_again(read, receive)
-        await self._follow(scope, sent, receive, self._with_headers(send))
+        await self._follow(_to_mcp(scope), sent, receive, self._with_headers(send))
 
     def _refusal(self, scope: dict, sent: Mapping[bytes, str]) -> tuple[int, str] | None:
         """Return status and sentence for a request that goes no further; `None` for all others."""
         if not self._answers_to(sent.get(b"host", "")):
             return 400, "This server does not answer to that name. Its owner can name it: --root-path https://NAME/."
         login, path = self.rules.login, _path(scope)
-        if len(path) > LONGEST_PATH:
+        if len(path) > LONGEST_PATH or len(scope.get("query_string", b"")) > LONGEST_QUERY:
             return 414, "This address is too long."
         if path.startswith(UNUSED) or CONTROL.search(path):
             return 404, "This server has no such address."
+        if path.startswith(HEARTBEAT) and not incoming.VISIT.fullmatch(path[len(HEARTBEAT) :].strip("/")):
+            return 404, incoming.WRONG_NAME
         if path.startswith(SERVER_FUNCTIONS) and not sent.get(b"content-type", "").startswith("application/json"):
             return 415, "This address takes JSON."  # Gradio would write files of a form outside of this server's folder
         if login is not None and path != OPEN_PATH and not login.admits(sent.get(b"authorization", "")):
@@ -211,7 +225,10 @@ class Border:
     def _answers_to(self, host: str) -> bool:
         if self.rules.hosts is None or not host:
             return True
-        name = (urlsplit(f"//{host}").hostname or "").lower() if host.count("]") == host.count("[") else ""
+        try:
+            name = (urlsplit(f"//{host}").hostname or "").lower()
+        except ValueError:  # brackets without an address of version 6
+            return False
         if name in self.rules.hosts:
             return True
         return _is_address(name)
@@ -275,12 +292,18 @@ class Border:
         if time.monotonic() - self.swept < SWEEP_EVERY_S:
             return
         self.swept = time.monotonic()
-        holder = scope["app"].state_holder
-        waiting = scope["app"].get_blocks()._queue.pending_event_ids_session
+        if self.galleries is not None:
+            self.galleries.sweep()
+        holder, queue = scope["app"].state_holder, scope["app"].get_blocks()._queue
+        running = [event for job in queue.active_jobs if job for event in job]
+        busy = {event.session_hash for event in (*queue.event_ids_to_events.values(), *running)}
         for name, used in list(holder.time_last_used.items()):
             idle_s = time.time() - used.timestamp()
-            if idle_s > GRACE_S and name not in self.connected and not waiting.get(name):
+            if idle_s > GRACE_S and name not in self.connected and name not in busy:
                 _drop_session(scope["app"], name)
+        for known in (queue.pending_event_ids_session, queue.pending_messages_per_session):
+            for name in set(known) - set(holder.session_data) - set(self.connected) - busy:
+                known.pop(name, None)
 
 
 def _path(scope: dict) -> str:
@@ -309,6 +332,35 @@ def _drop_session(app, name: str) -> None:
     app.state_holder.delete_state(name)
     app.state_holder.session_data.pop(name, None)
     app.state_holder.time_last_used.pop(name, None)
+
+
+def _to_mcp(scope: dict) -> dict:
+    """Return the scope of a request, of one to MCP as Starlette finds it.
+
+    It answers the address without its last slash with a redirect to the host that the request names, and finds none of
+    the addresses below where a proxy has taken the prefix of `--root-path` away.
+    """
+    path, root = _path(scope), scope.get("root_path", "").rstrip("/")
+    if path == MCP:
+        path += "/"
+    elif not path.startswith(f"{MCP}/"):
+        return scope
+    return {**scope, "path": f"{root}{path}", "raw_path": f"{root}{path}".encode()}
+
+
+def _counted(receive: Callable) -> Callable:
+    """Refuse an upload that goes on beyond `MOST_UPLOADED`."""
+    size = 0
+
+    async def counting() -> dict:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > MOST_UPLOADED:
+            raise HTTPException(413, TOO_LARGE)
+        return message
+
+    return counting
 
 
 async def _read(receive: Callable) -> list[dict] | None:

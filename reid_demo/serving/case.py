@@ -20,7 +20,7 @@ from reid_demo import images, occlude
 from reid_demo.data.files import wrong_field
 from reid_demo.drawing import overlays
 from reid_demo.engine import Engine
-from reid_demo.errors import CaseError, ConfigError
+from reid_demo.errors import CaseError, ConfigError, shown
 from reid_demo.records import WEIGHINGS, Match, Occlusion, Scoring
 
 FORMAT = "reid_demo case 1"
@@ -174,8 +174,8 @@ def read_json(source: str | bytes, engine: Engine) -> Opened:
     values = _parse(source)
     if values.fingerprint != engine.gallery.fingerprint or values.gallery != engine.gallery.name:
         raise CaseError(
-            f"This case was made with the weights {values.fingerprint} and the gallery {values.gallery!r}; here are "
-            f"{engine.gallery.fingerprint} and {engine.gallery.name!r}. Open it with those."
+            f"This case was made with the weights {values.fingerprint[:64]} and the gallery {shown(values.gallery)}; "
+            f"here are {engine.gallery.fingerprint} and {engine.gallery.name!r}. Open it with those."
         )
     try:
         scoring = Scoring.read(values.settings.model_dump())
@@ -185,7 +185,7 @@ def read_json(source: str | bytes, engine: Engine) -> Opened:
     except ValueError as error:
         raise CaseError(f"The case file is damaged (probe.png: not base64). {SAVE_AGAIN}") from error
     top_k, terms = values.settings.top_k, engine.term_names
-    if not 1 <= top_k <= len(engine.gallery) or len(scoring.parts or terms) != len(terms):
+    if not 1 <= top_k <= len(engine.gallery) or scoring.parts is not None and len(scoring.parts) != len(terms):
         raise CaseError("The settings of this case do not fit this gallery or these weights.")
     return Opened(
         images.read_image(png),

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 from reid_demo.errors import ConfigError
-from reid_demo.serving import incoming
+from reid_demo.serving import incoming, mcp_calls
 
 MADE_FOR = ("6.31",)  # versions of Gradio, major.minor, whose source was read for these patches
 NO_FETCH = "image: this server fetches no address. Upload the file, or send a data URL."
@@ -445,16 +445,30 @@ _OF_MCP = (
         Patch(
             target,
             ("self", "job"),
-            incoming.while_asked,
+            mcp_calls.while_asked,
             "a sweep that an MCP client asked for goes on after the client has left",
             owner="gradio.mcp:GradioMCPServer",
         )
         for target in ("_execute_tool_without_progress", "_execute_tool_with_progress")
     ),
     Patch(
+        "convert_strings_to_filedata",
+        ("self", "value"),
+        mcp_calls.pictures_in_place,
+        "a picture that an MCP client sends stays until the server ends, under a name that others can guess",
+        owner="gradio.mcp:GradioMCPServer",
+    ),
+    Patch(
+        "launch_mcp_on_sse",
+        ("self", "app", "subpath", "root_path"),
+        mcp_calls.public_address,
+        "behind a proxy the MCP server's page names a wrong address",
+        owner="gradio.mcp:GradioMCPServer",
+    ),
+    Patch(
         "_make_error_result",
         ("self", "error_message"),
-        incoming.short_errors,
+        mcp_calls.short_errors,
         "an MCP client's wrong value is repeated whole",
         owner="mcp.server.lowlevel.server:Server",
     ),
@@ -551,6 +565,34 @@ PATCHES = (
         incoming.whole_sweep,
         "each picture that was shown leaves an empty folder until the server ends",
         owner="gradio.route_utils",
+    ),
+    Patch(
+        "on_part_data",
+        ("self", "data", "start", "end"),
+        incoming.short_fields,
+        "a form with a long field fills the memory",
+        owner="gradio.route_utils:GradioMultiPartParser",
+    ),
+    Patch(
+        "track",
+        ("self", "upload_id"),
+        incoming.few_followed,
+        "uploads whose progress nobody asks for are remembered until the server ends",
+        owner="gradio.route_utils:FileUploadProgress",
+    ),
+    Patch(
+        "__getitem__",
+        ("self", "session_id"),
+        incoming.known_names,
+        "a visit's name of any length is kept",
+        owner="gradio.state_holder:StateHolder",
+    ),
+    Patch(
+        "is_valid_origin",
+        ("self", "request_headers"),
+        incoming.own_origin,
+        "pages of other sites may read what a server in a local network answers",
+        owner="gradio.route_utils:CustomCORSMiddleware",
     ),
     Patch(
         "push",

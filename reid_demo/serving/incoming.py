@@ -1,10 +1,9 @@
-"""What comes in: values, uploads, names of visits and MCP calls.
+"""What comes in: values, uploads and the names of visits; MCP calls are in `mcp_calls`.
 
 Each function here takes one of Gradio's and returns the one that is called in its place; `gradio_patches` says where.
 This module imports Gradio only inside its functions, as `gradio_patches` does.
 """
 
-import asyncio
 import contextlib
 import functools
 import logging
@@ -17,23 +16,27 @@ import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from python_multipart.exceptions import FormParserError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 NO_SUCH_VALUE = "This request holds a value that the page never sends: {reason}"
 NO_FILE = "files: send each file as a part of the form that has a file name."
+NO_FORM = "This is no form with files."
 CUT_OFF = "The upload ended before its end."
+TOO_MANY_FILES = "Send at most {most} files at once."
+LONG_FIELD = "A field of this form is longer than {most} bytes."
 WRONG_NAME = "session_hash: name your visit with 1 to 100 letters, digits, dots, dashes or underscores."
 REASON_LENGTH = 200  # characters of a reason, which may repeat the value
 NUMBERS = ("Number", "Slider")  # components whose values are numbers
+MOST_FILES = 500  # of one upload, each of which is open at once
+LONGEST_FIELD = 1000  # bytes of a field of an upload's form that is no file
+MOST_FOLLOWED = 1000  # uploads whose progress is remembered
 VISIT = re.compile(r"[\w.-]{1,100}", re.ASCII)
-ASK_EVERY_S = 0.5  # between two looks whether the client of an MCP call is still there
-MOST_LEFT = 1000  # calls whose clients have left that are remembered
-MCP_LOGGER = "mcp.server.lowlevel.server"
 _log = logging.getLogger(__name__)
 _receiving: ContextVar[list] = ContextVar("files of the upload that is being received")
-_left: dict[str, None] = {}  # events of MCP calls whose clients have left, the oldest first
 
 
 def told_values(read: Callable) -> Callable:
@@ -92,9 +95,38 @@ def own_place(begin: Callable) -> Callable:
     def started(self, *given, **named) -> None:
         begin(self, *given, **named)
         self.sha.update(secrets.token_bytes(16))
-        _receiving.get([]).append(self)
+        received = _receiving.get([])
+        received.append(self)
+        if len(received) > MOST_FILES:
+            raise HTTPException(400, TOO_MANY_FILES.format(most=MOST_FILES))
 
     return started
+
+
+def short_fields(take: Callable) -> Callable:
+    """Keep no long field of an upload's form that is no file: Gradio would hold it in memory, however long."""
+
+    @functools.wraps(take)
+    def taken(self, data: bytes, start: int, end: int) -> None:
+        part = self._current_part
+        if part.file is None and len(part.data) + end - start > LONGEST_FIELD:
+            raise HTTPException(413, LONG_FIELD.format(most=LONGEST_FIELD))
+        take(self, data, start, end)
+
+    return taken
+
+
+def few_followed(track: Callable) -> Callable:
+    """Forget the uploads whose progress nobody asked for; Gradio remembers each until somebody does."""
+
+    @functools.wraps(track)
+    def tracked(self, upload_id: str) -> None:
+        track(self, upload_id)
+        for known in (self._statuses, self._signals):
+            for name in list(known)[:-MOST_FOLLOWED]:
+                known.pop(name, None)
+
+    return tracked
 
 
 def whole_uploads(take: Callable) -> Callable:
@@ -109,6 +141,8 @@ def whole_uploads(take: Callable) -> Callable:
             return moved
         except (TypeError, AttributeError) as error:  # Gradio's, of a part that is no file
             raise HTTPException(400, NO_FILE) from error
+        except FormParserError as error:
+            raise HTTPException(400, NO_FORM) from error
         except ClientDisconnect as error:
             raise HTTPException(400, CUT_OFF) from error
         finally:
@@ -150,6 +184,36 @@ def whole_sweep(delete: Callable) -> Callable:
     return swept
 
 
+def known_names(find: Callable) -> Callable:
+    """Keep nothing of a visit whose name no browser gives: Gradio keeps each, however long."""
+
+    @functools.wraps(find)
+    def found(self, session_id: str):
+        if isinstance(session_id, str) and not VISIT.fullmatch(session_id):
+            raise HTTPException(400, WRONG_NAME)
+        return find(self, session_id)
+
+    return found
+
+
+def own_origin(admit: Callable) -> Callable:
+    """Let pages of other sites read no answer. Gradio forbids it where the server listens on loopback alone.
+
+    A Space may be asked by any page, as its owner published it; it has no login of its own.
+    """
+
+    @functools.wraps(admit)
+    def admits(self, request_headers) -> bool:
+        if os.environ.get("SPACE_ID"):
+            return admit(self, request_headers)
+        with contextlib.suppress(ValueError):  # no address
+            origin, host = urlsplit(request_headers["Origin"]), urlsplit(f"//{request_headers['Host']}")
+            return bool(origin.hostname) and origin.hostname == host.hostname and admit(self, request_headers)
+        return False
+
+    return admits
+
+
 def named_visits(push: Callable) -> Callable:
     """Take clicks of visits with a proper name alone; Gradio loses those of a visit without one."""
 
@@ -160,53 +224,3 @@ def named_visits(push: Callable) -> Callable:
         return await push(self, body, *given, **named)
 
     return pushed
-
-
-def while_asked(execute: Callable) -> Callable:
-    """Note when the client of an MCP call has left. Gradio makes the call through a client of its own, which stays."""
-
-    @functools.wraps(execute)
-    async def executed(self, job, *given, **named):
-        request = self.mcp_server.request_context.request
-        task = asyncio.ensure_future(execute(self, job, *given, **named))
-        try:
-            while not (await asyncio.wait({task}, timeout=ASK_EVERY_S))[0]:
-                if await request.is_disconnected():
-                    break
-            else:
-                return await task
-        finally:
-            if not task.done():
-                _leave(job)
-        return await task
-
-    return executed
-
-
-def _leave(job) -> None:
-    name = job.communicator.event_id if job.communicator else None
-    if name:
-        _left[name] = None
-        if len(_left) > MOST_LEFT:
-            _left.pop(next(iter(_left)), None)
-
-
-def has_left(event: str) -> bool:
-    """Tell whether the client of an MCP call has left."""
-    return event in _left
-
-
-def short_errors(make: Callable) -> Callable:
-    """Cut what an MCP client is told, and what the log says of it: both repeat the wrong value whole."""
-
-    def cut(record: logging.LogRecord) -> bool:
-        record.msg, record.args = record.getMessage()[:REASON_LENGTH], ()
-        return True
-
-    logging.getLogger(MCP_LOGGER).addFilter(cut)
-
-    @functools.wraps(make)
-    def made(self, error_message: str):
-        return make(self, error_message[:REASON_LENGTH] + "..." * (len(error_message) > REASON_LENGTH))
-
-    return made

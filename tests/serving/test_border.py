@@ -13,7 +13,7 @@ from loops import in_a_new_loop
 
 import app
 from reid_demo.errors import ConfigError
-from reid_demo.serving import api, border
+from reid_demo.serving import api, border, workplace
 
 LOGIN = border.Login.read("# people\nana:secret one\n\nbo:x:y\n")
 BASIC = {"Authorization": "Basic " + base64.b64encode(b"ana:secret one").decode()}
@@ -47,6 +47,31 @@ def locked(tiny_engine):
 
 def get(address: str, **headers: str) -> httpx.Response:
     return httpx.get(address, headers=headers, trust_env=False, verify=False)
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "may"),
+    [
+        ("127.0.0.1:7860", "https://evil.example", False),
+        ("10.0.0.5:7860", "https://evil.example", False),
+        ("10.0.0.5:7860", "null", False),
+        ("10.0.0.5:7860", "http://[", False),
+        ("10.0.0.5:7860", "http://10.0.0.5:7860", True),
+        ("localhost:7860", "http://localhost:7860", True),
+    ],
+)
+def test_pages_of_other_sites_read_no_answer(url, monkeypatch, host, origin, may):
+    told = get(f"{url}/config", Host=host, Origin=origin).headers.get("access-control-allow-origin")
+    assert told == (origin if may else None)
+    asked = {"Host": host, "Origin": origin, "Access-Control-Request-Method": "POST"}
+    told = httpx.options(f"{url}/gradio_api/queue/join", headers=asked, trust_env=False).headers
+    assert told.get("access-control-allow-origin") == (origin if may else None)
+
+
+def test_any_page_may_ask_a_space_which_its_owner_has_published(url, monkeypatch):
+    monkeypatch.setenv("SPACE_ID", "a/b")
+    told = get(f"{url}/config", Host="10.0.0.5:7860", Origin="https://other.example").headers
+    assert told["access-control-allow-origin"] == "https://other.example"
 
 
 def test_answers_carry_a_content_and_a_frame_policy(url):
@@ -337,6 +362,58 @@ def test_a_sweep_by_mcp_stops_when_its_client_has_left(url, tiny_engine, slow):
     with httpx.stream("POST", f"{url}/gradio_api/mcp/", json=call, headers=HEADERS, timeout=60, trust_env=False):
         assert begun.wait(20)
     assert_it_stops(batches)
+
+
+@pytest.mark.skipif(not api.has_mcp(), reason="gradio[mcp] is not installed")
+def test_a_picture_that_an_mcp_client_sends_is_not_kept(url, tiny_engine):
+    folder = workplace.of_this_process().folder
+    fields = {"image": sweep_of(tiny_engine)["image"], "top_k": 1}
+    before = set(folder.rglob("*"))
+    for image, fails in ((fields["image"], "false"), ("data:text/html;base64,PGI+", "true"), ("/etc/passwd", "true")):
+        call = by_mcp("search", {**fields, "image": image})
+        answer = httpx.post(f"{url}/gradio_api/mcp/", json=call, headers=HEADERS, timeout=60, trust_env=False)
+        assert f'"isError":{fails}' in answer.text
+    assert set(folder.rglob("*")) == before
+
+
+@pytest.mark.skipif(not api.has_mcp(), reason="gradio[mcp] is not installed")
+@pytest.mark.parametrize(
+    ("root", "place"), [("https://example.org/reid", "https://example.org/reid"), ("/reid", "http://localhost/reid")]
+)
+def test_mcp_behind_a_proxy(tiny_engine, root, place):
+    """The proxy takes the prefix away and passes the name that it was asked for."""
+    started = served(tiny_engine, app.Place("127.0.0.1", root_path=root))
+    host = "example.org" if "://" in root else "localhost"
+    where = f"{started.local_url.rstrip('/')}/gradio_api/mcp"
+    try:
+        for address in (where, f"{where}/"):
+            page = get(address, Host=host, Accept="text/html")
+            assert page.status_code == 200 and f"{place}/gradio_api/mcp/" in page.text
+            listed = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+            answer = httpx.post(address, json=listed, headers={**HEADERS, "host": host}, timeout=20, trust_env=False)
+            assert answer.status_code == 200 and "what_if" in answer.text
+        with httpx.stream("GET", f"{where}/sse", headers={"host": host}, timeout=20, trust_env=False) as events:
+            assert events.status_code == 200
+            lines = events.iter_lines()
+            found = next(line for line in lines if line.startswith("data:")).removeprefix("data:").strip()
+            assert root.removeprefix("https://example.org") + "/gradio_api/mcp/messages/?session_id=" in found
+            own = f"{where}/messages/?session_id={found.rpartition('=')[2]}"
+            sent = httpx.post(own, json=listed, headers={"host": host}, timeout=20, trust_env=False)
+            assert sent.status_code == 202
+    finally:
+        started.close()
+
+
+@pytest.mark.skipif(not api.has_mcp(), reason="gradio[mcp] is not installed")
+@pytest.mark.parametrize("message", ["{}", "[", '"' + "x" * 100_000 + '"'], ids=["empty", "cut", "long"])
+def test_a_message_over_sse_that_is_none_is_one_line_of_the_log(url, capfd, caplog, message):
+    with httpx.stream("GET", f"{url}/gradio_api/mcp/sse", timeout=20, trust_env=False) as events:
+        lines = events.iter_lines()  # kept: the session ends with it
+        found = next(line for line in lines if line.startswith("data:")).removeprefix("data:").strip()
+        sent = httpx.post(f"{url}{found}", content=message, headers={"content-type": "application/json"})
+        assert sent.status_code == 400
+    said = "".join(capfd.readouterr()) + caplog.text
+    assert "Traceback" not in said and len(said) < 1500
 
 
 @pytest.mark.skipif(not api.has_mcp(), reason="gradio[mcp] is not installed")

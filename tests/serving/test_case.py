@@ -35,6 +35,9 @@ def test_json_opens_to_the_same_case(tiny_engine, made):
     assert opened.decisions == {made.matches[0].record.path: "confirmed", made.matches[2].record.path: "rejected"}
 
 
+LONG = "x" * 100_000
+
+
 @pytest.mark.parametrize("weighing", ["cosine", "adaptive", "part_aware"])
 def test_a_case_of_an_earlier_release_opens(tiny_engine, made, weighing):
     values = json.loads(case.write_json(made, tiny_engine))
@@ -93,6 +96,7 @@ def test_html_stands_alone(tiny_engine, made):
         lambda v: {**v, "recipe": [{"kind": "hat"}]},
         lambda v: {**v, "settings": {**v["settings"], "top_k": 0}},
         lambda v: {**v, "settings": {**v["settings"], "terms": [True]}},
+        lambda v: {**v, "settings": {**v["settings"], "terms": []}},
         lambda v: {k: w for k, w in v.items() if k != "settings"},
     ],
 )
@@ -124,6 +128,30 @@ def test_the_field_that_is_wrong_is_named(tiny_engine, made, change, field):
     change(values)
     with pytest.raises(ReidError, match=field):
         case.read_json(json.dumps(values), tiny_engine)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda v: v.update(gallery=LONG),
+        lambda v: v.update(fingerprint=LONG),
+        lambda v: v["settings"].update(weighing=LONG),
+        lambda v: v["settings"].update(terms=[LONG]),
+        lambda v: v["recipe"][0].update(kind=LONG),
+        lambda v: v["recipe"][0].update(fill=LONG),
+        lambda v: v["recipe"][0].update({LONG: 1}),
+    ],
+)
+def test_what_is_wrong_is_not_repeated_at_length(tiny_engine, made, change):
+    values = json.loads(case.write_json(made, tiny_engine))
+    change(values)
+    with pytest.raises(ReidError) as told:
+        case.read_json(json.dumps(values), tiny_engine)
+    assert len(str(told.value)) < 400
+
+
+def test_no_message_is_endless():
+    assert str(ReidError(LONG)) == LONG[:2000] + "..." and str(ReidError("short")) == "short"
 
 
 def test_a_case_of_two_weighings_at_once_is_refused(tiny_engine, made):

@@ -12,7 +12,7 @@ import pytest
 from pages import config_of
 
 import app
-from reid_demo.serving import border, workplace
+from reid_demo.serving import border, incoming, workplace
 from reid_demo.serving.bench.page import inputs, listener
 from reid_demo.serving.bench.visitors import Visitor
 from reid_demo.serving.page.handlers.visits import Visits
@@ -147,6 +147,14 @@ REQUESTS = [
     ("GET", "/gradio_api/heartbeat/a%0Ab", {}, 404),
     ("GET", "/gradio_api/file=%00", {}, 404),
     ("GET", "/gradio_api/file=" + "a" * 60_000, {}, 414),
+    ("GET", "/?view=" + "a" * 9_000, {}, 414),
+    ("GET", "/gradio_api/heartbeat/" + "a" * 101, {}, 404),
+    ("POST", "/gradio_api/component_server", {"json": {**CALL, "session_hash": "a" * 101, "component_id": 1}}, 400),
+    ("POST", UPLOAD, {"files": [("files", (f"{i}.png", b"x")) for i in range(501)]}, 400),
+    ("POST", UPLOAD, {"files": {"files": (None, "x" * 1001)}}, 413),
+    ("POST", UPLOAD, {"content": b"x", "headers": {"content-type": f"multipart/form-data; boundary={'x' * 300}"}}, 400),
+    ("GET", "/config", {"headers": {"host": "[127.0.0.1]"}}, 400),
+    ("GET", "/config", {"headers": {"host": "[::1"}}, 400),
 ]
 
 
@@ -195,6 +203,60 @@ def test_what_our_own_code_fails_at_is_in_the_log_with_its_traceback(page, visit
     assert answer.status_code == 500
     (line,) = [record for record in caplog.records if "by itself" in record.getMessage()]
     assert line.levelno == logging.ERROR and line.exc_info
+
+
+@pytest.mark.parametrize("wanted", ["bytes=0-0,1-1", "1-2-3", "bytes=\u00b2-5", f"bytes=0-{'9' * 5000}", "bytes=0-9"])
+def test_a_part_of_a_file_that_cannot_be_told_is_all_of_it(page, wanted):
+    sent = httpx.post(f"{page[1]}{UPLOAD}", files={"files": ("a.txt", b"0123456789" * 5)}, trust_env=False).json()[0]
+    headers = {"range": wanted.encode("latin-1")}
+    answer = httpx.get(f"{page[1]}/gradio_api/file={sent}", headers=headers, trust_env=False)
+    whole = b"0123456789" * 5
+    assert (answer.status_code, answer.content) == ((206, whole[:10]) if wanted == "bytes=0-9" else (200, whole))
+
+
+@pytest.mark.parametrize("kind", ["multipart/x", "multipart/form-data; boundary=x", "application/json"])
+def test_only_uploads_may_be_large(page, monkeypatch, kind, kept):
+    monkeypatch.setattr(border, "MOST_BYTES", 1000)
+    for path in ("queue/join", "cancel", "call/search"):
+        answer = httpx.post(
+            f"{page[1]}/gradio_api/{path}", content=b"x" * 2000, headers={"content-type": kind}, trust_env=False
+        )
+        assert answer.status_code == 413 and answer.json() == {"detail": border.TOO_MUCH}
+    monkeypatch.setattr(border, "MOST_UPLOADED", 3000)
+    before = kept()
+    files = [("files", (f"{i}.png", b"x" * 1000)) for i in range(3)]
+    answer = httpx.post(f"{page[1]}{UPLOAD}", files=files, trust_env=False)
+    assert answer.status_code == 413 and answer.json() == {"detail": border.TOO_LARGE} and kept() == before
+
+
+def test_uploads_whose_progress_nobody_asks_for_are_forgotten(monkeypatch):
+    from gradio.route_utils import FileUploadProgress
+
+    monkeypatch.setattr(incoming, "MOST_FOLLOWED", 3)
+    followed = FileUploadProgress()
+    for number in range(10):
+        followed.append(f"{number}", "a.png", b"x")
+    assert list(followed._statuses) == list(followed._signals) == ["7", "8", "9"]
+    assert followed.pop("9").chunk_size == 1
+
+
+def test_calls_that_nobody_fetches_are_forgotten(page, monkeypatch):
+    demo, url = page
+    queue, holder = demo._queue, demo.state_holder
+    sent = [httpx.post(f"{url}/gradio_api/call/gallery_info", json={"data": []}, trust_env=False) for _ in range(5)]
+    names = [one.json()["event_id"] for one in sent]
+    for _ in range(100):
+        if not set(names) & set(queue.event_ids_to_events):
+            break
+        time.sleep(0.05)
+    assert set(names) <= set(queue.pending_event_ids_session)
+    monkeypatch.setattr(border, "SWEEP_EVERY_S", 0)
+    httpx.get(f"{url}/config", trust_env=False)
+    assert set(names) <= set(queue.pending_event_ids_session), "they may yet be fetched"
+    monkeypatch.setattr(border, "GRACE_S", -1)
+    httpx.get(f"{url}/config", trust_env=False)
+    for known in (queue.pending_event_ids_session, queue.pending_messages_per_session, holder.session_data):
+        assert not set(names) & set(known)
 
 
 def test_an_upload_that_is_cut_off_leaves_nothing(page, kept, capfd):
