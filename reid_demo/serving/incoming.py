@@ -207,7 +207,7 @@ def own_origin(admit: Callable) -> Callable:
         if os.environ.get("SPACE_ID"):
             return admit(self, request_headers)
         with contextlib.suppress(ValueError):  # no address
-            origin, host = urlsplit(request_headers["Origin"]), urlsplit(f"//{request_headers['Host']}")
+            origin, host = urlsplit(request_headers["Origin"]), urlsplit(f"//{request_headers.get('Host', '')}")
             return bool(origin.hostname) and origin.hostname == host.hostname and admit(self, request_headers)
         return False
 

@@ -5,6 +5,7 @@ folder (`workplace`). A timer deletes them ten minutes after their visit ends or
 whichever comes first. That depends on no event that a visitor's browser sends.
 """
 
+import lzma
 import re
 import secrets
 import shutil
@@ -12,6 +13,7 @@ import stat
 import threading
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -32,7 +34,7 @@ MAX_IMAGES = 500  # of one gallery
 MAX_TOTAL = 200 << 20  # bytes of one gallery's files, unpacked
 MAX_UPLOAD = 64 << 20  # bytes of one file as it is sent, a zip perhaps
 # What a zip can fail with; RuntimeError where it is encrypted or packed in a way that `zipfile` does not know
-UNPACKING_FAULTS = (zipfile.BadZipFile, OSError, RuntimeError, EOFError, ValueError)
+UNPACKING_FAULTS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, RuntimeError, EOFError, ValueError)
 MAX_ENTRIES = 2000  # of one zip
 MAX_GALLERIES = 30  # at a time
 MAX_AN_ADDRESS = 3  # at a time, where visitors' addresses are known

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import socket
 import threading
 import time
 from pathlib import Path
@@ -66,6 +67,16 @@ def test_pages_of_other_sites_read_no_answer(url, monkeypatch, host, origin, may
     asked = {"Host": host, "Origin": origin, "Access-Control-Request-Method": "POST"}
     told = httpx.options(f"{url}/gradio_api/queue/join", headers=asked, trust_env=False).headers
     assert told.get("access-control-allow-origin") == (origin if may else None)
+
+
+def test_an_origin_without_a_host_is_answered(demo, capfd):
+    """As by HTTP 1.0, which knows no names of hosts."""
+    host, port = demo.local_url.removeprefix("http://").rstrip("/").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as asked:
+        asked.sendall(b"GET /gradio_api/app_id HTTP/1.0\r\nOrigin: https://other.example\r\n\r\n")
+        said = b"".join(iter(lambda: asked.recv(4096), b""))
+    assert b" 200 OK" in said and b"access-control-allow-origin" not in said
+    assert "Traceback" not in "".join(capfd.readouterr())
 
 
 def test_any_page_may_ask_a_space_which_its_owner_has_published(url, monkeypatch):

@@ -158,6 +158,28 @@ def test_a_zip_that_lies_about_sizes_is_found_out(tmp_path):
     assert files_under(tmp_path / "out") == []
 
 
+@pytest.mark.parametrize("method", ["ZIP_STORED", "ZIP_DEFLATED", "ZIP_BZIP2", "ZIP_LZMA"])
+def test_a_damaged_entry_of_a_zip_is_named_and_the_others_are_taken(galleries, tmp_path, method):
+    mixed = tmp_path / "mixed.zip"
+    with zipfile.ZipFile(mixed, "w", getattr(zipfile, method)) as packed:
+        packed.writestr("bad.png", picture(1))
+        packed.writestr("good.png", picture(2))
+    begins = mixed.read_bytes().index(b"bad.png") + len("bad.png")
+    for place in range(begins, begins + 40, 3):  # every place breaks another part of what unpacks it
+        data = bytearray(mixed.read_bytes())
+        data[place : place + 12] = b"\xff" * 12
+        broken, out = tmp_path / f"{place}.zip", tmp_path / f"out{place}"
+        broken.write_bytes(data)
+        out.mkdir()
+        refused = [name for name, _ in unpack([broken], out)]
+        kept = {path.name: path.read_bytes() for path in out.rglob("*.png")}
+        assert kept.pop("good.png") == picture(2)
+        assert refused == ["bad.png"] or kept == {"bad.png": picture(1)}  # a byte that bzip2 does not need
+        if place == begins:
+            _, report = galleries.build("me", [broken])
+            assert report.total == 1 and report.skipped[0][0] == "bad.png" and "unpacked" in report.skipped[0][1]
+
+
 def test_too_many_pictures_are_refused(galleries, tmp_path, monkeypatch):
     monkeypatch.setattr(private, "MAX_IMAGES", 2)
     three = pack(tmp_path / "three.zip", {f"{i}.png": picture(i) for i in range(1, 4)})
