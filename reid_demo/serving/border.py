@@ -260,8 +260,8 @@ class Border:
 
         async def noting(message: dict) -> None:
             nonlocal begun
-            begun = begun or message["type"] == "http.response.start"
             await send(message)
+            begun = begun or message["type"] == "http.response.start"
 
         try:
             await self.app(scope, receive, noting)
@@ -340,12 +340,12 @@ def _to_mcp(scope: dict) -> dict:
     It answers the address without its last slash with a redirect to the host that the request names, and finds none of
     the addresses below where a proxy has taken the prefix of `--root-path` away.
     """
-    path, root = _path(scope), scope.get("root_path", "").rstrip("/")
+    path, root = _path(scope), urlsplit(scope.get("root_path", "")).path.rstrip("/")
     if path == MCP:
         path += "/"
     elif not path.startswith(f"{MCP}/"):
         return scope
-    return {**scope, "path": f"{root}{path}", "raw_path": f"{root}{path}".encode()}
+    return {**scope, "root_path": root, "path": f"{root}{path}", "raw_path": f"{root}{path}".encode()}
 
 
 def _counted(receive: Callable) -> Callable:
@@ -377,12 +377,10 @@ async def _read(receive: Callable) -> list[dict] | None:
 
 
 def _read_again(read: list[dict], receive: Callable) -> Callable:
-    left = iter(read)
+    read.reverse()
 
     async def next_message() -> dict:
-        for message in left:
-            return message
-        return await receive()
+        return read.pop() if read else await receive()
 
     return next_message
 

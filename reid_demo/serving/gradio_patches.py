@@ -14,7 +14,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -400,42 +400,35 @@ def _line(event) -> tuple[str, str]:
     return event._id if by_mcp else event.session_hash, event.concurrency_id if event.concurrency_id in ASIDE else ""
 
 
-class _Later(dict):
-    """What a visit changed in the configuration of a component that is not made yet."""
+class _NothingKept(dict):
+    """What a visit has changed in the page, for Gradio's own deep links, which this server does not offer."""
 
+    def __contains__(self, number: object) -> bool:
+        return True
 
-class _MadeWhenRead(dict):
-    """The configurations of a visit's components, by their number. Each is made when all are read."""
+    def __getitem__(self, number: int) -> dict:
+        return {}
 
-    def __init__(self, config, numbers: Iterable[int]) -> None:
-        super().__init__()
-        self._config, self._numbers, self._make = config, numbers, config.config_for_block
-
-    def later(self, number: int, rendered: list[int], block, renderable=None) -> dict:
-        """Stand in for the making of one configuration; those of `gr.render` are made at once."""
-        return self._make(number, rendered, block, renderable) if renderable else _Later(props={})
-
-    def items(self):
-        for number in self._numbers:
-            changed = self.get(number, _Later())
-            if isinstance(changed, _Later) and number in self._config.blocks:
-                made = self._make(number, [], self._config.blocks[number])
-                made["props"].update(changed.get("props", {}))
-                self[number] = made
-        return super().items()
+    def __setitem__(self, number: int, described: dict) -> None:
+        pass
 
 
 def _without_configurations(init: Callable) -> Callable:
-    """Begin a visit without describing every component of the page, which only Gradio's own deep links read.
+    """Begin a visit without describing every component of the page, and keep nothing of what it sends and is sent.
 
-    Gradio does it in the event loop, in which nobody is served meanwhile. For this page it takes 18 ms and 0.4 MB at
-    each call of the API, as a call is a visit of its own, and 9 ms at each new list, whose schema is written anew.
+    Gradio describes the page in the event loop, in which nobody is served meanwhile. For this page it takes 18 ms and
+    0.4 MB at each call of the API, as a call is a visit of its own, and 9 ms at each new list. It keeps every value of
+    a visit as well, a picture of 90 MB perhaps. Only its deep links read them.
     """
 
     def begin(self, blocks) -> None:
         init(self, SimpleNamespace(default_config=blocks.default_config, blocks=()))
-        self.config_values = _MadeWhenRead(self.blocks_config, blocks.blocks.keys())
-        self.blocks_config.config_for_block = self.config_values.later
+        make = self.blocks_config.config_for_block
+
+        def described(number: int, rendered: list[int], block, renderable=None) -> dict:
+            return make(number, rendered, block, renderable) if renderable else {}
+
+        self.config_values, self.blocks_config.config_for_block = _NothingKept(), described
 
     return begin
 

@@ -29,11 +29,14 @@ CUT_OFF = "The upload ended before its end."
 TOO_MANY_FILES = "Send at most {most} files at once."
 LONG_FIELD = "A field of this form is longer than {most} bytes."
 WRONG_NAME = "session_hash: name your visit with 1 to 100 letters, digits, dots, dashes or underscores."
+FULL = "Too much is waiting here just now. Try again in a minute, or send smaller pictures."
 REASON_LENGTH = 200  # characters of a reason, which may repeat the value
 NUMBERS = ("Number", "Slider")  # components whose values are numbers
 MOST_FILES = 500  # of one upload, each of which is open at once
 LONGEST_FIELD = 1000  # bytes of a field of an upload's form that is no file
 MOST_FOLLOWED = 1000  # uploads whose progress is remembered
+MOST_WAITING = 512 << 20  # bytes of all requests that wait or run
+SIZE = "reid_demo.size"  # of a request's body, in its scope
 VISIT = re.compile(r"[\w.-]{1,100}", re.ASCII)
 _log = logging.getLogger(__name__)
 _receiving: ContextVar[list] = ContextVar("files of the upload that is being received")
@@ -215,12 +218,23 @@ def own_origin(admit: Callable) -> Callable:
 
 
 def named_visits(push: Callable) -> Callable:
-    """Take clicks of visits with a proper name alone; Gradio loses those of a visit without one."""
+    """Take clicks of visits with a proper name alone, and none where too much waits already.
+
+    Gradio loses the clicks of a visit without a name, and keeps the body of every request that waits beside what it
+    holds.
+    """
 
     @functools.wraps(push)
     async def pushed(self, body, *given, **named):
         if body.session_hash is not None and not VISIT.fullmatch(body.session_hash):
             return False, WRONG_NAME, "error"
+        request = named.get("request", body.request)
+        size = len(getattr(request, "_body", b""))
+        request._body = b""  # it was read; what it held is in `body`
+        waiting = (event.request.scope.get(SIZE, 0) for event in self.event_ids_to_events.values() if event.request)
+        if sum(waiting) + size > MOST_WAITING:
+            return False, FULL, "queue_full"
+        request.scope[SIZE] = size
         return await push(self, body, *given, **named)
 
     return pushed

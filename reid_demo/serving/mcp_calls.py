@@ -14,7 +14,8 @@ from reid_demo.serving.incoming import REASON_LENGTH
 
 ASK_EVERY_S = 0.5  # between two looks whether the client of a call is still there
 MOST_LEFT = 1000  # calls whose clients have left that are remembered
-LOGGERS = ("mcp.server.lowlevel.server", "mcp.server.sse", "mcp.server.streamable_http")
+LOGGERS = ("mcp.server.lowlevel.server", "mcp.server.sse", "mcp.server.streamable_http", "root")
+INVALID = "Failed to validate"  # what `mcp` writes to the root's log, a hundred lines each
 _left: dict[str, None] = {}  # events of calls whose clients have left, the oldest first
 
 
@@ -24,10 +25,11 @@ def while_asked(execute: Callable) -> Callable:
     @functools.wraps(execute)
     async def executed(self, job, *given, **named):
         request = self.mcp_server.request_context.request
+        stays = "/messages/" in request.url.path  # over SSE it was answered before the call began; its stream cancels
         task = asyncio.ensure_future(execute(self, job, *given, **named))
         try:
             while not (await asyncio.wait({task}, timeout=ASK_EVERY_S))[0]:
-                if await request.is_disconnected():
+                if not stays and await request.is_disconnected():
                     break
             else:
                 return await task
@@ -58,7 +60,7 @@ def pictures_in_place(convert: Callable) -> Callable:
     @functools.wraps(convert)
     def converted(self, value: dict, positions: list):
         names = {place[0] for place in positions if len(place) == 1}
-        sent = {name: value.get(name) for name in names if str(value.get(name, ""))[:5].lower() == "data:"}
+        sent = {name: value[name] for name in names if str(value.get(name, "")).startswith("data:")}
         return {**convert(self, {k: v for k, v in value.items() if k not in sent}, positions), **sent}
 
     return converted
@@ -90,7 +92,10 @@ def short_errors(make: Callable) -> Callable:
     """
 
     def cut(record: logging.LogRecord) -> bool:
-        record.msg, record.args, record.exc_info = record.getMessage()[:REASON_LENGTH], (), None
+        words = record.getMessage()
+        if record.name != "root" or words.startswith(INVALID):
+            words = " ".join(words[:REASON_LENGTH].split())
+            record.msg, record.args, record.exc_info = words, (), None
         return True
 
     for name in LOGGERS:

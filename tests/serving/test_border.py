@@ -407,7 +407,8 @@ def test_mcp_behind_a_proxy(tiny_engine, root, place):
             assert events.status_code == 200
             lines = events.iter_lines()
             found = next(line for line in lines if line.startswith("data:")).removeprefix("data:").strip()
-            assert root.removeprefix("https://example.org") + "/gradio_api/mcp/messages/?session_id=" in found
+            path = root.removeprefix("https://example.org")
+            assert found.startswith(f"{path}/gradio_api/mcp/messages/?session_id=")
             own = f"{where}/messages/?session_id={found.rpartition('=')[2]}"
             sent = httpx.post(own, json=listed, headers={"host": host}, timeout=20, trust_env=False)
             assert sent.status_code == 202
@@ -425,6 +426,32 @@ def test_a_message_over_sse_that_is_none_is_one_line_of_the_log(url, capfd, capl
         assert sent.status_code == 400
     said = "".join(capfd.readouterr()) + caplog.text
     assert "Traceback" not in said and len(said) < 1500
+
+
+@pytest.mark.skipif(not api.has_mcp(), reason="gradio[mcp] is not installed")
+def test_a_sweep_over_sse_is_whole_and_stops_when_its_client_has_left(url, tiny_engine, slow):
+    from mcp import ClientSession
+    from mcp.client.sse import sse_client
+
+    batches, begun = slow
+
+    async def visit(leaves: bool, **window) -> str:
+        async with sse_client(f"{url}/gradio_api/mcp/sse") as (read, write), ClientSession(read, write) as session:
+            await session.initialize()
+            call = asyncio.ensure_future(session.call_tool("sweep", {**sweep_of(tiny_engine), **window}))
+            if not leaves:
+                return (await call).content[0].text
+            while not begun.is_set():
+                await asyncio.sleep(0.1)
+            call.cancel()
+            return ""
+
+    told = in_a_new_loop(visit(False, size=0.4, stride=0.3))
+    assert "boxes" in told and "Stopped" not in told and len(batches) > 3  # longer than two looks for the client
+    batches.clear()
+    begun.clear()
+    in_a_new_loop(visit(True))
+    assert_it_stops(batches)
 
 
 @pytest.mark.skipif(not api.has_mcp(), reason="gradio[mcp] is not installed")

@@ -2,9 +2,11 @@
 
 import asyncio
 import functools
+import gc
 import importlib.util
 import io
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
@@ -101,18 +103,6 @@ def test_a_picture_shown_again_is_young_again(tmp_path, picture):
     assert Path(path).stat().st_mtime > 1
 
 
-def test_a_visit_begins_without_describing_the_page_and_a_deep_link_still_gets_all_of_it(tiny_engine):
-    demo = app.create_demo(tiny_engine)
-    visit = SessionState(demo)
-    assert dict.__len__(visit.config_values) == 0
-    box = next(block for block in demo.blocks.values() if isinstance(block, gr.Textbox))
-    visit._update_value_in_config(box._id, "typed")
-    whole = {number: demo.default_config.config_for_block(number, [], block) for number, block in demo.blocks.items()}
-    whole[box._id]["props"]["value"] = "typed"
-    assert list(visit.components) == [whole[number] for number in visit.config_values]
-    assert set(visit.config_values) == set(whole)
-
-
 def unpatched(module: ModuleType) -> ModuleType:
     """Run a module of Gradio anew, as it was installed."""
     found = importlib.util.spec_from_file_location(module.__name__, module.__file__)
@@ -121,37 +111,39 @@ def unpatched(module: ModuleType) -> ModuleType:
     return fresh
 
 
-def test_what_a_visit_changed_stands_in_its_deep_link_as_gradio_itself_writes_it(tiny_engine, picture):
+class Words(str):
+    """A text that can be watched."""
+
+
+def test_a_visit_describes_nothing_and_keeps_nothing_of_what_is_sent(tiny_engine, monkeypatch):
     demo = app.create_demo(tiny_engine)
-    first = next(block for block in demo.blocks.values() if isinstance(block, gr.Gallery))
+    visit = SessionState(demo)
     box = next(block for block in demo.blocks.values() if isinstance(block, gr.Textbox))
+    first = next(block for block in demo.blocks.values() if isinstance(block, gr.Gallery))
     state = next(block for block in demo.blocks.values() if isinstance(block, gr.State))
-
-    def changed(visit: SessionState) -> list[dict]:
-        visit._update_value_in_config(first._id, ["gone with the next list"])
-        visit[first._id] = gr.Gallery(columns=3, render=False)
-        visit._update_config(first._id)
-        visit._update_value_in_config(first._id, [{"caption": "first"}])
-        visit[state._id] = "kept apart"
-        visit._update_value_in_config(box._id, "typed")
-        return sorted(visit.components, key=lambda component: component["id"])
-
-    from gradio import state_holder
-
-    ours, theirs = changed(SessionState(demo)), changed(unpatched(state_holder).SessionState(demo))
-    of_list = next(component for component in ours if component["id"] == first._id)
-    assert of_list["props"]["value"] == [{"caption": "first"}] and of_list["props"]["columns"] == 3
-    assert [one for one in ours if one["id"] != first._id] == [one for one in theirs if one["id"] != first._id]
-    assert {**of_list, "key": None} == {**next(one for one in theirs if one["id"] == first._id), "key": None}
-
-
-def test_no_schema_is_written_while_a_visit_goes_on(tiny_engine, monkeypatch):
-    demo = app.create_demo(tiny_engine)
-    first, visit = next(b for b in demo.blocks.values() if isinstance(b, gr.Gallery)), SessionState(demo)
     monkeypatch.setattr(gr.Gallery, "api_info", lambda self: pytest.fail("the list was described"))
     visit[first._id] = copy(first)
     visit._update_config(first._id)
-    visit._update_value_in_config(first._id, [])
+    sent = Words("typed")
+    gone = weakref.ref(sent)
+    visit._update_value_in_config(box._id, sent)
+    del sent
+    assert gone() is None and list(visit.components) == []
+    visit[state._id] = "kept apart"
+    assert visit[state._id] == "kept apart" and visit[first._id] is not first and visit[box._id] is box
+
+
+def test_a_visit_that_is_dropped_is_gone_at_once(tiny_engine):
+    demo = app.create_demo(tiny_engine)
+    visit, held = SessionState(demo), Words("a picture")
+    state = next(block for block in demo.blocks.values() if isinstance(block, gr.State))
+    visit[state._id], gone = held, weakref.ref(held)
+    gc.disable()
+    try:
+        del visit, held
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def shown_by(move: Callable, data, block) -> object:

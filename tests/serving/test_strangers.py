@@ -229,6 +229,13 @@ def test_only_uploads_may_be_large(page, monkeypatch, kind, kept):
     assert answer.status_code == 413 and answer.json() == {"detail": border.TOO_LARGE} and kept() == before
 
 
+def test_what_waits_is_limited_as_well(page, monkeypatch):
+    monkeypatch.setattr(incoming, "MOST_WAITING", 1000)
+    call = {"data": [{"url": "data:," + "x" * 2000}, 5, "default", None]}
+    answer = httpx.post(f"{page[1]}/gradio_api/call/search", json=call, trust_env=False)
+    assert answer.status_code == 503 and answer.json() == {"detail": incoming.FULL}
+
+
 def test_uploads_whose_progress_nobody_asks_for_are_forgotten(monkeypatch):
     from gradio.route_utils import FileUploadProgress
 
