@@ -61,16 +61,12 @@ torch.save(kept, f"{out}-rank{result.get('fingerprint') is None:d}.pt")
 
 RESUMER = """
 import sys
-from pathlib import Path
 from reid_demo.config import read_train_config
 from reid_demo.training.run import Limits, Sources, Start, train
 
-root, out, recipe, steps = sys.argv[1:5]
-for run in sys.argv[5:]:
-    name, stop, resume = run.split(",")
-    sources, limits = Sources("market1501", [root]), Limits(max_steps=int(steps), stop_after=int(stop))
-    start = Start(resume=bool(int(resume)))
-    train(read_train_config(recipe), sources, Path(out) / name, start=start, limits=limits, device="cpu")
+root, out, recipe, steps, stop, resume = sys.argv[1:7]
+sources, limits = Sources("market1501", [root]), Limits(max_steps=int(steps), stop_after=int(stop))
+train(read_train_config(recipe), sources, out, start=Start(resume=bool(int(resume))), limits=limits, device="cpu")
 """
 
 
@@ -157,8 +153,8 @@ def test_two_processes_equal_the_reference(root, tmp_path):
 def test_two_processes_resume_as_if_never_stopped(root, tmp_path):
     model = dataclasses.replace(CONFIG.model, ffn_dropout=0.1, attention_dropout=0.2)  # each has its own random state
     config = dataclasses.replace(CONFIG, model=model, learning_rate=1e-3, accumulate=1)
-    for runs in (["whole,9,0", "halves,1,0"], ["halves,9,1"]):  # each its folder, the step to stop after, resume
-        two_processes(tmp_path, root, config, RESUMER, ".", runs)
+    for out, *more in (("whole", "9", "0"), ("halves", "1", "0"), ("halves", "9", "1")):  # stop after, resume
+        two_processes(tmp_path, root, config, RESUMER, out, more)
     whole, halves = (torch.load(tmp_path / name / "training.pt", weights_only=True) for name in ("whole", "halves"))
     for part in ("model", "objective"):
         assert all(torch.equal(tensor, halves[part][name]) for name, tensor in whole[part].items())
