@@ -61,7 +61,7 @@ LONGEST_PATH = 4096  # characters, as of a file
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # in an address; no link has them
 NOTED = 200  # characters of a path or a reason in the log
 PACKAGE = Path(__file__).parents[1]
-WRAPPERS = ("border", "incoming", "gradio_patches")  # modules of ours that every request passes
+WRAPPERS = ("border", "incoming", "mcp_calls", "gradio_patches")  # modules of ours that every request passes
 UNFORESEEN = "The server could not answer this request. If the page or the API sent it, the log says what failed."
 _log = logging.getLogger(__name__)
 

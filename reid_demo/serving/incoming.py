@@ -176,10 +176,12 @@ def whole_sweep(delete: Callable) -> Callable:
         gone = {path for path in before if not os.path.exists(path)}
         for known in blocks.temp_file_sets:
             known -= gone
-        for path in gone:
+        kept_in = Path(get_upload_folder())
+        for folder in {Path(path).parent for path in gone}:
             with contextlib.suppress(OSError):  # not empty, or gone
-                os.rmdir(os.path.dirname(path))
-        with contextlib.suppress(FileNotFoundError), os.scandir(get_upload_folder()) as entries:
+                if folder.parent == kept_in:
+                    folder.rmdir()
+        with contextlib.suppress(FileNotFoundError), os.scandir(kept_in) as entries:
             for entry in entries:
                 if entry.is_file(follow_symlinks=False) and time.time() - entry.stat().st_mtime > (age or 0):
                     Path(entry.path).unlink(missing_ok=True)
