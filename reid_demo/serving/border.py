@@ -170,6 +170,7 @@ class Border:
         self.app, self.rules, self.galleries = app, rules, galleries
         self.connected: Counter[str] = Counter()  # visits by their open heartbeats
         self.swept = time.monotonic()
+        self.reading = 0  # bytes of bodies that are not whole yet
         self.headers = [
             (b"content-security-policy", policy(rules.frames).encode()),
             (b"x-content-type-options", b"nosniff"),
@@ -198,9 +199,10 @@ class Border:
         if _path(scope).rstrip("/") == UPLOAD:
             receive = _counted(receive)
         elif scope.get("method") == "POST":
-            read = await _read(receive)
-            if read is None:
-                await _answer(scope, send, 413, TOO_MUCH, headers=self.headers)
+            try:
+                read = await self._read(receive)
+            except HTTPException as refused:
+                await _answer(scope, send, refused.status_code, refused.detail, headers=self.headers)
                 return
             receive = _read_again(read, receive)
         await self._follow(_to_mcp(scope), sent, receive, self._with_headers(send))
@@ -253,6 +255,28 @@ class Border:
             await self._pass(scope, receive, send)
             if path.startswith(CALL) and scope.get("method") == "GET":
                 _drop_session(scope["app"], path.rstrip("/").rpartition("/")[2])
+
+    async def _read(self, receive: Callable) -> list[dict]:
+        """Return the messages of a request's body.
+
+        Raises:
+            HTTPException: its JSON is too long or holds too many values, or too much is being sent just now.
+        """
+        read, values, size = [], 0, 0
+        try:
+            while True:
+                read.append(message := await receive())
+                body = message.get("body", b"")
+                values += sum(body.count(mark) for mark in (b",", b"[", b"{"))
+                size, self.reading = size + len(body), self.reading + len(body)
+                if values > MOST_VALUES or size > MOST_BYTES:
+                    raise HTTPException(413, TOO_MUCH)
+                if size > incoming.SMALL and self.reading > incoming.MOST_WAITING:
+                    raise HTTPException(503, incoming.FULL)
+                if not message.get("more_body"):  # the last one, or the client has left
+                    return read
+        finally:
+            self.reading -= size
 
     async def _pass(self, scope: dict, receive: Callable, send: Callable) -> None:
         """Let Gradio answer. What it fails at is one line in the log; where our own code failed, with its traceback."""
@@ -363,19 +387,6 @@ def _counted(receive: Callable) -> Callable:
     return counting
 
 
-async def _read(receive: Callable) -> list[dict] | None:
-    """Return the messages of a request's body; `None` where its JSON would be too long or hold too many values."""
-    read, values, size = [], 0, 0
-    while True:
-        read.append(message := await receive())
-        values += sum(message.get("body", b"").count(mark) for mark in (b",", b"[", b"{"))
-        size += len(message.get("body", b""))
-        if values > MOST_VALUES or size > MOST_BYTES:
-            return None
-        if not message.get("more_body"):  # the last one, or the client has left
-            return read
-
-
 def _read_again(read: list[dict], receive: Callable) -> Callable:
     read.reverse()
 
@@ -389,7 +400,7 @@ async def _answer(scope: dict, send: Callable, status: int, sentence: str, heade
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})
         return
-    plain = status != 413  # else a caller of the API reads it, who expects what FastAPI writes
+    plain = status not in (413, 503)  # else a caller of the API reads it, who expects what FastAPI writes
     body = (sentence if plain else json.dumps({"detail": sentence})).encode()
     kind = b"text/plain; charset=utf-8" if plain else b"application/json"
     extra = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]

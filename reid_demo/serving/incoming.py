@@ -35,7 +35,8 @@ NUMBERS = ("Number", "Slider")  # components whose values are numbers
 MOST_FILES = 500  # of one upload, each of which is open at once
 LONGEST_FIELD = 1000  # bytes of a field of an upload's form that is no file
 MOST_FOLLOWED = 1000  # uploads whose progress is remembered
-MOST_WAITING = 512 << 20  # bytes of all requests that wait or run
+MOST_WAITING = 512 << 20  # bytes of all requests that wait or run, as they lie in memory
+SMALL = 1 << 20  # bytes of a request that is always taken: nobody's click waits for another's pictures
 SIZE = "reid_demo.size"  # of a request's body, in its scope
 VISIT = re.compile(r"[\w.-]{1,100}", re.ASCII)
 _log = logging.getLogger(__name__)
@@ -231,12 +232,17 @@ def named_visits(push: Callable) -> Callable:
         if body.session_hash is not None and not VISIT.fullmatch(body.session_hash):
             return False, WRONG_NAME, "error"
         request = named.get("request", body.request)
-        size = len(getattr(request, "_body", b""))
+        size = _held(getattr(request, "_body", b""))
         request._body = b""  # it was read; what it held is in `body`
         waiting = (event.request.scope.get(SIZE, 0) for event in self.event_ids_to_events.values() if event.request)
-        if sum(waiting) + size > MOST_WAITING:
+        if size > SMALL and sum(waiting) + size > MOST_WAITING:
             return False, FULL, "queue_full"
         request.scope[SIZE] = size
         return await push(self, body, *given, **named)
 
     return pushed
+
+
+def _held(body: bytes) -> int:
+    """Return the most bytes that the text of a request takes in memory: one rare letter makes all of them four wide."""
+    return len(body) * (1 if body.isascii() and b"\\u" not in body else 4)

@@ -230,10 +230,44 @@ def test_only_uploads_may_be_large(page, monkeypatch, kind, kept):
 
 
 def test_what_waits_is_limited_as_well(page, monkeypatch):
-    monkeypatch.setattr(incoming, "MOST_WAITING", 1000)
-    call = {"data": [{"url": "data:," + "x" * 2000}, 5, "default", None]}
-    answer = httpx.post(f"{page[1]}/gradio_api/call/search", json=call, trust_env=False)
-    assert answer.status_code == 503 and answer.json() == {"detail": incoming.FULL}
+    monkeypatch.setattr(incoming, "MOST_WAITING", 7000)
+    monkeypatch.setattr(incoming, "SMALL", 500)
+    for letters, status in (("x" * 2000, 200), ("x" * 1999 + "\U0001f600", 503), ("x" * 9000, 503), ("x", 200)):
+        call = {"data": [{"url": "data:," + letters}, 5, "default", None]}
+        for ascii_only in (True, False):  # an escape is six letters long and makes the text as wide
+            sent = json.dumps(call, ensure_ascii=ascii_only).encode()
+            answer = httpx.post(
+                f"{page[1]}/gradio_api/call/search",
+                content=sent,
+                headers={"content-type": "application/json"},
+                trust_env=False,
+            )
+            assert answer.status_code == status
+            assert status == 200 or answer.json() == {"detail": incoming.FULL}
+
+
+def test_bodies_that_are_not_whole_yet_are_limited_together(page, monkeypatch):
+    monkeypatch.setattr(incoming, "MOST_WAITING", 5000)
+    monkeypatch.setattr(incoming, "SMALL", 500)
+    host, port = page[1].removeprefix("http://").split(":")
+    head = "POST /gradio_api/cancel HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+    def ask(size: int) -> int:
+        body = {"session_hash": "x", "fn_index": 0, "event_id": "y" * size}
+        return httpx.post(f"{page[1]}/gradio_api/cancel", json=body, trust_env=False).status_code
+
+    with socket.create_connection((host, int(port))) as held:
+        held.sendall(f"{head}Content-Length: 90000\r\n\r\n".encode() + b" " * 4500)
+        for _ in range(100):
+            if ask(2000) == 503:
+                break
+            time.sleep(0.05)
+        assert ask(2000) == 503 and ask(100) == 200
+    for _ in range(100):
+        if ask(2000) == 200:
+            break
+        time.sleep(0.05)
+    assert ask(2000) == 200
 
 
 def test_uploads_whose_progress_nobody_asks_for_are_forgotten(monkeypatch):
