@@ -27,7 +27,8 @@ from reid_demo.engine import Engine  # noqa: E402
 from reid_demo.errors import ConfigError, ReidError, escape_what_a_console_lacks  # noqa: E402
 from reid_demo.search.bundled import gallery_of_photos  # noqa: E402
 from reid_demo.serving import border, workplace  # noqa: E402
-from reid_demo.serving.api import app_options, has_mcp  # noqa: E402
+from reid_demo.serving.api import app_options  # noqa: E402
+from reid_demo.serving.mcp_calls import has_mcp  # noqa: E402
 from reid_demo.serving.page.view import build_ui, launch_options  # noqa: E402
 from reid_demo.serving.visitors import MAX_UPLOAD, PrivateGalleries  # noqa: E402
 

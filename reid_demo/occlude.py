@@ -84,7 +84,7 @@ def check(occlusion: Occlusion) -> None:
         raise OcclusionError(f"Coverage must be above 0 and at most 1, not {occlusion.coverage}.")
     if occlusion.kind in ("box", "crop"):
         if occlusion.box is None or len(occlusion.box) != 4:
-            raise OcclusionError(f"The occlusion {shown(occlusion.kind)} needs a box (x0, y0, x1, y1) in fractions.")
+            raise OcclusionError(f"The occlusion {occlusion.kind!r} needs a box (x0, y0, x1, y1) in fractions.")
         x0, y0, x1, y1 = occlusion.box
         if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
             raise OcclusionError(f"The box {occlusion.box} is empty or leaves the image; use 0 <= x0 < x1 <= 1.")

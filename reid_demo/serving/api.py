@@ -1,7 +1,6 @@
 """The API: named, typed endpoints beside the page, for programs and, where `mcp` is installed, as MCP tools."""
 
 import functools
-import importlib.util
 import logging
 import time
 import typing
@@ -141,11 +140,6 @@ class Endpoints:
 
     def _read(self, engine: Engine, model: type, **values):
         return api_calls.read(model, values, self._uploads, len(engine.gallery))
-
-
-def has_mcp() -> bool:
-    """Return whether the page can also be an MCP server: the extra `gradio[mcp]` is installed."""
-    return importlib.util.find_spec("mcp") is not None
 
 
 def app_options(rules: Rules | None = None, galleries: PrivateGalleries | None = None) -> dict:

@@ -7,7 +7,6 @@ import contextlib
 import functools
 import hashlib
 import importlib
-import importlib.util
 import inspect
 import io
 import logging
@@ -594,5 +593,5 @@ PATCHES = (
         "a click of a visit with an empty name is a traceback in the log",
         owner="gradio.queueing:Queue",
     ),
-    *(_OF_MCP if importlib.util.find_spec("mcp") else ()),
+    *(_OF_MCP if mcp_calls.has_mcp() else ()),
 )

@@ -6,6 +6,7 @@ says where.
 
 import asyncio
 import functools
+import importlib.util
 import logging
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -17,6 +18,11 @@ MOST_LEFT = 1000  # calls whose clients have left that are remembered
 LOGGERS = ("mcp.server.lowlevel.server", "mcp.server.sse", "mcp.server.streamable_http", "root")
 INVALID = "Failed to validate"  # what `mcp` writes to the root's log, a hundred lines each
 _left: dict[str, None] = {}  # events of calls whose clients have left, the oldest first
+
+
+def has_mcp() -> bool:
+    """Return whether the page can also be an MCP server: the extra `gradio[mcp]` is installed."""
+    return importlib.util.find_spec("mcp") is not None
 
 
 def while_asked(execute: Callable) -> Callable:
@@ -31,8 +37,6 @@ def while_asked(execute: Callable) -> Callable:
             while not (await asyncio.wait({task}, timeout=ASK_EVERY_S))[0]:
                 if not stays and await request.is_disconnected():
                     break
-            else:
-                return await task
         finally:
             if not task.done():
                 _leave(job)

@@ -2,7 +2,6 @@
 
 import base64
 import contextlib
-import importlib.util
 import io
 import json
 import re
@@ -22,6 +21,7 @@ from reid_demo.__main__ import main
 from reid_demo.images import read_image
 from reid_demo.serving import answers, budget
 from reid_demo.serving import api_calls as handlers
+from reid_demo.serving.mcp_calls import has_mcp
 from reid_demo.whatif.sweep import FIRST
 
 DOCS = Path(__file__).parents[2] / "docs" / "API.md"
@@ -248,7 +248,7 @@ def test_the_probe_of_a_call_is_read_as_everywhere(tiny_engine, client, probe):
     assert found == answers.search(tiny_engine, read_image(probe))
 
 
-@pytest.mark.skipif(importlib.util.find_spec("mcp") is None, reason="gradio[mcp] is not installed")
+@pytest.mark.skipif(not has_mcp(), reason="gradio[mcp] is not installed")
 def test_the_endpoints_are_mcp_tools(url, probe):
     from mcp import ClientSession
     from mcp.client.streamable_http import streamablehttp_client

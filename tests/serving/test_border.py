@@ -15,6 +15,7 @@ from loops import in_a_new_loop
 import app
 from reid_demo.errors import ConfigError
 from reid_demo.serving import api, border, workplace
+from reid_demo.serving.mcp_calls import has_mcp
 
 LOGIN = border.Login.read("# people\nana:secret one\n\nbo:x:y\n")
 BASIC = {"Authorization": "Basic " + base64.b64encode(b"ana:secret one").decode()}
@@ -366,7 +367,7 @@ def by_mcp(name: str, arguments: dict) -> dict:
     return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, "arguments": arguments}}
 
 
-@pytest.mark.skipif(not api.has_mcp(), reason="gradio[mcp] is not installed")
+@pytest.mark.skipif(not has_mcp(), reason="gradio[mcp] is not installed")
 def test_a_sweep_by_mcp_stops_when_its_client_has_left(url, tiny_engine, slow):
     batches, begun = slow
     call = by_mcp("sweep", sweep_of(tiny_engine))
@@ -375,7 +376,7 @@ def test_a_sweep_by_mcp_stops_when_its_client_has_left(url, tiny_engine, slow):
     assert_it_stops(batches)
 
 
-@pytest.mark.skipif(not api.has_mcp(), reason="gradio[mcp] is not installed")
+@pytest.mark.skipif(not has_mcp(), reason="gradio[mcp] is not installed")
 def test_a_picture_that_an_mcp_client_sends_is_not_kept(url, tiny_engine):
     folder = workplace.of_this_process().folder
     fields = {"image": sweep_of(tiny_engine)["image"], "top_k": 1}
@@ -387,7 +388,7 @@ def test_a_picture_that_an_mcp_client_sends_is_not_kept(url, tiny_engine):
     assert set(folder.rglob("*")) == before
 
 
-@pytest.mark.skipif(not api.has_mcp(), reason="gradio[mcp] is not installed")
+@pytest.mark.skipif(not has_mcp(), reason="gradio[mcp] is not installed")
 @pytest.mark.parametrize(
     ("root", "place"), [("https://example.org/reid", "https://example.org/reid"), ("/reid", "http://localhost/reid")]
 )
@@ -416,7 +417,7 @@ def test_mcp_behind_a_proxy(tiny_engine, root, place):
         started.close()
 
 
-@pytest.mark.skipif(not api.has_mcp(), reason="gradio[mcp] is not installed")
+@pytest.mark.skipif(not has_mcp(), reason="gradio[mcp] is not installed")
 @pytest.mark.parametrize("message", ["{}", "[", '"' + "x" * 100_000 + '"'], ids=["empty", "cut", "long"])
 def test_a_message_over_sse_that_is_none_is_one_line_of_the_log(url, capfd, caplog, message):
     with httpx.stream("GET", f"{url}/gradio_api/mcp/sse", timeout=20, trust_env=False) as events:
@@ -428,7 +429,7 @@ def test_a_message_over_sse_that_is_none_is_one_line_of_the_log(url, capfd, capl
     assert "Traceback" not in said and len(said) < 1500
 
 
-@pytest.mark.skipif(not api.has_mcp(), reason="gradio[mcp] is not installed")
+@pytest.mark.skipif(not has_mcp(), reason="gradio[mcp] is not installed")
 def test_a_sweep_over_sse_is_whole_and_stops_when_its_client_has_left(url, tiny_engine, slow):
     from mcp import ClientSession
     from mcp.client.sse import sse_client
@@ -454,7 +455,7 @@ def test_a_sweep_over_sse_is_whole_and_stops_when_its_client_has_left(url, tiny_
     assert_it_stops(batches)
 
 
-@pytest.mark.skipif(not api.has_mcp(), reason="gradio[mcp] is not installed")
+@pytest.mark.skipif(not has_mcp(), reason="gradio[mcp] is not installed")
 def test_nobody_waits_for_the_sweep_of_another_mcp_client(url, tiny_engine, slow):
     batches, begun = slow
     calls, where = sweep_of(tiny_engine), {"headers": HEADERS, "timeout": 60, "trust_env": False}
@@ -468,7 +469,7 @@ def test_nobody_waits_for_the_sweep_of_another_mcp_client(url, tiny_engine, slow
     assert_it_stops(batches)
 
 
-@pytest.mark.skipif(not api.has_mcp(), reason="gradio[mcp] is not installed")
+@pytest.mark.skipif(not has_mcp(), reason="gradio[mcp] is not installed")
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [

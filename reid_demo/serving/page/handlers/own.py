@@ -157,8 +157,10 @@ def is_wide(path: str | Path | None) -> bool:
 
     What cannot be read is none: the search for it as a probe says why.
     """
+    if not path:
+        return False
     try:
-        height, width = images.read_image(path).shape[:2] if path else (1, 1)
+        height, width = images.read_image(path).shape[:2]
     except ImageError:
         return False
     return width > height

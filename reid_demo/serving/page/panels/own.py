@@ -238,7 +238,7 @@ def wire_frame(panel: FramePanel, upload: gr.UploadButton, tabs: gr.Tabs, wiring
     panel.find.click(guard(find, show, count), [panel.frame], drawn, show_progress_on=[panel.picture], **QUEUE)
 
     def open_wide(path) -> list:
-        if not path or not own.is_wide(path):
+        if not own.is_wide(path):
             return [gr.skip()] * (count + 1)
         gr.Info(text.FRAME_WIDE)
         return [*show(find(own.open_frame(path))), gr.Tabs(selected=OWN_TAB)]
