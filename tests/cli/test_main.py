@@ -1,13 +1,11 @@
 """The command line returns what the engine returns, and fails with one sentence and a non-zero exit code."""
 
-import functools
 import json
 
 import pytest
 
 from reid_demo.__main__ import main
 from reid_demo.images import read_image
-from reid_demo.serving.bench import engine as bench
 
 
 def test_search_equals_the_engine(tiny_engine, tiny_weights, tiny_gallery_folder, capsys):
@@ -39,15 +37,6 @@ def test_index_then_info(tmp_path, tiny_weights, tiny_gallery_folder, capsys):
     assert "18 images" in capsys.readouterr().out
     assert main(["info", "--json", "--weights", str(tiny_weights), "--gallery", str(out)]) == 0
     assert json.loads(capsys.readouterr().out)["gallery_images"] == 18
-
-
-def test_bench_prints_rows(tiny_weights, tiny_gallery_folder, monkeypatch, capsys):
-    monkeypatch.setattr(bench, "bench", functools.partial(bench.bench, repeats=2))  # nobody reads these times
-    options = ["--weights", str(tiny_weights), "--gallery", str(tiny_gallery_folder), "--gallery-size", "100", "--json"]
-    assert main(["bench", *options]) == 0
-    rows = json.loads(capsys.readouterr().out)
-    told = {"what", "unit", "value", "low", "high", "reference", "ratio", "threads", "processor", "precision"}
-    assert set(rows[0]) == told and all(row["value"] > 0 for row in rows)
 
 
 def test_a_gallery_of_other_weights_is_refused(tmp_path, tiny_gallery_folder, tiny_config, capsys):

@@ -376,7 +376,7 @@ def test_a_bad_box_is_one_sentence(opened, answers, box):
 
 def test_pictures_come_from_the_gallery_that_the_visit_searches(tiny_engine, opened, answers):
     found = answers.pictures({"token": opened.token, "rows": [0, 2]})
-    assert set(found) == {"0", "2"} and all(uri.startswith("data:image/webp") for uri in found.values())
+    assert set(found) == {"0", "2"} and all(uri.startswith("data:image/jpeg") for uri in found.values())
     assert "error" in answers.pictures({"token": opened.token, "rows": [len(tiny_engine.gallery)]})
     assert "error" in answers.pictures({"token": opened.token, "rows": ["x"]})
     for row in (len(tiny_engine.gallery), -1, "x", None):
