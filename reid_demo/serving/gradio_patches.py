@@ -13,10 +13,13 @@ import logging
 import os
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+
+import numpy as np
 
 from reid_demo.errors import ConfigError
 from reid_demo.serving import incoming, mcp_calls
@@ -41,6 +44,7 @@ PLAIN = ("Slider", "Radio", "Checkbox", "CheckboxGroup", "HTML", "Number", "Text
 WEBP_EFFORT = 2  # of 0 to 6; Pillow takes 4
 MOST_ENCODED = 5000  # pictures whose encoded form is remembered by its name, 0.3 kB each
 MOST_WRITTEN = 5000  # files whose paths are remembered, 0.3 kB each
+_arrays: dict[tuple, tuple[weakref.ref, str]] = {}  # identity, folder and format of an array -> it, and its file
 _encoded: dict[tuple, str] = {}  # format, mode, size and digest of the pixels -> digest of the encoded picture
 _written: dict[str, None] = {}  # paths of the pictures that `save_whole` wrote, the oldest first
 
@@ -211,6 +215,27 @@ def save_whole(img, cache_dir: str, name: str = "image", format: str = "webp") -
     return str(place)
 
 
+def same_arrays(save: Callable) -> Callable:
+    """Remember where a picture that cannot change was written, so that it is not read again to learn its name.
+
+    Lists are made of the thumbnails of lists before: a fifth of the server's share of a click went into this.
+    """
+
+    @functools.wraps(save)
+    def saved(arr: np.ndarray, cache_dir: str, format: str = "webp") -> str:
+        if arr.flags.writeable:
+            return save(arr, cache_dir, format)
+        key = (id(arr), cache_dir, format)
+        array, path = _arrays.get(key, (lambda: None, ""))
+        if array() is arr and _made_young(path):
+            return path
+        path = save(arr, cache_dir, format)
+        _remember(_arrays, key, (weakref.ref(arr), path), MOST_ENCODED)
+        return path
+
+    return saved
+
+
 def _begin(folder: Path, prefix: str) -> tuple[int, str]:
     """Open a new file in a folder that is made if missing; the sweep may remove it again before the file is there."""
     while True:
@@ -241,7 +266,7 @@ def _remember(known: dict, key: object, value: object, most: int) -> None:
         known.pop(next(iter(known), None), None)
 
 
-def _made_young(place: Path) -> str | None:
+def _made_young(place: Path | str) -> str | None:
     """Return the path of a file whose age begins anew; `None` where there is no such file."""
     try:
         os.utime(place)
@@ -478,6 +503,12 @@ PATCHES = (
         ("data", "block", "check_in_upload_folder"),
         _moving,
         "a file that was not uploaded is refused without a reason, and showing a list takes 10 ms longer",
+    ),
+    Patch(
+        "save_img_array_to_cache",
+        ("arr", "cache_dir", "format"),
+        same_arrays,
+        "showing a list takes 5 ms longer",
     ),
     Patch(
         "save_pil_to_cache",

@@ -80,6 +80,21 @@ def test_pixels_that_were_shown_before_are_encoded_once(tmp_path, picture, monke
     assert gradio_patches.save_whole(picture, str(tmp_path)) == first and Path(first).exists()
 
 
+def test_a_picture_that_cannot_change_is_read_once(picture, monkeypatch):
+    convert, read = Image.fromarray, []
+    monkeypatch.setattr(Image, "fromarray", lambda *values, **how: (read.append(1), convert(*values, **how))[1])
+    fixed, loose = np.asarray(picture), np.array(picture)
+    shown = gr.Gallery()
+    first, again = (shown.postprocess([(fixed, "one")]).root[0].image.path for _ in range(2))
+    assert first == again and len(read) == 1
+    assert shown.postprocess([fixed[::-1], fixed]).root[0].image.path != first and len(read) == 2
+    Path(first).unlink()
+    assert shown.postprocess([fixed]).root[0].image.path == first and len(read) == 3 and Path(first).exists()
+    shown.postprocess([loose])
+    loose[:] = 0
+    assert shown.postprocess([loose]).root[0].image.path != first and len(read) == 5
+
+
 def test_a_picture_looks_as_gradio_encodes_it_and_keeps_its_metadata(tmp_path, picture):
     smooth = picture.resize((30, 40)).resize((150, 200))  # noise alone is no picture
     ours = np.asarray(Image.open(gradio_patches.save_whole(smooth, str(tmp_path))), np.int16)

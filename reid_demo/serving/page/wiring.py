@@ -83,9 +83,9 @@ class Wiring:
         check_list(engine, now)
         return engine
 
-    def show_strip(self, now: Session) -> gr.Gallery:
+    def show_strip(self, now: Session) -> dict:
         """Draw the ranked list."""
-        return gr.Gallery(value=ranking.strip(self.engine_of_list(now), now), selected_index=None)
+        return gr.update(value=ranking.strip(self.engine_of_list(now), now), selected_index=None)
 
     def show_everything(self, now: Session) -> list:
         """Draw what a new ranking changes; one value for each of `everything`."""
