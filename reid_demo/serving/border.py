@@ -4,6 +4,7 @@ Headers that decide what a browser may do, which names of the server count, the 
 Plain ASGI: it guards page, API, MCP and server functions alike, as Gradio's own routes never see what is refused here.
 """
 
+import asyncio
 import base64
 import binascii
 import functools
@@ -53,6 +54,10 @@ TOO_MUCH = (
 )
 MOST_UPLOADED = 256 << 20  # bytes of one request with files: a gallery's pictures, each with its head
 TOO_LARGE = f"Send at most {MOST_UPLOADED >> 20} MB at once."
+STALLED_S = 15.0  # without a byte of a body that was announced
+LONGEST_BODY_S = 300.0  # from a body's first byte to its last
+TOO_SLOW = "The rest of this request did not come. Send it again, or upload the picture as a file."
+MOST_UNFETCHED = 100  # calls whose answers wait for somebody to fetch them; a long list takes a megabyte
 LONGEST_QUERY = 8192  # characters behind the question mark
 UPLOAD, MCP = "/gradio_api/upload", "/gradio_api/mcp"
 RANGE = re.compile(r"bytes=\d{0,15}-\d{0,15}")  # the only form of this header that Gradio understands
@@ -200,11 +205,12 @@ class Border:
             receive = _counted(receive)
         elif scope.get("method") == "POST":
             try:
-                read = await self._read(receive)
+                whole = await self._read(receive)
             except HTTPException as refused:
                 await _answer(scope, send, refused.status_code, refused.detail, headers=self.headers)
                 return
-            receive = _read_again(read, receive)
+            receive = _read_again(whole, receive)
+            self._forget_unfetched(scope["app"].get_blocks()._queue)
         await self._follow(_to_mcp(scope), sent, receive, self._with_headers(send))
 
     def _refusal(self, scope: dict, sent: Mapping[bytes, str]) -> tuple[int, str] | None:
@@ -256,27 +262,34 @@ class Border:
             if path.startswith(CALL) and scope.get("method") == "GET":
                 _drop_session(scope["app"], path.rstrip("/").rpartition("/")[2])
 
-    async def _read(self, receive: Callable) -> list[dict]:
-        """Return the messages of a request's body.
+    async def _read(self, receive: Callable) -> dict:
+        """Return a request's body as one message, or the message that its client has left.
 
         Raises:
-            HTTPException: its JSON is too long or holds too many values, or too much is being sent just now.
+            HTTPException: its JSON is too long or holds too many values, it stopped before its end, or too much is
+                being sent just now.
         """
-        read, values, size = [], 0, 0
+        body, values, until = bytearray(), 0, time.monotonic() + LONGEST_BODY_S
         try:
             while True:
-                read.append(message := await receive())
-                body = message.get("body", b"")
-                values += sum(body.count(mark) for mark in (b",", b"[", b"{"))
-                size, self.reading = size + len(body), self.reading + len(body)
-                if values > MOST_VALUES or size > MOST_BYTES:
+                left_s = min(STALLED_S, until - time.monotonic())
+                message = await asyncio.wait_for(receive(), left_s)
+                piece = message.get("body", b"")
+                values += sum(piece.count(mark) for mark in (b",", b"[", b"{"))
+                body += piece
+                self.reading += len(piece)
+                if values > MOST_VALUES or len(body) > MOST_BYTES:
                     raise HTTPException(413, TOO_MUCH)
-                if size > incoming.SMALL and self.reading > incoming.MOST_WAITING:
+                if len(body) > incoming.SMALL and self.reading > incoming.MOST_WAITING:
                     raise HTTPException(503, incoming.FULL)
-                if not message.get("more_body"):  # the last one, or the client has left
-                    return read
+                if message["type"] != "http.request":
+                    return message
+                if not message.get("more_body"):
+                    return {"type": "http.request", "body": bytes(body), "more_body": False}
+        except asyncio.TimeoutError as error:  # not yet the built-in one in Python 3.10
+            raise HTTPException(408, TOO_SLOW) from error
         finally:
-            self.reading -= size
+            self.reading -= len(body)
 
     async def _pass(self, scope: dict, receive: Callable, send: Callable) -> None:
         """Let Gradio answer. What it fails at is one line in the log; where our own code failed, with its traceback."""
@@ -319,8 +332,7 @@ class Border:
         if self.galleries is not None:
             self.galleries.sweep()
         holder, queue = scope["app"].state_holder, scope["app"].get_blocks()._queue
-        running = [event for job in queue.active_jobs if job for event in job]
-        busy = {event.session_hash for event in (*queue.event_ids_to_events.values(), *running)}
+        busy = _busy(queue)
         for name, used in list(holder.time_last_used.items()):
             idle_s = time.time() - used.timestamp()
             if idle_s > GRACE_S and name not in self.connected and name not in busy:
@@ -328,6 +340,23 @@ class Border:
         for known in (queue.pending_event_ids_session, queue.pending_messages_per_session):
             for name in set(known) - set(holder.session_data) - set(self.connected) - busy:
                 known.pop(name, None)
+
+    def _forget_unfetched(self, queue) -> None:
+        """Drop the oldest answers that nobody fetches; what an open page waits for stays."""
+        messages = queue.pending_messages_per_session
+        if len(messages) <= MOST_UNFETCHED:
+            return
+        busy = _busy(queue)
+        waiting = [name for name in list(messages) if name not in self.connected and name not in busy]
+        unfetched = [name for name in waiting if messages[name].qsize()]
+        for name in unfetched[:-MOST_UNFETCHED]:
+            messages.pop(name, None)
+
+
+def _busy(queue) -> set[str]:
+    """Return the visits for which something waits or runs."""
+    running = [event for job in queue.active_jobs if job for event in job]
+    return {event.session_hash for event in (*queue.event_ids_to_events.values(), *running)}
 
 
 def _path(scope: dict) -> str:
@@ -387,8 +416,8 @@ def _counted(receive: Callable) -> Callable:
     return counting
 
 
-def _read_again(read: list[dict], receive: Callable) -> Callable:
-    read.reverse()
+def _read_again(message: dict, receive: Callable) -> Callable:
+    read = [message]
 
     async def next_message() -> dict:
         return read.pop() if read else await receive()
@@ -400,7 +429,7 @@ async def _answer(scope: dict, send: Callable, status: int, sentence: str, heade
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})
         return
-    plain = status not in (413, 503)  # else a caller of the API reads it, who expects what FastAPI writes
+    plain = status not in (408, 413, 503)  # else a caller of the API reads it, who expects what FastAPI writes
     body = (sentence if plain else json.dumps({"detail": sentence})).encode()
     kind = b"text/plain; charset=utf-8" if plain else b"application/json"
     extra = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]

@@ -26,6 +26,7 @@ NO_SUCH_VALUE = "This request holds a value that the page never sends: {reason}"
 NO_FILE = "files: send each file as a part of the form that has a file name."
 NO_FORM = "This is no form with files."
 CUT_OFF = "The upload ended before its end."
+LEFT_OUT = "A file of this form is cut off or is not sent as `files`."
 TOO_MANY_FILES = "Send at most {most} files at once."
 LONG_FIELD = "A field of this form is longer than {most} bytes."
 WRONG_NAME = "session_hash: name your visit with 1 to 100 letters, digits, dots, dashes or underscores."
@@ -52,6 +53,8 @@ def told_values(read: Callable) -> Callable:
     @functools.wraps(read)
     async def told(self, block_fn, inputs, *given, **named):
         with _values_of_strangers():
+            if block_fn.fn is None:
+                raise ValueError("a browser does this alone")
             for block, value in zip(block_fn.inputs, inputs, strict=False):
                 if type(block).__name__ in NUMBERS and isinstance(value, float) and not math.isfinite(value):
                     raise ValueError("a number is infinite or none at all")
@@ -141,7 +144,10 @@ def whole_uploads(take: Callable) -> Callable:
         begun: list = []
         token, moved = _receiving.set(begun), None
         try:
-            moved = await take(request, upload_dir, *given, **named)
+            found = await take(request, upload_dir, *given, **named)
+            if len(found[0]) != len(begun):  # Gradio answers as if there were no such part
+                raise HTTPException(400, LEFT_OUT)
+            moved = found
             return moved
         except (TypeError, AttributeError) as error:  # Gradio's, of a part that is no file
             raise HTTPException(400, NO_FILE) from error

@@ -1,8 +1,11 @@
 """What no widget of the page sends is answered in a sentence, writes no traceback and is not repeated whole."""
 
+import asyncio
 import json
 import logging
 import os
+import re
+import select
 import socket
 import time
 from pathlib import Path
@@ -12,9 +15,13 @@ import pytest
 from pages import config_of
 
 import app
+from reid_demo.errors import ImageError
 from reid_demo.serving import border, incoming, workplace
 from reid_demo.serving.bench.page import inputs, listener
 from reid_demo.serving.bench.visitors import Visitor
+from reid_demo.serving.page import text
+from reid_demo.serving.page.handlers import verify
+from reid_demo.serving.page.handlers.session import Session
 from reid_demo.serving.page.handlers.visits import Visits
 
 LONG = "x" * 3_000_000
@@ -105,6 +112,20 @@ def test_a_choice_that_is_not_offered(page, answer, field):
         assert answer(reads["id"], data).startswith("Value: 'xxx")  # Gradio's own sentence, cut short
 
 
+def test_what_only_a_browser_does_is_refused_in_a_sentence(page, answer):
+    alone = [d["id"] for d in config_of(page[1])["dependencies"] if not d["backend_fn"]]
+    assert len(alone) > 10
+    for number in alone:
+        assert answer(number, ["x"]).startswith("This request holds a value"), number
+
+
+def test_a_case_before_any_search_is_refused_in_a_sentence(page, tiny_engine, visitor, answer):
+    visitor.name = "fresh"
+    answer(listener(page[0], "case-make", "click"), [None])
+    with pytest.raises(ImageError, match=re.escape(text.NO_PROBE)):
+        verify.case_files(tiny_engine, Session())
+
+
 @pytest.mark.parametrize("number", [99999, -1, 10**30])
 def test_a_listener_that_is_not_there(page, number, capfd):
     _, url = page
@@ -126,11 +147,11 @@ REQUESTS = [
     ("POST", "/gradio_api/component_server", {"json": {**CALL, "component_id": 1}}, 404),
     ("POST", UPLOAD, {"files": {"files": (None, "no file")}}, 400),
     ("POST", UPLOAD, {"files": {"files": ("", b"no name")}}, 400),
-    ("POST", UPLOAD, {"files": {"other": ("a.png", b"x")}}, 200),
+    ("POST", UPLOAD, {"files": {"other": ("a.png", b"x")}}, 400),
     ("POST", UPLOAD, {"files": [("files", ("a.png", b"x")), ("files", (None, "no file"))]}, 400),
     ("POST", UPLOAD, {"files": {"files": ("..", b"x")}}, 400),
     ("POST", UPLOAD, {"content": f"--x\r\n{PART}".encode(), "headers": FORM}, 200),
-    ("POST", UPLOAD, {"content": f'--x\r\n{PART}; filename="a.png"\r\n\r\nabc'.encode(), "headers": FORM}, 200),
+    ("POST", UPLOAD, {"content": f'--x\r\n{PART}; filename="a.png"\r\n\r\nabc'.encode(), "headers": FORM}, 400),
     ("POST", UPLOAD, {"content": b"--x", "headers": {"content-type": "multipart/form-data"}}, 400),
     ("POST", f"{UPLOAD}?upload_id=u", {"content": f"--x\r\n{PART}\r\n\r\na\r\n--x--".encode(), "headers": FORM}, 400),
     ("POST", "/gradio_api/queue/join", {"json": {"data": [], "fn_index": 0, "session_hash": ""}}, 400),
@@ -268,6 +289,55 @@ def test_bodies_that_are_not_whole_yet_are_limited_together(page, monkeypatch):
             break
         time.sleep(0.05)
     assert ask(2000) == 200
+
+
+@pytest.mark.parametrize(("limit", "goes_on"), [("STALLED_S", False), ("LONGEST_BODY_S", True)])
+def test_a_body_that_does_not_come_holds_nobody_up(page, monkeypatch, limit, goes_on):
+    monkeypatch.setattr(border, limit, 0.3)
+    host, port = page[1].removeprefix("http://").split(":")
+    head = "POST /gradio_api/cancel HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90000\r\n\r\n"
+    began = time.monotonic()
+    with socket.create_connection((host, int(port)), timeout=20) as held:
+        held.sendall(head.encode() + b" " * 4500)
+        while goes_on and not select.select([held], [], [], 0.05)[0]:
+            held.sendall(b" ")
+        answer = held.recv(4096).decode()
+    assert answer.startswith("HTTP/1.1 408") and border.TOO_SLOW in answer
+    assert 0.3 < time.monotonic() - began < 5
+
+
+def test_a_body_in_many_pieces_is_kept_as_one():
+    gate = border.Border(None, border.Rules())
+    pieces = [{"type": "http.request", "body": b"ab", "more_body": True}] * 1000
+    pieces += [{"type": "http.request", "body": b"c"}]
+    counted = []
+
+    async def receive() -> dict:
+        counted.append(gate.reading)
+        return pieces.pop(0)
+
+    whole = asyncio.run(gate._read(receive))
+    assert whole == {"type": "http.request", "body": b"ab" * 1000 + b"c", "more_body": False}
+    assert counted[-1] == 2000 and gate.reading == 0
+
+
+def test_answers_that_nobody_fetches_give_way_to_later_ones(page, monkeypatch):
+    monkeypatch.setattr(border, "MOST_UNFETCHED", 3)
+    demo, url = page
+    names = []
+    for _ in range(6):
+        sent = httpx.post(f"{url}/gradio_api/call/gallery_info", json={"data": []}, trust_env=False)
+        names.append(sent.json()["event_id"])
+        for _ in range(100):
+            if names[-1] not in demo._queue.event_ids_to_events and not any(demo._queue.active_jobs):
+                break
+            time.sleep(0.05)
+    kept = [name in demo._queue.pending_messages_per_session for name in names]
+    assert kept == [False, False, True, True, True, True]  # the last one was not there yet when it was counted
+    found = httpx.get(f"{url}/gradio_api/call/gallery_info/{names[-1]}", trust_env=False).text
+    assert "event: complete" in found
+    gone = httpx.get(f"{url}/gradio_api/call/gallery_info/{names[0]}", trust_env=False)
+    print(gone.status_code, gone.text)
 
 
 def test_uploads_whose_progress_nobody_asks_for_are_forgotten(monkeypatch):
