@@ -1,6 +1,5 @@
 """What no widget of the page sends is answered in a sentence, writes no traceback and is not repeated whole."""
 
-import asyncio
 import json
 import logging
 import os
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from loops import in_a_new_loop
 from pages import config_of
 
 import app
@@ -316,7 +316,7 @@ def test_a_body_in_many_pieces_is_kept_as_one():
         counted.append(gate.reading)
         return pieces.pop(0)
 
-    whole = asyncio.run(gate._read(receive))
+    whole = in_a_new_loop(gate._read(receive))
     assert whole == {"type": "http.request", "body": b"ab" * 1000 + b"c", "more_body": False}
     assert counted[-1] == 2000 and gate.reading == 0
 
