@@ -7,6 +7,7 @@ import re
 import select
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -20,8 +21,8 @@ from reid_demo.serving import border, incoming, workplace
 from reid_demo.serving.bench.page import inputs, listener
 from reid_demo.serving.bench.visitors import Visitor
 from reid_demo.serving.page import text
-from reid_demo.serving.page.handlers import verify
-from reid_demo.serving.page.handlers.session import Session
+from reid_demo.serving.page.handlers import probe, verify
+from reid_demo.serving.page.handlers.session import Session, default_settings
 from reid_demo.serving.page.handlers.visits import Visits
 
 LONG = "x" * 3_000_000
@@ -124,6 +125,12 @@ def test_a_case_before_any_search_is_refused_in_a_sentence(page, tiny_engine, vi
     answer(listener(page[0], "case-make", "click"), [None])
     with pytest.raises(ImageError, match=re.escape(text.NO_PROBE)):
         verify.case_files(tiny_engine, Session())
+
+
+def test_a_case_without_any_match_is_saved(tiny_engine):
+    """As where all images of a gallery are left out for their camera."""
+    opened = probe.open_example(tiny_engine, Session(), default_settings(tiny_engine), 0)
+    assert verify.case_files(tiny_engine, replace(opened, matches=(), chosen=None)).count("case.") == 3
 
 
 @pytest.mark.parametrize("number", [99999, -1, 10**30])
@@ -338,8 +345,8 @@ def test_answers_that_nobody_fetches_give_way_to_later_ones(page, monkeypatch):
     assert kept == [False, False, True, True, True, True]  # the last one was not there yet when it was counted
     found = httpx.get(f"{url}/gradio_api/call/gallery_info/{names[-1]}", trust_env=False).text
     assert "event: complete" in found
-    gone = httpx.get(f"{url}/gradio_api/call/gallery_info/{names[0]}", trust_env=False)
-    print(gone.status_code, gone.text)
+    gone = httpx.get(f"{url}/gradio_api/call/gallery_info/{names[0]}", trust_env=False).text
+    assert "event: error" in gone and "Not Found" in gone
 
 
 def test_uploads_whose_progress_nobody_asks_for_are_forgotten(monkeypatch):

@@ -96,7 +96,7 @@ def status(engine: Engine, session: Session) -> str:
         own=own,
         lines=_lines(engine, session) if session.matches else _none_left(session),
         key="" if session.pid is None else text.STATUS_KEY,
-        verdict=confidence(engine, session) if session.matches else None,
+        verdict=confidence(engine, session),
     )
 
 
@@ -140,8 +140,8 @@ class Judged:
 
 
 def confidence(engine: Engine, session: Session) -> Judged | None:
-    """Judge the first match; `None` where that was not calibrated."""
-    judged = _judge(engine, session, session.matches[0], session.recipe)
+    """Judge the first match; `None` where there is none or that was not calibrated."""
+    judged = _judge(engine, session, session.matches[0], session.recipe) if session.matches else None
     if judged is None:
         return None
     errs = text.CONFIDENCE_RATES.format(
@@ -192,7 +192,7 @@ def judged_by(engine: Engine, session: Session) -> Rates | None:
 
 def rates(engine: Engine, session: Session) -> str:
     """Say what the mark of a strong score is and how often it errs, or why there is none."""
-    judged = confidence(engine, session) if session.matches else None
+    judged = confidence(engine, session)
     if judged is None:
         return engine.why_not_confident(session.scoring) or text.MARK_NONE
     return f"{judged.said} {judged.rates}"

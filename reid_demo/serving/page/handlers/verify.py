@@ -7,7 +7,7 @@ import numpy as np
 from reid_demo import images
 from reid_demo.drawing import figures, overlays
 from reid_demo.engine import Engine
-from reid_demo.errors import CaseError, ImageError
+from reid_demo.errors import CaseError
 from reid_demo.serving import case as cases
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.ranking import confidence
@@ -86,10 +86,8 @@ def case_files(engine: Engine, session: Session) -> str:
     """Return links that save the case as JSON, CSV and HTML; the files are in the links, not on the server.
 
     Raises:
-        ImageError: nothing was searched yet.
+        ImageError: there is no probe yet.
     """
-    if not session.matches:
-        raise ImageError(text.NO_PROBE)
     judged = confidence(engine, session)
     case = replace(case_of(session), verdict="" if judged is None else f"{judged.said} {judged.rates}")
     files = (
