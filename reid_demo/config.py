@@ -17,7 +17,7 @@ PIXEL_MEAN = (0.485, 0.456, 0.406)  # ImageNet, RGB in 0..1
 PIXEL_STD = (0.229, 0.224, 0.225)
 MEAN_GREY = (124, 116, 104)  # PIXEL_MEAN as RGB bytes; the default fill of an occlusion
 
-BACKBONES = ("resnet18", "resnet50", "resnet50_ibn", "osnet", "osnet_lct")
+BACKBONES = ("resnet18", "resnet50", "resnet50_ibn", "osnet", "osnet_x0_25", "osnet_lct")
 
 # Table 4: the source of the cross-attention's part queries, and whether parts are weighted
 VARIANTS: dict[str, dict[str, Any]] = {

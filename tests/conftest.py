@@ -44,7 +44,7 @@ def _own_cache(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_config() -> ModelConfig:
     """Return a small but complete G+D configuration."""
-    return ModelConfig(backbone="resnet18", dim=32, ffn_dim=64)
+    return ModelConfig(backbone="osnet_x0_25", dim=32, ffn_dim=64)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,8 @@ from reid_demo.model.osnet import OSNetBackbone
 from reid_demo.model.osnet_lct import OSNetLCTBackbone
 from reid_demo.model.resnet import resnet18, resnet50
 
+OSNET_WIDTHS = {"osnet": 1.0, "osnet_x0_25": 0.25}
+
 
 class ResNetBackbone(nn.Module):
     """A torchvision-named ResNet without its classifier; the last stage keeps stride 1."""
@@ -49,8 +51,8 @@ def build_backbone(config: ModelConfig) -> nn.Module:
     resnets = {"resnet18": resnet18, "resnet50": resnet50, "resnet50_ibn": resnet50_ibn_a}
     if config.backbone in resnets:
         return ResNetBackbone(resnets[config.backbone](), config.mid_stage)
-    if config.backbone == "osnet":
-        return OSNetBackbone(config.mid_stage)
+    if config.backbone in OSNET_WIDTHS:
+        return OSNetBackbone(config.mid_stage, OSNET_WIDTHS[config.backbone])
     if config.backbone == "osnet_lct":
         return OSNetLCTBackbone(config.mid_stage)
     raise ConfigError(f"Unknown backbone {config.backbone!r}.")

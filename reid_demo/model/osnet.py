@@ -1,9 +1,9 @@
-"""OSNet x1.0 (Zhou et al., 2019): blocks of four parallel streams of growing reach, joined by one shared gate."""
+"""OSNet (Zhou et al., 2019): blocks of four parallel streams of growing reach, joined by one shared gate."""
 
 import torch
 from torch import Tensor, nn
 
-CHANNELS = (64, 256, 384, 512)  # after conv1, conv2, conv3 and conv4
+CHANNELS = (64, 256, 384, 512)  # after conv1, conv2, conv3 and conv4, at width 1
 BOTTLENECK = 4  # a block works on a quarter of its channels
 GATE_REDUCTION = 16
 STREAMS = 4  # stream t stacks t light convolutions: it sees (2 t + 1) x (2 t + 1) pixels
@@ -88,22 +88,24 @@ def _stage(inputs: int, outputs: int, *, halve: bool) -> nn.Sequential:
 class OSNetBackbone(nn.Module):
     """OSNet without its head: conv2, conv3 and conv4 are the stages l = 1, 2, 3, conv5 gives the final map."""
 
-    def __init__(self, mid_stage: int) -> None:
+    def __init__(self, mid_stage: int, width: float = 1.0) -> None:
         """Build with random weights.
 
         Args:
             mid_stage: l of Sec. 3.3; the mid map has stride 8 for l = 1 and 16 for l = 2 and 3.
+            width: share of the channels, the beta of its paper's Table 4: 1 and 0.25 are built here.
         """
         super().__init__()
         self.mid_stage = mid_stage
-        self.conv1 = ConvNorm(3, CHANNELS[0], kernel=7, stride=2)
+        channels = [int(width * count) for count in CHANNELS]
+        self.conv1 = ConvNorm(3, channels[0], kernel=7, stride=2)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.conv2 = _stage(CHANNELS[0], CHANNELS[1], halve=True)
-        self.conv3 = _stage(CHANNELS[1], CHANNELS[2], halve=True)
-        self.conv4 = _stage(CHANNELS[2], CHANNELS[3], halve=False)
-        self.conv5 = ConvNorm(CHANNELS[3], CHANNELS[3])
-        self.mid_channels = CHANNELS[mid_stage]
-        self.final_channels = CHANNELS[3]
+        self.conv2 = _stage(channels[0], channels[1], halve=True)
+        self.conv3 = _stage(channels[1], channels[2], halve=True)
+        self.conv4 = _stage(channels[2], channels[3], halve=False)
+        self.conv5 = ConvNorm(channels[3], channels[3])
+        self.mid_channels = channels[mid_stage]
+        self.final_channels = channels[3]
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -111,7 +113,7 @@ class OSNetBackbone(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Map `(B, 3, H, W)` to the mid map and the final map `(B, 512, H/16, W/16)`."""
+        """Map `(B, 3, H, W)` to the mid map and the final map `(B, 512 width, H/16, W/16)`."""
         x = self.maxpool(self.conv1(images))
         mid = x
         for stage in (1, 2, 3):

@@ -13,15 +13,17 @@ from reid_demo.model.backbones import build_backbone, load_backbone_weights
 from reid_demo.model.ibn import InstanceBatchNorm
 from reid_demo.model.osnet import OmniScaleBlock
 
-STRIDES = {"osnet": (8, 16, 16), "osnet_lct": (8, 16, 16)}  # of l = 1, 2, 3; ResNets have 4, 8, 16
+STRIDES = dict.fromkeys(("osnet", "osnet_x0_25", "osnet_lct"), (8, 16, 16))  # of l = 1, 2, 3; ResNets have 4, 8, 16
 MID_CHANNELS = {
     "resnet18": (64, 128, 256),
     "resnet50": (256, 512, 1024),
     "resnet50_ibn": (256, 512, 1024),
     "osnet": (256, 384, 512),
+    "osnet_x0_25": (64, 96, 128),
     "osnet_lct": (256, 384, 512),
 }
-FINAL_CHANNELS = {"resnet18": 512, "resnet50": 2048, "resnet50_ibn": 2048, "osnet": 512, "osnet_lct": 512}
+FINAL_CHANNELS = {"resnet18": 512, "resnet50": 2048, "resnet50_ibn": 2048}
+FINAL_CHANNELS |= {"osnet": 512, "osnet_x0_25": 128, "osnet_lct": 512}
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
@@ -63,13 +65,14 @@ def test_ibn_blocks_begin_layers_one_to_three_only():
             assert not isinstance(block.bn2, InstanceBatchNorm)
 
 
-def test_osnet_has_the_published_size():
-    backbone = build_backbone(ModelConfig(backbone="osnet"))
-    head = 512 * 512 + 512 + 2 * 512  # the published fc and its batch norm
+@pytest.mark.parametrize(("name", "published"), [("osnet", 2_193_616), ("osnet_x0_25", 203_568)])
+def test_osnet_has_the_published_size(name, published):
+    backbone = build_backbone(ModelConfig(backbone=name))
+    head = backbone.final_channels * 512 + 512 + 2 * 512  # the published fc and its batch norm
     gates = [m for m in backbone.modules() if type(m).__name__ == "ChannelGate"]
     counted_again = 3 * sum(p.numel() for gate in gates for p in gate.parameters())
     # The paper's repository counts a block's shared gate once for each of its four streams.
-    assert sum(p.numel() for p in backbone.parameters()) + head + counted_again == 2_193_616
+    assert sum(p.numel() for p in backbone.parameters()) + head + counted_again == published
 
 
 def test_an_osnet_block_by_hand():
@@ -125,10 +128,10 @@ def _classified(network, x):
 def test_ibn_and_osnet_have_the_names_of_their_published_files():
     ibn = build_backbone(ModelConfig(backbone="resnet50_ibn")).state_dict()
     assert {"layer1.0.bn1.IN.weight", "layer1.0.bn1.BN.running_mean", "layer4.0.bn1.weight"} <= set(ibn)
-    osnet = build_backbone(ModelConfig(backbone="osnet")).state_dict()
+    wide, narrow = (build_backbone(ModelConfig(backbone=name)).state_dict() for name in ("osnet", "osnet_x0_25"))
     names = {"conv1.conv.weight", "conv2.0.conv2a.conv1.weight", "conv2.0.conv2d.3.bn.weight", "conv2.0.gate.fc1.bias"}
     names |= {"conv2.0.downsample.conv.weight", "conv2.2.0.conv.weight", "conv4.1.conv3.bn.bias", "conv5.bn.weight"}
-    assert names <= set(osnet)
+    assert names <= set(wide) == set(narrow)
 
 
 def resnet18():

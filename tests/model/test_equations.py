@@ -9,7 +9,7 @@ from reid_demo.model.dpti import build_model
 from reid_demo.model.encoder import AttentionBlock, SpatialEncoder
 from reid_demo.model.parts import DynamicTemplates, PartAttention, grid_templates, presence_from_scores
 
-CONFIG = ModelConfig(backbone="resnet18", dim=16, num_heads=4, num_parts=3, ffn_dim=24)
+CONFIG = ModelConfig(backbone="osnet_x0_25", dim=16, num_heads=4, num_parts=3, ffn_dim=24)
 
 
 def array(tensor: torch.Tensor) -> np.ndarray:
@@ -115,7 +115,7 @@ def test_normed_templates_ask_without_what_all_share(tokens):
     shared = 50 * torch.randn(1, 1, tokens.shape[2], generator=torch.Generator().manual_seed(6))
     templates = shared + torch.randn(len(tokens), 4, tokens.shape[2], generator=torch.Generator().manual_seed(7))
     attention = PartAttention(
-        ModelConfig(backbone="resnet18", dim=tokens.shape[2], template_norm=True, ffn_dropout=0, attention_dropout=0)
+        ModelConfig(backbone="osnet_x0_25", dim=tokens.shape[2], template_norm=True, ffn_dropout=0, attention_dropout=0)
     )
     flat = templates.flatten(0, 1).numpy()
     normed = (flat - flat.mean(0)) / np.sqrt(flat.var(0) + attention.norm.eps)
@@ -144,7 +144,7 @@ def test_grid_templates_are_cell_means(tokens):
 
 def test_adaptive_weights_eq_8():
     torch.manual_seed(7)
-    model = build_model(variant("G+D+W", backbone="resnet18", dim=16, num_heads=4, ffn_dim=24)).eval()
+    model = build_model(variant("G+D+W", backbone="osnet_x0_25", dim=16, num_heads=4, ffn_dim=24)).eval()
     output = model(torch.randn(2, 3, 64, 32))
     wanted = np.concatenate(
         [array(output.global_embedding)]
@@ -156,7 +156,7 @@ def test_adaptive_weights_eq_8():
 
 def test_the_global_descriptor_is_the_mean_of_the_final_encoder():
     torch.manual_seed(8)
-    model = build_model(variant("G+D", backbone="resnet18", dim=16, num_heads=4, ffn_dim=24)).eval()
+    model = build_model(variant("G+D", backbone="osnet_x0_25", dim=16, num_heads=4, ffn_dim=24)).eval()
     images = torch.randn(1, 3, 64, 32)
     tokens = array(model.final_encoder(model.backbone(images)[1])[0])
     np.testing.assert_allclose(array(model(images).global_embedding[0]), sum(tokens) / len(tokens), atol=1e-5)

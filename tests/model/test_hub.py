@@ -9,8 +9,10 @@ import huggingface_hub
 import pytest
 
 from reid_demo.__main__ import main
+from reid_demo.config import ModelConfig
 from reid_demo.errors import HubError
 from reid_demo.model import checkpoint, hub
+from reid_demo.model.dpti import build_model
 from reid_demo.search import gallery
 
 
@@ -76,12 +78,14 @@ def test_a_hub_in_trouble_gives_way_to_the_cache(server, tiny_weights, monkeypat
         hub.local_folder("hf://me/other", "weights")
 
 
-def test_a_broken_download_is_resumed(server, tiny_weights, monkeypatch):
+def test_a_broken_download_is_resumed(server, tmp_path, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _: None)
-    server.add("models/me/net", contents(tiny_weights))
+    large = tmp_path / "large"  # the client writes 10 MB at once: half of the file must be more than that
+    checkpoint.save_weights(build_model(ModelConfig(backbone="resnet18", dim=32, ffn_dim=64)), large)
+    server.add("models/me/net", contents(large))
     server.cut_once.add("model.safetensors")
     folder = hub.local_folder("hf://me/net", "weights")
-    assert checkpoint.fingerprint(folder) == checkpoint.fingerprint(tiny_weights)
+    assert checkpoint.fingerprint(folder) == checkpoint.fingerprint(large)
     ranges = [wanted for method, path, wanted in server.log if method == "GET" and path.endswith("model.safetensors")]
     assert ranges[0] == "" and ranges[-1].startswith("bytes=") and ranges[-1] != "bytes=0-"
 

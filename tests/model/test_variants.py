@@ -6,8 +6,16 @@ import torch
 from reid_demo.config import BACKBONES, VARIANTS, ModelConfig, variant
 from reid_demo.errors import ConfigError, ShapeError
 from reid_demo.model.dpti import build_model
+from reid_demo.model.osnet import ChannelGate
 
 SMALL = {"dim": 32, "ffn_dim": 32}
+
+
+def open_gates(model) -> None:
+    """Switch on all hidden units of OSNet's gates: a narrow gate has one, which random weights may switch off."""
+    for gate in model.modules():
+        if isinstance(gate, ChannelGate):
+            torch.nn.init.constant_(gate.fc1.bias, 10.0)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -15,6 +23,7 @@ SMALL = {"dim": 32, "ffn_dim": 32}
 def test_shapes_and_gradients(name, backbone):
     torch.manual_seed(0)
     model = build_model(variant(name, backbone=backbone, **SMALL)).train()
+    open_gates(model)
     output = model(torch.randn(3, 3, 64, 32))
     parts = 0 if name == "G" else 8
     assert output.global_embedding.shape == (3, 32)
@@ -34,6 +43,7 @@ def test_shapes_and_gradients(name, backbone):
 def test_every_mid_stage_teaches_all_parameters(backbone, stage):
     torch.manual_seed(0)
     model = build_model(variant("G+D+W", backbone=backbone, mid_stage=stage, **SMALL)).train()
+    open_gates(model)
     output = model(torch.randn(2, 3, 64, 32))
     stride = ((8, 16, 16) if backbone.startswith("osnet") else (4, 8, 16))[stage - 1]
     assert output.template_attention.shape == (2, 8, 64 // stride, 32 // stride)

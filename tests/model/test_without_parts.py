@@ -38,7 +38,7 @@ def made(request, tmp_path_factory, pictures):
     """Return options that name the variant's weights and a gallery built with them."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("variant")
-    model = build_model(variant(request.param, backbone="resnet18", dim=16, ffn_dim=16, num_heads=2))
+    model = build_model(variant(request.param, backbone="osnet_x0_25", dim=16, ffn_dim=16, num_heads=2))
     checkpoint.save_weights(model, folder / "weights")
     weights = ["--weights", str(folder / "weights"), "--device", "cpu"]
     assert main(["index", str(pictures), "--out", str(folder / "gallery"), *weights]) == 0

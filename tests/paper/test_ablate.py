@@ -21,7 +21,7 @@ from reid_demo.paper.ablate import Condition, Trial, ablate, markdown, recipe_ro
 from reid_demo.records import Occlusion, Scoring
 
 TINY = TrainConfig(
-    model=ModelConfig(backbone="resnet18", dim=16, ffn_dim=16, num_heads=2),
+    model=ModelConfig(backbone="osnet_x0_25", dim=16, ffn_dim=16, num_heads=2),
     height=64,
     width=32,
     small_height=64,
@@ -82,7 +82,7 @@ def test_every_row_has_the_same_budget_and_a_mean_with_its_spread(root, tmp_path
     hidden = Condition("market1501", root, occlusion=Occlusion("lower_half"))
     summary = go(root, tmp_path / "out", rows, [Condition("market1501", root), hidden])
     trained = [row[1:] for row in faked if row[0] == "train"]
-    wanted = [("none", "resnet18"), ("dynamic", "resnet18"), ("dynamic", "osnet")]
+    wanted = [("none", "osnet_x0_25"), ("dynamic", "osnet_x0_25"), ("dynamic", "osnet")]
     assert trained == [(*row, seed, 5, False) for row in wanted for seed in (0, 1)]
     assert summary["conditions"] == ["market1501 whole", "market1501 whole, lower_half in mean_grey"]
     first = summary["rows"][0]
@@ -96,7 +96,7 @@ def test_every_row_has_the_same_budget_and_a_mean_with_its_spread(root, tmp_path
 
 
 def test_nothing_is_made_twice(root, tmp_path, faked):
-    out, rows = tmp_path / "out", rows_of(TINY, ["G+D"], ["resnet18"])  # one model in both tables
+    out, rows = tmp_path / "out", rows_of(TINY, ["G+D"], ["osnet_x0_25"])  # one model in both tables
     first = go(root, out, rows)
     assert len([row for row in faked if row[0] == "train"]) == 2
     faked.clear()
@@ -104,13 +104,13 @@ def test_nothing_is_made_twice(root, tmp_path, faked):
     more = [Condition("market1501", root), Condition("market1501", root, occlusion=Occlusion("upper_half"))]
     go(root, out, rows, more)
     assert faked == [("evaluate", "market1501", "upper_half")] * 2
-    path = out / "resnet18_G+D_seed0" / "budget.json"
+    path = out / "osnet_x0_25_G+D_seed0" / "budget.json"
     held = json.loads(path.read_text())
     del held["recipe"]["recolour"], held["recipe"]["model"]["bn_neck"]  # as an earlier release wrote it
     path.write_text(json.dumps(held))
     go(root, out, rows)
-    (tmp_path / "r18.pt").write_bytes(b"weights")
-    for changes in ({"max_steps": 6}, {"dataset": "synthetic"}, {"init": {"resnet18": tmp_path / "r18.pt"}}):
+    (tmp_path / "narrow.pt").write_bytes(b"weights")
+    for changes in ({"max_steps": 6}, {"dataset": "synthetic"}, {"init": {"osnet_x0_25": tmp_path / "narrow.pt"}}):
         with pytest.raises(ConfigError, match="another recipe, data set or budget"):
             go(root, out, rows, **changes)
     with pytest.raises(ConfigError, match="another recipe"):
@@ -119,10 +119,10 @@ def test_nothing_is_made_twice(root, tmp_path, faked):
 
 def test_other_data_or_other_initial_weights_are_refused_by_name(root, tmp_path, faked):
     rows, out, other = rows_of(TINY, ["G"], []), tmp_path / "out", tmp_path / "other"
-    for name in ("r18.pt", "new/r18.pt"):
+    for name in ("narrow.pt", "new/narrow.pt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(name.encode())
-    kept = {"init": {"resnet18": tmp_path / "r18.pt"}, "seeds": [0]}
+    kept = {"init": {"osnet_x0_25": tmp_path / "narrow.pt"}, "seeds": [0]}
     go(root, out, rows, **kept)
     shutil.copytree(root, other)
     go(other, out, rows, [Condition("market1501", other)], **kept)  # the same images elsewhere
@@ -133,19 +133,19 @@ def test_other_data_or_other_initial_weights_are_refused_by_name(root, tmp_path,
         with pytest.raises(ConfigError, match=rf"on {root}, not on {other}"):
             go(roots[0], out, rows, [Condition("market1501", roots[1])], **kept)
         extra.unlink()
-    with pytest.raises(ConfigError, match=r"started from r18.pt \(sha256 \w{12}\), not from r18.pt \(sha256 \w{12}\)"):
-        go(root, out, rows, init={"resnet18": tmp_path / "new" / "r18.pt"}, seeds=[0])
+    with pytest.raises(ConfigError, match=r"started from narrow.pt \(sha256 \w{12}\), not from narrow.pt \(sha256 \w{12}\)"):
+        go(root, out, rows, init={"osnet_x0_25": tmp_path / "new" / "narrow.pt"}, seeds=[0])
     assert len([row for row in faked if row[0] == "train"]) == 1
 
 
 def test_runs_of_an_earlier_release_are_kept_and_measured_again(root, tmp_path, faked):
     rows, out = rows_of(TINY, ["G"], []), tmp_path / "out"
-    (tmp_path / "r18.pt").write_bytes(b"weights")
-    kept = {"init": {"resnet18": tmp_path / "r18.pt"}, "seeds": [0]}
+    (tmp_path / "narrow.pt").write_bytes(b"weights")
+    kept = {"init": {"osnet_x0_25": tmp_path / "narrow.pt"}, "seeds": [0]}
     go(root, out, rows, **kept)
-    folder = out / "resnet18_G_seed0"
+    folder = out / "osnet_x0_25_G_seed0"
     held, measures = (json.loads((folder / name).read_text()) for name in ("budget.json", "measures.json"))
-    (folder / "budget.json").write_text(json.dumps({**held, "init": "r18.pt", "data": None}))
+    (folder / "budget.json").write_text(json.dumps({**held, "init": "narrow.pt", "data": None}))
     del measures["market1501 whole"]["data"]  # of which images it was, nobody can say
     (folder / "measures.json").write_text(json.dumps(measures))
     faked.clear()
@@ -161,12 +161,12 @@ def test_a_variant_is_measured_with_its_own_weights(variant, weighing, root, tmp
     out = tmp_path / "out"
     summary = go(root, out, rows_of(TINY, [variant], []), seeds=[0], max_steps=1)
     record = dict(summary["rows"][0]["runs"][0]["market1501 whole"])
-    weights = checkpoint.load_weights(out / f"resnet18_{variant}_seed0" / "weights")
+    weights = checkpoint.load_weights(out / f"osnet_x0_25_{variant}_seed0" / "weights")
     with torch.no_grad():  # one part alone is present, so that weights change every similarity
         weights.templates.queries.mul_(0)
         weights.templates.queries[0] += 3
-    checkpoint.save_weights(weights, out / f"resnet18_{variant}_seed0" / "weights")
-    (out / f"resnet18_{variant}_seed0" / "measures.json").unlink()
+    checkpoint.save_weights(weights, out / f"osnet_x0_25_{variant}_seed0" / "weights")
+    (out / f"osnet_x0_25_{variant}_seed0" / "measures.json").unlink()
     summary = go(root, out, rows_of(TINY, [variant], []), seeds=[0], max_steps=1)
     again = dict(summary["rows"][0]["runs"][0]["market1501 whole"])
     describer = Describer(weights, "cpu")
@@ -179,12 +179,12 @@ def test_a_variant_is_measured_with_its_own_weights(variant, weighing, root, tmp
 def test_a_run_that_was_cut_off_is_taken_up(root, tmp_path, faked):
     rows = rows_of(TINY, ["G"], [])
     go(root, tmp_path / "out", rows, seeds=[3])
-    folder = tmp_path / "out" / "resnet18_G_seed3"
+    folder = tmp_path / "out" / "osnet_x0_25_G_seed3"
     (folder / "result.json").unlink()
     (folder / "training.pt").touch()
     faked.clear()
     go(root, tmp_path / "out", rows, seeds=[3])
-    assert faked == [("train", "none", "resnet18", 3, 5, True)]
+    assert faked == [("train", "none", "osnet_x0_25", 3, 5, True)]
 
 
 def test_one_seed_has_no_spread_and_what_is_missing_is_a_dash():

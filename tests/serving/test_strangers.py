@@ -71,19 +71,18 @@ def answer(visitor, capfd, caplog):
     return ask
 
 
-def values_of(url: str, number: int) -> list:
-    config = config_of(url)
+def values_of(config: dict, number: int) -> list:
     shown = {one["id"]: one["props"].get("value") for one in config["components"]}
     return [shown[at] for at in config["dependencies"][number]["inputs"]]
 
 
 def test_an_event_about_nothing_that_is_there(page, answer):
-    _, url = page
-    about = [d for d in config_of(url)["dependencies"] if {t[1] for t in d["targets"]} - WIDGETS_OWN]
+    config = config_of(page[1])
+    about = [d for d in config["dependencies"] if {t[1] for t in d["targets"]} - WIDGETS_OWN]
     assert len(about) >= 10
     for dependency in about:
         for event in EVENTS:
-            answer(dependency["id"], values_of(url, dependency["id"]), event)
+            answer(dependency["id"], values_of(config, dependency["id"]), event)
 
 
 @pytest.mark.parametrize("field", ["coverage", "seed", "crop-x", "crop-width", "browse-page", "frame-x", "top-k"])
@@ -93,7 +92,7 @@ def test_a_number_that_is_none(page, answer, field):
     (block,) = (one["id"] for one in config["components"] if one["props"].get("elem_id") == field)
     reads = next(d for d in config["dependencies"] if block in d["inputs"] and d["backend_fn"])
     for number in NUMBERS:
-        data = values_of(url, reads["id"])
+        data = values_of(config, reads["id"])
         data[reads["inputs"].index(block)] = number
         answer(reads["id"], data, {"verb": "hide", "kind": "random_box"} if field in ("coverage", "seed") else None)
 
@@ -105,7 +104,7 @@ def test_a_choice_that_is_not_offered(page, answer, field):
     (block,) = (one["id"] for one in config["components"] if one["props"].get("elem_id") == field)
     reads = next(d for d in config["dependencies"] if block in d["inputs"] and d["backend_fn"])
     for choice in (LONG, [LONG], {"a": LONG}, 5, None, "\ud800", ["\udfff"]):
-        data = values_of(url, reads["id"])
+        data = values_of(config, reads["id"])
         data[reads["inputs"].index(block)] = choice
         answer(reads["id"], data)
     if field == "weighing":

@@ -14,7 +14,7 @@ from reid_demo.model.dpti import build_model
 from reid_demo.training.average import average
 from reid_demo.training.state import STATE_FILE
 
-CONFIG = ModelConfig(backbone="resnet18", dim=16, ffn_dim=16, num_parts=2, num_heads=2, global_pooling="weighted")
+CONFIG = ModelConfig(backbone="osnet_x0_25", dim=16, ffn_dim=16, num_parts=2, num_heads=2, global_pooling="weighted")
 
 
 def write(folder, config=CONFIG, seed=0):
@@ -86,7 +86,7 @@ def test_a_runs_checkpoint_is_read_before_its_weights(trained, untouched, tmp_pa
 
 
 def test_other_models_and_shares_are_refused_and_nothing_is_written(trained, untouched, tmp_path, capsys):
-    other = write(tmp_path / "other", variant("G", backbone="resnet18", dim=16, ffn_dim=16, num_heads=2))
+    other = write(tmp_path / "other", variant("G", backbone="osnet_x0_25", dim=16, ffn_dim=16, num_heads=2))
     out = tmp_path / "out"
     assert main(["average", str(trained), str(other), "--share", "0.5", "--out", str(out)]) == 1
     told = capsys.readouterr().err

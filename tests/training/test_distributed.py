@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -40,33 +41,33 @@ CONFIG = TrainConfig(
     augmix=False,
     attention_overlap=0.5,  # a term of other outputs than the descriptor
 )
+RANDOM = dataclasses.replace(  # with dropout, for which each process has a random state of its own
+    CONFIG,
+    model=dataclasses.replace(CONFIG.model, backbone="osnet_x0_25", ffn_dropout=0.1, attention_dropout=0.2),
+    learning_rate=1e-3,
+    accumulate=1,
+)
 
 WORKER = """
-import json, sys
+import json, os, sys
 import torch
-from reid_demo.config import read_train_config
+from reid_demo.config import from_dict, TrainConfig
 from reid_demo.training import run
 
-root, out, recipe = sys.argv[1:4]
+sources = run.Sources("market1501", [sys.argv[1]])
+sys.setswitchinterval(100)  # a thread that needs Python's lock at the end gets it only if it is let go
 kept = []
 spread = run.spread
 run.spread = lambda module: kept.append(module) or spread(module)  # a handle on what this process trains
-sources, limits = run.Sources("market1501", [root]), run.Limits(max_steps=int(sys.argv[4]))
-sys.setswitchinterval(100)  # a thread that needs Python's lock at the end gets it only if it is let go
-result = run.train(read_train_config(recipe), sources, out, limits=limits, device="cpu")
-names = dict(kept[0].named_parameters())
-kept = {n: (p.detach(), p.grad) for n, p in names.items()}  # the last step's gradients are still there
-torch.save(kept, f"{out}-rank{result.get('fingerprint') is None:d}.pt")
-"""
-
-RESUMER = """
-import sys
-from reid_demo.config import read_train_config
-from reid_demo.training.run import Limits, Sources, Start, train
-
-root, out, recipe, steps, stop, resume = sys.argv[1:7]
-sources, limits = Sources("market1501", [root]), Limits(max_steps=int(steps), stop_after=int(stop))
-train(read_train_config(recipe), sources, out, start=Start(resume=bool(int(resume))), limits=limits, device="cpu")
+for job in json.load(open(sys.argv[2])):
+    out, start, limits = job["out"], run.Start(resume=job["resume"]), run.Limits(job["steps"], stop_after=job["stop"])
+    kept.clear()
+    # The launcher's store still knows the last job's addresses, and a new group would wait for them.
+    os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "False", "MASTER_PORT": str(job["port"])}
+    result = run.train(from_dict(TrainConfig, job["config"]), sources, out, start=start, limits=limits, device="cpu")
+    # The last step's gradients are still there.
+    found = {n: (p.detach(), p.grad) for n, p in kept[0].named_parameters()}
+    torch.save(found, f"{out}-rank{result.get('fingerprint') is None:d}.pt")
 """
 
 
@@ -81,21 +82,37 @@ def root(tmp_path_factory):
     return folder
 
 
-def two_processes(tmp_path, root, config, worker=WORKER, out="out", more=()):
-    (tmp_path / "worker.py").write_text(worker)
-    (tmp_path / "recipe.json").write_text(json.dumps(to_dict(config)))
+def two_processes(folder, root, jobs):
+    """Train by two processes, one job after another; what they trained lies in the jobs' folders."""
+    (folder / "worker.py").write_text(WORKER)
+    (folder / "jobs.json").write_text(json.dumps([{**job, "config": to_dict(job["config"])} for job in jobs]))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += [
-        str(tmp_path / "worker.py"),
-        str(root),
-        str(tmp_path / out),
-        str(tmp_path / "recipe.json"),
-        str(STEPS),
-        *more,
-    ]
+    command += [str(folder / "worker.py"), str(root), str(folder / "jobs.json")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return found.getsockname()[1]
+
+
+def job(folder, config, *, stop=None, resume=False) -> dict:
+    limits = {"steps": STEPS, "stop": stop}
+    return {"out": str(folder), "config": config, **limits, "resume": resume, "port": free_port()}
+
+
+@pytest.fixture(scope="module")
+def trained(root, tmp_path_factory):
+    """Train three times in one pair of processes, as starting them takes longer; return where the runs lie."""
+    folder = tmp_path_factory.mktemp("trained")
+    two_processes(
+        folder,
+        root,
+        [job(folder / "out", CONFIG), job(folder / "whole", RANDOM), job(folder / "halves", RANDOM, stop=1)],
+    )
+    return folder
 
 
 def reference(root, config):
@@ -131,11 +148,10 @@ def reference(root, config):
     return totals, {**names, **{f"objective.{n}": p for n, p in objective.named_parameters()}}
 
 
-def test_two_processes_equal_the_reference(root, tmp_path):
-    two_processes(tmp_path, root, CONFIG)
-    first, second = (torch.load(tmp_path / f"out-rank{rank}.pt", weights_only=True) for rank in (0, 1))
+def test_two_processes_equal_the_reference(root, trained):
+    first, second = (torch.load(trained / f"out-rank{rank}.pt", weights_only=True) for rank in (0, 1))
     assert all(torch.equal(parameter, second[name][0]) for name, (parameter, _) in first.items())
-    log = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
+    log = [json.loads(line) for line in (trained / "out" / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in log] == list(range(1, STEPS + 1))  # one process writes
     totals, wanted = reference(root, CONFIG)
     assert [row["total"] for row in log] == pytest.approx(totals, rel=1e-4)
@@ -145,21 +161,20 @@ def test_two_processes_equal_the_reference(root, tmp_path):
             assert gradient is None, name
         elif wanted[name].grad.norm() > 1e-3:  # a bias before a batch norm has a gradient of rounding alone
             assert (gradient - wanted[name].grad).norm() < 5e-3 * wanted[name].grad.norm(), name
-    state = torch.load(tmp_path / "out" / "training.pt", weights_only=True)
+    state = torch.load(trained / "out" / "training.pt", weights_only=True)
     assert len(state["random_team"]) == 2 and not torch.equal(*state["random_team"])
     assert torch.equal(state["model"]["final_encoder.reduce.weight"], first["model.final_encoder.reduce.weight"][0])
 
 
-def test_two_processes_resume_as_if_never_stopped(root, tmp_path):
-    model = dataclasses.replace(CONFIG.model, ffn_dropout=0.1, attention_dropout=0.2)  # each has its own random state
-    config = dataclasses.replace(CONFIG, model=model, learning_rate=1e-3, accumulate=1)
-    for out, *more in (("whole", "9", "0"), ("halves", "1", "0"), ("halves", "9", "1")):  # stop after, resume
-        two_processes(tmp_path, root, config, RESUMER, out, more)
-    whole, halves = (torch.load(tmp_path / name / "training.pt", weights_only=True) for name in ("whole", "halves"))
+def test_two_processes_resume_as_if_never_stopped(root, trained):
+    log = trained / "halves" / "log.jsonl"
+    assert len(log.read_text().splitlines()) == 1, "stopped after one step"
+    two_processes(trained, root, [job(trained / "halves", RANDOM, resume=True)])
+    whole, halves = (torch.load(trained / name / "training.pt", weights_only=True) for name in ("whole", "halves"))
     for part in ("model", "objective"):
         assert all(torch.equal(tensor, halves[part][name]) for name, tensor in whole[part].items())
     assert all(torch.equal(a, b) for a, b in zip(whole["random_team"], halves["random_team"], strict=True))
-    logs = [(tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("whole", "halves")]
+    logs = [(trained / name / "log.jsonl").read_text().splitlines() for name in ("whole", "halves")]
     assert len(logs[0]) == len(logs[1]) == STEPS
     for one, other in zip(*(map(json.loads, log) for log in logs), strict=True):
         assert (one["total"], one["learning_rate"]) == (other["total"], other["learning_rate"])

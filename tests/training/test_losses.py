@@ -135,7 +135,7 @@ def test_presence_similarities_are_those_of_matching_and_teach_presence():
 
 
 def test_the_total_is_the_weighted_sum_and_the_identity_term_a_cross_entropy():
-    model = ModelConfig(backbone="resnet18", dim=8, num_parts=2, bn_neck=False)
+    model = ModelConfig(backbone="osnet_x0_25", dim=8, num_parts=2, bn_neck=False)
     config = TrainConfig(
         model=model,
         loss=LossConfig(identity=0.5, triplet=2, diversity=3),
@@ -161,7 +161,7 @@ def test_the_total_is_the_weighted_sum_and_the_identity_term_a_cross_entropy():
 
 
 def test_labels_and_teacher_must_belong_to_the_batch():
-    objective = Objective(TrainConfig(model=ModelConfig(backbone="resnet18", dim=8, num_parts=2)), 3, teacher_dim=4)
+    objective = Objective(TrainConfig(model=ModelConfig(backbone="osnet_x0_25", dim=8, num_parts=2)), 3, teacher_dim=4)
     output = output_of(torch.randn(4, 2, 8), torch.randn(4, 8))
     with pytest.raises(ShapeError, match="labels"):
         objective(output, torch.tensor([0]), torch.randn(4, 4))
@@ -215,7 +215,7 @@ def test_body_presence_against_loops_and_nothing_known():
 
 def test_the_body_part_terms_enter_the_total_and_need_labels():
     config = TrainConfig(
-        model=ModelConfig(backbone="resnet18", dim=4, num_heads=2), body_attention=0.5, body_presence=2.0
+        model=ModelConfig(backbone="osnet_x0_25", dim=4, num_heads=2), body_attention=0.5, body_presence=2.0
     )
     output = output_of(torch.randn(4, 8, 4), torch.randn(4, 4))
     output.presence = torch.softmax(torch.randn(4, 8), 1)

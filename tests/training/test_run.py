@@ -27,7 +27,7 @@ from reid_demo.training.state import Start
 from reid_demo.training.step import build_optimizer, learning_rate_factor
 
 TINY = TrainConfig(
-    model=ModelConfig(backbone="resnet18", dim=16, ffn_dim=16, num_parts=2, num_heads=2),
+    model=ModelConfig(backbone="osnet_x0_25", dim=16, ffn_dim=16, num_parts=2, num_heads=2),
     height=32,
     width=16,
     small_height=32,
@@ -212,7 +212,7 @@ def test_attention_and_presence_learn_the_body_parts_of_rendered_pictures(root, 
     """Label the upper eighth as head and the rest as a half-visible torso, with no other parts."""
     config = dataclasses.replace(
         TINY,
-        model=ModelConfig(backbone="resnet18", dim=16, ffn_dim=16, num_heads=2),
+        model=ModelConfig(backbone="osnet_x0_25", dim=16, ffn_dim=16, num_heads=2),
         body_attention=1.0,
         body_presence=1.0,
         clip_norm=1.0,
@@ -249,11 +249,11 @@ def test_cut_outs_for_training_come_from_a_folder(root, tmp_path):
 
 def test_a_partial_start_reports_what_it_loaded(root, tmp_path):
     state = build_model(TINY.model).backbone.state_dict()
-    torch.save({name: t for name, t in state.items() if not name.startswith("layer4")}, tmp_path / "part.pt")
+    torch.save({name: t for name, t in state.items() if not name.startswith("conv5")}, tmp_path / "part.pt")
     with pytest.raises(WeightsError, match=r"lacks \d+ tensors .* --partial-init"):
         run(TINY, root, tmp_path / "out", max_steps=1, init=tmp_path / "part.pt")
     loaded = run(TINY, root, tmp_path / "out", max_steps=1, init=tmp_path / "part.pt", partial_init=True)["loaded"]
-    assert "conv1.weight" in loaded["loaded"] and "layer4.0.conv1.weight" in loaded["missing"]
+    assert "conv1.conv.weight" in loaded["loaded"] and "conv5.conv.weight" in loaded["missing"]
 
 
 def test_a_run_goes_on_from_another_with_its_classifier(root, tmp_path):
@@ -275,8 +275,8 @@ def test_a_run_goes_on_from_another_with_its_classifier(root, tmp_path):
 
 
 def test_frozen_stages_do_not_move(root, tmp_path):
-    torch.save(build_model(TINY.model).backbone.state_dict(), tmp_path / "start.pt")
-    config = dataclasses.replace(TINY, frozen_stages=2)
+    config = dataclasses.replace(TINY, frozen_stages=2, model=dataclasses.replace(TINY.model, backbone="resnet18"))
+    torch.save(build_model(config.model).backbone.state_dict(), tmp_path / "start.pt")
     run(config, root, tmp_path / "out", max_steps=2, init=tmp_path / "start.pt")
     before = torch.load(tmp_path / "start.pt", weights_only=True)
     after = torch.load(tmp_path / "out" / "training.pt", weights_only=True)["model"]
@@ -323,7 +323,7 @@ def test_the_schedule_sets_the_rate_that_the_step_takes(root, tmp_path):
     after = torch.load(tmp_path / "out" / "training.pt", weights_only=True)["model"]
     torch.manual_seed(config.seed)
     before = build_model(config.model).state_dict()
-    name = "backbone.layer1.0.conv1.weight"
+    name = "backbone.conv2.0.conv1.conv.weight"
     assert (after[name] - before[name]).abs().max() == pytest.approx(1e-5, rel=0.05)
     run(config, root, tmp_path / "out", max_steps=40, resume=True)
     rates = {row["step"]: row["learning_rate"] for row in rows(tmp_path / "out")}  # 4 epochs: 10 steps each
@@ -354,7 +354,7 @@ def test_backbone_and_new_layers_have_their_own_rates():
         {"erasing_fill": "lace"},
         {"augmix_severity": 11.0},
         {"body_presence": 1.0},  # of two parts
-        {"body_attention": 1.0, "model": ModelConfig(backbone="resnet18", dim=16, num_heads=2), "augmix": True},
+        {"body_attention": 1.0, "model": ModelConfig(backbone="osnet_x0_25", dim=16, num_heads=2), "augmix": True},
     ],
 )
 def test_recipes_that_do_not_exist_are_refused(change, root, tmp_path):
@@ -396,11 +396,11 @@ def test_a_run_goes_on_without_the_parts_and_whatever_views_its_start_wanted(roo
         assert sorted(after) == loaded["loaded"] and not loaded["missing"]
         assert sorted(before.keys() - after.keys()) == loaded["unused"]
         assert ("part_attention.block.query.weight" in loaded["unused"]) == (name == "alone")
-        assert torch.equal(after["backbone.conv1.weight"], before["backbone.conv1.weight"])
+        assert torch.equal(after["backbone.conv1.conv.weight"], before["backbone.conv1.conv.weight"])
 
 
 def test_parts_start_from_a_network_without_them(root, tmp_path):
-    whole = ModelConfig(backbone="resnet18", dim=16, ffn_dim=32, num_parts=2, num_heads=2, global_pooling="weighted")
+    whole = ModelConfig(backbone="osnet_x0_25", dim=16, ffn_dim=32, num_parts=2, num_heads=2, global_pooling="weighted")
     config = dataclasses.replace(TINY, model=whole, height=256, width=128, small_height=256, small_width=128)
     alone = dataclasses.replace(config, model=dataclasses.replace(whole, templates="none"))
     run(alone, root, tmp_path / "global", max_steps=1)

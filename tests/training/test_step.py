@@ -14,7 +14,7 @@ from reid_demo.training.distributed import Team, WholeBatch
 from reid_demo.training.losses import Objective, batch_hard_triplet, diversity
 from reid_demo.training.step import build_optimizer, train_step
 
-CONFIG = TrainConfig(model=ModelConfig(backbone="resnet18", dim=16, ffn_dim=16, num_heads=2), accumulate=2)
+CONFIG = TrainConfig(model=ModelConfig(backbone="osnet_x0_25", dim=16, ffn_dim=16, num_heads=2), accumulate=2)
 LABELS = torch.tensor([0, 0, 1, 1])
 
 
@@ -46,7 +46,7 @@ def test_a_loss_that_is_not_finite_names_the_step_and_moves_no_parameter(broken)
 @pytest.mark.parametrize("name", ["G", "G+D", "G+D+W"])
 def test_the_terms_are_of_the_concatenated_descriptor_weighted_only_in_w(name):
     config = dataclasses.replace(
-        CONFIG, model=variant(name, backbone="resnet18", dim=16, ffn_dim=16, num_heads=2), accumulate=1
+        CONFIG, model=variant(name, backbone="osnet_x0_25", dim=16, ffn_dim=16, num_heads=2), accumulate=1
     )
     model, objective, _ = parts_of(config)
     output = model.eval()(torch.randn(4, 3, 64, 32))
@@ -97,7 +97,7 @@ def test_weight_decay_reaches_every_group():
     config = dataclasses.replace(CONFIG, optimizer="adamw", weight_decay=0.5, learning_rate=1e-2)
     decayed, before = one_step(config)
     plain, _ = one_step(dataclasses.replace(config, weight_decay=0.0))
-    for name in ("model.backbone.conv1.weight", "objective.classifier.weight"):  # one of each group
+    for name in ("model.backbone.conv1.conv.weight", "objective.classifier.weight"):  # one of each group
         pulled = decayed[name] - plain[name]
         assert torch.allclose(pulled, -config.learning_rate * 0.5 * before[name], atol=1e-5), name
     groups = parts_of(dataclasses.replace(config, optimizer="adam"))[2].param_groups

@@ -12,7 +12,7 @@ from reid_demo.serving.bench import training as bench
 from reid_demo.serving.bench.rows import Row
 
 TINY = TrainConfig(
-    model=ModelConfig(backbone="resnet18", dim=16, ffn_dim=16, num_parts=2, num_heads=2),
+    model=ModelConfig(backbone="osnet_x0_25", dim=16, ffn_dim=16, num_parts=2, num_heads=2),
     height=32,
     width=16,
     ids_per_batch=2,
@@ -44,7 +44,7 @@ def test_both_steps_see_the_same_pictures(monkeypatch):
     wanted = (type(build(TINY.model)), 4, 3, 32, 16, True, True)
     assert seen["build_model"] == [wanted] * 4  # two accumulated batches, one warm-up and one timed step
     step, load = rows
-    assert step.what == "train G+D resnet18, 4 x 32x16 bfloat16"
+    assert step.what == "train G+D osnet_x0_25, 4 x 32x16 bfloat16"
     assert step.ratio == pytest.approx(step.value / step.reference, rel=0.05)
     assert load.reference == step.value and load.ratio == pytest.approx(load.value / load.reference, rel=0.05)
 

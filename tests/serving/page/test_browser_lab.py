@@ -68,7 +68,7 @@ def test_decide_save_and_open_the_case(page, tmp_path):
     assert page.locator("#strip .thumbnail-item").all_inner_texts() == ranked
 
 
-def test_a_link_opens_the_same_view_and_a_recipe_replays(page, browser, settings):
+def test_a_link_opens_the_same_view_and_a_recipe_replays(page, open_tab, settings):
     page.locator("#hide-right_half").click()
     expect(page.locator("#probe-line")).to_contain_text("right half")
     page.locator("#strip .thumbnail-item").nth(3).click()
@@ -76,7 +76,7 @@ def test_a_link_opens_the_same_view_and_a_recipe_replays(page, browser, settings
     settings("link-box")
     field = page.locator("#link textarea")
     expect(field).to_have_value(playwright_pattern("match=4"))
-    other = browser.new_page(viewport={"width": 1280, "height": 1000})
+    other = open_tab(viewport={"width": 1280, "height": 1000})
     other.goto(field.input_value())
     expect(other.locator("#why-heading")).to_contain_text("Match #4")
     expect(other.locator("#probe-line")).to_contain_text("right half")
@@ -99,8 +99,8 @@ def playwright_pattern(words: str):
     return re.compile(f"^http.*{re.escape(words)}")
 
 
-def test_on_a_phone_the_numbers_fit_and_decisions_stand_side_by_side(browser, address):
-    phone = browser.new_page(viewport={"width": 390, "height": 844})
+def test_on_a_phone_the_numbers_fit_and_decisions_stand_side_by_side(open_tab, address):
+    phone = open_tab(viewport={"width": 390, "height": 844})
     phone.goto(address)
     expect(phone.locator("#why article")).to_have_count(8)
     phone.locator("#hide-lower_half").click()

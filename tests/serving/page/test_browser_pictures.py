@@ -101,7 +101,7 @@ def test_a_wide_picture_opens_the_person_finder_by_itself(page):
 
 @pytest.mark.parametrize(("query", "searches", "chosen"), [("", 0, 1), ("?probe=example:0002&match=3", 1, 3)])
 def test_opening_searches_once_and_keeps_the_match_of_a_link(
-    browser, address, tiny_engine, monkeypatch, query, searches, chosen
+    open_tab, address, tiny_engine, monkeypatch, query, searches, chosen
 ):
     probe, lists, uploads = tiny_engine.describe, tiny_engine.search_and_rank, []
     described, ranked = [], []
@@ -117,7 +117,7 @@ def test_opening_searches_once_and_keeps_the_match_of_a_link(
 
     monkeypatch.setattr(tiny_engine, "describe", describe)
     monkeypatch.setattr(tiny_engine, "search_and_rank", search_and_rank)
-    shown = browser.new_page(viewport={"width": 1280, "height": 1000})
+    shown = open_tab(viewport={"width": 1280, "height": 1000})
     shown.on("request", lambda request: uploads.append(request.url) if "/upload" in request.url else None)
     shown.goto(address + query)
     expect(shown.locator("#why-heading")).to_contain_text(f"Match #{chosen}")

@@ -181,8 +181,8 @@ def test_sentence_and_row_stay_in_sight_on_a_phone_which_scrolls_by_a_swipe(open
             bottom = box["y"]
 
 
-def test_the_page_opens_with_its_result_though_the_queue_never_answers(browser, address):
-    shown = browser.new_page(viewport={"width": 1440, "height": 900})
+def test_the_page_opens_with_its_result_though_the_queue_never_answers(open_tab, address):
+    shown = open_tab(viewport={"width": 1440, "height": 900})
     shown.route("**/queue/join*", lambda route: None)  # held for ever
     shown.goto(address)
     expect(shown.locator(f"{NOW} .stage-tile img").first).to_have_attribute("src", re.compile("^data:"))
@@ -193,8 +193,8 @@ def test_the_page_opens_with_its_result_though_the_queue_never_answers(browser, 
     shown.close()
 
 
-def test_what_is_pressed_before_the_visit_is_opened_is_done_once_it_is(browser, address):
-    shown = browser.new_page(viewport={"width": 1440, "height": 900})
+def test_what_is_pressed_before_the_visit_is_opened_is_done_once_it_is(open_tab, address):
+    shown = open_tab(viewport={"width": 1440, "height": 900})
     held = []
     shown.route("**/gradio_api/run/*", lambda route: held.append(route), times=1)  # it opens the visit
     shown.goto(address)

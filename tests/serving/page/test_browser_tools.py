@@ -97,32 +97,32 @@ def test_an_example_is_lit_as_long_as_it_is_seen_as_shipped(page):
     expect(first).not_to_have_class(origin)
 
 
-@pytest.mark.parametrize("width", [1920, 1440, 390])
-def test_all_matches_fill_the_width(browser, address, width):
-    shown = browser.new_page(viewport={"width": width, "height": 900})
+def test_all_matches_fill_the_width(open_tab, address):
+    shown = open_tab(viewport={"width": 1920, "height": 900})
     shown.goto(address)
     expect(shown.locator("#strip .thumbnail-item")).to_have_count(10)
     expect(shown.locator("#earned")).not_to_contain_text(text.EARNED_WAIT)
-    if width > 860:  # once all is laid out: side by side and of one height
-        height = "document.querySelector('{}').getBoundingClientRect().height"
-        apart = f"Math.abs({height.format('#earned')} - {height.format('#strip')})"
-        shown.wait_for_function(f"{apart} <= 1")
-    tiles = shown.locator("#strip .thumbnail-item").evaluate_all(
-        "all => all.map((e) => e.getBoundingClientRect().toJSON())"
-    )
-    strip, earned, found = (shown.locator(place).bounding_box() for place in ("#strip", "#earned", "#found"))
-    rows = {round(tile["top"]) for tile in tiles}
-    assert len(rows) == (1 if width > 860 else 2)
-    assert strip["x"] + strip["width"] - max(tile["right"] for tile in tiles) <= 24
-    if width > 860:  # hardly higher than the tiles
-        assert found["height"] - tiles[0]["height"] <= 40
-    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    for width in (1920, 1440, 390):
+        shown.set_viewport_size({"width": width, "height": 900})
+        if width > 860:  # once all is laid out: side by side and of one height
+            height = "document.querySelector('{}').getBoundingClientRect().height"
+            apart = f"Math.abs({height.format('#earned')} - {height.format('#strip')})"
+            shown.wait_for_function(f"{apart} <= 1")
+        tiles = shown.locator("#strip .thumbnail-item").evaluate_all(
+            "all => all.map((e) => e.getBoundingClientRect().toJSON())"
+        )
+        strip, earned, found = (shown.locator(place).bounding_box() for place in ("#strip", "#earned", "#found"))
+        rows = {round(tile["top"]) for tile in tiles}
+        assert len(rows) == (1 if width > 860 else 2)
+        assert strip["x"] + strip["width"] - max(tile["right"] for tile in tiles) <= 24
+        if width > 860:  # hardly higher than the tiles
+            assert found["height"] - tiles[0]["height"] <= 40
+        assert shown.evaluate("document.documentElement.scrollWidth") <= width
     shown.close()
 
 
-@pytest.mark.parametrize(("width", "lines"), [(1440, 2), (1240, 2), (390, 3)])
-def test_a_verdict_that_wraps_moves_nothing(browser, address, width, lines):
-    shown = browser.new_page(viewport={"width": width, "height": 900})
+def test_a_verdict_that_wraps_moves_nothing(open_tab, address):
+    shown = open_tab(viewport={"width": 1440, "height": 900})
     shown.goto(address)
     expect(shown.locator("#why article")).to_have_count(8)
     tops = """(words) => {
@@ -135,9 +135,11 @@ def test_a_verdict_that_wraps_moves_nothing(browser, address, width, lines):
     }"""
     scored = {"who": text.VERDICTS[False], "similarity": 0.628, "strength": text.STRONG_YET, "probe": "a partly hidden"}
     said = text.VERDICT_SCORED.format(**scored, threshold=0.678)
-    one, before = shown.evaluate(tops, "Right person first")
-    more, after = shown.evaluate(tops, text.STAGE_VERDICT_OF.format(weighing="part-aware", verdict=said))
-    assert (one, more) == (1, lines) and after == before
+    for width, lines in ((1440, 2), (1240, 2), (390, 3)):
+        shown.set_viewport_size({"width": width, "height": 900})
+        one, before = shown.evaluate(tops, "Right person first")
+        more, after = shown.evaluate(tops, text.STAGE_VERDICT_OF.format(weighing="part-aware", verdict=said))
+        assert (one, more) == (1, lines) and after == before, width
     shown.close()
 
 
