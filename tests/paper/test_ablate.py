@@ -109,8 +109,8 @@ def test_nothing_is_made_twice(root, tmp_path, faked):
     del held["recipe"]["recolour"], held["recipe"]["model"]["bn_neck"]  # as an earlier release wrote it
     path.write_text(json.dumps(held))
     go(root, out, rows)
-    (tmp_path / "narrow.pt").write_bytes(b"weights")
-    for changes in ({"max_steps": 6}, {"dataset": "synthetic"}, {"init": {"osnet_x0_25": tmp_path / "narrow.pt"}}):
+    (tmp_path / "net.pt").write_bytes(b"weights")
+    for changes in ({"max_steps": 6}, {"dataset": "synthetic"}, {"init": {"osnet_x0_25": tmp_path / "net.pt"}}):
         with pytest.raises(ConfigError, match="another recipe, data set or budget"):
             go(root, out, rows, **changes)
     with pytest.raises(ConfigError, match="another recipe"):
@@ -119,10 +119,10 @@ def test_nothing_is_made_twice(root, tmp_path, faked):
 
 def test_other_data_or_other_initial_weights_are_refused_by_name(root, tmp_path, faked):
     rows, out, other = rows_of(TINY, ["G"], []), tmp_path / "out", tmp_path / "other"
-    for name in ("narrow.pt", "new/narrow.pt"):
+    for name in ("net.pt", "new/net.pt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(name.encode())
-    kept = {"init": {"osnet_x0_25": tmp_path / "narrow.pt"}, "seeds": [0]}
+    kept = {"init": {"osnet_x0_25": tmp_path / "net.pt"}, "seeds": [0]}
     go(root, out, rows, **kept)
     shutil.copytree(root, other)
     go(other, out, rows, [Condition("market1501", other)], **kept)  # the same images elsewhere
@@ -133,19 +133,19 @@ def test_other_data_or_other_initial_weights_are_refused_by_name(root, tmp_path,
         with pytest.raises(ConfigError, match=rf"on {root}, not on {other}"):
             go(roots[0], out, rows, [Condition("market1501", roots[1])], **kept)
         extra.unlink()
-    with pytest.raises(ConfigError, match=r"started from narrow.pt \(sha256 \w{12}\), not from narrow.pt \(sha256 \w{12}\)"):
-        go(root, out, rows, init={"osnet_x0_25": tmp_path / "new" / "narrow.pt"}, seeds=[0])
+    with pytest.raises(ConfigError, match=r"started from net.pt \(sha256 \w{12}\), not from net.pt \(sha256 \w{12}\)"):
+        go(root, out, rows, init={"osnet_x0_25": tmp_path / "new" / "net.pt"}, seeds=[0])
     assert len([row for row in faked if row[0] == "train"]) == 1
 
 
 def test_runs_of_an_earlier_release_are_kept_and_measured_again(root, tmp_path, faked):
     rows, out = rows_of(TINY, ["G"], []), tmp_path / "out"
-    (tmp_path / "narrow.pt").write_bytes(b"weights")
-    kept = {"init": {"osnet_x0_25": tmp_path / "narrow.pt"}, "seeds": [0]}
+    (tmp_path / "net.pt").write_bytes(b"weights")
+    kept = {"init": {"osnet_x0_25": tmp_path / "net.pt"}, "seeds": [0]}
     go(root, out, rows, **kept)
     folder = out / "osnet_x0_25_G_seed0"
     held, measures = (json.loads((folder / name).read_text()) for name in ("budget.json", "measures.json"))
-    (folder / "budget.json").write_text(json.dumps({**held, "init": "narrow.pt", "data": None}))
+    (folder / "budget.json").write_text(json.dumps({**held, "init": "net.pt", "data": None}))
     del measures["market1501 whole"]["data"]  # of which images it was, nobody can say
     (folder / "measures.json").write_text(json.dumps(measures))
     faked.clear()

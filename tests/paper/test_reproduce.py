@@ -128,13 +128,13 @@ def data(tmp_path_factory):
         for name, camid in files.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(draw_person(pid, camid, 64, 32)).save(root / name)
-    torch.save(build_backbone(ModelConfig(backbone="osnet_x0_25")).state_dict(), root / "narrow.pth")
+    torch.save(build_backbone(ModelConfig(backbone="osnet_x0_25")).state_dict(), root / "net.pth")
     return root
 
 
 def filled_in(words, data, out):
     """Replace the placeholders in a command of the document, and make its run small."""
-    places = {"DATA": str(data), "RUNS": str(out), "resnet50-0676ba61.pth": str(data / "narrow.pth")}
+    places = {"DATA": str(data), "RUNS": str(out), "resnet50-0676ba61.pth": str(data / "net.pth")}
     return [*(places.get(word, word) for word in words), "--max-steps", "1", "--device", "cpu", "--set", *SMALL]
 
 
@@ -163,7 +163,7 @@ def test_a_training_made_by_other_means_is_found_and_only_measured(data, tmp_pat
     options = parsed("train")[0]
     config = read_train_config(None, options.variant, [*options.set, *SMALL])
     out = tmp_path / options.out.removeprefix("RUNS/").replace("resnet50", "osnet_x0_25")
-    init = data / "narrow.pth"
+    init = data / "net.pth"
     root = data / "market1501"
     sources = Sources("market1501", [root])
     made = train(config, sources, out, start=Start(init), limits=Limits(max_steps=1), device="cpu")
@@ -178,13 +178,13 @@ def test_a_row_measures_what_is_there_names_the_rest_and_takes_it_up_later(data,
     some.mkdir()
     for name in ("market1501", "partial_ilids"):
         (some / name).symlink_to(data / name)
-    words = ["reproduce", "--table", "3", "--data", str(some), "--init", str(data / "narrow.pth"), "--max-steps", "1"]
+    words = ["reproduce", "--table", "3", "--data", str(some), "--init", str(data / "net.pth"), "--max-steps", "1"]
     words += ["--out", str(tmp_path / "out"), "--device", "cpu", "--set", *SMALL]
     assert main(words) == 0
     shown = capsys.readouterr()
     assert "some/partial_reid is missing" in shown.err and "folders are missing: partial_reid." in shown.out
     record = json.loads((tmp_path / "out" / "table3_ours.json").read_text())
-    assert (record["backbone"], record["variant"]) == ("osnet_x0_25", "G+D")  # what was trained, not the row's ResNet-50
+    assert (record["backbone"], record["variant"]) == ("osnet_x0_25", "G+D")  # what was trained, not the row's
     assert record["missing"] == ["partial_reid"] and [r["dataset"] for r in record["results"]] == ["partial_ilids"]
     log = next((tmp_path / "out").rglob("log.jsonl")).read_text()
     (some / "partial_reid").symlink_to(data / "partial_reid")
@@ -201,7 +201,7 @@ def test_another_root_is_not_given_the_numbers_of_the_first(data, tmp_path, caps
     shutil.copy(other / "market1501" / "query" / "0001_c1s1_000002_00.jpg", extra)
 
     def run(root):
-        words = ["reproduce", "--table", "1", "--data", str(root), "--init", str(data / "narrow.pth"), "--max-steps", "1"]
+        words = ["reproduce", "--table", "1", "--data", str(root), "--init", str(data / "net.pth"), "--max-steps", "1"]
         return main([*words, "--out", str(tmp_path / "out"), "--device", "cpu", "--set", *SMALL])
 
     assert run(data) == 0
@@ -216,13 +216,13 @@ def test_ctrl_c_says_how_to_resume(data, tmp_path, capsys, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ablate, "train", stopped)
-    words = ["reproduce", "--table", "1", "--data", str(data), "--init", str(data / "narrow.pth"), "--set", *SMALL]
+    words = ["reproduce", "--table", "1", "--data", str(data), "--init", str(data / "net.pth"), "--set", *SMALL]
     assert main([*words, "--out", str(tmp_path / "out")]) == 130
     assert "Run the same command again to resume" in capsys.readouterr().err
 
 
 def test_what_is_missing_is_said_before_training(data, tmp_path, capsys, monkeypatch):
-    def run(*words, init=data / "narrow.pth", root=data):
+    def run(*words, init=data / "net.pth", root=data):
         words += () if "speed=1" in words else ("--set", *SMALL)
         code = main(["reproduce", "--data", str(root), "--init", str(init), "--out", str(tmp_path / "out"), *words])
         assert code == 1 and not (tmp_path / "out").exists()
@@ -232,7 +232,7 @@ def test_what_is_missing_is_said_before_training(data, tmp_path, capsys, monkeyp
         (tmp_path / "some").mkdir(exist_ok=True)
         assert f"some/{path} does not exist" in run("--table", "3", root=tmp_path / "some")
         (tmp_path / "some" / path).symlink_to(data / path)
-    state = torch.load(data / "narrow.pth", weights_only=True)
+    state = torch.load(data / "net.pth", weights_only=True)
     torch.save({n: t for n, t in state.items() if not n.startswith("conv5")}, tmp_path / "part.pth")
     assert "'part.pth' lacks 5 tensors" in run("--table", "1", init=tmp_path / "part.pth")
     assert "cannot be read" in run("--table", "1", init=tmp_path / "gone.pth")
