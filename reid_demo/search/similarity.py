@@ -11,6 +11,9 @@ how much of the part the probe shows, `|p_i| min(1, N rho_i)^(1/4)`. The lengths
 In the cosine they do, so that a leg hidden in the probe still affects the ranks of candidates who show one.
 """
 
+import functools
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -156,15 +159,29 @@ def part_products(parts: np.ndarray, probes: np.ndarray) -> np.ndarray:
     """
     count, terms, dim = parts.shape
     asked = torch.from_numpy(np.ascontiguousarray(probes.transpose(1, 0, 2), np.float32))  # (T, n, D)
-    stored = torch.from_numpy(parts).split(CACHED_ROWS)
-    found = torch.empty(len(stored), terms, len(probes), CACHED_ROWS, dtype=torch.float32)
     block = torch.zeros(CACHED_ROWS, terms, dim, dtype=torch.float32)
-    columns = block.permute(1, 2, 0)
-    for rows, products in zip(stored, found, strict=True):
-        block[: rows.shape[0]].copy_(rows)
-        torch.bmm(asked, columns, out=products)  # of a whole block at the end too: another shape may round otherwise
+    found = torch.empty(-(-count // CACHED_ROWS), terms, len(probes), CACHED_ROWS, dtype=torch.float32)
+    with torch.inference_mode():
+        _compiled_blocks()(asked, torch.from_numpy(parts), block, found)
     joined = found.numpy().transpose(2, 1, 0, 3).reshape(len(probes), terms, -1)
     return joined[:, :, :count]
+
+
+def _multiply_blocks(asked: torch.Tensor, parts: torch.Tensor, block: torch.Tensor, found: torch.Tensor) -> None:
+    """Fill `found` block by block; the last block is whole too, as products of another shape may round otherwise."""
+    rows, columns = block.shape[0], block.permute(1, 2, 0)
+    for number in range(found.shape[0]):
+        stored = parts[number * rows : (number + 1) * rows]
+        block[: stored.shape[0]].copy_(stored)
+        torch.bmm(asked, columns, out=found[number])
+
+
+@functools.cache
+def _compiled_blocks() -> Callable[..., None]:
+    """Compile the loop over the blocks: in Python, each of its 400 steps waits for the lock that other threads hold."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # PyTorch's other compilers need one of C++
+        return torch.jit.script(_multiply_blocks)
 
 
 def part_lengths(parts: np.ndarray) -> np.ndarray:

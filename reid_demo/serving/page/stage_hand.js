@@ -4,6 +4,7 @@ let inHand = false, settled = null, waitsFor = null; // a block in the hand; the
 let mode = "block", frame = null; // or "paint" or "crop", with the frame of the crop
 
 const changed = () => Boolean(state && (state.chips.length || box));
+const undoable = () => changed() || Boolean(state && state.undoable); // also that all was shown again
 const act = (verb, values = {}) => {
   settleNow(); // what was let go just now comes before what is done next
   if (verb !== "settle") waitsFor = null;
@@ -26,8 +27,9 @@ function placeBlock() {
     const on = place ? same(place, box) : Boolean(state && state.kinds.includes(button.dataset.kind));
     button.setAttribute("aria-pressed", String(on));
   }
-  for (const button of element.querySelectorAll('[data-verb="undo"], [data-verb="back"]'))
-    button.setAttribute("aria-disabled", String(!changed()));
+  for (const [verb, can] of [["undo", undoable()], ["back", changed()]])
+    for (const button of element.querySelectorAll(`[data-verb="${verb}"]`))
+      button.setAttribute("aria-disabled", String(!can));
   markExample();
   const last = [...element.querySelectorAll(".stage-chip")].at(-1); // the block's, which says what the page knows of it
   if (last) last.classList.toggle("behind", Boolean(state && state.box && box && !same(box, state.box)));
@@ -291,7 +293,7 @@ document.addEventListener("keydown", (event) => { // as in any editor
   const typing = event.target.closest?.("input, textarea, select, [contenteditable]");
   if (typing || event.key !== "z" || !(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey) return;
   event.preventDefault();
-  if (changed()) act("undo");
+  if (undoable()) act("undo");
 });
 find("#fill").addEventListener("change", (event) => act("fill", { fill: event.target.value }));
 

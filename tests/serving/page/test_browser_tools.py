@@ -73,6 +73,11 @@ def test_undo_stands_on_the_first_screen_and_on_a_key(page):
         expect(page.locator(".stage-block")).to_be_hidden()
     page.locator(LOWER).click()
     expect(page.locator(LINE)).to_contain_text("lower half")
+    back.click()
+    expect(page.locator(LINE)).to_contain_text(text.NO_RECIPE)
+    expect(back).to_have_attribute("aria-disabled", "true")
+    undo.click()  # that all was shown again is taken back, too
+    expect(page.locator(LINE)).to_contain_text("lower half")
     page.locator("#open-settings").click()
     page.locator("#crop-box button").first.click()
     page.locator("#crop-x input").press("Control+z")  # the field's own

@@ -139,15 +139,12 @@ def test_undo_returns_to_what_was_there_before_each_change(opened, act):
     assert act(now, "settle", box=[0, 0, 1, 0.5]).past == now.past, "nothing was changed"
     now = act(now, "undo")
     assert now.recipe == () == seen.pop()[0], "before it, nothing was hidden"
-    with pytest.raises(OcclusionError, match="nothing to undo"):
-        act(now, "undo")
-    now = act(act(opened, "hide", kind="lower_half"), "settle", box=[0.1, 0.1, 0.5, 0.5])
-    for verb, values in steps[2:5]:
-        now = act(now, verb, **values)
-    for recipe, fill in reversed(seen[:5]):
+    for recipe, fill in reversed(seen):  # the first of them takes back that all was shown
         now = act(now, "undo")
         assert (now.recipe, now.fill) == (recipe, fill)
     assert now.past == () and np.array_equal(now.current, opened.image)
+    with pytest.raises(OcclusionError, match="nothing to undo"):
+        act(now, "undo")
 
 
 def test_changes_that_came_with_a_probe_are_undone_one_by_one(tiny_engine, opened, act):

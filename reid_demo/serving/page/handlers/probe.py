@@ -135,16 +135,21 @@ def crop(engine: Engine, session: Session, settings: Settings, box: PixelBox) ->
 
 
 def undo(engine: Engine, session: Session, settings: Settings) -> Session:
-    """Take the last change back: the probe is as it was before it, also where the change moved or removed another.
+    """Take the last change back: the probe is as it was before it, also where it moved or removed others, or all.
 
     Changes that came with the probe, by a link or kept from the one before, go one by one.
     """
     need_probe(session)
-    if not session.recipe:
+    if not can_undo(session):
         raise OcclusionError(text.NOTHING_TO_UNDO)
     recipe, fill = session.past[-1] if session.past else (session.recipe[:-1], session.fill)
     before = with_recipe(engine, replace(session, fill=fill), settings, recipe)
     return replace(before, past=session.past[:-1])
+
+
+def can_undo(session: Session) -> bool:
+    """Tell whether the probe was changed; if so, `undo` takes the last change back, even that all was shown again."""
+    return bool(session.past or session.recipe)
 
 
 def back(engine: Engine, session: Session, settings: Settings) -> Session:

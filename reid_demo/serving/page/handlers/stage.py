@@ -20,7 +20,7 @@ from reid_demo.records import WEIGHINGS, Descriptor, Match, Occlusion, Scoring, 
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.block import Box, box_of, join, read_box, split
 from reid_demo.serving.page.handlers.mark import mark
-from reid_demo.serving.page.handlers.probe import recipe_step
+from reid_demo.serving.page.handlers.probe import can_undo, recipe_step
 from reid_demo.serving.page.handlers.ranking import rates, tile, verdict
 from reid_demo.serving.page.handlers.session import (
     COMPARED,
@@ -116,6 +116,7 @@ class Opening:
     fill: str
     kinds: tuple[str, ...]  # of the steps of the recipe
     chips: tuple[str, ...]  # the same in words
+    undoable: bool
     compare: bool
     weighing: Weighing  # of the page's own list
     explained: Weighing | None
@@ -149,6 +150,7 @@ def opening(engine: Engine, session: Session) -> dict | None:
             session.fill,
             tuple(step.kind for step in session.recipe),
             tuple(recipe_step(step, seeded=False) for step in session.recipe),
+            can_undo(session),
             session.compare,
             session.scoring.weighing,
             session.explained,
