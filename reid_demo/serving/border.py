@@ -202,7 +202,7 @@ class Border:
         if not RANGE.fullmatch(sent.get(b"range", "bytes=-")):  # the whole file is an answer too
             scope["headers"] = [(name, value) for name, value in scope["headers"] if name.lower() != b"range"]
         if _path(scope).rstrip("/") == UPLOAD:
-            receive = _counted(receive)
+            receive = _in_time(_counted(receive))
         elif scope.get("method") == "POST":
             try:
                 whole = await self._read(receive)
@@ -260,7 +260,10 @@ class Border:
         else:
             await self._pass(scope, receive, send)
             if path.startswith(CALL) and scope.get("method") == "GET":
-                _drop_session(scope["app"], path.rstrip("/").rpartition("/")[2])
+                call = path.rstrip("/").rpartition("/")[2]
+                _drop_session(scope["app"], call)
+                # Who asks once more would wait for ever.
+                scope["app"].get_blocks()._queue.pending_messages_per_session.pop(call, None)
 
     async def _read(self, receive: Callable) -> dict:
         """Return a request's body as one message, or the message that its client has left.
@@ -269,11 +272,10 @@ class Border:
             HTTPException: its JSON is too long or holds too many values, it stopped before its end, or too much is
                 being sent just now.
         """
-        body, values, until = bytearray(), 0, time.monotonic() + LONGEST_BODY_S
+        body, values, receive = bytearray(), 0, _in_time(receive)
         try:
             while True:
-                left_s = min(STALLED_S, until - time.monotonic())
-                message = await asyncio.wait_for(receive(), left_s)
+                message = await receive()
                 piece = message.get("body", b"")
                 values += sum(piece.count(mark) for mark in (b",", b"[", b"{"))
                 body += piece
@@ -286,8 +288,6 @@ class Border:
                     return message
                 if not message.get("more_body"):
                     return {"type": "http.request", "body": bytes(body), "more_body": False}
-        except asyncio.TimeoutError as error:  # not yet the built-in one in Python 3.10
-            raise HTTPException(408, TOO_SLOW) from error
         finally:
             self.reading -= len(body)
 
@@ -399,6 +399,24 @@ def _to_mcp(scope: dict) -> dict:
     elif not path.startswith(f"{MCP}/"):
         return scope
     return {**scope, "root_path": root, "path": f"{root}{path}", "raw_path": f"{root}{path}".encode()}
+
+
+def _in_time(receive: Callable) -> Callable:
+    """Refuse a body that stops before its end, or takes too long altogether."""
+    until, whole = time.monotonic() + LONGEST_BODY_S, False
+
+    async def waiting() -> dict:
+        nonlocal whole
+        if whole:  # what comes now is that the client leaves
+            return await receive()
+        try:
+            message = await asyncio.wait_for(receive(), min(STALLED_S, until - time.monotonic()))
+        except asyncio.TimeoutError as error:  # not yet the built-in one in Python 3.10
+            raise HTTPException(408, TOO_SLOW) from error
+        whole = not message.get("more_body")
+        return message
+
+    return waiting
 
 
 def _counted(receive: Callable) -> Callable:

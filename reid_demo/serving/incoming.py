@@ -22,6 +22,11 @@ from python_multipart.exceptions import FormParserError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
 NO_SUCH_VALUE = "This request holds a value that the page never sends: {reason}"
 NO_FILE = "files: send each file as a part of the form that has a file name."
 NO_FORM = "This is no form with files."
@@ -34,6 +39,7 @@ FULL = "Too much is waiting here just now. Try again in a minute, or send smalle
 REASON_LENGTH = 200  # characters of a reason, which may repeat the value
 NUMBERS = ("Number", "Slider")  # components whose values are numbers
 MOST_FILES = 500  # of one upload, each of which is open at once
+MOST_OPEN = 4000  # of all uploads
 LONGEST_FIELD = 1000  # bytes of a field of an upload's form that is no file
 MOST_FOLLOWED = 1000  # uploads whose progress is remembered
 MOST_WAITING = 512 << 20  # bytes of all requests that wait or run, as they lie in memory
@@ -42,6 +48,7 @@ SIZE = "reid_demo.size"  # of a request's body, in its scope
 VISIT = re.compile(r"[\w.-]{1,100}", re.ASCII)
 _log = logging.getLogger(__name__)
 _receiving: ContextVar[list] = ContextVar("files of the upload that is being received")
+_uploads: list[list] = []  # those files of every upload that is being received
 
 
 def told_values(read: Callable) -> Callable:
@@ -106,8 +113,18 @@ def own_place(begin: Callable) -> Callable:
         received.append(self)
         if len(received) > MOST_FILES:
             raise HTTPException(400, TOO_MANY_FILES.format(most=MOST_FILES))
+        if sum(map(len, _uploads)) > _most_open():
+            raise HTTPException(503, FULL)
 
     return started
+
+
+def _most_open() -> int:
+    """Return how many files of all uploads may be open: half of what this process may open, the rest is for others."""
+    if resource is None:
+        return MOST_FILES
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return MOST_OPEN if allowed == resource.RLIM_INFINITY else min(MOST_OPEN, allowed // 2)
 
 
 def short_fields(take: Callable) -> Callable:
@@ -143,6 +160,7 @@ def whole_uploads(take: Callable) -> Callable:
     async def taken(request, upload_dir, *given, **named):
         begun: list = []
         token, moved = _receiving.set(begun), None
+        _uploads.append(begun)
         try:
             found = await take(request, upload_dir, *given, **named)
             if len(found[0]) != len(begun):  # Gradio answers as if there were no such part
@@ -157,6 +175,7 @@ def whole_uploads(take: Callable) -> Callable:
             raise HTTPException(400, CUT_OFF) from error
         finally:
             _receiving.reset(token)
+            _uploads[:] = [one for one in _uploads if one is not begun]
             kept = moved[1] if moved else ()  # which Gradio will move after it has answered
             for upload in begun:
                 upload.file.close()

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from reid_demo.serving.incoming import REASON_LENGTH
 
 ASK_EVERY_S = 0.5  # between two looks whether the client of a call is still there
+NAMED_AFTER_S = 0.05  # until a call that has no name yet is looked at again
 MOST_LEFT = 1000  # calls whose clients have left that are remembered
 LOGGERS = ("mcp.server.lowlevel.server", "mcp.server.sse", "mcp.server.streamable_http", "root")
 INVALID = "Failed to validate"  # what `mcp` writes to the root's log, a hundred lines each
@@ -51,6 +52,8 @@ def _leave(job) -> None:
         _left[name] = None
         if len(_left) > MOST_LEFT:
             _left.pop(next(iter(_left)), None)
+    elif not job.done():  # it has no name before the server has taken it
+        asyncio.get_running_loop().call_later(NAMED_AFTER_S, _leave, job)
 
 
 def has_left(event: str) -> bool:

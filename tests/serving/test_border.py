@@ -377,6 +377,26 @@ def test_a_sweep_by_mcp_stops_when_its_client_has_left(url, tiny_engine, slow):
 
 
 @pytest.mark.skipif(not has_mcp(), reason="gradio[mcp] is not installed")
+def test_a_sweep_by_mcp_stops_when_its_client_left_before_it_had_a_name(url, tiny_engine, slow):
+    batches, begun = slow
+    host, port = url.removeprefix("http://").split(":")
+    sent = httpx.Request("POST", f"{url}/gradio_api/mcp/", json=by_mcp("sweep", sweep_of(tiny_engine)), headers=HEADERS)
+    head = "".join(f"{name}: {value}\r\n" for name, value in sent.headers.items())
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(f"POST /gradio_api/mcp/ HTTP/1.1\r\n{head}\r\n".encode() + sent.content)
+    begun.wait(3)
+    assert_it_stops(batches)
+
+
+def test_an_answer_that_was_fetched_is_not_waited_for_again(url):
+    name = httpx.post(f"{url}/gradio_api/call/gallery_info", json={"data": []}).json()["event_id"]
+    place = f"{url}/gradio_api/call/gallery_info/{name}"
+    assert "event: complete" in httpx.get(place, timeout=20).text
+    with httpx.stream("GET", place, timeout=5) as again:
+        assert "event: complete" not in "".join(again.iter_text()), "it ends at once"
+
+
+@pytest.mark.skipif(not has_mcp(), reason="gradio[mcp] is not installed")
 def test_a_picture_that_an_mcp_client_sends_is_not_kept(url, tiny_engine):
     folder = workplace.of_this_process().folder
     fields = {"image": sweep_of(tiny_engine)["image"], "top_k": 1}

@@ -28,7 +28,8 @@ from reid_demo.serving.page.handlers.visits import Visits
 LONG = "x" * 3_000_000
 WIDGETS_OWN = {"click", "then", "success", "load", "change", "input", "upload", "unload", "blur", "release"}
 EVENTS = [None, {}, [], "x", 5, {"index": 1.5}, {"index": "a", "value": None}, {"index": [1, "x"], "value": None}]
-EVENTS += [{"index": [1, 2], "value": None}, {"index": -1, "value": None}, {"verb": 5}, {"verb": "hide"}]
+EVENTS += [{"index": [1, 2], "value": None}, {"index": -1, "value": None}, {"index": True}]
+EVENTS += [{"verb": 5}, {"verb": "hide"}]
 NUMBERS = [float("nan"), float("inf"), 1e308, -1e308, "12a", [], LONG]
 
 
@@ -297,14 +298,49 @@ def test_bodies_that_are_not_whole_yet_are_limited_together(page, monkeypatch):
     assert ask(2000) == 200
 
 
+def begin_upload(page, files: int) -> socket.socket:
+    """Send the heads of files and a byte of each; return the connection, on which more is said to come."""
+    host, port = page[1].removeprefix("http://").split(":")
+    part = '--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\na\r\n'
+    head = "Host: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: 90000\r\n\r\n"
+    begun = socket.create_connection((host, int(port)), timeout=20)
+    begun.sendall(f"POST {UPLOAD} HTTP/1.1\r\n{head}{part * files}".encode())
+    return begun
+
+
+def test_uploads_together_open_few_files(page, monkeypatch):
+    monkeypatch.setattr(incoming, "MOST_OPEN", 20)
+    picture = {"files": ("a.png", b"a")}
+    with begin_upload(page, 12), begin_upload(page, 6):
+        for _ in range(100):
+            if sum(map(len, incoming._uploads)) == 18:
+                break
+            time.sleep(0.05)
+        assert httpx.post(f"{page[1]}{UPLOAD}", files=picture, trust_env=False).status_code == 200
+        with begin_upload(page, 5) as refused:
+            assert refused.recv(4096).startswith(b"HTTP/1.1 503")
+    for _ in range(100):
+        if not incoming._uploads:
+            break
+        time.sleep(0.05)
+    assert incoming._uploads == []
+    resource = pytest.importorskip("resource", reason="this system counts no open files")
+    monkeypatch.setattr(incoming.resource, "getrlimit", lambda kind: (30, 30))
+    assert incoming._most_open() == 15
+    monkeypatch.setattr(incoming.resource, "getrlimit", lambda kind: (resource.RLIM_INFINITY,) * 2)
+    assert incoming._most_open() == 20
+
+
+@pytest.mark.parametrize("upload", [False, True], ids=["call", "upload"])
 @pytest.mark.parametrize(("limit", "goes_on"), [("STALLED_S", False), ("LONGEST_BODY_S", True)])
-def test_a_body_that_does_not_come_holds_nobody_up(page, monkeypatch, limit, goes_on):
+def test_a_body_that_does_not_come_holds_nobody_up(page, monkeypatch, limit, goes_on, upload):
     monkeypatch.setattr(border, limit, 0.3)
     host, port = page[1].removeprefix("http://").split(":")
     head = "POST /gradio_api/cancel HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90000\r\n\r\n"
-    began = time.monotonic()
-    with socket.create_connection((host, int(port)), timeout=20) as held:
-        held.sendall(head.encode() + b" " * 4500)
+    began, before = time.monotonic(), set(workplace.of_this_process().folder.rglob("*"))
+    with begin_upload(page, 3) if upload else socket.create_connection((host, int(port)), timeout=20) as held:
+        if not upload:
+            held.sendall(head.encode() + b" " * 4500)
         while goes_on and not select.select([held], [], [], 0.05)[0]:
             held.sendall(b" ")
         answer = ""
@@ -312,6 +348,7 @@ def test_a_body_that_does_not_come_holds_nobody_up(page, monkeypatch, limit, goe
             answer += piece.decode()
     assert answer.startswith("HTTP/1.1 408") and border.TOO_SLOW in answer
     assert 0.3 < time.monotonic() - began < 5
+    assert not upload or set(workplace.of_this_process().folder.rglob("*")) == before and incoming._uploads == []
 
 
 def test_a_body_in_many_pieces_is_kept_as_one():

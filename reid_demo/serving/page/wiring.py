@@ -195,7 +195,7 @@ def place_of(event: gr.SelectData) -> int:
     Raises:
         GalleryError: it names none.
     """
-    if not isinstance(event.index, int):
+    if type(event.index) is not int:
         raise GalleryError(text.NO_PLACE)
     return event.index
 

@@ -203,7 +203,7 @@ def test_the_chosen_match_stays_chosen_in_the_list_and_beyond(tiny_engine, opene
         scores = tiny_engine.gallery.scores(after.probe, after.scoring)
         assert after.chosen.similarity == pytest.approx(float(scores[index]), abs=1e-5)
         assert after.chosen.contributions.sum() == pytest.approx(after.chosen.similarity, abs=1e-5)
-    for row in (-1, len(tiny_engine.gallery), None, "0"):
+    for row in (-1, len(tiny_engine.gallery), None, "0", True, False):
         with pytest.raises(GalleryError):
             choose_row(tiny_engine, opened, row)
 

@@ -156,7 +156,7 @@ def fill(engine: Engine, session: Session, settings: Settings, name: str) -> Ses
 
 def remove(engine: Engine, session: Session, settings: Settings, step: object) -> Session:
     """Take one change back, by its place in the recipe."""
-    if not isinstance(step, int) or not 0 <= step < len(session.recipe):
+    if type(step) is not int or not 0 <= step < len(session.recipe):
         raise OcclusionError(text.NOTHING_TO_UNDO)
     recipe = session.recipe[:step] + session.recipe[step + 1 :]
     return with_recipe(engine, session, settings, recipe)
@@ -164,7 +164,7 @@ def remove(engine: Engine, session: Session, settings: Settings, step: object) -
 
 def open_story(engine: Engine, session: Session, settings: Settings, stories: list[Story], number: object) -> Session:
     """Start over with an example, with its part hidden and the right person chosen; a plain one where none is told."""
-    if not isinstance(number, int):
+    if type(number) is not int:
         raise GalleryError(text.NO_SUCH_EXAMPLE)
     if not stories:
         return probe.open_example(engine, session, settings, number)

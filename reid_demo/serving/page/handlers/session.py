@@ -190,7 +190,7 @@ def choose_row(engine: Engine, session: Session, row: object) -> Session:
     Raises:
         GalleryError: there is no such image, or no ranking.
     """
-    if not session.matches or not isinstance(row, int) or not 0 <= row < len(engine.gallery):
+    if not session.matches or type(row) is not int or not 0 <= row < len(engine.gallery):
         raise GalleryError(text.NO_MATCH)
     listed = _listed(session.matches, row)
     if listed is None:

@@ -425,7 +425,7 @@ class Stage:
 
 def _check(engine: Engine, rows: Sequence[object]) -> None:
     """Refuse what is no row of the gallery: all that comes from the browser is checked before it is used."""
-    if not all(isinstance(row, int) and 0 <= row < len(engine.gallery) for row in rows):
+    if not all(type(row) is int and 0 <= row < len(engine.gallery) for row in rows):
         raise GalleryError(text.STAGE_GONE)
 
 

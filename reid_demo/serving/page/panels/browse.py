@@ -158,7 +158,7 @@ class _Shelf:
 
 def _pick(event: gr.SelectData) -> list:
     clear = gr.Gallery(selected_index=None)  # so that a second click on it counts as well
-    return [event.index if isinstance(event.index, int) else None, clear]
+    return [event.index if type(event.index) is int else None, clear]
 
 
 def wire_browse(tab: gr.Tab, panel: BrowsePanel, wiring: Wiring) -> None:
