@@ -41,6 +41,8 @@ READ_AT_IMPORT = "DEFAULT_TEMP_DIR"  # where modules of Gradio keep what GRADIO_
 QUICK = ("login_check", "compute_analytics_summary")  # functions of Gradio that take microseconds
 PLAIN = ("Slider", "Radio", "Checkbox", "CheckboxGroup", "HTML", "Number", "Textbox")  # components whose values do
 
+LOOK_EVERY_S, PROGRESS_EVERY_S = 0.005, 0.05  # between two looks for clicks that wait, and for progress to tell of
+
 WEBP_EFFORT = 2  # of 0 to 6; Pillow takes 4
 MOST_ENCODED = 5000  # pictures whose encoded form is remembered by its name, 0.3 kB each
 MOST_WRITTEN = 5000  # files whose paths are remembered, 0.3 kB each
@@ -370,6 +372,18 @@ class _InThisThread:
     map = staticmethod(map)
 
 
+def _unhurried(init: Callable) -> Callable:
+    """Look for waiting clicks every 5 ms. Gradio looks every 1 ms, in the thread that serves everybody."""
+
+    @functools.wraps(init)
+    def begin(self, *given, **named) -> None:
+        init(self, *given, **named)
+        self.sleep_when_free = LOOK_EVERY_S
+        self.progress_update_sleep_when_free = PROGRESS_EVERY_S
+
+    return begin
+
+
 def _unsummarised(summarise: Callable) -> Callable:
     def leave(self, records: list) -> dict:
         return self.cached_event_analytics_summary
@@ -560,6 +574,13 @@ PATCHES = (
         incoming.told_events,
         "an event that no widget sends is a traceback in the log",
         owner="gradio.blocks",
+    ),
+    Patch(
+        "__init__",
+        ("self", "live_updates"),
+        _unhurried,
+        "an idle server wakes a thousand times a second, and a busy one takes that time from those who wait",
+        owner="gradio.queueing:Queue",
     ),
     Patch(
         "compute_analytics_summary",

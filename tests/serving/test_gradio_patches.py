@@ -6,6 +6,7 @@ import gc
 import importlib.util
 import io
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,7 @@ import app
 from reid_demo.errors import ConfigError
 from reid_demo.serving import gradio_patches
 from reid_demo.serving.bench.page import listener
-from reid_demo.serving.page.view import build_ui
+from reid_demo.serving.page.view import build_ui, launch_options
 
 
 @pytest.fixture
@@ -225,6 +226,17 @@ def test_what_takes_microseconds_is_done_where_it_is_asked_for():
             assert [value for _, value in told] == [3, 3, 3]
         login_check.__module__ = "other"
         assert loop.submit(asyncio.run, to_thread.run_sync(theirs)).result()[0] != here
+
+
+def test_an_idle_server_looks_for_clicks_some_hundred_times_a_second(tiny_engine, monkeypatch):
+    demo, looks = build_ui(tiny_engine), []
+    demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
+    try:
+        monkeypatch.setattr(type(demo._queue), "__len__", lambda self: looks.append(self is demo._queue) or 0)
+        time.sleep(0.5)
+        assert 10 < sum(looks) <= 100  # of 500 by Gradio alone
+    finally:
+        demo.close()
 
 
 def test_no_value_of_a_click_on_the_stage_waits_for_a_thread_but_the_list(tiny_engine):
