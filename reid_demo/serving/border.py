@@ -201,8 +201,9 @@ class Border:
         self._sweep_sessions(scope)
         if not RANGE.fullmatch(sent.get(b"range", "bytes=-")):  # the whole file is an answer too
             scope["headers"] = [(name, value) for name, value in scope["headers"] if name.lower() != b"range"]
+        receive = _in_time(receive) if scope.get("method") == "POST" else receive
         if _path(scope).rstrip("/") == UPLOAD:
-            receive = _in_time(_counted(receive))
+            receive = _counted(receive)
         elif scope.get("method") == "POST":
             try:
                 whole = await self._read(receive)
@@ -260,10 +261,7 @@ class Border:
         else:
             await self._pass(scope, receive, send)
             if path.startswith(CALL) and scope.get("method") == "GET":
-                call = path.rstrip("/").rpartition("/")[2]
-                _drop_session(scope["app"], call)
-                # Who asks once more would wait for ever.
-                scope["app"].get_blocks()._queue.pending_messages_per_session.pop(call, None)
+                _drop_session(scope["app"], path.rstrip("/").rpartition("/")[2])
 
     async def _read(self, receive: Callable) -> dict:
         """Return a request's body as one message, or the message that its client has left.
@@ -272,7 +270,7 @@ class Border:
             HTTPException: its JSON is too long or holds too many values, it stopped before its end, or too much is
                 being sent just now.
         """
-        body, values, receive = bytearray(), 0, _in_time(receive)
+        body, values = bytearray(), 0
         try:
             while True:
                 message = await receive()
@@ -385,6 +383,7 @@ def _drop_session(app, name: str) -> None:
     app.state_holder.delete_state(name)
     app.state_holder.session_data.pop(name, None)
     app.state_holder.time_last_used.pop(name, None)
+    app.get_blocks()._queue.pending_messages_per_session.pop(name, None)  # or who asks once more waits for ever
 
 
 def _to_mcp(scope: dict) -> dict:
