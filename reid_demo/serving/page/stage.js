@@ -10,7 +10,8 @@ let state = null; // what the server said last: token, box, before, shown
 let box = null; // where the block is, fractions x0, y0, x1, y1; null: no block
 let comparing = false, explained = null; // of which of the two weighings Why speaks; null: of the page's own
 let chosen = null; // gallery row that the visitor chose since; null: the server's choice
-const untold = []; // what the visitor did before the visit was opened
+const untold = []; // what the visitor did and the page was not told of yet, in order
+let telling = null; // the end of the page's time to answer what it is told now
 let flying = false, wish = false, turn = 0; // one request is under way at most, with the newest wish beside it
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
@@ -174,10 +175,22 @@ function choose(index, row) { // at once here, and for the rest of the page; of 
   tell("choose", { index, ...looking() });
 }
 
-function tell(name, values) { // the page; what is done before the visit is opened is told once it is
-  if (state.token) trigger(name, values);
-  else untold.push(() => trigger(name, values));
+function tell(name, values) { // the page, once the visit is opened; one thing after another, as requests may overtake each other
+  untold.push([name, values]);
+  tellNext();
 }
+
+function tellNext() {
+  if (telling || !state.token || !untold.length) return;
+  telling = setTimeout(window.wasTold, PATIENCE_MS);
+  trigger(...untold.shift());
+}
+
+window.wasTold = () => { // the page has done it, well or not
+  clearTimeout(telling);
+  telling = null;
+  tellNext();
+};
 
 function take() { // the page drew the stage anew
   const next = typeof props.value === "string" ? JSON.parse(props.value || "null") : props.value;
@@ -191,7 +204,7 @@ function take() { // the page drew the stage anew
   showProbe();
   drawChips();
   if (state.token) window.showPlace(state.place);
-  if (state.token) untold.splice(0).forEach((done) => done());
+  tellNext();
   if (moved) { // a wish from before the visit was opened goes out now
     if (wish) ask();
     return;

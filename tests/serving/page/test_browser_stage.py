@@ -211,6 +211,26 @@ def test_what_is_pressed_before_the_visit_is_opened_is_done_once_it_is(open_tab,
     shown.close()
 
 
+def test_what_is_done_quickly_is_done_in_its_order_though_requests_may_overtake_each_other(page):
+    sent, held = [], []
+
+    def hold(route) -> None:
+        verb = re.search(r'"verb":"(\w+)"', route.request.post_data or "")
+        sent.extend(verb.groups() if verb else ())
+        held.append(route) if sent == ["settle"] and not held else route.continue_()
+
+    page.route("**/queue/join*", hold)
+    page.locator(LOWER).click()
+    page.locator("#back").click()  # while the block's own request is on its way
+    page.wait_for_timeout(1000)  # longer than another request would take
+    assert sent == ["settle"]
+    with page.expect_request(lambda request: '"verb":"back"' in (request.post_data or "")):
+        held[0].continue_()
+    expect(page.locator("#probe-line")).to_contain_text(text.NO_RECIPE)
+    expect(page.locator("[data-example]").first).to_have_attribute("aria-current", "true")
+    expect(page.locator(".stage-block")).to_be_hidden()
+
+
 def test_nothing_shifts_where_the_stage_comes_after_what_stands_below_it(open_page):
     shown = open_page(1440, 900, late=("Tab", "Gallery", "Markdown", "HTML"))
     assert shown.evaluate("window.shifts") < 0.05, shown.evaluate("window.shifted")

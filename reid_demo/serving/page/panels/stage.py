@@ -162,9 +162,14 @@ def wire_stage(panel: StagePanel, wiring: Wiring, dials: tuple, why: Detail) -> 
     inputs = [wiring.session, *dials, *wiring.places.settings]
     quick = {**QUEUE, "trigger_mode": "multiple"}  # one that comes while another is under way counts as well
     every = {**quick, "show_progress_on": [wiring.places.strip]}
-    wiring.follow(panel.shown.act(act, inputs, wiring.everything, **every))
+    acted = panel.shown.act(act, inputs, wiring.everything, **every)
     went = panel.shown.go(go, [wiring.session, *wiring.places.settings], wiring.everything, **every)
-    went.then(None, js="() => window.wentToPlace()", api_visibility="private")  # well or not
+    outputs = [wiring.session, why.component]
+    weighed = panel.shown.compare(compare, [wiring.session], outputs, show_progress="hidden", **quick)
+    chosen = panel.shown.choose(choose, [wiring.session], wiring.choice, **quick)
+    for told in (acted, went, weighed, chosen):  # well or not
+        told.then(None, js="() => window.wasTold()", api_visibility="private")
+    went.then(None, js="() => window.wentToPlace()", api_visibility="private")
+    wiring.follow(acted)
     wiring.follow(went)
-    panel.shown.compare(compare, [wiring.session], [wiring.session, why.component], show_progress="hidden", **quick)
-    wiring.follow(panel.shown.choose(choose, [wiring.session], wiring.choice, **quick), choice=True)
+    wiring.follow(chosen, choice=True)
