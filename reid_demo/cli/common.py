@@ -223,14 +223,15 @@ def precision_flag(sub: argparse.ArgumentParser, default: str) -> None:
     sub.add_argument("--precision", help=f"of the backbone: float32 or bfloat16; default: {default}")
 
 
-def describer(options: argparse.Namespace, bulk: bool = False):
+def describer(options: argparse.Namespace, *, bulk: bool = False, networks: bool = False):
     """Return the describer of the named weights, their fingerprint and their name.
 
     Args:
         options: with `weights` and `device`, and optionally `runtime` and `precision`.
         bulk: for many images: prefer speed to the last decimal unless `precision` is set.
+        networks: the weights may be a network in OpenVINO's format, which has no parts.
     """
-    from reid_demo.model import checkpoint, runtimes
+    from reid_demo.model import checkpoint, runtimes, start
     from reid_demo.model.describer import Describer, bulk_precision
     from reid_demo.search import bundled
 
@@ -238,7 +239,10 @@ def describer(options: argparse.Namespace, bulk: bool = False):
     device = checkpoint.choose_device(options.device)
     runtime = getattr(options, "runtime", None)
     precision = getattr(options, "precision", None) or (bulk_precision(device, runtime) if bulk else "float32")
-    describer = Describer(
-        checkpoint.load_weights(weights), device, precision=precision, runtime=runtimes.named(runtime, device)
-    )
-    return describer, checkpoint.fingerprint(weights), bundled.weights_name(options.weights)
+    if networks and weights.suffix == ".xml":
+        model = start.published_network(weights)
+        fingerprint = checkpoint.fingerprint_of([weights, weights.with_suffix(".bin")])
+    else:
+        model, fingerprint = checkpoint.load_weights(weights), checkpoint.fingerprint(weights)
+    describer = Describer(model, device, precision=precision, runtime=runtimes.named(runtime, device))
+    return describer, fingerprint, bundled.weights_name(options.weights)

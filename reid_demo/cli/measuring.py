@@ -10,27 +10,7 @@ from reid_demo.cli import common
 
 def add(commands) -> None:
     """Add these commands to the parser."""
-    sub = common.command(commands, "evaluate", _evaluate, "measure rank-1, mAP and mINP under a data set's protocol")
-    text = "market1501, synthetic, occluded_reid, partial_reid, partial_ilids, gallery or folder"
-    sub.add_argument("--dataset", required=True, help=text)
-    sub.add_argument("--root", required=True, metavar="DIR", help="folder of the data set or gallery")
-    text = "hide part of every query (such as lower_half), cut it (such as upper_60) or remove its colour (grey)"
-    sub.add_argument("--occlude", type=common.probe_change, metavar="NAME", help=text)
-    common.fill_flag(sub)
-    text = (
-        "whole, occluded or partial, of synthetic and gallery; partial or occluded, of partial_reid; default: the first"
-    )
-    sub.add_argument("--probes", help=text)
-    text = "describe gallery images in several views, like `index`; default: in one, as in the paper"
-    sub.add_argument("--views", action="store_true", help=text)
-    common.precision_flag(sub, "float32")
-    sub.add_argument(
-        "--rerank", action="store_true", help="re-rank by k-reciprocal neighbours, with all queries at once"
-    )
-    sub.add_argument("--out", metavar="FILE", help="also write the record, as JSON, to FILE")
-    common.scoring_flags(sub)
-    common.json_flag(sub)
-
+    _add_evaluate(commands)
     sub = common.command(
         commands, "calibrate", _calibrate, "measure how far a similarity can be trusted; writes calibration.json"
     )
@@ -69,6 +49,32 @@ def add(commands) -> None:
     common.json_flag(sub)
 
 
+def _add_evaluate(commands) -> None:
+    text = "measure rank-1, mAP and mINP under a data set's protocol"
+    sub = common.command(commands, "evaluate", _evaluate, text, uses=("device",))
+    text = "weights folder, name of shipped weights, hf:// address, or a network's .xml in OpenVINO's format"
+    sub.add_argument("--weights", help=text)
+    text = "market1501, synthetic, occluded_reid, partial_reid, partial_ilids, gallery or folder"
+    sub.add_argument("--dataset", required=True, help=text)
+    sub.add_argument("--root", required=True, metavar="DIR", help="folder of the data set or gallery")
+    text = "hide part of every query (such as lower_half), cut it (such as upper_60) or remove its colour (grey)"
+    sub.add_argument("--occlude", type=common.probe_change, metavar="NAME", help=text)
+    common.fill_flag(sub)
+    text = (
+        "whole, occluded or partial, of synthetic and gallery; partial or occluded, of partial_reid; default: the first"
+    )
+    sub.add_argument("--probes", help=text)
+    text = "describe gallery images in several views, like `index`; default: in one, as in the paper"
+    sub.add_argument("--views", action="store_true", help=text)
+    common.precision_flag(sub, "float32")
+    sub.add_argument(
+        "--rerank", action="store_true", help="re-rank by k-reciprocal neighbours, with all queries at once"
+    )
+    sub.add_argument("--out", metavar="FILE", help="also write the record, as JSON, to FILE")
+    common.scoring_flags(sub)
+    common.json_flag(sub)
+
+
 def _evaluate(options: argparse.Namespace) -> None:
     from reid_demo import occlude
     from reid_demo.measuring.evaluate import RANKS, Plan, evaluate, signed
@@ -77,7 +83,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from reid_demo.search.similarity import paper_scoring
 
     fill = common.fill(options, used=bool(options.occlude))
-    describer, fingerprint, name = common.describer(options)
+    describer, fingerprint, name = common.describer(options, networks=True)
     scoring = common.scoring(options, paper_scoring(describer.model.config))
     occlusion = occlude.named(options.occlude, fill) if options.occlude else None
     views = VIEWS if options.views else ONE_VIEW

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -128,10 +128,14 @@ def _float32_by_default() -> Iterator[None]:
 
 def fingerprint(folder: str | Path) -> str:
     """Return 16 hex digits that change whenever the weights or their configuration do."""
-    folder = Path(folder)
+    return fingerprint_of(Path(folder) / name for name in (MODEL_FILE, CONFIG_FILE))
+
+
+def fingerprint_of(files: Iterable[Path]) -> str:
+    """Return 16 hex digits that change whenever one of the files does."""
     digest = hashlib.sha256()
-    for name in (MODEL_FILE, CONFIG_FILE):
-        digest.update((folder / name).read_bytes())
+    for path in files:
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from reid_demo.config import ModelConfig
+from reid_demo.config import ModelConfig, variant
 from reid_demo.errors import WeightsError
-from reid_demo.model.dpti import DPTI
+from reid_demo.model.dpti import DPTI, build_model
 from reid_demo.model.encoder import FeedForward
 from reid_demo.model.openvino_ir import Head, load_ir
 from reid_demo.model.osnet_lct import OSNetLCTBackbone
@@ -43,6 +43,17 @@ def start_from_ir(model: DPTI, xml: Path) -> dict[str, list[str]]:
     if model.config.parts:
         _start_parts(model, head)
     return {"loaded": loaded, "missing": [], "unused": []}
+
+
+def published_network(xml: Path) -> DPTI:
+    """Return a network in OpenVINO's format by itself, in evaluation mode: the variant G with its own vectors.
+
+    Raises:
+        WeightsError: the file is not as `load_ir` wants it.
+    """
+    model = build_model(variant("G", backbone="osnet_lct", global_pooling="weighted"))
+    start_from_ir(model, xml)
+    return model.eval().requires_grad_(False)
 
 
 @torch.no_grad()

@@ -14,13 +14,11 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from reid_demo.config import variant
 from reid_demo.data.loaders import Inputs
 from reid_demo.errors import TrainingError
 from reid_demo.images import read_image, to_model_input
 from reid_demo.model import runtimes
-from reid_demo.model.dpti import build_model
-from reid_demo.model.start import start_from_ir
+from reid_demo.model.start import published_network
 from reid_demo.records import ImageRecord
 
 
@@ -80,9 +78,8 @@ class LiveTeacher:
         Raises:
             WeightsError: the file is not as `load_ir` wants it.
         """
-        model = build_model(variant("G", backbone="osnet_lct", global_pooling="weighted"))
-        start_from_ir(model, model_xml)
-        self._model = model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+        model = published_network(model_xml)
+        self._model = model.to(device, memory_format=torch.channels_last)
         self.dim = model.config.dim
 
     @torch.no_grad()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from figures import draw_person
 from network_file import Writer
 from PIL import Image
 
+from reid_demo.__main__ import main
 from reid_demo.config import ModelConfig, TrainConfig, variant
 from reid_demo.data.body import Body
 from reid_demo.data.layouts import load_train
@@ -81,6 +83,32 @@ def test_its_vectors_are_those_of_the_network_at_length_one(network, root):
     assert told.shape == (6, DIM) and told.dtype == torch.float32 and not told.requires_grad
     torch.testing.assert_close(told, own / own.norm(dim=1, keepdim=True))
     np.testing.assert_allclose(describe_with_backbone(network, root, records, batch=4), told, atol=1e-5)
+
+
+def test_a_network_is_measured_by_itself_and_by_its_file_alone(network, root, tmp_path, capsys):
+    """Its similarity is the cosine of its own vectors."""
+    records = load_train("market1501", root)
+    for folder, camid in (("query", 1), ("bounding_box_test", 2)):
+        (tmp_path / folder).mkdir()
+        for record in records:
+            if record.camid == camid:
+                shutil.copy(root / record.path, tmp_path / folder)
+    options = ["--dataset", "market1501", "--root", str(tmp_path), "--device", "cpu", "--runtime", "torch", "--json"]
+    assert main(["evaluate", "--weights", str(network), *options]) == 0
+    told = json.loads(capsys.readouterr().out)
+    vectors = describe_with_backbone(network, root, records)
+    asked, shown = ([i for i, record in enumerate(records) if record.camid == camid] for camid in (1, 2))
+    first = (vectors[asked] @ vectors[shown].T).argmax(1)
+    right = [records[shown[best]].pid == records[query].pid for best, query in zip(first, asked, strict=True)]
+    assert told["weights"] == "net.xml" and told["num_query"] == 3
+    assert told["rank1"] == pytest.approx(np.mean(right), abs=1e-4)
+    other = tmp_path / "net.xml"
+    shutil.copy(network, other)
+    other.with_suffix(".bin").write_bytes(network.with_suffix(".bin").read_bytes() + b"1")
+    assert main(["evaluate", "--weights", str(other), *options]) == 0
+    assert json.loads(capsys.readouterr().out)["fingerprint"] != told["fingerprint"]
+    assert main(["index", str(tmp_path / "query"), "--weights", str(other), "--out", str(tmp_path / "out")]) == 1
+    assert "net.xml" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_a_run_learns_from_it_and_resumes(network, root, tmp_path):
