@@ -152,7 +152,7 @@ class TrainConfig:
     recolour: float = 0.0  # not in the paper: probability of another camera's gain and gamma
     degrade: float = 0.0  # not in the paper: probability of another camera's resolution, noise and compression
     frozen_backbone: bool = False  # not in the paper: train only the layers on top of the backbone
-    frozen_stages: int = 0  # not in the paper: 1 freezes the stem, 2 the first stage too, and so on (ResNets)
+    frozen_stages: int = 0  # not in the paper: 1 freezes the stem, 2 the first stage too, and so on
     small_fraction: float = 0.0  # not in the paper: first fraction of training, run at the small size
     small_height: int = 128  # model px
     small_width: int = 64  # model px

@@ -19,6 +19,8 @@ OSNET_WIDTHS = {"osnet": 1.0, "osnet_x0_25": 0.25}
 class ResNetBackbone(nn.Module):
     """A torchvision-named ResNet without its classifier; the last stage keeps stride 1."""
 
+    STEPS = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",))  # the stem, then the stages
+
     def __init__(self, resnet: nn.Module, mid_stage: int) -> None:
         """Take the stages of `resnet`, and set the last stage's stride to 1."""
         super().__init__()

@@ -88,6 +88,8 @@ def _stage(inputs: int, outputs: int, *, halve: bool) -> nn.Sequential:
 class OSNetBackbone(nn.Module):
     """OSNet without its head: conv2, conv3 and conv4 are the stages l = 1, 2, 3, conv5 gives the final map."""
 
+    STEPS = (("conv1",), ("conv2",), ("conv3",), ("conv4",), ("conv5",))  # the stem, then the stages
+
     def __init__(self, mid_stage: int, width: float = 1.0) -> None:
         """Build with random weights.
 

@@ -96,6 +96,8 @@ class Transition(nn.Module):
 class OSNetLCTBackbone(nn.Module):
     """The network without its head: `stage1` to `stage3` are l = 1, 2, 3, `last` gives the final map."""
 
+    STEPS = (("input_norm", "stem", "stem_norm"), ("stage1",), ("stage2",), ("stage3",), ("last",))
+
     def __init__(self, mid_stage: int) -> None:
         """Build with random weights.
 

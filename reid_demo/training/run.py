@@ -249,8 +249,8 @@ def _check(config: TrainConfig, sources: Sources, limits: Limits) -> None:
     if config.epoch not in ("images", "groups"):
         raise TrainingError(f"Unknown epoch {config.epoch!r}; choose images or groups.")
     _check_augmentation(config)
-    if config.epochs < 1 or config.learning_rate < 0 or config.pad < 0 or config.num_workers < 0:
-        raise TrainingError("epochs must be at least 1; learning_rate, pad and num_workers not below 0.")
+    if config.epochs < 1 or min(config.learning_rate, config.pad, config.num_workers, config.frozen_stages) < 0:
+        raise TrainingError("epochs must be at least 1; learning_rate, pad, num_workers and frozen_stages not below 0.")
     if config.accumulate < 1 or limits.save_every < 1 or (limits.max_steps is not None and limits.max_steps < 1):
         raise TrainingError("accumulate, save_every and max_steps must be at least 1.")
     if limits.time_limit_s is not None and limits.time_limit_s <= 0:

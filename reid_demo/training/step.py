@@ -15,8 +15,6 @@ from reid_demo.model.dpti import DPTI
 from reid_demo.training.distributed import WholeBatch
 from reid_demo.training.losses import Objective
 
-STEM = ("conv1", "bn1")
-
 
 @dataclass(frozen=True)
 class StepResult:
@@ -55,15 +53,19 @@ def build_optimizer(config: TrainConfig, model: DPTI, objective: Objective) -> t
 
 
 def frozen_modules(model: DPTI, config: TrainConfig) -> list[nn.Module]:
-    """Return what does not learn: the backbone, or its stem and first `frozen_stages - 1` stages; nothing for 0."""
+    """Return what does not learn: the backbone, or its stem and first `frozen_stages - 1` stages; nothing for 0.
+
+    Raises:
+        TrainingError: the backbone has fewer stages.
+    """
     if config.frozen_backbone:
         return [model.backbone]
-    stages = config.frozen_stages
-    names = (*STEM, *(f"layer{i}" for i in range(1, stages))) if stages else ()
-    try:
-        return [getattr(model.backbone, name) for name in names]
-    except AttributeError as error:
-        raise TrainingError(f"frozen_stages {stages} does not fit this backbone: {error}") from error
+    steps, stages = model.backbone.STEPS, config.frozen_stages
+    if stages > len(steps):
+        raise TrainingError(
+            f"frozen_stages is {stages}; {config.model.backbone} has a stem and {len(steps) - 1} stages."
+        )
+    return [getattr(model.backbone, name) for step in steps[:stages] for name in step]
 
 
 def freeze(model: DPTI, config: TrainConfig) -> None:

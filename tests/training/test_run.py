@@ -24,7 +24,7 @@ from reid_demo.training import teacher as distill
 from reid_demo.training.losses import Objective
 from reid_demo.training.run import Limits, Sources, train
 from reid_demo.training.state import Start
-from reid_demo.training.step import build_optimizer, learning_rate_factor
+from reid_demo.training.step import build_optimizer, freeze, learning_rate_factor
 
 TINY = TrainConfig(
     model=ModelConfig(backbone="osnet_x0_25", dim=16, ffn_dim=16, num_parts=2, num_heads=2),
@@ -285,6 +285,21 @@ def test_frozen_stages_do_not_move(root, tmp_path):
     assert moved["layer2.0.conv1.weight"]
 
 
+@pytest.mark.parametrize("backbone", ["resnet18", "osnet_x0_25", "osnet_lct"])
+def test_stages_of_every_backbone_freeze_in_their_order(backbone):
+    config = dataclasses.replace(TINY, frozen_stages=5, model=dataclasses.replace(TINY.model, backbone=backbone))
+    model = build_model(config.model)
+    freeze(model, config)
+    assert not any(parameter.requires_grad for parameter in model.backbone.parameters())
+    for stages in range(5):
+        learns = build_model(config.model)
+        freeze(learns, dataclasses.replace(config, frozen_stages=stages))
+        mid, final = learns.backbone(torch.randn(2, 3, 256, 128))
+        assert mid.requires_grad == (stages <= config.model.mid_stage) and final.requires_grad
+    with pytest.raises(TrainingError, match=f"frozen_stages is 6; {backbone} has a stem and 4 stages"):
+        freeze(model, dataclasses.replace(config, frozen_stages=6))
+
+
 def test_sizes_and_limits(root, tmp_path):
     config = dataclasses.replace(TINY, small_fraction=0.5, height=64, width=32)
     run(config, root, tmp_path / "sizes", max_steps=4)
@@ -349,6 +364,7 @@ def test_backbone_and_new_layers_have_their_own_rates():
         {"accumulate": 0},
         {"flip": 2.0},
         {"epochs": 0},
+        {"frozen_stages": -1},
         {"epoch": "steps"},
         {"erasing_area": (0.3, 0.02)},
         {"erasing_fill": "lace"},
