@@ -3,7 +3,7 @@
 // explanation, in stage_hand.js what the visitor does.
 const find = (selector) => element.querySelector(selector);
 const setup = JSON.parse(find(".stage").dataset.setup), words = setup.words;
-const GAP = 8, SLOW_MS = 400, PATIENCE_MS = 15000, GLIDE_MS = 360, COMES_FROM = 24, PHONE = 860;
+const GAP = 8, SLOW_MS = 400, PATIENCE_MS = 15000, OVERTAKE_MS = 5000, GLIDE_MS = 360, COMES_FROM = 24, PHONE = 860;
 const pictures = new Map(); // gallery row -> its address, or the promise of it
 const still = window.matchMedia("(prefers-reduced-motion: reduce)");
 let state = null; // what the server said last: token, box, before, shown
@@ -11,7 +11,7 @@ let box = null; // where the block is, fractions x0, y0, x1, y1; null: no block
 let comparing = false, explained = null; // of which of the two weighings Why speaks; null: of the page's own
 let chosen = null; // gallery row that the visitor chose since; null: the server's choice
 const untold = []; // what the visitor did and the page was not told of yet, in order
-let telling = null; // the end of the page's time to answer what it is told now
+let telling = null; // until the page has done what it was told; not for long, as a busy server's refusal is no answer
 let flying = false, wish = false, turn = 0; // one request is under way at most, with the newest wish beside it
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
@@ -182,7 +182,7 @@ function tell(name, values) { // the page, once the visit is opened; one thing a
 
 function tellNext() {
   if (telling || !state.token || !untold.length) return;
-  telling = setTimeout(window.wasTold, PATIENCE_MS);
+  telling = setTimeout(window.wasTold, OVERTAKE_MS);
   trigger(...untold.shift());
 }
 

@@ -222,13 +222,30 @@ def test_what_is_done_quickly_is_done_in_its_order_though_requests_may_overtake_
     page.route("**/queue/join*", hold)
     page.locator(LOWER).click()
     page.locator("#back").click()  # while the block's own request is on its way
-    page.wait_for_timeout(1000)  # longer than another request would take
+    page.wait_for_timeout(500)  # longer than another request would take
     assert sent == ["settle"]
     with page.expect_request(lambda request: '"verb":"back"' in (request.post_data or "")):
         held[0].continue_()
     expect(page.locator("#probe-line")).to_contain_text(text.NO_RECIPE)
     expect(page.locator("[data-example]").first).to_have_attribute("aria-current", "true")
     expect(page.locator(".stage-block")).to_be_hidden()
+
+
+def test_what_a_busy_server_refuses_does_not_keep_back_what_is_done_next(page):
+    refused = []
+
+    def refuse(route) -> None:
+        if refused or '"settle"' not in (route.request.post_data or ""):
+            route.continue_()
+        else:
+            refused.append(route)
+            route.fulfill(status=503, json={"detail": "Busy"})
+
+    page.route("**/queue/join*", refuse)
+    page.locator(LOWER).click()
+    expect(page.locator(".toast-body")).to_contain_text("busy")
+    page.locator("#hide-upper_half").click()
+    expect(page.locator("#probe-line")).to_contain_text("upper half", timeout=10_000)
 
 
 def test_nothing_shifts_where_the_stage_comes_after_what_stands_below_it(open_page):
