@@ -72,6 +72,9 @@ def test_people_and_cameras_are_offered_by_name(tiny_engine):
         ("not known", "-2"), ("junk", "-1"), ("none: distractors", "0"), ("5", "5")
     ]  # fmt: skip
     assert browse.cameras(mixed.gallery)[1:] == [("not known", "-2"), ("0", "0"), ("4", "4")]
+    assert [value for _, value in browse.cameras(mixed.gallery, 5)] == ["all", "4"]
+    for nowhere in (0, 77):  # a person that no known camera saw, and none
+        assert browse.cameras(mixed.gallery, nowhere) == browse.cameras(mixed.gallery)
     words = [words for _, words in browse.pictures(mixed, browse.look(mixed, Session()))]
     assert words == ["cam 0", "id none", "id -1\ncam 4", "id 5\ncam 4"]
     assert browse.look(mixed, Session(), "-2").rows == (0,) and browse.look(mixed, Session(), "all", "-2").rows == (1,)

@@ -1,5 +1,6 @@
 """One visitor looks through the gallery in a real browser, filters it, turns its pages and searches from it."""
 
+import numpy as np
 import pytest
 
 from reid_demo.serving.page.handlers import browse
@@ -74,3 +75,12 @@ def test_look_filter_turn_and_search(page, monkeypatch):
     page.get_by_role("tab", name="Sweep").click()
     page.get_by_role("tab", name="Gallery", exact=True).click()
     expect(line).to_contain_text("person 77")
+
+    monkeypatch.setattr(browse, "_seen_by", lambda gallery, pid: np.array([2]))
+    for person, count, offered in (("5", 1, ["2"]), ("all people", 6, ["1", "2", "3"])):  # camera 2 is still chosen
+        page.locator("#browse-person input").click()
+        page.get_by_role("option", name=person, exact=True).click()
+        expect(line).to_contain_text(f"{count} of 18 pictures")
+        page.locator("#browse-camera input").click()
+        expect(page.get_by_role("option")).to_have_text([f"✓ {name}" for name in ("all cameras", *offered)])
+        page.keyboard.press("Escape")

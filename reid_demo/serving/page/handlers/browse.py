@@ -83,13 +83,24 @@ def people(gallery: Gallery) -> list[tuple[str, str]]:
     return _choices(gallery.people, text.BROWSE_ALL_PEOPLE, text.BROWSE_NAMES)
 
 
-def cameras(gallery: Gallery) -> list[tuple[str, str]]:
-    """Return (words, value) of each camera that may be chosen; nothing where the gallery has no cameras."""
-    return _choices(gallery.cameras, text.BROWSE_ALL_CAMERAS, {})
+def cameras(gallery: Gallery, pid: int | None = None) -> list[tuple[str, str]]:
+    """Return (words, value) of each camera that may be chosen; nothing where the gallery has no cameras.
+
+    Args:
+        gallery: whose cameras.
+        pid: offer those that saw this person, as `Gallery.rows_of`; all of them where none did, or for `None`.
+    """
+    numbers = gallery.cameras if pid is None else _seen_by(gallery, pid)
+    return _choices(numbers, text.BROWSE_ALL_CAMERAS, {}) or _choices(gallery.cameras, text.BROWSE_ALL_CAMERAS, {})
+
+
+def _seen_by(gallery: Gallery, pid: int) -> np.ndarray:
+    """Return the cameras that saw a person, `(n,)` and ascending."""
+    return np.unique(gallery.camids[gallery.rows_of(pid)])
 
 
 def _choices(numbers: np.ndarray, everything: str, names: dict[int, str]) -> list[tuple[str, str]]:
-    if numbers[-1] == UNKNOWN:
+    if not len(numbers) or numbers[-1] == UNKNOWN:
         return []
     names = {UNKNOWN: text.BROWSE_UNKNOWN, **names}
     return [(everything, ALL), *((names.get(number, str(number)), str(number)) for number in numbers[:LISTED].tolist())]
@@ -121,7 +132,7 @@ def _why_none(gallery: Gallery, view: View) -> str:
         return ""
     if view.pid is None:
         return text.BROWSE_NO_CAMERA.format(camid=view.camid)
-    seen = np.unique(gallery.camids[gallery.rows_of(view.pid)])
+    seen = _seen_by(gallery, view.pid)
     if not len(seen):
         return text.BROWSE_NO_PERSON.format(pid=view.pid)
     listed = [text.BROWSE_UNKNOWN if camid == UNKNOWN else str(camid) for camid in seen[:NAMED].tolist()]

@@ -128,13 +128,17 @@ class _Shelf:
     def filtered(self, now: Session, seen: browse.View, person: str, camera: str) -> list:
         """Show what the filters say; nothing is drawn anew where they say what is seen, as what has the focus loses it.
 
-        Gradio reports a filter that the keyboard only walks through.
+        Gradio reports a filter that the keyboard only walks through. Another person brings the cameras that saw them.
         """
-        count = len(self.panel.drawn) + 1
+        count = len(self.panel.drawn) + 2
 
         def show(new: browse.View) -> list:
-            same = replace(new, page=seen.page, rows=seen.rows) == seen
-            return [gr.skip()] * count if same else [*self.draw(now, new), self.draw_page(new)]
+            if replace(new, page=seen.page, rows=seen.rows) == seen:
+                return [gr.skip()] * count
+            cameras = gr.skip()
+            if new.pid != seen.pid:
+                cameras = gr.Dropdown(choices=browse.cameras(self.wiring.engine_of(now).gallery, new.pid))
+            return [*self.draw(now, new), self.draw_page(new), cameras]
 
         return guard(self.look, show, count)(now, person, camera)
 
@@ -168,7 +172,7 @@ def wire_browse(tab: gr.Tab, panel: BrowsePanel, wiring: Wiring) -> None:
     shown = {"show_progress_on": [panel.grid], **LOOK}
     tab.select(shelf.opened, [session, view], [*drawn, page, *panel.filters], **shown)
     for component in panel.filters:
-        component.input(shelf.filtered, [session, view, *panel.filters], [*drawn, page], **shown)
+        component.input(shelf.filtered, [session, view, *panel.filters], [*drawn, page, panel.camera], **shown)
     page.input(shelf.typed, [session, view, page], drawn, **shown)
     page.blur(shelf.draw_page, [view], page, show_progress="hidden", **LOOK)
     panel.back.click(shelf.turned_back, [session, view], [*drawn, page], **shown)
