@@ -91,6 +91,7 @@ def test_a_list_of_the_old_gallery_is_refused_and_every_new_search_works(engine)
     seen = browse.look(engine, Session())
     now = probe.open_example(engine, Session(), settings, 0)
     check_list(engine, now)
+    now = verify.decide(now, "confirmed")
     write_anew(engine)
     fresh = galleries.engine_of(now.own)
     with pytest.raises(GalleryError, match="made anew since this list was ranked"):
@@ -105,6 +106,7 @@ def test_a_list_of_the_old_gallery_is_refused_and_every_new_search_works(engine)
         probe.back(fresh, now, settings),
     ):
         check_list(fresh, again)
+        assert again.chosen is None and not again.decisions, "they were of the old one's rows"
         assert len(again.matches) == 2 and len(ranking.strip(fresh, again)) == 2
         assert len(again.before[1]) == 2
 

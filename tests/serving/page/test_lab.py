@@ -19,7 +19,7 @@ from reid_demo.records import Occlusion
 from reid_demo.serving import case
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import changed, link, probe, ranking, sets, sweep, verify, why
-from reid_demo.serving.page.handlers.session import Session, Settings
+from reid_demo.serving.page.handlers.session import Session, Settings, choose_row
 from reid_demo.whatif.sweep import SweepStep
 
 
@@ -166,6 +166,15 @@ def test_decisions_go_from_candidate_to_candidate(tiny_engine, opened):
     assert places(again)[0] not in again.decisions
     last = verify.decide(ranking.choose(now, 9), "rejected")
     assert last.chosen.rank == 10
+    far = choose_row(tiny_engine, last, next(row for row in range(18) if row not in places(last)))
+    kept = verify.decide(far, "confirmed")
+    assert kept.chosen == far.chosen and kept.decisions[far.chosen.index] == "confirmed"
+    shown = verify.candidate(tiny_engine, kept)
+    assert (
+        text.VERIFY_COUNT.format(confirmed=2, rejected=2, open=7) in shown
+        and "beyond the 10 listed: confirmed" in shown
+    )
+    assert verify.decide(kept, "open").decisions == far.decisions
     changed_probe = probe.hide(tiny_engine, now, Settings(), probe.Hiding("centre", "black"))
     assert changed_probe.decisions == now.decisions  # they belong to the probe, not to one ranking
     assert probe.open_example(tiny_engine, now, Settings(), 1).decisions == {}
@@ -174,12 +183,26 @@ def test_decisions_go_from_candidate_to_candidate(tiny_engine, opened):
 def test_a_saved_case_opens_to_the_same_view(tiny_engine, hidden):
     settings = Settings(top_k=5, weighing="adaptive", same_camera=True, terms=tiny_engine.term_names[:6])
     now = verify.decide(ranking.rank_again(tiny_engine, hidden, settings), "confirmed")
-    data = case.write_json(verify.case_of(now), tiny_engine).encode()
+    data = case.write_json(verify.case_of(tiny_engine, now), tiny_engine).encode()
     back = verify.open_case(tiny_engine, Session(), Settings(), data)
     assert places(back) == places(now) and back.decisions == now.decisions and back.recipe == now.recipe
     assert back.settings == settings and np.array_equal(back.current, now.current) and back.pid == now.pid
     links = verify.case_files(tiny_engine, now)
     assert links.count("download=") == 3
+    ranks = tiny_engine.ranks(now.probe, now.scoring, (now.pid, now.camid))
+    before = tiny_engine.ranks(now.untouched, now.scoring, (now.pid, now.camid))
+    for rank in (9, 7):  # whom something was decided of beyond the list stands in every file
+        now = verify.decide(choose_row(tiny_engine, now, int(np.flatnonzero(ranks == rank)[0])), "rejected")
+    written = verify.case_of(tiny_engine, now)
+    told = [(row["rank"], row["decision"], row["ranks_gained"]) for row in case.rows(written)[5:]]
+    assert told == [(rank, "rejected", int(before[ranks == rank][0]) - rank) for rank in (7, 9)]
+    assert case.write_csv(written).count("rejected") == 2
+    assert case.write_html(written, tiny_engine).count('"rejected">rejected<') == 2
+    data = case.write_json(written, tiny_engine).encode()
+    back = verify.open_case(tiny_engine, Session(), Settings(), data)
+    assert back.decisions == now.decisions and len(back.matches) == 5
+    with pytest.raises(CaseError, match="ranks differently"):  # a longer list, of which nothing was decided
+        verify.open_case(tiny_engine, Session(), Settings(), data.replace(b"rejected", b"open"))
     swapped = data.replace(now.matches[0].record.path.encode(), b"images/other.png")
     with pytest.raises(CaseError, match="ranks differently"):
         verify.open_case(tiny_engine, Session(), Settings(), swapped)

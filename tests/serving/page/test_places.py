@@ -108,7 +108,7 @@ def test_a_case_that_is_opened_leaves_the_probe_as_it_was(tiny_engine, first, up
     mine = probe.open_picture(tiny_engine, first, Settings(), upload)
     from reid_demo.serving import case
 
-    written = case.write_json(verify.case_of(mine), tiny_engine).encode()
+    written = case.write_json(verify.case_of(tiny_engine, mine), tiny_engine).encode()
     opened = verify.open_case(tiny_engine, first, Settings(), written)
     assert opened.recipe == () and opened.places[-1].recipe == first.recipe
     assert go(tiny_engine, opened, first.place).recipe == first.recipe

@@ -134,6 +134,8 @@ def with_recipe(engine: Engine, session: Session, settings: Settings, recipe: tu
 
 def ranked(engine: Engine, session: Session, settings: Settings) -> Session:
     """Rank the gallery for the probe as it is; the network is not asked."""
+    if session.searched not in (None, engine.gallery.stamp):  # the rows of another gallery, which was replaced
+        session = replace(session, chosen=None, decisions={})
     scoring = scoring_of(engine, settings)
     leave_out = left_out(session, settings)
     found, after = engine.search_and_rank(session.probe, int(settings.top_k), scoring, leave_out)

@@ -16,21 +16,25 @@ from reid_demo.serving.page.handlers.session import (
     Session,
     Settings,
     chosen_match,
+    left_out,
+    match_at,
     name_of,
     need_probe,
     start,
     with_recipe,
 )
 from reid_demo.serving.page.markup import render
+from reid_demo.whatif.compare import ranks_gained
 
 
 def decide(session: Session, decision: str) -> Session:
-    """Note a decision on the chosen candidate and go on to the next one."""
+    """Note a decision on the chosen candidate and go on to the next one; one beyond the list stays chosen."""
     match = chosen_match(session)
     decisions = {**session.decisions, match.index: decision}
     if decision == "open":
         decisions.pop(match.index)
-    after = session.matches[min(match.rank, len(session.matches) - 1)]
+    count = len(session.matches)
+    after = match if match.rank > count else session.matches[min(match.rank, count - 1)]
     return replace(session, decisions=decisions, chosen=after, follows_best=False)
 
 
@@ -43,7 +47,7 @@ def candidate(engine: Engine, session: Session) -> str:
     decision = session.decisions.get(match.index, "open")
     heading = text.VERIFY_HEADING if match.rank <= len(session.matches) else text.VERIFY_BEYOND
     words = heading.format(rank=match.rank, total=len(session.matches), decision=text.DECISION_WORDS[decision])
-    made = [session.decisions.get(m.index, "open") for m in session.matches]
+    made = [*session.decisions.values(), *("open" for m in session.matches if m.index not in session.decisions)]
     count = text.VERIFY_COUNT.format(**{name: made.count(name) for name in text.DECISION_WORDS})
     of_match = text.WHY_MATCH_OF.format(pid=name_of(match.record.pid), camid=name_of(match.record.camid))
     shown = [(text.VERIFY_PROBE if session.recipe else text.WHY_PROBE, session.image)]
@@ -63,9 +67,17 @@ def _plain(image: np.ndarray) -> np.ndarray:
     return overlays.thumbnail(image, 384, 192, overlays.UNKNOWN)
 
 
-def case_of(session: Session) -> cases.Case:
-    """Return what this visit looked at and decided."""
+def case_of(engine: Engine, session: Session) -> cases.Case:
+    """Return what this visit looked at and decided: the list, and whom beyond it something was decided of."""
     need_probe(session)
+    listed = {match.index for match in session.matches}
+    beyond = [row for row in session.decisions if row not in listed]
+    matches, moves = session.matches, session.moves
+    if beyond:
+        ranks = engine.ranks(session.probe, session.scoring, left_out(session, session.settings))
+        found = [match_at(engine, session.probe, row, ranks, session.scoring) for row in beyond]
+        matches = (*matches, *sorted(found, key=lambda match: match.rank))
+        moves = {**moves, **ranks_gained(dict.fromkeys(beyond, 0), session.before[1], ranks)}
     return cases.Case(
         session.image,
         session.title,
@@ -76,8 +88,8 @@ def case_of(session: Session) -> cases.Case:
         session.scoring,
         session.settings.top_k,
         session.settings.same_camera,
-        session.matches,
-        session.moves,
+        matches,
+        moves,
         session.decisions,
     )
 
@@ -89,7 +101,7 @@ def case_files(engine: Engine, session: Session) -> str:
         ImageError: there is no probe yet.
     """
     judged = confidence(engine, session)
-    case = replace(case_of(session), verdict="" if judged is None else f"{judged.said} {judged.rates}")
+    case = replace(case_of(engine, session), verdict="" if judged is None else f"{judged.said} {judged.rates}")
     files = (
         ("json", cases.write_json(case, engine), "application/json"),
         ("csv", cases.write_csv(case), "text/csv"),
@@ -111,7 +123,9 @@ def open_case(engine: Engine, session: Session, settings: Settings, data: bytes 
     wanted = Settings(opened.top_k, scoring.weighing, opened.same_camera, terms)
     picture = Picture(opened.image, opened.title, opened.pid, opened.camid, opened.source)
     now = with_recipe(engine, start(engine, session, wanted, picture), wanted, opened.recipe)
-    if tuple(m.record.path for m in now.matches) != opened.paths:
+    count, decided = len(now.matches), opened.decisions
+    listed, beyond = opened.paths[:count], opened.paths[count:]
+    if tuple(m.record.path for m in now.matches) != listed or not decided.keys() >= {*beyond}:
         raise CaseError(text.CASE_DIFFERS)
-    decisions = {m.index: opened.decisions[m.record.path] for m in now.matches if m.record.path in opened.decisions}
-    return replace(now, decisions=decisions)
+    rows = {record.path: row for row, record in enumerate(engine.gallery.records) if record.path in decided}
+    return replace(now, decisions={rows[path]: decided[path] for path in decided if path in rows})
