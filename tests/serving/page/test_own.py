@@ -20,6 +20,7 @@ from reid_demo.search.detector import Found
 from reid_demo.serving import gradio_patches
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import browse, link, mark, own, ranking
+from reid_demo.serving.page.handlers.places import go
 from reid_demo.serving.page.handlers.probe import Hiding, PixelBox, hide, open_example, open_match, open_picture
 from reid_demo.serving.page.handlers.ranking import caption
 from reid_demo.serving.page.handlers.session import Session, default_settings
@@ -102,6 +103,20 @@ def test_leaving_deletes_and_goes_back(tiny_engine, galleries, settings, uploads
             verb()
     gone = own.leave(galleries, now, settings)  # deleted meanwhile: the way back stays open
     assert gone.own == ""
+
+
+def test_a_shipped_probe_is_known_in_the_shipped_gallery_alone(tiny_engine, galleries, settings, uploads):
+    shipped = open_example(tiny_engine, Session(), settings, 0)
+    now, _ = own.make(galleries, shipped, settings, own.Upload("me", uploads))
+    engine = galleries.engine_of(now.own)
+    back = go(engine, now, settings, {"place": shipped.place})
+    assert back.own and back.source == shipped.source and back.pid is None and back.first_right is None
+    left = own.leave(galleries, back, settings)
+    assert (left.pid, left.camid, left.first_right) == (shipped.pid, shipped.camid, shipped.first_right)
+    assert [match.index for match in left.matches] == [match.index for match in shipped.matches]
+    example = hide(engine, open_example(engine, now, settings, 1), settings, Hiding("centre"))
+    known = own.leave(galleries, example, settings)
+    assert example.pid is None and known.pid == open_example(tiny_engine, Session(), settings, 1).pid and known.recipe
 
 
 def test_a_visit_looks_through_its_own_gallery(tiny_engine, galleries, settings, uploads):

@@ -15,6 +15,7 @@ from reid_demo.records import Scoring
 from reid_demo.search.bundled import DEFAULT_GALLERY
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import counterfactuals, link
+from reid_demo.serving.page.handlers.examples import with_identity
 from reid_demo.serving.page.handlers.session import Session, Settings, default_settings
 from reid_demo.serving.page.view import build_ui
 
@@ -55,7 +56,7 @@ def test_each_rank_is_that_of_a_search_with_the_picture(engine, weighing):
     assert text.PEOPLE_HOLDS.format(who="The same man", rank=ranks[3]) in shown
 
 
-def test_a_picture_becomes_the_probe_and_a_link_carries_it(engine):
+def test_a_picture_becomes_the_probe_and_a_link_carries_it(engine, tiny_engine):
     settings = default_settings(engine)
     now = counterfactuals.open_person(engine, engine, Session(), settings, "2_1")
     assert now.title == "The same woman with a bag" and now.pid == 2 and now.first_right is not None
@@ -64,6 +65,7 @@ def test_a_picture_becomes_the_probe_and_a_link_carries_it(engine):
     assert again.source == now.source == "changed:2_1"
     assert [match.index for match in again.matches] == [match.index for match in now.matches]
     mine = counterfactuals.open_person(engine, engine, replace(Session(), own="token"), Settings(), "2_1")
+    assert with_identity(engine, replace(mine, own="")).pid == now.pid and with_identity(tiny_engine, now).pid is None
     assert mine.pid is None, "a visitor's own gallery counts people of its own"
     for name in ("2_9", "../2_1", None, 7):
         with pytest.raises(ImageError):

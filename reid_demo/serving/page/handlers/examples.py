@@ -1,16 +1,17 @@
 """The examples that the page offers: stories measured beforehand, or plain probes where none were."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reid_demo import images, occlude
+from reid_demo.data.counterfactuals import read_changed
 from reid_demo.data.probes import FOLDER
 from reid_demo.data.stories import Story, read_stories
 from reid_demo.drawing import figures, overlays
 from reid_demo.engine import Engine
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.block import Box
-from reid_demo.serving.page.handlers.session import example_source
+from reid_demo.serving.page.handlers.session import Session, example_source
 
 SIZE = (144, 72)  # height, width of a picture, px
 
@@ -35,6 +36,19 @@ def stories_of(engine: Engine) -> list[Story]:
     """Return the stories that this gallery's probes tell with these weights."""
     gallery = engine.gallery
     return read_stories(gallery.folder, gallery.fingerprint) if engine.probes else []
+
+
+def with_identity(engine: Engine, session: Session) -> Session:
+    """Return a visit with what the searched gallery knows of a shipped probe: one of the visitor's own knows nobody."""
+    kind, _, name = session.source.partition(":")
+    if kind == "example":
+        known = {example.path.stem: (example.pid, example.camid) for example in engine.probes}
+    elif kind == "changed":
+        known = {Path(row.path).stem: (row.pid, None) for row in read_changed(engine.gallery.folder)}
+    else:
+        return session
+    pid, camid = known.get(name, (None, None))
+    return replace(session, pid=pid, camid=camid)
 
 
 def offered(engine: Engine, stories: list[Story]) -> list[Offered]:

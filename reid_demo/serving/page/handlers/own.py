@@ -16,6 +16,7 @@ from reid_demo.search import detector as finders
 from reid_demo.search.build import IndexReport
 from reid_demo.serving.gradio_patches import is_shown
 from reid_demo.serving.page import text
+from reid_demo.serving.page.handlers.examples import with_identity
 from reid_demo.serving.page.handlers.mark import interval
 from reid_demo.serving.page.handlers.probe import PixelBox, open_gallery_image
 from reid_demo.serving.page.handlers.session import Picture, Session, Settings, fitted, ranked, start
@@ -75,7 +76,7 @@ def leave(galleries: PrivateGalleries, session: Session, settings: Settings) -> 
     settings = fitted(session, settings, engine)
     if session.source.startswith("gallery:") or session.current is None:
         return open_gallery_image(engine, fresh, settings, 0)
-    return ranked(engine, fresh, settings)
+    return ranked(engine, with_identity(engine, fresh), settings)
 
 
 def save(galleries: PrivateGalleries, session: Session) -> Path:

@@ -8,6 +8,7 @@ from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError, ReidError
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import link
+from reid_demo.serving.page.handlers.examples import with_identity
 from reid_demo.serving.page.handlers.session import Session, Settings, new_place, with_left, with_recipe
 
 
@@ -54,5 +55,5 @@ def _back_to(engine: Engine, session: Session, settings: Settings, found: Sessio
         places=with_left(replace(session, places=others)),
     )
     if not same_list:
-        restored = replace(restored, chosen=None, decisions={})
+        restored = replace(with_identity(engine, restored), chosen=None, decisions={})
     return with_recipe(engine, restored, settings, found.recipe)
