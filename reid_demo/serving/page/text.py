@@ -253,6 +253,7 @@ SETS_CURRENT = "The changes of the present probe"
 SETS_PROBES = "How many probes at most"
 SETS_RUN = "Measure"
 SETS_CUT = "Stopped after {seconds} s: {done} of {total} what-ifs. Fewer probes take less."
+SETS_STOPPED = "Stopped. What was measured stays."
 SETS_PROGRESS = "{done} of {total} what-ifs"
 SETS_COLUMNS = ("what-if", "hidden", "R-1", "mAP", "mean rank", "similarity")
 SETS_SPREAD = "{low} to {high}"

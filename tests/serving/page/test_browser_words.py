@@ -50,15 +50,30 @@ def test_the_last_part_cannot_be_switched_off(page, settings):
     expect(page.locator("#strip .thumbnail-item")).to_have_count(10)
 
 
-def test_stop_says_that_it_stopped(page):
+def test_stop_says_that_it_stopped_and_only_then(page):
     page.get_by_role("tab", name=text.STEP_SWEEP).click()
-    page.locator("#sweep-stride input").first.fill("10")
+    told = page.locator("#sweep-told")
+    page.locator("#sweep-stop").click()
+    expect(told).to_have_text("")  # there is nothing to stop
+    for kind, value in (("stride", "10"), ("size", "20")):  # many windows
+        page.locator(f"#sweep-{kind} input").first.fill(value)
     page.locator("#sweep-run").click()
     expect(page.locator("#sweep")).to_contain_text("windows")
     page.locator("#sweep-stop").click()
-    expect(page.locator("#sweep-told")).to_contain_text(text.SWEEP_STOPPED)
+    expect(told).to_contain_text(text.SWEEP_STOPPED)
+    page.wait_for_timeout(1000)  # it stays
+    expect(told).to_contain_text(text.SWEEP_STOPPED)
+    mark = "<div class='wrap'><span class='error'>Error</span></div>"  # as Gradio at times draws it then
+    page.locator("#sweep").evaluate("(place, mark) => place.insertAdjacentHTML('beforeend', mark)", mark)
+    expect(page.locator("#sweep .error").last).to_be_hidden()
+    for kind, value in (("stride", "50"), ("size", "40")):
+        page.locator(f"#sweep-{kind} input").first.fill(value)
     page.locator("#sweep-run").click()
-    expect(page.locator("#sweep-told")).not_to_contain_text(text.SWEEP_STOPPED)
+    expect(page.locator("#sweep")).to_contain_text("windows tried")
+    expect(told).to_have_text("")
+    page.locator("#sweep-stop").click()
+    page.wait_for_timeout(300)
+    expect(told).to_have_text("")  # it had ended
 
 
 def test_words_under_a_picture_keep_their_contrast_when_pointed_at(page):

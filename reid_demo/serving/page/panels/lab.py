@@ -1,5 +1,6 @@
 """The tabs under the list: what changed, the sweep, sets of what-ifs, verify and export, and the link."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -65,7 +66,7 @@ def build_sweep() -> RunPanel:
 
 def wire_sweep(panel: RunPanel, wiring: Wiring) -> None:
     """Connect the sweep."""
-    _wire_run(panel, sweep.sweep, wiring)
+    _wire_run(panel, sweep.sweep, wiring, text.SWEEP_STOPPED)
 
 
 def build_sets(engine: Engine) -> RunPanel:
@@ -101,20 +102,23 @@ def build_sets(engine: Engine) -> RunPanel:
 
 def wire_sets(panel: RunPanel, wiring: Wiring) -> None:
     """Connect the sets."""
-    _wire_run(panel, sets.measure, wiring)
+    _wire_run(panel, sets.measure, wiring, text.SETS_STOPPED)
 
 
-def _wire_run(panel: RunPanel, verb: Callable, wiring: Wiring) -> None:
+def _wire_run(panel: RunPanel, verb: Callable, wiring: Wiring, words: str) -> None:
+    """Connect a run; `words` stand there once it was stopped, and nothing where there was nothing to stop."""
+
     def steps(now: Session, *values):
         yield from verb(wiring.engine_of_list(now), now, *values)
 
+    at_once = {"show_progress": "hidden", "api_visibility": "private"}
+    panel.run.click(None, None, panel.told, js="() => ''", **at_once)  # first: Gradio ends one listener before the next
     running = panel.run.click(
         guard_steps(steps), [wiring.session, *panel.inputs], panel.shown, show_progress="minimal", **LONG
     )
-    at_once = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}  # a toast would need the queue
-    panel.run.click(lambda: "", None, panel.told, **at_once)
-    stopped = render("note.html.jinja", words=text.SWEEP_STOPPED)
-    panel.stop.click(lambda: stopped, None, panel.told, cancels=[running], **at_once)
+    stopped = json.dumps(render("note.html.jinja", words=words))
+    told = f"() => document.querySelector('#{panel.shown.elem_id} [data-under-way]') ? {stopped} : ''"
+    panel.stop.click(None, None, panel.told, js=told, cancels=[running], **at_once)
 
 
 def build_verify() -> VerifyPanel:
