@@ -75,7 +75,12 @@ document.addEventListener("click", (event) => {
 
 // The sidebar opens by the page's own button; Escape and its own arrow close it.
 const sidebarToggle = () => document.querySelector(".sidebar .toggle-button");
-document.addEventListener("click", (event) => event.target.closest("#open-settings") && sidebarToggle()?.click());
+document.addEventListener("click", (event) => {
+  if (!event.target.closest("#open-settings")) return;
+  sidebarToggle()?.click();
+  if (event.detail) return; // a key pressed it, and goes on in what it opened
+  setTimeout(() => document.querySelector(".sidebar.open :is(input, button:not(.toggle-button))")?.focus(), 100);
+});
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || !document.querySelector(".sidebar.open")) return;
   sidebarToggle().click();

@@ -1,7 +1,8 @@
 // What the visitor does on the stage: drag, paint, crop, press, type, paste and drop.
-const LEAST = 0.08, STEP = 0.05, SETTLE_MS = 150;
+const LEAST = 0.08, STEP = 0.05, SETTLE_MS = 150, DOUBLE_MS = 500, DOUBLE_PX = 10;
 let inHand = false, settled = null, waitsFor = null; // a block in the hand; the box that the page is to confirm
 let mode = "block", frame = null; // or "paint" or "crop", with the frame of the crop
+let ended = null; // the click that ended painting or cropping, where other buttons came then
 
 const changed = () => Boolean(state && (state.chips.length || box));
 const undoable = () => changed() || Boolean(state && state.undoable); // also that all was shown again
@@ -70,6 +71,7 @@ function placeChips() { // on a phone beside the probe, where the hand is
 function drawChips() {
   const chips = find(".stage-chips");
   placeChips();
+  const held = [...chips.children].indexOf(document.activeElement);
   chips.replaceChildren(...state.chips.map((what, step) => {
     const chip = document.createElement("button");
     chip.type = "button";
@@ -79,6 +81,8 @@ function drawChips() {
     chip.addEventListener("click", () => act("remove", { step }));
     return chip;
   }));
+  const next = chips.children[Math.min(held, chips.children.length - 1)] ?? find("#more");
+  if (held >= 0) next.focus({ preventScroll: true }); // or the keyboard would start anew at the top
 }
 
 function move(next) {
@@ -218,11 +222,16 @@ element.addEventListener("keydown", (event) => {
   if (!event.target.closest(".stage-block") || !shown) return;
   const arrows = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
   const arrow = arrows[event.key];
-  if (arrow) setBlock((event.shiftKey ? stretch : shift)(shown, ...arrow));
-  else if (mode === "crop" && event.key === "Enter") cropNow();
-  else if (mode === "block" && ["Delete", "Backspace", "Escape"].includes(event.key)) move(null);
-  else return;
+  const away = mode === "block" && ["Delete", "Backspace", "Escape"].includes(event.key);
+  const cuts = mode === "crop" && event.key === "Enter";
+  if (!arrow && !away && !cuts) return;
   event.preventDefault();
+  if (cuts) { cropNow(); return; }
+  if (arrow) setBlock((event.shiftKey ? stretch : shift)(shown, ...arrow));
+  else {
+    move(null);
+    find("#more").focus({ preventScroll: true }); // what had the focus is gone
+  }
   if (mode === "block") settle();
 });
 
@@ -241,6 +250,11 @@ function cropNow() {
   const cut = frame;
   setMode("block");
   act("crop", { box: cut });
+}
+
+function endsTwice({ detail, timeStamp, clientX, clientY }) { // the second half of a double click; a key has no detail
+  const near = ended && Math.hypot(clientX - ended.clientX, clientY - ended.clientY) < DOUBLE_PX;
+  return detail && near && timeStamp - ended.timeStamp < DOUBLE_MS;
 }
 
 function press(button) {
@@ -273,8 +287,9 @@ function press(button) {
 }
 
 element.addEventListener("click", (event) => {
-  const button = event.target.closest("button");
-  if (button && state) press(button);
+  const button = event.target.closest("button"), before = mode;
+  if (button && state && !endsTwice(event)) press(button);
+  if (before !== "block" && mode === "block") ended = event;
 });
 document.addEventListener("place", ({ detail }) => { // the browser's Back or Forward
   settleNow(); // what was let go just now belongs to the probe that is left

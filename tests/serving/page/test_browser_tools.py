@@ -196,3 +196,47 @@ def test_a_number_of_four_digits_is_read_in_full(page, settings):
         field = page.locator(f"#crop-{name} input")
         field.fill("1000")
         assert field.evaluate("e => e.scrollWidth <= e.clientWidth"), name
+
+
+def test_a_crop_by_enter_hides_nothing_more(page):
+    page.locator(LOWER).click()
+    expect(page.locator(LINE)).to_contain_text("lower half")
+    page.locator("#more").click()
+    page.locator("#crop-by-hand").click()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page.locator(LINE)).to_contain_text("crop")
+    page.wait_for_timeout(500)  # longer than a block takes to settle
+    expect(page.locator(".stage-chip")).to_have_count(2)
+
+
+def test_a_double_click_on_done_presses_nothing_else(page):
+    page.locator(LOWER).click()
+    expect(page.locator(LINE)).to_contain_text("lower half")
+    page.locator("#more").click()
+    page.locator("#paint").click()
+    page.locator("#mode-end").dblclick()
+    page.wait_for_timeout(500)
+    expect(page.locator(LINE)).to_contain_text("lower half")
+    expect(page.locator(".stage-halves")).not_to_have_class(re.compile("away"))
+    page.locator("#back").click()  # a click of its own counts, there too
+    expect(page.locator(LINE)).to_contain_text(text.NO_RECIPE)
+
+
+def test_the_keyboard_goes_on_where_something_went(page):
+    focused = "document.activeElement.id || document.activeElement.className"
+    page.locator(LOWER).click()
+    page.locator(".stage-block").focus()
+    page.keyboard.press("Delete")
+    assert page.evaluate(focused) == "more"
+    expect(page.locator(LINE)).to_contain_text(text.NO_RECIPE)
+    page.locator(LOWER).click()
+    page.locator(".stage-chip").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".stage-chip")).to_have_count(0)
+    assert page.evaluate(focused) == "more"
+    page.locator("#open-settings").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.activeElement.closest('.sidebar.open') !== null")
+    page.keyboard.press("Escape")
+    assert page.evaluate(focused) == "open-settings"
