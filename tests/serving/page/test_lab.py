@@ -217,6 +217,11 @@ def test_a_link_carries_the_view(tiny_engine, hidden):
     back = link.open_query(tiny_engine, values)
     assert places(back) == places(now) and back.chosen.rank == 3 and back.recipe == now.recipe
     assert np.array_equal(back.current, now.current) and back.settings == now.settings
+    far = next(row for row in range(18) if row not in places(now))
+    beyond = replace(choose_row(tiny_engine, now, far), compare=True, explained="cosine")
+    back = link.open_query(tiny_engine, dict(parse_qsl(link.query(tiny_engine, beyond))))
+    assert (back.chosen.index, back.chosen.rank) == (far, beyond.chosen.rank) and back.chosen.rank > 4
+    assert back.compare and back.explained == "cosine" and places(back) == places(now)
     from_gallery = probe.open_match(tiny_engine, now, settings)
     back = link.open_query(tiny_engine, dict(parse_qsl(link.query(tiny_engine, from_gallery))))
     assert places(back) == places(from_gallery)
@@ -252,6 +257,8 @@ def test_a_link_of_an_earlier_release_names_the_cosine_plain(tiny_engine):
         {"probe": "gallery:1", "recipe": "oops"},
         {"probe": "gallery:1", "match": "77"},
         {"probe": "gallery:1", "match": "x"},
+        {"probe": "gallery:1", "match": "-1"},
+        {"probe": "gallery:1", "match": "9" * 400},
     ],
     ids=str,
 )

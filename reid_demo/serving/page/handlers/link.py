@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from urllib.parse import urlencode
 
+import numpy as np
+
 from reid_demo import occlude
 from reid_demo.engine import Engine
 from reid_demo.errors import ConfigError, ImageError, OcclusionError, ReidError
@@ -14,7 +16,16 @@ from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import probe as probes
 from reid_demo.serving.page.handlers.counterfactuals import open_person
 from reid_demo.serving.page.handlers.ranking import choose
-from reid_demo.serving.page.handlers.session import Session, Settings, default_settings, most_matches, with_recipe
+from reid_demo.serving.page.handlers.session import (
+    COMPARED,
+    Session,
+    Settings,
+    choose_row,
+    default_settings,
+    left_out,
+    most_matches,
+    with_recipe,
+)
 
 LONGEST = 3000  # characters of a query
 LARGEST_RECIPE = 200_000  # characters of JSON, unpacked
@@ -38,8 +49,10 @@ def query(engine: Engine, session: Session) -> str:
     if session.recipe:
         packed = zlib.compress(occlude.write_recipe(session.recipe).encode(), 9)
         values["recipe"] = base64.urlsafe_b64encode(packed).decode().rstrip("=")
-    if session.chosen and 1 < session.chosen.rank <= len(session.matches):
+    if session.chosen and session.chosen.rank > 1:
         values["match"] = session.chosen.rank
+    if session.compare:
+        values["compare"] = session.explained or "1"
     written = urlencode(values)
     if len(written) > LONGEST:
         raise OcclusionError(text.LINK_LONG)
@@ -86,7 +99,21 @@ def _open(engine: Engine, values: Mapping[str, str]) -> Session:
     terms = tuple(name for name, on in zip(engine.term_names, switches, strict=True) if on == "1")
     settings = Settings(top_k, weighing, values.get("same_camera") == "1", terms)
     now = _open_probe(engine, Session(), settings, values)
-    return choose(now, int(values["match"]) - 1) if values.get("match") else replace(now, chosen=None)
+    if compared := values.get("compare"):
+        explained = next((name for name in COMPARED if name == compared), None)
+        now = replace(now, compare=True, explained=explained)
+    return _at_rank(engine, now, int(values["match"])) if values.get("match") else replace(now, chosen=None)
+
+
+def _at_rank(engine: Engine, session: Session, rank: int) -> Session:
+    """Choose the match at a rank, in the list or beyond it."""
+    if rank <= len(session.matches):
+        return choose(session, rank - 1)
+    ranks = engine.ranks(session.probe, session.scoring, left_out(session, session.settings))
+    rows = np.flatnonzero(ranks == rank)
+    if not len(rows):
+        raise ImageError(text.LINK_BAD)
+    return choose_row(engine, session, int(rows[0]))
 
 
 def _open_probe(engine: Engine, session: Session, settings: Settings, values: Mapping[str, str]) -> Session:
