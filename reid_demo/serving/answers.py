@@ -155,21 +155,23 @@ def switches(engine: Engine, parts: Sequence[str]) -> tuple[bool, ...] | None:
 
     Args:
         engine: knows the names.
-        parts: names of terms, "global", or part numbers from 1.
+        parts: names of terms, as the page calls them ("torso") or as answers do ("global", "part 2"), or part numbers
+            from 1.
 
     Raises:
         ConfigError: no such part.
     """
-    names, chosen = engine.term_names, set()
+    names, labels, chosen = engine.term_names, engine.term_labels, set()
+    known = {name: i for called in (names, labels) for i, name in enumerate(called)}
     for part in parts:
-        if part in names:
-            chosen.add(names.index(part))
+        if part in known:
+            chosen.add(known[part])
         elif part.isdecimal() and len(part) < 6 and 1 <= int(part) < len(names):
             chosen.add(int(part))
         else:
             named = part if len(part) < 40 else f"{part[:40]}..."
             raise ConfigError(
-                f"parts: there is no part {named!r}; use numbers from 1 to {len(names) - 1}, or {', '.join(names)}."
+                f"parts: there is no part {named!r}; use numbers from 1 to {len(names) - 1}, or {', '.join(labels)}."
             )
     return tuple(i in chosen for i in range(len(names))) if chosen else None
 

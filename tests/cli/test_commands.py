@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from figures import draw_person
@@ -98,6 +99,10 @@ def test_explain_calls_parts_what_the_page_calls_them(where, probe, capsys, tmp_
 def test_part_switches_name_what_is_wrong(tiny_engine):
     assert answers.switches(tiny_engine, []) is None
     assert answers.switches(tiny_engine, ["part 1"]) == (False, True, *[False] * 7)
+    named = SimpleNamespace(term_names=("global", "part 1", "part 2"), term_labels=("whole person", "arms 1", "arms 2"))
+    assert answers.switches(named, ["whole person", "arms 2"]) == (True, False, True)
+    with pytest.raises(ConfigError, match="numbers from 1 to 2, or whole person, arms 1, arms 2"):
+        answers.switches(named, ["arms"])
     for wrong in ("0", "9", "left leg"):
         with pytest.raises(ConfigError, match=f"parts: there is no part '{wrong}'"):
             answers.switches(tiny_engine, [wrong])

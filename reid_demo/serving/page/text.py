@@ -23,7 +23,7 @@ UNDO = "Undo"
 BACK = "Show all"
 CAMERA_HEADING = "Take a picture"
 FILL = "Fill"
-FILLS = {"mean_grey": "mean grey", "blur": "blur", "noise": "noise", "black": "black", "inpaint": "background"}
+FILLS = {"mean_grey": "mean grey", "blur": "blur", "noise": "noise", "black": "black", "inpaint": "inpainted"}
 OCCLUDERS = {
     "lower_half": "Lower half",
     "upper_half": "Upper half",
