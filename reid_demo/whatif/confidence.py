@@ -185,7 +185,7 @@ def why_not(calibration: Calibration | None, searched: Searched) -> str:
         return (
             f"How far a similarity can be believed was measured on {calibration.gallery!r} "
             f"({calibration.num_images:,} images), not on this gallery; look-alikes differ from place to place, and a "
-            "larger gallery has more of them. `calibrate --stored` measures a gallery with known people and cameras."
+            "larger gallery has more of them."
         )
     if (calibration.scoring, calibration.views) != (searched.scoring.weighing, searched.views):
         return "How far a similarity can be believed was measured with another similarity than the one chosen."

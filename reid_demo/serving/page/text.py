@@ -84,7 +84,7 @@ STATUS_NONE = "No picture is left to rank: all show the probe's own person under
 STATUS_UNKNOWN = "The probe's identity is not known, so nothing is marked right or wrong."
 STATUS_SELF = "The probe is a picture of the gallery, so it finds itself first."
 STATUS_VIEWS = "Not at 1: a gallery's pictures are described mirrored and half hidden as well, for half hidden probes."
-STATUS_CHANGED = "{count} of the top {top_k} were not there before the change."
+STATUS_CHANGED = "New in the top {top_k} since the change: {count}."
 STATUS_SAME = "The change brought no new image into the top {top_k}."
 STATUS_DONE = "Done"
 STATUS_ABOUT = "What marks and arrows mean"
@@ -109,6 +109,7 @@ FROM_GALLERY_NAMED = "Gallery image {name}"
 EXAMPLE_TITLE = "Example: {title}"
 
 EARNED_HEADING = "What earned #{rank}"
+EARNED_HEADING_BY = "What earned #{rank} by {weighing}"
 EARNED_LEGEND = ("helps", "0", "hurts")
 EARNED_WAIT = "Hiding one place after another ..."
 EARNED_HELPS = "Violet places earned this match. Hiding the framed one{part} takes {before} to {after}."
@@ -270,9 +271,9 @@ SETS_SAVE_JSON, SETS_SAVE_SVG = "Save the numbers (JSON)", "Save the curve (SVG)
 # Rendered people with one thing changed
 STEP_PEOPLE = "Same person, changed"
 PEOPLE_INTRO = (
-    "What no photograph can be asked: four people of the gallery, drawn by lot, photographed again by the same camera "
-    "in the same pose with one thing changed. Under each picture is the rank of the right person. Click one to search "
-    "with it."
+    "What no photograph can be asked: four people of the shipped gallery, drawn by lot, photographed again by the same "
+    "camera in the same pose with one thing changed. Under each picture is the rank of the right person there. Click "
+    "one to search with it."
 )
 PEOPLE_UNTOUCHED = "untouched"
 PEOPLE_RANK_SHORT = "rank {rank}"
@@ -288,6 +289,7 @@ VERIFY_INTRO = "Look at both pictures and decide yourself. Decisions stay with t
 VERIFY_PROBE, VERIFY_CHANGED = "probe, untouched", "probe, changed: this one was searched"
 VERIFY_HEADING = "Candidate #{rank} of {total}: {decision}"
 VERIFY_BEYOND = "Candidate #{rank}, beyond the {total} listed: {decision}"
+VERIFY_LIST = "The list is ranked by {weighing}."
 VERIFY_CONFIRM, VERIFY_REJECT, VERIFY_LEAVE = "Confirm", "Reject", "Leave open"
 DECISION_WORDS = {"confirmed": "confirmed", "rejected": "rejected", "open": "open"}
 VERIFY_COUNT = "{confirmed} confirmed, {rejected} rejected, {open} open"
@@ -377,7 +379,7 @@ FRAME_INTRO = (
     "The network was made for one upright person, cut out closely. Cut one out here: let the finder look, click two "
     "opposite corners, or type the box."
 )
-FRAME_WIDE = "That picture is wide, so it may hold more than one person: choose one under *Your pictures*."
+FRAME_WIDE = "That picture is wide, so it may hold more than one person: choose one under “Your pictures”."
 FRAME_UPLOAD = "Open a frame"
 FRAME_FIND = "Find people"
 FRAME_PICTURE = "The frame. Click two opposite corners of a box"
@@ -452,6 +454,7 @@ STAGE_COMPARED = "{what}, cosine puts the right person at {cosine}, part-aware a
 STAGE_COMPARED_SAME = "{what}, both put the right person at {cosine}."
 STAGE_WITHOUT = "Without the {part}"
 STAGE_WITH = "With this part hidden"
+STAGE_CROPPED = "Cut to this part"
 STAGE_WHOLE = "With nothing hidden"
 STAGE_SEVERAL = "With these changes"
 STAGE_ABSENT = "This person is not in the gallery: every candidate is wrong."

@@ -85,7 +85,7 @@ def build_ui(engine: Engine, galleries: PrivateGalleries | None = None) -> gr.Bl
         wanted = (*settings, changes.recipe.keep)
         places = Places(session, live.detail, wanted, right.line, right.status, right.strip, link_field, details)
         wiring = Wiring(engine, galleries, places)
-        stage.wire_stage(live, wiring, changes.dials, tabs.why.detail)
+        stage.wire_stage(live, wiring, changes.dials)
         probe.wire(changes, wiring)
         probe.wire_pictures(live.upload, camera, wiring)
         results.wire_ranking(right, settings, wiring)

@@ -164,6 +164,8 @@ def test_while_weighings_are_compared_why_explains_the_row_that_was_clicked(page
         tile.press("Enter") if row == "before" else tile.click()
         expect(heading).to_have_text(re.compile(f"{text.STAGE_WHY} {rank} .*by {WEIGHINGS[name]}"))
         expect(tab).to_contain_text(f"Match #{rank} by {WEIGHINGS[name]},")
+        expect(page.locator("#earned")).to_contain_text(f"What earned #{rank} by {WEIGHINGS[name]}")
+        page.wait_for_url(re.compile(f"compare={name}"))
         expect(page.locator("#why .distances [aria-current] th")).to_have_text(WEIGHINGS[name])
         sums = [page.locator(place).inner_text() for place in (".stage-sum b", "#why .bars tfoot .number")]
         assert float(sums[0].split(",")[0]) == pytest.approx(float(sums[1]), abs=0.00051)
@@ -174,7 +176,11 @@ def test_while_weighings_are_compared_why_explains_the_row_that_was_clicked(page
     page.locator("#hide-upper_half").click()  # through a change
     expect(page.locator(LINE)).to_contain_text("upper half")
     expect(tab).to_contain_text("by cosine,")
+    page.get_by_role("tab", name=text.STEP_VERIFY).click()
+    expect(page.locator("#verify-count")).to_contain_text(f"ranked by {usual}")
     page.locator("#compare").click()
+    expect(page.locator("#earned h3")).not_to_contain_text(" by ")
+    page.get_by_role("tab", name=text.STEP_WHY).click()
     expect(tab).to_contain_text(f"by {usual},")
     expect(heading).not_to_contain_text("by ")
 

@@ -378,8 +378,8 @@ def test_the_costliest_place_is_framed_and_its_numbers_are_true(tiny_engine, ope
         for _ in range(2):  # the second time from memory
             shown = earned.earned(tiny_engine, now)
             assert said in shown and f"What earned #{place + 1}" in shown
-    assert earned.earned(tiny_engine, Session()) == "" == earned.waiting(Session())
-    assert text.EARNED_WAIT in earned.waiting(now)
+    assert earned.earned(tiny_engine, Session()) == "" == earned.waiting(tiny_engine, Session())
+    assert text.EARNED_WAIT in earned.waiting(tiny_engine, now)
 
 
 def test_verify_says_that_a_candidate_is_beyond_the_list(tiny_engine, opened):

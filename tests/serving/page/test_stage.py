@@ -177,8 +177,9 @@ def test_a_stroke_hides_what_it_covers_and_joins_the_one_before(opened, act):
             act(opened, "paint", stroke=bad)
 
 
-def test_a_crop_cuts_what_is_shown_and_keeps_the_person(opened, act):
+def test_a_crop_cuts_what_is_shown_and_keeps_the_person(tiny_engine, opened, act):
     now = act(opened, "crop", box=[0, 0, 0.5, 1])
+    assert stage.opening(tiny_engine, now)["shown"]["sentence"].startswith(text.STAGE_CROPPED)
     height, width = opened.image.shape[:2]
     assert np.array_equal(now.current, opened.image[:, : width // 2]) and now.pid == opened.pid
     with pytest.raises(OcclusionError):

@@ -7,8 +7,9 @@ import numpy as np
 from reid_demo.drawing import figures, overlays
 from reid_demo.engine import Engine
 from reid_demo.model.describer import Describer
+from reid_demo.records import WEIGHINGS, Match, Scoring
 from reid_demo.serving.page import text
-from reid_demo.serving.page.handlers.session import Session, chosen_match
+from reid_demo.serving.page.handlers.session import Session, explained_match
 from reid_demo.serving.page.markup import render
 from reid_demo.whatif import explain
 
@@ -16,26 +17,26 @@ SCALE = 0.1  # change of similarity that gets the full colour, for every picture
 SIZE = (384, 192)  # height, width of the picture, px
 
 
-def waiting(session: Session) -> str:
+def waiting(engine: Engine, session: Session) -> str:
     """Show the probe plain, while its places are being hidden."""
     if not session.matches:
         return ""
     picture = figures.picture(_grey(session), text.EARNED_ALT_WAIT)
-    return _card(session, picture, text.EARNED_WAIT)
+    return _card(*explained_match(engine, session), session, picture, text.EARNED_WAIT)
 
 
 def earned(engine: Engine, session: Session) -> str:
     """Show the probe in blue where it earned the chosen match, with the place whose hiding costs most framed."""
     if not session.matches:
         return ""
-    match = chosen_match(session)
+    match, scoring = explained_match(engine, session)
     places = _places(engine, session)
-    changes = engine.place_changes(session.probe, places, match.index, session.scoring)
+    changes = engine.place_changes(session.probe, places, match.index, scoring)
     spread = explain.place_map(places, changes)
     picture = overlays.signed_overlay(session.current, spread / SCALE, *SIZE, power=1)
     worst = int(changes.argmin())
     if changes[worst] >= 0:
-        return _card(session, figures.picture(picture, text.EARNED_ALT_WAIT), text.EARNED_NOTHING)
+        return _card(match, scoring, session, figures.picture(picture, text.EARNED_ALT_WAIT), text.EARNED_NOTHING)
     box = places.boxes[worst]
     alt = text.EARNED_ALT.format(place=_place(box), change=figures.number(changes[worst], "+.2f"))
     of_parts = len(changes) == len(engine.part_names)  # each place is where one part looks
@@ -43,17 +44,18 @@ def earned(engine: Engine, session: Session) -> str:
     ends = (match.similarity, match.similarity + changes[worst])
     before, after = (figures.number(similarity, ".2f") for similarity in ends)
     said = text.EARNED_HELPS.format(part=part, before=before, after=after)
-    return _card(session, figures.picture(overlays.mark_box(picture, box), alt), said)
+    return _card(match, scoring, session, figures.picture(overlays.mark_box(picture, box), alt), said)
 
 
 def _grey(session: Session) -> np.ndarray:
     return overlays.signed_overlay(session.current, np.zeros((1, 1)), *SIZE)
 
 
-def _card(session: Session, picture: str, said: str) -> str:
+def _card(match: Match, scoring: Scoring, session: Session, picture: str, said: str) -> str:
+    heading = text.EARNED_HEADING_BY if session.compare else text.EARNED_HEADING
     return render(
         "earned.html.jinja",
-        heading=text.EARNED_HEADING.format(rank=chosen_match(session).rank),
+        heading=heading.format(rank=match.rank, weighing=WEIGHINGS[scoring.weighing]),
         picture=picture,
         legend=figures.signed_legend(*text.EARNED_LEGEND, power=1),
         said=said,

@@ -233,6 +233,15 @@ def explained_scoring(session: Session) -> Scoring:
     return replace(session.scoring, weighing=session.explained)
 
 
+def explained_match(engine: Engine, session: Session) -> tuple[Match, Scoring]:
+    """Return the chosen match as it ranks in the list that it was chosen from, and the scoring of that list."""
+    match, scoring = chosen_match(session), explained_scoring(session)
+    if scoring == session.scoring:
+        return match, scoring
+    ranks = engine.ranks(session.probe, scoring, left_out(session, session.settings))
+    return match_at(engine, session.probe, match.index, ranks, scoring), scoring
+
+
 def default_settings(engine: Engine) -> Settings:
     """Return the settings that a page opens with."""
     return Settings(min(USUAL_TOP_K, len(engine.gallery)), engine.default_scoring.weighing)

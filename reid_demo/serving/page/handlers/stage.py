@@ -359,6 +359,8 @@ def _what(recipe: tuple[Occlusion, ...]) -> str:
     kind = recipe[0].kind if recipe else ""
     if kind in occlude.BOXES:
         return text.STAGE_WITHOUT.format(part=kind.replace("_", " "))
+    if kind == "crop":
+        return text.STAGE_CROPPED
     return text.STAGE_WITH if recipe else text.STAGE_WHOLE
 
 

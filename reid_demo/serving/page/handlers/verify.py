@@ -8,6 +8,7 @@ from reid_demo import images
 from reid_demo.drawing import figures, overlays
 from reid_demo.engine import Engine
 from reid_demo.errors import CaseError
+from reid_demo.records import WEIGHINGS
 from reid_demo.serving import case as cases
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.ranking import confidence
@@ -49,6 +50,8 @@ def candidate(engine: Engine, session: Session) -> str:
     words = heading.format(rank=match.rank, total=len(session.matches), decision=text.DECISION_WORDS[decision])
     made = [*session.decisions.values(), *("open" for m in session.matches if m.index not in session.decisions)]
     count = text.VERIFY_COUNT.format(**{name: made.count(name) for name in text.DECISION_WORDS})
+    if session.compare:
+        count += f". {text.VERIFY_LIST.format(weighing=WEIGHINGS[session.scoring.weighing])}"
     of_match = text.WHY_MATCH_OF.format(pid=name_of(match.record.pid), camid=name_of(match.record.camid))
     shown = [(text.VERIFY_PROBE if session.recipe else text.WHY_PROBE, session.image)]
     if session.recipe:

@@ -12,14 +12,7 @@ from reid_demo.errors import ImageError
 from reid_demo.records import WEIGHINGS, Explanation, Match, Scoring
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.ranking import framed
-from reid_demo.serving.page.handlers.session import (
-    Session,
-    chosen_match,
-    explained_scoring,
-    left_out,
-    match_at,
-    name_of,
-)
+from reid_demo.serving.page.handlers.session import Session, explained_match, left_out, name_of
 from reid_demo.serving.page.markup import render
 
 HEAT_SIZE = (256, 128)  # height, width of a heatmap, px
@@ -58,7 +51,7 @@ def why(engine: Engine, session: Session) -> str:
     """Explain the chosen match, or the best one. Pointing at a part shows its heatmap on both pictures."""
     if not session.matches:
         return render("empty.html.jinja", words=text.WHY_EMPTY)
-    match, scoring = _explained(engine, session)
+    match, scoring = explained_match(engine, session)
     try:
         picture = images.read_image(engine.gallery.image_path(match.index))
         explained = engine.explain(session.probe, match, scoring)
@@ -85,15 +78,6 @@ def why(engine: Engine, session: Session) -> str:
         presence=_presence(engine, explained),
         weighings=_weighings(engine, session, match.index, scoring),
     )
-
-
-def _explained(engine: Engine, session: Session) -> tuple[Match, Scoring]:
-    """Return the chosen match as it ranks in the list that it was chosen from, and the scoring of that list."""
-    match, scoring = chosen_match(session), explained_scoring(session)
-    if scoring == session.scoring:
-        return match, scoring
-    ranks = engine.ranks(session.probe, scoring, left_out(session, session.settings))
-    return match_at(engine, session.probe, match.index, ranks, scoring), scoring
 
 
 def _heading(engine: Engine, match: Match, scoring: Scoring) -> str:

@@ -25,7 +25,7 @@ class RankingPanel:
     def details(self) -> tuple[Detail, ...]:
         """What is drawn after every search: which places of the probe earned the chosen match."""
         return (
-            Detail(self.earned, lambda engine, now: earned.waiting(now)),
+            Detail(self.earned, earned.waiting),
             Detail(self.earned, earned.earned, late=True),
         )
 

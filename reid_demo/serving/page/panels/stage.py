@@ -121,14 +121,13 @@ def _setup(engine: Engine, views: Sequence[examples.View]) -> dict:
     }
 
 
-def wire_stage(panel: StagePanel, wiring: Wiring, dials: tuple, why: Detail) -> None:
+def wire_stage(panel: StagePanel, wiring: Wiring, dials: tuple) -> None:
     """Connect the stage: what a visitor does there is a change of the probe, and a tile that is clicked is chosen.
 
     Args:
         panel: the stage.
         wiring: of the page.
         dials: the numbers of what is hidden by chance.
-        why: the explanation below the stage.
     """
 
     def act(event: gr.EventData, now: Session, *values) -> list:
@@ -154,9 +153,9 @@ def wire_stage(panel: StagePanel, wiring: Wiring, dials: tuple, why: Detail) -> 
     def compare(event: gr.EventData, now: Session) -> list:
         def show(after: Session) -> list:
             panel.visits.keep(after)
-            return [after, why.show(wiring.engine_of_list(after), after)]
+            return [after]
 
-        return guard(lambda: acts.compared(now, event._data), show, 2)()
+        return guard(lambda: acts.compared(now, event._data), show, 1)()
 
     # What a visitor does travels with its own event: quick acts would overwrite one another in a state.
     inputs = [wiring.session, *dials, *wiring.places.settings]
@@ -164,12 +163,12 @@ def wire_stage(panel: StagePanel, wiring: Wiring, dials: tuple, why: Detail) -> 
     every = {**quick, "show_progress_on": [wiring.places.strip]}
     acted = panel.shown.act(act, inputs, wiring.everything, **every)
     went = panel.shown.go(go, [wiring.session, *wiring.places.settings], wiring.everything, **every)
-    outputs = [wiring.session, why.component]
-    weighed = panel.shown.compare(compare, [wiring.session], outputs, show_progress="hidden", **quick)
+    weighed = panel.shown.compare(compare, [wiring.session], [wiring.session], show_progress="hidden", **quick)
     chosen = panel.shown.choose(choose, [wiring.session], wiring.choice, **quick)
     for told in (acted, went, weighed, chosen):  # well or not
         told.then(None, js="() => window.wasTold()", api_visibility="private")
     went.then(None, js="() => window.wentToPlace()", api_visibility="private")
     wiring.follow(acted)
     wiring.follow(went)
+    wiring.follow(weighed, choice=True)
     wiring.follow(chosen, choice=True)
