@@ -10,6 +10,7 @@ _LETTER = 8  # SVG units, width of a bold letter at the charts' font size
 _WIDTH, _HEIGHT = 560, 320  # SVG units, of the curve chart
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 70, 40, 48  # SVG units, its margins
 _APART = 15  # SVG units, smallest vertical distance between two curves' names
+_NAME_RISE = 5  # SVG units, how far above the highest value a name may stand before it meets the title
 
 _templates = Templates()
 
@@ -186,8 +187,9 @@ def curves(
 
 
 def _name_y(points: Sequence[_Point], taken: Sequence[float]) -> float:
-    """Return the y of a curve's name: beside its last point, moved up past other names (below is the axis)."""
+    """Return the y of a curve's name: beside its last point, or as near to it as other names, title and axis allow."""
     y = points[-1].y if points else 0.0
-    while any(abs(y - other) < _APART for other in taken):
-        y -= _APART
-    return y
+    places = [y, *(other + side for other in taken for side in (-_APART, _APART))]
+    free = [one for one in places if all(abs(one - other) > _APART - 0.01 for other in taken)]
+    inside = [one for one in free if _TOP - _NAME_RISE <= one <= _HEIGHT - _BOTTOM]
+    return min(inside or free, key=lambda one: abs(one - y))

@@ -14,6 +14,7 @@ from reid_demo.serving.page.handlers import changed, link, sets, sweep, verify
 from reid_demo.serving.page.handlers.session import Session
 from reid_demo.serving.page.markup import render
 from reid_demo.serving.page.wiring import LONG, QUEUE, Detail, Wiring, guard, guard_steps
+from reid_demo.whatif.sweep import Window
 
 FILLS = [(words, name) for name, words in text.FILLS.items()]
 
@@ -54,8 +55,9 @@ def build_sweep() -> RunPanel:
     """Lay out the sliding window with its controls."""
     gr.Markdown(text.SWEEP_INTRO, elem_classes="intro")
     with gr.Row(equal_height=True, elem_classes="tight"):
-        size = gr.Slider(20, 100, value=40, step=5, label=text.SWEEP_SIZE, elem_id="sweep-size", min_width=170)
-        stride = gr.Slider(10, 50, value=20, step=5, label=text.SWEEP_STRIDE, elem_id="sweep-stride", min_width=170)
+        side, step = round(100 * Window.size), round(100 * Window.stride)  # of the command and the API as well
+        size = gr.Slider(20, 100, value=side, step=1, label=text.SWEEP_SIZE, elem_id="sweep-size", min_width=170)
+        stride = gr.Slider(10, 50, value=step, step=1, label=text.SWEEP_STRIDE, elem_id="sweep-stride", min_width=170)
         fill = gr.Dropdown(FILLS, value="mean_grey", label=text.FILL, elem_id="sweep-fill", min_width=130)
     with gr.Row(elem_classes="tight"):
         run = gr.Button(text.SWEEP_RUN, variant="primary", size="sm", elem_id="sweep-run", min_width=140)
