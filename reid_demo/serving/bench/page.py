@@ -133,8 +133,9 @@ def _settings(engine: Engine) -> list:
 
 
 def listener(demo, elem_id: str, event: str) -> int:
-    """Return the number of the listener of a component of a page."""
-    for number, found in demo.fns.items():
+    """Return the number of the listener of a component of a page that asks the server."""
+    asking = ((number, found) for number, found in demo.fns.items() if found.fn is not None)
+    for number, found in asking:
         for block, name in found.targets:
             if name == event and block is not None and demo.blocks[block].elem_id == elem_id:
                 return number
