@@ -23,8 +23,10 @@ function stand(place, step, how, address) {
   window.history[how](here, "", address);
 }
 let opened = false; // the first link is that of the address, which stays as it was written
+let early = null; // a link that came while the browser was still on its way
 function writeAddress(query) { // null: this view has no link
-  if (opened && query && here && !going) window.history.replaceState(here, "", addressOf(query));
+  if (going) early = query;
+  else if (opened && query && here) window.history.replaceState(here, "", addressOf(query));
   opened = true;
 }
 window.showPlace = (place) => {
@@ -42,7 +44,10 @@ window.wentToPlace = () => setTimeout(() => { // once the stage is drawn
   going -= 1;
   if (going) return;
   const { place, step = here.step } = window.history.state ?? {};
-  if (!place || shown === place || !steps.has(shown)) stand(shown, step, "replaceState", window.location.href);
+  const link = early;
+  early = null;
+  if (!place || shown === place || !steps.has(shown))
+    stand(shown, step, "replaceState", link ? addressOf(link) : window.location.href); // settings may differ from then
   else { // the page could not follow, so the browser comes back
     here = { place: shown, step: steps.get(shown) };
     window.history.go(here.step - step);

@@ -227,6 +227,21 @@ def test_back_shows_the_probe_before_and_stays_on_the_page(open_page):
     expect(shown.locator("#probe-line")).to_contain_text("person 50")
 
 
+def test_the_address_after_back_has_the_settings_of_now(open_page):
+    shown = open_page()
+    shown.locator("[data-example]").nth(1).click()
+    expect(shown.locator("#probe-line")).to_contain_text("person 50")
+    shown.wait_for_url(re.compile("probe=example%3A0050"))
+    shown.locator("#open-settings").click()
+    other = shown.locator("#weighing input:not(:checked)").first
+    name = other.get_attribute("value")
+    other.check()
+    shown.wait_for_url(re.compile(f"weighing={name}"))
+    shown.go_back()
+    expect(shown.locator("#probe-line")).to_contain_text("person 2:")
+    shown.wait_for_url(re.compile(rf"probe=example%3A0002.*weighing={name}"))
+
+
 def test_back_and_forward_go_from_probe_to_probe_and_lose_nothing(open_page):
     shown = open_page()
     line, upload = shown.locator("#probe-line"), shown.get_by_test_id(f"{text.UPLOAD}-upload-button")
