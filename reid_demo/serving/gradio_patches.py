@@ -391,6 +391,15 @@ def _unsummarised(summarise: Callable) -> Callable:
     return leave
 
 
+def _ended_once(reset: Callable) -> Callable:
+    @functools.wraps(reset)
+    async def end(self, event_id: str) -> None:
+        with contextlib.suppress(KeyError):  # a run that is stopped as it ends was taken out while it was being closed
+            await reset(self, event_id)
+
+    return end
+
+
 def _in_order(get_events: Callable) -> Callable:
     """Start no click of a visit before its last one has ended, while those of other visits go on.
 
@@ -587,6 +596,13 @@ PATCHES = (
         ("self", "records"),
         _unsummarised,
         "after each click Gradio sums up the last 10,000 for a page of figures that nobody is shown",
+        owner="gradio.queueing:Queue",
+    ),
+    Patch(
+        "reset_iterators",
+        ("self", "event_id"),
+        _ended_once,
+        "a run that is stopped as it ends leaves a traceback in the log",
         owner="gradio.queueing:Queue",
     ),
     Patch(

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import gradio
 import gradio as gr
@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from gradio import processing_utils
 from gradio.state_holder import SessionState
+from loops import in_a_new_loop
 from PIL import Image
 
 import app
@@ -246,6 +247,23 @@ def test_no_value_of_a_click_on_the_stage_waits_for_a_thread_but_the_list(tiny_e
     drawn = {type(block).__name__ for block in act.outputs}
     assert sent - {"State"} <= set(gradio_patches.PLAIN) and drawn - {"State", "Gallery"} <= set(gradio_patches.PLAIN)
     assert all(callable(getattr(gr, name).preprocess) for name in gradio_patches.PLAIN)
+
+
+def test_a_run_that_is_stopped_as_it_ends_leaves_no_traceback():
+    from gradio.queueing import Queue
+
+    class Ending:
+        async def aclose(self) -> None:
+            del app.iterators["run"]  # the stop was quicker
+
+    async def end() -> None:
+        app.lock = asyncio.Lock()
+        await Queue.reset_iterators(queue, "run")
+
+    app = SimpleNamespace(iterators={"run": Ending()})
+    queue = SimpleNamespace(server_app=app)
+    in_a_new_loop(end())
+    assert app.iterators == {}
 
 
 def test_every_patch_is_in_place_and_was_made_for_this_gradio():
