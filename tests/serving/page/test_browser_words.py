@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import time
 
 import numpy as np
 import pytest
@@ -50,13 +51,20 @@ def test_the_last_part_cannot_be_switched_off(page, settings):
     expect(page.locator("#strip .thumbnail-item")).to_have_count(10)
 
 
-def test_stop_says_that_it_stopped_and_only_then(page):
+def test_stop_says_that_it_stopped_and_only_then(page, tiny_engine, monkeypatch):
+    real = tiny_engine.describer.describe
+
+    def slowly(*given, **named):
+        time.sleep(0.2)
+        return real(*given, **named)
+
     page.get_by_role("tab", name=text.STEP_SWEEP).click()
     told = page.locator("#sweep-told")
     page.locator("#sweep-stop").click()
     expect(told).to_have_text("")  # there is nothing to stop
     for kind, value in (("stride", "10"), ("size", "20")):  # many windows
         page.locator(f"#sweep-{kind} input").first.fill(value)
+    monkeypatch.setattr(tiny_engine.describer, "describe", slowly)
     page.locator("#sweep-run").click()
     expect(page.locator("#sweep")).to_contain_text("windows")
     page.locator("#sweep-stop").click()
@@ -66,6 +74,7 @@ def test_stop_says_that_it_stopped_and_only_then(page):
     mark = "<div class='wrap'><span class='error'>Error</span></div>"  # as Gradio at times draws it then
     page.locator("#sweep").evaluate("(place, mark) => place.insertAdjacentHTML('beforeend', mark)", mark)
     expect(page.locator("#sweep .error").last).to_be_hidden()
+    monkeypatch.undo()
     for kind, value in (("stride", "50"), ("size", "40")):
         page.locator(f"#sweep-{kind} input").first.fill(value)
     page.locator("#sweep-run").click()
