@@ -130,5 +130,7 @@ def open_case(engine: Engine, session: Session, settings: Settings, data: bytes 
     listed, beyond = opened.paths[:count], opened.paths[count:]
     if tuple(m.record.path for m in now.matches) != listed or not decided.keys() >= {*beyond}:
         raise CaseError(text.CASE_DIFFERS)
-    rows = {record.path: row for row, record in enumerate(engine.gallery.records) if record.path in decided}
+    rows = {match.record.path: match.index for match in now.matches}
+    if beyond:  # only then the whole gallery is looked through
+        rows |= {record.path: row for row, record in enumerate(engine.gallery.records) if record.path in decided}
     return replace(now, decisions={rows[path]: decided[path] for path in decided if path in rows})
