@@ -47,6 +47,12 @@ def tiny_config() -> ModelConfig:
     return ModelConfig(backbone="osnet_x0_25", dim=32, ffn_dim=64)
 
 
+@pytest.fixture(autouse=True)
+def same_draws():
+    """Seed PyTorch before each test, so that random weights do not depend on the tests before it, or on luck."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory, tiny_config):
     """Save random weights of the tiny configuration; return their folder."""

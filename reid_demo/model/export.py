@@ -16,7 +16,7 @@ from reid_demo.model.dpti import DPTI, DPTIOutput
 
 OUTPUTS = ("global_embedding", "part_embeddings", "presence", "template_attention", "part_attention")
 MAPS = 2  # the last outputs, which only somebody who looks at them needs
-INPUT = "images"
+INPUT, BATCH = "images", "batch"  # the graph's input, and its first dimension
 OPSET = 17
 TOLERANCE = 1e-4  # of an output's largest value, or of 1 where that is smaller
 
@@ -84,7 +84,7 @@ def to_onnx(model: DPTI, path: Path) -> None:
     if importlib.util.find_spec("onnx") is None:
         raise ConfigError("An ONNX file needs the package onnx: pip install onnx.")
     shown = Shown(model).to(memory_format=torch.contiguous_format).eval()
-    batches = {name: {0: "batch"} for name in (INPUT, *OUTPUTS)}
+    batches = {name: {0: BATCH} for name in (INPUT, *OUTPUTS)}
     with warnings.catch_warnings(), torch.inference_mode():
         # The tracer warns of the shape check; the exporter that follows no Python needs one package more.
         warnings.simplefilter("ignore")

@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from queue import SimpleQueue
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,10 +29,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reid_demo.config import to_dict
+from reid_demo.config import IMAGE_HEIGHT, IMAGE_WIDTH, to_dict
 from reid_demo.errors import ConfigError
 from reid_demo.model.dpti import DPTI
 from reid_demo.model.export import (
+    BATCH,
     INPUT,
     OUTPUTS,
     TOLERANCE,
@@ -44,7 +46,7 @@ from reid_demo.model.export import (
 )
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession as Session
+    from openvino import InferRequest as Request
 
 AUTO = "auto"
 TORCH, OPENVINO, ONNXRUNTIME = "torch", "openvino", "onnxruntime"
@@ -54,10 +56,15 @@ NEEDS = {OPENVINO: ("openvino",), ONNXRUNTIME: ("onnxruntime", "onnx")}  # besid
 INSTALL = {OPENVINO: "pip install '.[fast]'", ONNXRUNTIME: "pip install onnxruntime onnx"}
 ROUNDS = 5  # timed runs of each candidate
 BULK_BATCH = 8  # images a run, where many are to be described
+GRAPH = 2  # in the name of a kept graph: raised where the same weights make another one
 GAIN = 0.95  # another runtime than PyTorch must take less than this share of its time
-SHARE = 4  # most images that one thread of ONNX Runtime takes at once
+SHARE = 4  # most images that one thread takes at once
 SPIN_US = 100  # for which a thread of ONNX Runtime looks out for more work before it sleeps
 BFLOAT16_COSINE = 0.999  # of descriptors in bfloat16 with those in float32
+
+
+# Runs a graph: names of outputs and `(B, 3, 256, 128)` float32 pixels in, the outputs' own arrays out.
+Lane = Callable[[tuple[str, ...], np.ndarray], list[np.ndarray]]
 
 
 class Run(Protocol):
@@ -142,7 +149,7 @@ def _settled(model: DPTI, own: Run, precision: str) -> str:
     if able == [TORCH]:
         return TORCH
     versions = {name: version(name) for name in able}
-    situation = [_fingerprint(model), precision, _processor(), versions, torch.get_num_threads()]
+    situation = [_fingerprint(model), GRAPH, precision, _processor(), versions, torch.get_num_threads()]
     key = hashlib.sha256(json.dumps(situation).encode()).hexdigest()[:16]
     path = cache_folder() / "runtimes" / f"{key}.json"
     try:
@@ -219,17 +226,22 @@ def _write(path: Path, write: Callable[[Path], object]) -> None:
 def _open(name: str, model: DPTI, precision: str) -> Run:
     """Open a network by OpenVINO or ONNX Runtime; its graph is made once and kept where the cache can be written."""
     suffix, make = (".xml", _to_openvino) if name == OPENVINO else (".onnx", to_onnx)
-    made_by = "-".join((_fingerprint(model), torch.__version__.partition("+")[0], version(NEEDS[name][-1])))
+    made_by = "-".join((_fingerprint(model), str(GRAPH), torch.__version__.partition("+")[0], version(NEEDS[name][-1])))
     path = cache_folder() / "graphs" / f"{made_by}{suffix}"
-    with tempfile.TemporaryDirectory() as spare:
-        if not path.exists():
-            try:
-                _write(path, functools.partial(make, model))
-            except OSError as error:
-                log.warning("The graph cannot be kept (%s); the next start makes it again.", error.strerror)
-                path = Path(spare) / path.name
-                make(model, path)
-        return open_onnx(name, path, precision)
+    if not path.exists():
+        try:
+            _write(path, functools.partial(make, model))
+        except OSError as error:
+            log.warning("The graph cannot be kept (%s); the next start makes it again.", error.strerror)
+            path = Path(_spare_folder().name) / path.name
+            make(model, path)
+    return open_onnx(name, path, precision)
+
+
+@functools.cache
+def _spare_folder() -> tempfile.TemporaryDirectory:
+    """Return a folder that lasts as long as the process: a graph is opened a second time for the first many images."""
+    return tempfile.TemporaryDirectory(prefix="reid_demo-graphs-")
 
 
 def open_onnx(name: str, path: Path, precision: str = "float32") -> Run:
@@ -237,49 +249,63 @@ def open_onnx(name: str, path: Path, precision: str = "float32") -> Run:
     return (_by_openvino if name == OPENVINO else _by_onnxruntime)(path, precision)
 
 
-def _by_onnxruntime(path: Path, _precision: str) -> Run:
-    return _OnnxRuntime(path).run
-
-
-class _OnnxRuntime:
-    """A graph that all threads run together for few images, and each thread by itself for its share of many.
+class _Graph:
+    """A graph that all threads run together for one image, and each thread by itself for its share of many.
 
     Threads that work together wait for each other at every layer, and for whoever else uses their core.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open the graph for all threads."""
-        self._path, self._threads = path, torch.get_num_threads()
-        self._together = self._session(self._threads)
-        self._opening = threading.Lock()
-        self._apart: tuple[Session, ThreadPoolExecutor] | None = None  # opened for the first images that are many
+    def __init__(self, open_together: Callable[[], Lane], open_apart: Callable[[int], list[Lane]]) -> None:
+        """Take what opens the graph for all threads and one image, and for a number of threads and any images."""
+        self._threads = torch.get_num_threads()
+        self._together, self._open_apart = open_together(), open_apart
+        self._one_at_a_time, self._opening = threading.Lock(), threading.Lock()
+        self._free: SimpleQueue[Lane] = SimpleQueue()
+        self._pool: ThreadPoolExecutor | None = None  # opened for the first images that are many
 
-    def _session(self, threads: int) -> "Session":
-        onnxruntime = import_onnxruntime()
+    def run(self, pixels: Tensor, maps: bool = True) -> DescribedBatch:
+        """Describe a batch; see `Run`."""
+        names, images = outputs(maps), pixels.numpy()
+        if len(images) == 1 or len(images) < self._threads:
+            with self._one_at_a_time:
+                parts = [self._together(names, images[i : i + 1]) for i in range(len(images))]
+        else:
+            shares = np.array_split(images, self._threads * -(-len(images) // (self._threads * SHARE)))
+            parts = list(self._apart().map(lambda share: self._by_a_free_lane(names, share), shares))
+        found = [np.concatenate(each) for each in zip(*parts, strict=True)]
+        return DescribedBatch.read(dict(zip(names, found, strict=True)).__getitem__, maps)
+
+    def _by_a_free_lane(self, names: tuple[str, ...], images: np.ndarray) -> list[np.ndarray]:
+        lane = self._free.get()
+        try:
+            return lane(names, images)
+        finally:
+            self._free.put(lane)
+
+    def _apart(self) -> ThreadPoolExecutor:
+        with self._opening:
+            if self._pool is None:
+                for lane in self._open_apart(self._threads):
+                    self._free.put(lane)
+                self._pool = ThreadPoolExecutor(self._threads, "network")
+            return self._pool
+
+
+def _by_onnxruntime(path: Path, _precision: str) -> Run:
+    def opened(threads: int, **fixed: int) -> Lane:
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = threads
         settings.log_severity_level = 3  # errors
         settings.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_US))
+        for name, size in fixed.items():
+            settings.add_free_dimension_override_by_name(name, size)
         # By its path: a session keeps what it is given, and the bytes would stay in memory beside the network.
-        return onnxruntime.InferenceSession(str(self._path), settings, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+        return lambda names, images: session.run(names, {INPUT: images})
 
-    def run(self, pixels: Tensor, maps: bool = True) -> DescribedBatch:
-        """Describe a batch; see `Run`."""
-        names = outputs(maps)
-        if self._threads == 1 or len(pixels) < self._threads:
-            found = self._together.run(names, {INPUT: pixels.numpy()})
-        else:
-            session, pool = self._alone()
-            shares = np.array_split(pixels.numpy(), self._threads * -(-len(pixels) // (self._threads * SHARE)))
-            parts = pool.map(lambda share: session.run(names, {INPUT: share}), shares)
-            found = [np.concatenate(each) for each in zip(*parts, strict=True)]
-        return DescribedBatch.read(dict(zip(names, found, strict=True)).__getitem__, maps)
-
-    def _alone(self) -> "tuple[Session, ThreadPoolExecutor]":
-        with self._opening:
-            if self._apart is None:
-                self._apart = self._session(1), ThreadPoolExecutor(self._threads, "onnxruntime")
-            return self._apart
+    onnxruntime = import_onnxruntime()
+    together = functools.partial(opened, torch.get_num_threads(), **{BATCH: 1})
+    return _Graph(together, lambda count: [opened(1)] * count).run
 
 
 def import_onnxruntime() -> ModuleType:
@@ -299,23 +325,28 @@ def import_openvino() -> ModuleType:
 
 
 def _by_openvino(path: Path, precision: str) -> Run:
-    openvino = import_openvino()
-    settings = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "ENABLE_CPU_PINNING": False,  # other programs share the cores
-    }
-    core = openvino.Core()
-    weights = path.with_suffix(".bin")  # read into memory: a mapped file must not change under a running program
-    graph = core.read_model(path.read_bytes(), weights.read_bytes() if path.suffix == ".xml" else b"")
-    request = core.compile_model(graph, "CPU", settings).create_infer_request()
-    one_at_a_time = threading.Lock()  # a request holds the outputs of its last run
+    def opened(batch: int, lanes: int) -> list[Lane]:
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": lanes,
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "ENABLE_CPU_PINNING": False,  # other programs share the cores
+        }
+        weights = path.with_suffix(".bin")  # read into memory: a mapped file must not change under a running program
+        graph = core.read_model(path.read_bytes(), weights.read_bytes() if path.suffix == ".xml" else b"")
+        graph.reshape([batch, 3, IMAGE_HEIGHT, IMAGE_WIDTH])
+        compiled = core.compile_model(graph, "CPU", settings)
+        return [_openvino_lane(compiled.create_infer_request()) for _ in range(lanes)]
 
-    def run(pixels: Tensor, maps: bool = True) -> DescribedBatch:
-        with one_at_a_time:
-            found = request.infer([pixels.numpy()], share_outputs=True)
-            return DescribedBatch.read(lambda name: np.array(found[OUTPUTS.index(name)], np.float32), maps)
+    core = import_openvino().Core()
+    return _Graph(lambda: opened(1, 1)[0], lambda lanes: opened(-1, lanes)).run
+
+
+def _openvino_lane(request: "Request") -> Lane:
+    def run(names: tuple[str, ...], images: np.ndarray) -> list[np.ndarray]:
+        found = request.infer([images], share_outputs=True)  # which the next run overwrites
+        return [np.array(found[OUTPUTS.index(name)], np.float32) for name in names]
 
     return run
 

@@ -1,5 +1,6 @@
 """The backbone osnet_lct, and reading its weights from OpenVINO's two files; the test writes a small pair."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from reid_demo.images import read_image, to_model_input
 from reid_demo.model import checkpoint, osnet_lct
 from reid_demo.model.dpti import build_model
 from reid_demo.model.openvino_ir import load_ir
+from reid_demo.model.osnet import ChannelGate
 from reid_demo.model.osnet_lct import ContextGate, OSNetLCTBackbone
 from reid_demo.model.start import start_from_ir
 from reid_demo.search import bundled
@@ -156,8 +158,9 @@ def test_a_context_gate_by_hand():
     with torch.no_grad():
         gate.weight.normal_()
         gate.bias.normal_()
-    x = torch.randn(2, 32, 3, 2)
-    for image in range(2):
+    streams = [torch.randn(2, 32, 3, 2) for _ in range(3)]
+    wanted = torch.zeros(2, 32, 3, 2)
+    for x, image in itertools.product(streams, range(2)):
         means = [x[image, channel].mean().item() for channel in range(32)]
         for group in range(16):
             a, b = means[2 * group], means[2 * group + 1]
@@ -165,8 +168,8 @@ def test_a_context_gate_by_hand():
             spread = (((a - middle) ** 2 + (b - middle) ** 2) / 2 + 1e-5) ** 0.5
             for channel, value in ((2 * group, a), (2 * group + 1, b)):
                 open_by = (value - middle) / spread * gate.weight[channel] + gate.bias[channel]
-                wanted = x[image, channel] * torch.sigmoid(open_by)
-                torch.testing.assert_close(gate(x)[image, channel], wanted, rtol=1e-4, atol=1e-5)
+                wanted[image, channel] += x[image, channel] * torch.sigmoid(open_by.detach())
+    torch.testing.assert_close(gate(streams).detach(), wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_weighted_pooling_begins_as_the_mean_and_refuses_other_sizes():
@@ -204,6 +207,9 @@ def test_openvino_gives_the_same_vectors(full):
 def test_every_parameter_learns_with_weighted_pooling(name):
     config = variant(name, backbone="osnet_lct", global_pooling="weighted", dim=DIM, num_heads=4, ffn_dim=64)
     model = build_model(config).train()
+    for gate in model.modules():
+        if isinstance(gate, ChannelGate):  # random weights may switch all of its few hidden units off
+            torch.nn.init.constant_(gate.fc1.bias, 10.0)
     output = model(torch.randn(2, 3, 256, 128))
     weights = torch.randn_like(output.descriptor)
     loss = (output.descriptor * weights).sum() + output.presence[:, :1].pow(2).sum()

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -144,8 +145,33 @@ def test_the_fastest_is_sought_once_and_kept(tiny_weights, tmp_path, monkeypatch
 def test_a_cache_that_cannot_be_written_is_done_without(name, tiny_weights, tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     monkeypatch.setenv("REID_DEMO_CACHE", str(tmp_path / "file"))
-    assert Describer(load_weights(tiny_weights), runtime=name).runtime == name
+    describer = Describer(load_weights(tiny_weights), runtime=name)
+    assert describer.runtime == name
     assert "cannot be kept" in caplog.text
+    images = [draw_person(pid, 1) for pid in range(4)]
+    assert len(describer.describe(images)) == 4  # for which the graph is opened once more
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_many_callers_at_once_get_their_own_answers(name, tiny_weights, two_threads):
+    run = Describer(load_weights(tiny_weights), runtime=name)._run
+    batches = [export.sample(count, seed=count) for count in (1, 9, 1, 4, 2, 1, 5, 3)]
+    wanted = [run(pixels, False) for pixels in batches]
+    with ThreadPoolExecutor(len(batches)) as pool:
+        for _ in range(5):
+            for one, other in zip(wanted, pool.map(lambda pixels: run(pixels, False), batches), strict=True):
+                np.testing.assert_allclose(other.part_embeddings, one.part_embeddings, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_graph_of_an_older_form_is_not_used(name, tiny_weights, tmp_path, monkeypatch):
+    monkeypatch.setenv("REID_DEMO_CACHE", str(tmp_path))
+    model = load_weights(tiny_weights)
+    for form in (1, 2, 2):
+        monkeypatch.setattr(runtimes, "GRAPH", form)
+        Describer(model, runtime=name)
+    suffix = ".xml" if name == "openvino" else ".onnx"
+    assert len(list((tmp_path / "graphs").glob(f"*{suffix}"))) == 2
 
 
 def test_the_cache_may_lie_in_the_home_folder(tmp_path, monkeypatch):
