@@ -1,7 +1,5 @@
 """OSNet (Zhou et al., 2019): blocks of four parallel streams of growing reach, joined by one shared gate."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -42,19 +40,8 @@ class LightConv(nn.Module):
         return torch.relu(self.bn(self.conv2(self.conv1(x))))
 
 
-def stream_means(streams: Sequence[Tensor]) -> Tensor:
-    """Return the means over places of `S` streams `(B, C, h, w)`, one stream after the other: `(S B, C, 1, 1)`."""
-    return torch.cat([stream.mean(dim=(2, 3), keepdim=True) for stream in streams])
-
-
-def gated_sum(streams: Sequence[Tensor], gates: Tensor) -> Tensor:
-    """Return the sum of `S` streams `(B, C, h, w)`, each times its own of the `(S B, C, 1, 1)` gates."""
-    each = gates.chunk(len(streams))  # by number below: while a graph is traced, a chunk cannot be iterated
-    return sum(stream * each[number] for number, stream in enumerate(streams))
-
-
 class ChannelGate(nn.Module):
-    """Weigh the channels of each stream by what the whole image shows in it, all streams at once, and add them."""
+    """Weigh the channels of a stream by what the whole image shows in it."""
 
     def __init__(self, channels: int) -> None:
         """Make the two layers of the gate."""
@@ -62,9 +49,9 @@ class ChannelGate(nn.Module):
         self.fc1 = nn.Conv2d(channels, channels // GATE_REDUCTION, 1)
         self.fc2 = nn.Conv2d(channels // GATE_REDUCTION, channels, 1)
 
-    def forward(self, streams: Sequence[Tensor]) -> Tensor:
-        """Map streams of `(B, C, h, w)` to one of that shape."""
-        return gated_sum(streams, torch.sigmoid(self.fc2(torch.relu(self.fc1(stream_means(streams))))))
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(B, C, h, w)` to the same shape."""
+        return x * torch.sigmoid(self.fc2(torch.relu(self.fc1(x.mean(dim=(2, 3), keepdim=True)))))
 
 
 class OmniScaleBlock(nn.Module):
@@ -85,7 +72,8 @@ class OmniScaleBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map `(B, inputs, h, w)` to `(B, outputs, h, w)`."""
         reduced = self.conv1(x)
-        joined = self.gate([stream(reduced) for stream in (self.conv2a, self.conv2b, self.conv2c, self.conv2d)])
+        streams = (self.conv2a, self.conv2b, self.conv2c, self.conv2d)
+        joined = sum(self.gate(stream(reduced)) for stream in streams)
         kept = x if self.downsample is None else self.downsample(x)
         return torch.relu(self.conv3(joined) + kept)
 

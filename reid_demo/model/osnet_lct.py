@@ -6,13 +6,11 @@ channels within groups (Ruan et al., 2019, "Linear Context Transform Block"), in
 has no batch statistics at all: training and evaluation mode agree. `openvino_ir` reads its published weights.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reid_demo.model.osnet import BOTTLENECK, CHANNELS, STREAMS, ChannelGate, gated_sum, stream_means
+from reid_demo.model.osnet import BOTTLENECK, CHANNELS, STREAMS, ChannelGate
 
 CONTEXT_GROUPS = 16  # groups of channels that a context gate normalises
 EPSILON = 1e-5
@@ -44,7 +42,7 @@ class LightConv(nn.Module):
 
 
 class ContextGate(nn.Module):
-    """Weigh the channels of each stream by how they stand out among those of their group, and add the streams."""
+    """Weigh the channels of a stream by how each stands out among the channels of its group."""
 
     def __init__(self, channels: int) -> None:
         """Make a weight and a bias for each channel; they start as a gate that is open by half."""
@@ -52,12 +50,12 @@ class ContextGate(nn.Module):
         self.weight = nn.Parameter(torch.zeros(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, streams: Sequence[Tensor]) -> Tensor:
-        """Map streams of `(B, C, h, w)` to one of that shape."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(B, C, h, w)` to the same shape."""
         # a group norm; OpenVINO has none for maps without places
-        groups = stream_means(streams).flatten(1).unflatten(1, (CONTEXT_GROUPS, -1))
+        groups = x.mean(dim=(2, 3)).unflatten(1, (CONTEXT_GROUPS, -1))
         context = functional.layer_norm(groups, groups.shape[2:], eps=EPSILON).flatten(1)
-        return gated_sum(streams, torch.sigmoid(context * self.weight + self.bias)[:, :, None, None])
+        return x * torch.sigmoid(context * self.weight + self.bias)[:, :, None, None]
 
 
 class OmniScaleBlock(nn.Module):
@@ -78,7 +76,7 @@ class OmniScaleBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map `(B, inputs, h, w)` to `(B, outputs, h, w)`."""
         reduced = torch.relu(self.reduce(x))
-        joined = self.gate([stream(reduced) for stream in self.streams])
+        joined = sum(self.gate(stream(reduced)) for stream in self.streams)
         return torch.relu(self.expand(joined) + self.shortcut(x))
 
 
