@@ -12,14 +12,14 @@ from reid_demo.model.dpti import DPTI
 from reid_demo.model.runtimes import ONNXRUNTIME, TORCH
 from reid_demo.records import Occlusion
 from reid_demo.serving.bench.plain import Plain
-from reid_demo.serving.bench.rows import Row, Timing, in_ms, per_second, timed
+from reid_demo.serving.bench.rows import Row, Timing, in_ms, per_second, side_by_side
 
 BATCH = 32
 CHANGE = Occlusion("lower_half")
 ON_A_GPU = 50  # repeats, where one takes milliseconds
 
 
-def bench_network(engine: Engine, network: DPTI, repeats: int = 9) -> list[Row]:
+def bench_network(engine: Engine, network: DPTI, repeats: int = 10) -> list[Row]:
     """Measure one probe and a batch in each precision, and a change to its list, beside plain float32 in the same run.
 
     Every action ends when its numbers are NumPy arrays in this process, so a GPU has finished its work.
@@ -33,27 +33,26 @@ def bench_network(engine: Engine, network: DPTI, repeats: int = 9) -> list[Row]:
     images = [rng.integers(0, 256, (256, 128, 3), dtype=np.uint8) for _ in range(BATCH)]
     plain = Plain(network, engine.describer.device, engine.gallery)
     repeats = repeats if engine.describer.device.type == "cpu" else ON_A_GPU
-    plain_one, plain_many = (_timed(plain, some, repeats) for some in (images[:1], images))
     rows = []
     for precision in PRECISIONS:
         describer = _describer(engine, precision)
         said, by = _said(precision, describer), f"by {describer.runtime}"
-        one, many = (_timed(describer, some, repeats) for some in (images[:1], images))
+        one, many = (_both(describer, plain, some, repeats) for some in (images[:1], images))
         rows += [
-            in_ms(f"describe one probe, {by}", one, plain_one, said),
-            per_second(f"describe, batch {BATCH}, images per second, {by}", BATCH, many, plain_many, said),
+            in_ms(f"describe one probe, {by}", *one, said),
+            per_second(f"describe, batch {BATCH}, images per second, {by}", BATCH, *many, said),
         ]
 
     def again() -> None:
         engine.search(engine.describe(engine.occlude(images[0], [CHANGE])))
 
-    ours, theirs = timed(again, repeats), timed(lambda: plain.change(images[0], CHANGE), repeats)
+    both = side_by_side(again, lambda: plain.change(images[0], CHANGE), repeats)
     what = f"occlude, describe and search {len(engine.gallery):,} images"
-    return [*rows, in_ms(what, ours, theirs, _said(engine.describer.precision, engine.describer))]
+    return [*rows, in_ms(what, *both, _said(engine.describer.precision, engine.describer))]
 
 
-def _timed(network: Describer | Plain, images: list[np.ndarray], repeats: int) -> Timing:
-    return timed(lambda: network.describe(images), repeats)
+def _both(network: Describer, plain: Plain, images: list[np.ndarray], repeats: int) -> tuple[Timing, Timing]:
+    return side_by_side(lambda: network.describe(images), lambda: plain.describe(images), repeats)
 
 
 def _describer(engine: Engine, precision: str) -> Describer:

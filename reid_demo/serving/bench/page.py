@@ -20,7 +20,7 @@ from reid_demo.occlude import BOXES
 from reid_demo.records import Occlusion
 from reid_demo.serving.bench.engine import made_up
 from reid_demo.serving.bench.plain import Plain
-from reid_demo.serving.bench.rows import Row, Timing, in_ms, of, timed, timed_cold
+from reid_demo.serving.bench.rows import ROUNDS, Row, Timing, in_ms, of, side_by_side
 from reid_demo.serving.bench.visitors import Answer, Ask, Crowd, Visitor
 from reid_demo.serving.page.handlers import acts, probe, ranking
 from reid_demo.serving.page.handlers.examples import stories_of
@@ -34,12 +34,11 @@ VISITORS = 10
 DRAGGED = 48  # steps in which a block is dragged down the probe
 STEP = 1 / 8  # a window of this side and stride has 128 positions on a picture twice as high as wide
 KINDS = tuple(BOXES)
-ROUNDS = 5  # of all visitors at once
 LIMIT = 6.0  # the slowest of all visitors may take so many times a lone one
 
 
 def bench_page(
-    engine: Engine, network: DPTI, *, gallery_size: int = 20_000, step: float = STEP, repeats: int = 9
+    engine: Engine, network: DPTI, *, gallery_size: int = 20_000, step: float = STEP, repeats: int = 10
 ) -> list[Row]:
     """Measure what a visitor waits for, each beside a plain way of doing the same in the same run.
 
@@ -62,7 +61,8 @@ def bench_page(
         large = copy.copy(engine)
         large.hold(made_up(engine, Path(folder) / "gallery", gallery_size))
         plain = Plain(network, large.describer.device, large.gallery)
-        rows = [_change(large, plain, repeats), _drag(large, plain, repeats), *_sweep(large, plain, step)]
+        rows = [_change(large, plain, repeats), _drag(large, plain, repeats)]
+        rows += _sweep(large, plain, step, min(repeats, ROUNDS))
         demo = build_ui(large)
         # The server speaks of itself; the table alone goes to the standard output.
         said = contextlib.redirect_stdout(sys.stderr)
@@ -80,9 +80,12 @@ def _change(engine: Engine, plain: Plain, repeats: int) -> Row:
     """Time one click on an occluder to its ranked list, beside a plain model and a full sort."""
     settings = default_settings(engine)
     opened = probe.open_example(engine, Session(), settings, 0)
-    ours = timed(lambda: probe.hide(engine, opened, settings, probe.Hiding("lower_half", "mean_grey")), repeats)
-    theirs = timed(lambda: plain.change(opened.image, Occlusion("lower_half")), repeats)
-    return in_ms(f"a change to its list, {len(engine.gallery):,} images", ours, theirs, engine.describer.precision)
+    both = side_by_side(
+        lambda: probe.hide(engine, opened, settings, probe.Hiding("lower_half", "mean_grey")),
+        lambda: plain.change(opened.image, Occlusion("lower_half")),
+        repeats,
+    )
+    return in_ms(f"a change to its list, {len(engine.gallery):,} images", *both, engine.describer.precision)
 
 
 def _drag(engine: Engine, plain: Plain, repeats: int) -> Row:
@@ -97,12 +100,11 @@ def _drag(engine: Engine, plain: Plain, repeats: int) -> Row:
         if "error" in (answer := stage.rank({"token": opened.token, "box": next(places)})):
             raise GalleryError(answer["error"])
 
-    ours = timed(drag, repeats)
-    theirs = timed(lambda: plain.change(opened.image, Occlusion("box", box=next(places))), repeats)
-    return in_ms(f"a drag to its list, {len(engine.gallery):,} images", ours, theirs, engine.describer.precision)
+    both = side_by_side(drag, lambda: plain.change(opened.image, Occlusion("box", box=next(places))), repeats)
+    return in_ms(f"a drag to its list, {len(engine.gallery):,} images", *both, engine.describer.precision)
 
 
-def _sweep(engine: Engine, plain: Plain, step: float, repeats: int = 3) -> list[Row]:
+def _sweep(engine: Engine, plain: Plain, step: float, repeats: int) -> list[Row]:
     """Time a sweep and its first map, beside the same windows one after another with a plain model."""
     image = read_image(engine.examples[0].path)
     watched = engine.search(engine.describe(image))[0].index
@@ -117,13 +119,12 @@ def _sweep(engine: Engine, plain: Plain, step: float, repeats: int = 3) -> list[
         for _ in engine.sweep(image, [[watched]], Window(step, step)):
             pass
 
-    until_first, until_end = timed(first, repeats), timed_cold(whole, repeats)
-    plain_end = timed_cold(lambda: plain.sweep(image, boxes, watched))
-    plain_first = timed_cold(lambda: plain.sweep(image, boxes[:batch], watched))
+    until_first = side_by_side(first, lambda: plain.sweep(image, boxes[:batch], watched), repeats)
+    until_end = side_by_side(whole, lambda: plain.sweep(image, boxes, watched), repeats, warm=False)
     precision = engine.describer.precision
     return [
-        in_ms(f"sweep of {len(boxes)} windows", until_end, plain_end, precision),
-        in_ms(f"sweep, to its first map of {batch} windows", until_first, plain_first, precision),
+        in_ms(f"sweep of {len(boxes)} windows", *until_end, precision),
+        in_ms(f"sweep, to its first map of {batch} windows", *until_first, precision),
     ]
 
 
@@ -164,13 +165,14 @@ def _visitors(engine: Engine, demo, url: str, repeats: int) -> list[Row]:
             return crowd.ask([Ask(f"visitor-{n}", act, sent, verb) for n, verb in enumerate(verbs)])
 
         opened = [{"verb": "example", "number": example} for example, _ in plan]
-        for _ in range(repeats + 1):  # the first one warms up
-            all_do(opened[:1])
-            alone += [answer.seconds for answer in all_do([hiding(KINDS[0])])]
-        for _ in range(ROUNDS):
+        for _ in range(ROUNDS):  # in turn, so that other load on the machine slows both alike
+            for number in range(1 + -(-repeats // ROUNDS)):
+                all_do(opened[:1])
+                answer = all_do([hiding(KINDS[0])])[0]
+                alone += [answer.seconds] * bool(number)  # the first one warms up
             all_do(opened)
             together.append(all_do([hiding(kind) for _, kind in plan]))
-    lone, slowest = Timing.of(alone[1:]), Timing.of([max(one.seconds for one in answers) for answers in together])
+    lone, slowest = Timing.of(alone), Timing.of([max(one.seconds for one in answers) for answers in together])
     wrong = 0
     for number, (example, kind) in enumerate(plan):
         one = acts.settle(engine, acts.open_story(engine, Session(), settings, stories, example), settings, BOXES[kind])

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+ROUNDS = 5  # turns of what is measured and of its reference
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -45,20 +47,29 @@ class Row:
         return {key: round(value, 4) if isinstance(value, float) else value for key, value in asdict(self).items()}
 
 
-def timed(action: Callable[[], object], repeats: int) -> Timing:
-    """Time an action, after one warm-up that does not count."""
-    action()
-    return timed_cold(action, repeats)
+def side_by_side(
+    ours: Callable[[], object], plain: Callable[[], object], repeats: int = ROUNDS, *, warm: bool = True
+) -> tuple[Timing, Timing]:
+    """Time two actions in turn, a few runs of each at a time, so that other load on the machine slows both alike.
 
-
-def timed_cold(action: Callable[[], object], repeats: int = 1) -> Timing:
-    """Time an action without a warm-up."""
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        action()
-        seconds.append(time.perf_counter() - start)
-    return Timing.of(seconds)
+    Args:
+        ours: what is measured.
+        plain: its reference.
+        repeats: least number of timed runs of each, in `ROUNDS` rounds.
+        warm: whether the first run of each turn does not count: it finds the other's data in the caches, and the
+            other's threads still looking for work.
+    """
+    rounds = min(ROUNDS, repeats)
+    taken: tuple[list[float], list[float]] = ([], [])
+    for _ in range(rounds):
+        for action, seconds in zip((ours, plain), taken, strict=True):
+            if warm:
+                action()
+            for _ in range(-(-repeats // rounds)):
+                start = time.perf_counter()
+                action()
+                seconds.append(time.perf_counter() - start)
+    return Timing.of(taken[0]), Timing.of(taken[1])
 
 
 def in_ms(what: str, ours: Timing, plain: Timing, precision: str = "float32") -> Row:

@@ -16,7 +16,7 @@ from reid_demo.data.loaders import Batch, BatchLoader, TrainingSet
 from reid_demo.model.backbones import build_backbone
 from reid_demo.model.checkpoint import choose_device
 from reid_demo.model.dpti import build_model
-from reid_demo.serving.bench.rows import Row, of, per_second, timed
+from reid_demo.serving.bench.rows import Row, of, per_second, side_by_side
 from reid_demo.training.distributed import Team, WholeBatch
 from reid_demo.training.losses import Objective
 from reid_demo.training.step import build_optimizer, train_step
@@ -50,7 +50,9 @@ def bench_training(config: TrainConfig, *, device: str | None = None, repeats: i
     model, objective = model.to(place, memory_format=torch.channels_last), objective.to(place)
     optimizer = build_optimizer(config, model, objective)
     module = WholeBatch(model, objective, config.precision, Team(place))
-    ours = timed(lambda: train_step(config, module, optimizer, itertools.repeat(batch), 0), repeats)
+
+    def our_step() -> None:
+        train_step(config, module, optimizer, itertools.repeat(batch), 0)
 
     backbone = build_backbone(config.model)
     head = nn.Linear(backbone.final_channels, CLASSES).to(place)
@@ -69,7 +71,7 @@ def bench_training(config: TrainConfig, *, device: str | None = None, repeats: i
         adam.step()
         return loss.item()
 
-    bare = timed(bare_step, repeats)
+    ours, bare = side_by_side(our_step, bare_step, repeats)
     images = count * config.accumulate
     what = (
         f"train {variant_name(config.model)} {config.model.backbone}, {count} x {size[0]}x{size[1]} {config.precision}"

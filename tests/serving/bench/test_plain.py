@@ -1,8 +1,10 @@
 """Each reference returns what the product returns, so a ratio compares the same work on the same inputs."""
 
 import functools
+import itertools
 import json
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from reid_demo.search.build import IndexOptions, index_folder
 from reid_demo.search.gallery_views import ONE_VIEW
 from reid_demo.serving.bench import engine as bench
 from reid_demo.serving.bench.plain import Plain
-from reid_demo.serving.bench.rows import Timing, in_ms, markdown, of, per_second, table
+from reid_demo.serving.bench.rows import Timing, in_ms, markdown, of, per_second, side_by_side, table
 from reid_demo.whatif.sweep import Window
 
 
@@ -76,6 +78,23 @@ def test_a_folder(tiny_engine, plain, tmp_path):
         one, other = (np.float32(values).ravel() for values in (parts[name], ours.parts[i]))
         # Folders are described in bfloat16 where the processor has it; the row says so.
         assert one @ other / np.linalg.norm(one) / np.linalg.norm(other) > 0.999
+
+
+@pytest.mark.parametrize(
+    ("repeats", "warm", "order"),
+    [(2, True, "oopp" * 2), (5, False, "op" * 5), (10, True, "oooppp" * 5), (11, True, "oooopppp" * 5)],
+)
+def test_what_is_measured_and_its_reference_take_turns(repeats, warm, order):
+    seen = []
+    ours, plain = side_by_side(lambda: seen.append("o"), lambda: seen.append("p"), repeats, warm=warm)
+    assert "".join(seen) == order
+    assert 0 < ours.low_s <= ours.median_s <= ours.high_s and plain.low_s > 0
+
+
+def test_the_run_that_warms_up_does_not_count():
+    waits = itertools.chain([0.2], itertools.repeat(0))
+    ours, _ = side_by_side(lambda: time.sleep(next(waits)), lambda: None, 1)
+    assert ours.high_s < 0.1
 
 
 def test_a_row_says_spread_threads_processor_and_precision():
