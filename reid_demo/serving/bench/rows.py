@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 ROUNDS = 5  # turns of what is measured and of its reference
+SETTLE_S = 0.1  # after which the other's threads have ceased to look for more work
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,13 @@ def side_by_side(
         ours: what is measured.
         plain: its reference.
         repeats: least number of timed runs of each, in `ROUNDS` rounds.
-        warm: whether the first run of each turn does not count: it finds the other's data in the caches, and the
-            other's threads still looking for work.
+        warm: whether the first run of each turn does not count: it finds the other's data in the caches.
     """
     rounds = min(ROUNDS, repeats)
     taken: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
         for action, seconds in zip((ours, plain), taken, strict=True):
+            time.sleep(SETTLE_S)
             if warm:
                 action()
             for _ in range(-(-repeats // rounds)):
