@@ -49,8 +49,11 @@ def tiny_config() -> ModelConfig:
 
 @pytest.fixture(autouse=True)
 def same_draws():
-    """Seed PyTorch before each test, so that random weights do not depend on the tests before it, or on luck."""
-    torch.manual_seed(0)
+    """Seed PyTorch before each test, so that random weights do not depend on the tests before it, or on luck.
+
+    The seed is none of those that fixtures and tests name: what is drawn without one differs from what they draw.
+    """
+    torch.manual_seed(1000)
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ import torch
 from reid_demo.config import ModelConfig
 from reid_demo.errors import ConfigError, ShapeError
 from reid_demo.records import Descriptor, Scoring
+from reid_demo.search.shares import share_out
 
 _EPS = 1e-12
 CACHED_ROWS = 96  # rows of 2304 numbers in float32 that stay in a core's second-level cache
@@ -147,8 +148,9 @@ class Candidates:
 def part_products(parts: np.ndarray, probes: np.ndarray) -> np.ndarray:
     """Multiply each part of every row with the same part of each probe, in one pass over the rows.
 
-    A few rows at a time become float32 in the processor's cache, so half as much memory is read, and once. The threads
-    are those of the network: NumPy's go on waiting for work after each product and take the processor from it.
+    A few rows at a time become float32 in the processor's cache, so half as much memory is read, and once. Each thread
+    does its share of the rows by PyTorch: NumPy's threads go on waiting for work after each product, and take the
+    processor from the network.
 
     Args:
         parts: `(G, T, D)` float16, memory-mapped perhaps.
@@ -159,10 +161,15 @@ def part_products(parts: np.ndarray, probes: np.ndarray) -> np.ndarray:
     """
     count, terms, dim = parts.shape
     asked = torch.from_numpy(np.ascontiguousarray(probes.transpose(1, 0, 2), np.float32))  # (T, n, D)
-    block = torch.zeros(CACHED_ROWS, terms, dim, dtype=torch.float32)
     found = torch.empty(-(-count // CACHED_ROWS), terms, len(probes), CACHED_ROWS, dtype=torch.float32)
-    with torch.inference_mode():
-        _compiled_blocks()(asked, torch.from_numpy(parts), block, found)
+    multiply, stored = _compiled_blocks(), torch.from_numpy(parts)
+
+    def fill(first: int, end: int) -> None:
+        block = torch.zeros(CACHED_ROWS, terms, dim, dtype=torch.float32)
+        with torch.inference_mode():
+            multiply(asked, stored[first * CACHED_ROWS : end * CACHED_ROWS], block, found[first:end])
+
+    share_out(fill, len(found))
     joined = found.numpy().transpose(2, 1, 0, 3).reshape(len(probes), terms, -1)
     return joined[:, :, :count]
 
