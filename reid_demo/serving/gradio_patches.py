@@ -200,7 +200,7 @@ def save_whole(img, cache_dir: str, name: str = "image", format: str = "webp") -
     cache = Path(cache_dir).resolve()
     key = None if img.info else (format, img.mode, img.size, hashlib.sha256(img.tobytes()).digest())
     if key in _encoded and (known := _made_young(cache / _encoded[key] / f"{name}.{format}")):
-        return known
+        return _shown(known)
     data = _encode(img, format)
     digest = processing_utils.hash_bytes(data)
     if key is not None:
@@ -208,13 +208,18 @@ def save_whole(img, cache_dir: str, name: str = "image", format: str = "webp") -
     folder = cache / digest
     place = folder / f"{name}.{format}"
     if known := _made_young(place):
-        return known
+        return _shown(known)
     handle, waiting = _begin(folder, f".{name}.")
     with os.fdopen(handle, "wb") as file:
         file.write(data)
     os.replace(waiting, place)
-    _remember(_written, str(place), None, MOST_WRITTEN)
-    return str(place)
+    return _shown(str(place))
+
+
+def _shown(path: str) -> str:
+    """Remember a picture of the page by its path, and return that: a server before this one may have written it."""
+    _remember(_written, path, None, MOST_WRITTEN)
+    return path
 
 
 def same_arrays(save: Callable) -> Callable:

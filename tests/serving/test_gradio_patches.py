@@ -111,6 +111,15 @@ def test_a_picture_looks_as_gradio_encodes_it_and_keeps_its_metadata(tmp_path, p
     assert told.getexif()[0x010E] == "a title"
 
 
+def test_pictures_of_a_server_before_this_one_are_the_pages_own(tmp_path, monkeypatch):
+    picture = Image.new("RGB", (8, 8), "red")
+    path = gradio_patches.save_whole(picture, str(tmp_path))
+    monkeypatch.setattr(gradio_patches, "_written", {})
+    monkeypatch.setattr(gradio_patches, "_encoded", {})
+    assert not gradio_patches.is_shown(Path(path))
+    assert gradio_patches.save_whole(picture, str(tmp_path)) == path and gradio_patches.is_shown(Path(path))
+
+
 def test_a_picture_shown_again_is_young_again(tmp_path, picture):
     import os
 
