@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from reid_demo.search.shares import share_out
-from reid_demo.search.similarity import CACHED_ROWS, part_products
+from reid_demo.search.similarity import CACHED_ROWS, part_products, share_out
 
 
 @pytest.fixture(params=[1, 2, 3])
