@@ -266,11 +266,12 @@ class _Graph:
     def run(self, pixels: Tensor, maps: bool = True) -> DescribedBatch:
         """Describe a batch; see `Run`."""
         names, images = outputs(maps), pixels.numpy()
-        if len(images) == 1 or len(images) < self._threads:
+        if len(images) == 1 or 2 * len(images) <= self._threads:  # one after the other; else most threads have a share
             with self._one_at_a_time:
                 parts = [self._together(names, images[i : i + 1]) for i in range(len(images))]
         else:
-            shares = np.array_split(images, self._threads * -(-len(images) // (self._threads * SHARE)))
+            rounds = -(-len(images) // (self._threads * SHARE))
+            shares = np.array_split(images, min(len(images), self._threads * rounds))
             parts = list(self._apart().map(lambda share: self._by_a_free_lane(names, share), shares))
         found = [np.concatenate(each) for each in zip(*parts, strict=True)]
         return DescribedBatch.read(dict(zip(names, found, strict=True)).__getitem__, maps)

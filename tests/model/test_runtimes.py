@@ -67,17 +67,17 @@ def test_alone_or_in_a_batch_an_image_has_one_answer(name, shipped, images):
         assert one @ other == pytest.approx(1, abs=1e-5)
 
 
-@pytest.fixture
-def two_threads():
+@pytest.fixture(params=[2, 5])
+def several_threads(request):
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(request.param)
     yield
     torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("name", GRAPHS)
 @pytest.mark.parametrize("maps", [True, False])
-def test_shared_out_among_threads_a_batch_has_the_same_answers(name, maps, shipped, two_threads):
+def test_shared_out_among_threads_a_batch_has_the_same_answers(name, maps, shipped, several_threads):
     run = Describer(shipped, runtime=name)._run
     for count in (2, 3, 9):
         pixels = export.sample(count, seed=count)
@@ -153,7 +153,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(name, tiny_weights, tmp_
 
 
 @pytest.mark.parametrize("name", GRAPHS)
-def test_many_callers_at_once_get_their_own_answers(name, tiny_weights, two_threads):
+def test_many_callers_at_once_get_their_own_answers(name, tiny_weights, several_threads):
     run = Describer(load_weights(tiny_weights), runtime=name)._run
     batches = [export.sample(count, seed=count) for count in (1, 9, 1, 4, 2, 1, 5, 3)]
     wanted = [run(pixels, False) for pixels in batches]
