@@ -346,6 +346,14 @@ document.addEventListener("change", ({ target }) => {
   if (target === uploadInput() && target.files[0]) awaited = nameOf(target.files[0].name, target.files[0].size);
 }, true);
 document.addEventListener("click", (event) => { if (event.target.closest?.(words.choosers)) awaited = ""; }, true);
+// Its answer is kept from Gradio, which would put it in place of one that came before and that nobody has read yet.
+const fetched = window.fetch;
+window.fetch = async (address, options) => {
+  const file = options?.body instanceof FormData && options.body.get("files");
+  const sent = file && awaited === nameOf(file.name, file.size) ? awaited : "";
+  const answer = await fetched(address, options);
+  return sent && sent !== awaited ? new Promise(() => {}) : answer;
+};
 window.ifAwaited = (picture) => {
   const { orig_name: name, size } = [picture].flat()[0] || {};
   return name && nameOf(name, size) === awaited ? picture : null;

@@ -77,6 +77,26 @@ def test_a_slow_picture_never_overwrites_what_was_chosen_later(page):
     expect(page.locator("#probe-line")).to_contain_text(f"{text.UPLOADED}: 120 x 260")
 
 
+def test_a_picture_that_came_too_late_never_takes_the_place_of_the_newer_one(page):
+    """Both may arrive before the page has read either: the later answer was read twice, and nothing was searched."""
+    held, told = [], []
+    page.route("**/upload*", lambda route: held.append(route))
+    page.on("request", lambda request: told.append(request.url) if "/queue/join" in request.url else None)
+    bring(page, "slow.jpg", jpeg(120, 260))
+    page.wait_for_timeout(300)
+    bring(page, "quick.jpg", jpeg(90, 200))
+    page.wait_for_timeout(300)
+    slow, quick = held
+    quick.continue_()
+    expect(page.locator("#probe-line")).to_contain_text(f"{text.UPLOADED}: 90 x 200")
+    page.wait_for_timeout(2000)
+    told.clear()
+    slow.continue_()
+    page.wait_for_timeout(2000)
+    assert not told  # the page never heard of it
+    expect(page.locator("#probe-line")).to_contain_text(f"{text.UPLOADED}: 90 x 200")
+
+
 def test_a_picture_that_is_brought_while_another_is_searched_counts(page):
     for name, size in (("one.jpg", (3000, 6000)), ("two.jpg", (80, 160))):
         bring(page, name, jpeg(*size))
