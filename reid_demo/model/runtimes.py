@@ -255,10 +255,10 @@ class _Graph:
     Threads that work together wait for each other at every layer, and for whoever else uses their core.
     """
 
-    def __init__(self, open_together: Callable[[], Lane], open_apart: Callable[[int], list[Lane]]) -> None:
-        """Take what opens the graph for all threads and one image, and for a number of threads and any images."""
+    def __init__(self, together: Lane, open_apart: Callable[[int], list[Lane]]) -> None:
+        """Take the graph for all threads and one image, and what opens it for each of several threads."""
         self._threads = torch.get_num_threads()
-        self._together, self._open_apart = open_together(), open_apart
+        self._together, self._open_apart = together, open_apart
         self._one_at_a_time, self._opening = threading.Lock(), threading.Lock()
         self._free: SimpleQueue[Lane] = SimpleQueue()
         self._pool: ThreadPoolExecutor | None = None  # opened for the first images that are many
@@ -305,8 +305,7 @@ def _by_onnxruntime(path: Path, _precision: str) -> Run:
         return lambda names, images: session.run(names, {INPUT: images})
 
     onnxruntime = import_onnxruntime()
-    together = functools.partial(opened, torch.get_num_threads(), **{BATCH: 1})
-    return _Graph(together, lambda count: [opened(1)] * count).run
+    return _Graph(opened(torch.get_num_threads(), **{BATCH: 1}), lambda lanes: [opened(1)] * lanes).run
 
 
 def import_onnxruntime() -> ModuleType:
@@ -341,7 +340,7 @@ def _by_openvino(path: Path, precision: str) -> Run:
         return [_openvino_lane(compiled.create_infer_request()) for _ in range(lanes)]
 
     core = import_openvino().Core()
-    return _Graph(lambda: opened(1, 1)[0], lambda lanes: opened(-1, lanes)).run
+    return _Graph(opened(1, 1)[0], lambda lanes: opened(-1, lanes)).run
 
 
 def _openvino_lane(request: "Request") -> Lane:

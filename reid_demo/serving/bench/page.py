@@ -166,10 +166,11 @@ def _visitors(engine: Engine, demo, url: str, repeats: int) -> list[Row]:
 
         opened = [{"verb": "example", "number": example} for example, _ in plan]
         for _ in range(ROUNDS):  # in turn, so that other load on the machine slows both alike
-            for number in range(1 + -(-repeats // ROUNDS)):
+            taken = []
+            for _ in range(1 + -(-repeats // ROUNDS)):
                 all_do(opened[:1])
-                answer = all_do([hiding(KINDS[0])])[0]
-                alone += [answer.seconds] * bool(number)  # the first one warms up
+                taken.append(all_do([hiding(KINDS[0])])[0].seconds)
+            alone += taken[1:]  # the first one warms up
             all_do(opened)
             together.append(all_do([hiding(kind) for _, kind in plan]))
     lone, slowest = Timing.of(alone), Timing.of([max(one.seconds for one in answers) for answers in together])

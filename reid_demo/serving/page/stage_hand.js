@@ -346,7 +346,8 @@ document.addEventListener("change", ({ target }) => {
   if (target === uploadInput() && target.files[0]) awaited = nameOf(target.files[0].name, target.files[0].size);
 }, true);
 document.addEventListener("click", (event) => { if (event.target.closest?.(words.choosers)) awaited = ""; }, true);
-// Its answer is kept from Gradio, which would put it in place of one that came before and that nobody has read yet.
+// Gradio never gets the answer of an upload that is no longer awaited: it would replace the newer picture, perhaps before
+// the page has read that.
 const fetched = window.fetch;
 window.fetch = async (address, options) => {
   const file = options?.body instanceof FormData && options.body.get("files");
