@@ -133,7 +133,7 @@ def export(model: DPTI, path: Path) -> tuple[str, float]:
 
     checker = next((name for name in ("onnxruntime", "openvino") if runtimes.is_installed(name)), None)
     if checker is None:
-        raise ConfigError("The check of the ONNX file needs ONNX Runtime or OpenVINO: pip install onnxruntime.")
+        raise ConfigError("The check of the ONNX file needs OpenVINO or ONNX Runtime: pip install openvino.")
     path.parent.mkdir(parents=True, exist_ok=True)
     unchecked = path.with_name(path.name + ".tmp")
     try:

@@ -28,7 +28,7 @@ from reid_demo.records import Descriptor, Scoring
 
 _EPS = 1e-12
 CACHED_ROWS = 96  # rows of 2304 numbers in float32 that stay in a core's second-level cache
-_starting = threading.Lock()  # held while threads start
+_starting = threading.Lock()  # held while threads start, or the loop over the blocks is compiled
 PRESENCE_POWER = 0.25  # part_aware: mild, because the descriptor of a hidden part is already short
 
 
@@ -165,7 +165,9 @@ def part_products(parts: np.ndarray, probes: np.ndarray) -> np.ndarray:
     count, terms, dim = parts.shape
     asked = torch.from_numpy(np.ascontiguousarray(probes.transpose(1, 0, 2), np.float32))  # (T, n, D)
     found = torch.empty(-(-count // CACHED_ROWS), terms, len(probes), CACHED_ROWS, dtype=torch.float32)
-    multiply, stored = _compiled_blocks(), torch.from_numpy(parts)
+    with _starting:
+        multiply = _compiled_blocks()
+    stored = torch.from_numpy(parts)
 
     def fill(first: int, end: int) -> None:
         block = torch.zeros(CACHED_ROWS, terms, dim, dtype=torch.float32)
@@ -188,10 +190,17 @@ def _multiply_blocks(asked: torch.Tensor, parts: torch.Tensor, block: torch.Tens
 
 @functools.cache
 def _compiled_blocks() -> Callable[..., None]:
-    """Compile the loop over the blocks: in Python, each of its 400 steps waits for the lock that other threads hold."""
+    """Compile the loop over the blocks: in Python, each of its 400 steps waits for the lock that other threads hold.
+
+    PyTorch watches the first call and compiles in the second; both are done here, as two threads must not meet in them.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # PyTorch's other compilers need one of C++
-        return torch.jit.script(_multiply_blocks)
+        compiled = torch.jit.script(_multiply_blocks)
+    with torch.inference_mode():
+        for _ in range(2):
+            compiled(torch.zeros(1, 1, 1), torch.zeros(1, 1, 1).half(), torch.zeros(1, 1, 1), torch.zeros(1, 1, 1, 1))
+    return compiled
 
 
 def share_out(work: Callable[[int, int], object], count: int) -> None:

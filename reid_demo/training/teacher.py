@@ -1,4 +1,4 @@
-"""A teacher network's vectors, cached once per image, for training. Knows no student; needs `openvino`, an extra.
+"""A teacher network's vectors, cached once per image, for training. Knows no student; needs `openvino`.
 
 The cache is an `.npz` of `paths` (as the data set's records state them) and `vectors`. The teacher is never a part
 of the product: `train` reads the cache alone.
@@ -37,7 +37,7 @@ def describe_with_teacher(model_xml: Path, root: Path, records: Sequence[ImageRe
     try:
         openvino = runtimes.import_openvino()
     except ImportError as error:
-        raise TrainingError("The teacher needs openvino: pip install '.[distill]'.") from error
+        raise TrainingError("The teacher needs openvino: pip install openvino.") from error
     if not Path(model_xml).is_file():
         raise TrainingError(f"The teacher {Path(model_xml).name!r} is missing.")
     network = openvino.Core().compile_model(str(model_xml), "CPU", {"INFERENCE_NUM_THREADS": threads})

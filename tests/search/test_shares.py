@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from reid_demo.search import similarity
 from reid_demo.search.similarity import CACHED_ROWS, part_products, share_out
 
 
@@ -49,6 +50,37 @@ def test_products_are_the_same_bits_with_any_number_of_threads(threads):
     np.testing.assert_allclose(found, np.einsum("gtd,ntd->ntg", parts.astype(np.float32), probes), atol=1e-4)
     torch.set_num_threads(1)
     np.testing.assert_array_equal(found, part_products(parts, probes))
+
+
+def test_the_first_callers_compile_the_loop_once(monkeypatch):
+    """PyTorch compiles with a register that is nobody's own, and watches a function's first call."""
+    made, script, together = [], torch.jit.script, threading.Barrier(4)
+    calls: list[tuple[bool, torch.Size]] = []
+
+    def counted(function):
+        compiled = script(function)
+
+        def call(*given):
+            calls.append((similarity._starting.locked(), given[1].shape))
+            return compiled(*given)
+
+        made.append(function)
+        return call
+
+    def first() -> None:
+        together.wait()
+        part_products(np.ones((5, 3, 8), np.float16), np.ones((1, 3, 8), np.float32))
+
+    monkeypatch.setattr(torch.jit, "script", counted)
+    similarity._compiled_blocks.cache_clear()
+    callers = [threading.Thread(target=first) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    similarity._compiled_blocks.cache_clear()
+    assert made == [similarity._multiply_blocks]
+    assert calls[:2] == [(True, (1, 1, 1))] * 2 and [shape for _, shape in calls[2:]] == [(5, 3, 8)] * 4
 
 
 def test_callers_at_once_get_their_own_products(threads):

@@ -2,6 +2,7 @@
 
 import functools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from reid_demo.serving.bench import page as bench_page
 from reid_demo.serving.bench.engine import made_up
 from reid_demo.serving.bench.rows import Row
 from reid_demo.serving.bench.visitors import Ask, Crowd
+from reid_demo.serving.page.handlers import probe, ranking
+from reid_demo.serving.page.handlers.session import Session, default_settings
 from reid_demo.serving.page.view import build_ui, launch_options
 
 
@@ -66,3 +69,19 @@ def test_without_examples_there_is_no_visit(tiny_engine):
     bare = Engine(tiny_engine.describer, tiny_engine.gallery)
     with pytest.raises(GalleryError, match="no example"):
         bench_page.bench_page(bare, bare.describer.model)
+
+
+def test_an_answer_may_differ_in_the_last_digit_but_not_be_anothers(tiny_engine):
+    settings = default_settings(tiny_engine)
+    one, other = (probe.open_example(tiny_engine, Session(), settings, number) for number in (0, 1))
+
+    def answer(session: Session, shift: float = 0, line: Session | None = None) -> list:
+        captions = [ranking.caption(session, replace(m, similarity=m.similarity + shift)) for m in session.matches]
+        return [None, None, probe.probe_line(line or session), None, {"value": [{"caption": c} for c in captions]}]
+
+    assert bench_page._shows(answer(one), one) and bench_page._shows(answer(one, shift=4e-4), one)
+    assert not bench_page._shows(answer(one, shift=2e-3), one)
+    assert not bench_page._shows(answer(other), one) and not bench_page._shows(answer(other, line=one), one)
+    short = answer(one)
+    short[4]["value"].pop()
+    assert not bench_page._shows(short, one)
