@@ -53,7 +53,6 @@ TORCH, OPENVINO, ONNXRUNTIME = "torch", "openvino", "onnxruntime"
 RUNTIMES = (TORCH, OPENVINO, ONNXRUNTIME)
 VARIABLE = "REID_DEMO_RUNTIME"
 NEEDS = {OPENVINO: ("openvino",), ONNXRUNTIME: ("onnxruntime", "onnx")}  # beside PyTorch
-INSTALL = {OPENVINO: "pip install openvino", ONNXRUNTIME: "pip install onnxruntime onnx"}
 ROUNDS = 5  # timed runs of each candidate
 BULK_BATCH = 8  # images a run, where many are to be described
 GRAPH = 2  # in the name of a kept graph: raised where the same weights make another one
@@ -90,8 +89,14 @@ class Choice:
 
 
 def cache_folder() -> Path:
-    """Return the folder of what can be made anew: `REID_DEMO_CACHE`, by default `~/.cache/reid_demo`."""
-    return Path(os.environ.get("REID_DEMO_CACHE") or "~/.cache/reid_demo").expanduser()
+    """Return the folder of what can be made anew: `REID_DEMO_CACHE`, by default `~/.cache/reid_demo`.
+
+    For a user without a home folder, it is one that lasts as long as the process.
+    """
+    try:
+        return Path(os.environ.get("REID_DEMO_CACHE") or "~/.cache/reid_demo").expanduser()
+    except RuntimeError:
+        return Path(_spare_folder().name)
 
 
 def is_installed(name: str) -> bool:
@@ -115,7 +120,7 @@ def named(name: str | None, device: torch.device) -> str:
     missing = [package for package in NEEDS.get(name, ()) if not importlib.util.find_spec(package)]
     if missing:
         lacks = " and ".join(missing)
-        raise ConfigError(f"The runtime {name} needs {lacks}, not installed here: {INSTALL[name]}.")
+        raise ConfigError(f"The runtime {name} needs {lacks}, not installed here: pip install {' '.join(missing)}.")
     return name
 
 
@@ -138,9 +143,14 @@ def prepare(name: str, model: DPTI, own: Run, precision: str) -> tuple[str, Run]
     """
     if name == ONNXRUNTIME and precision == "bfloat16":
         raise ConfigError("ONNX Runtime has no bfloat16 on a CPU; use --precision float32, or --runtime openvino.")
-    if name == AUTO:
-        name = _settled(model, own, precision)
-    return name, own if name == TORCH else _open(name, model, precision)
+    if name != AUTO:
+        return name, own if name == TORCH else _open(name, model, precision)
+    chosen = _settled(model, own, precision)
+    try:
+        return chosen, own if chosen == TORCH else _open(chosen, model, precision)
+    except Exception as error:  # it ran when it was chosen
+        log.warning("%s cannot run this network any more (%s); PyTorch does.", chosen, _reason(error))
+        return TORCH, own
 
 
 def _settled(model: DPTI, own: Run, precision: str) -> str:
@@ -158,12 +168,13 @@ def _settled(model: DPTI, own: Run, precision: str) -> str:
             return kept
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not measured yet, or the file is damaged: it is written anew
-    print(f"Measuring which of {', '.join(able)} describes images fastest here (once).", file=sys.stderr)
-    images = 1 if precision == "float32" else BULK_BATCH
+    images, what = (1, "a probe") if precision == "float32" else (BULK_BATCH, "a gallery's images")
+    print(f"Measuring which of {', '.join(able)} describes {what} fastest here (once).", file=sys.stderr)
     ms = _measure(_candidates(able, model, own, precision), sample(images))
     best = min(ms, key=ms.get)
     chosen = best if ms[best] < GAIN * ms[TORCH] else TORCH
-    _keep(path, Choice(chosen, precision, images, ms, _processor(), versions))
+    if len(ms) == len(able):  # what failed may run at the next start: a full disk does not last
+        _keep(path, Choice(chosen, precision, images, ms, _processor(), versions))
     return chosen
 
 
@@ -178,13 +189,18 @@ def _candidates(names: list[str], model: DPTI, own: Run, precision: str) -> dict
             run = _open(name, model, precision)
             answer = run(pixels)
         except Exception as error:  # of whatever kind a broken or too old installation raises
-            log.warning("%s cannot run this network (%s); it is not used.", name, str(error).splitlines()[0])
+            log.warning("%s cannot run this network (%s); it is not used.", name, _reason(error))
             continue
         if not _agrees(wanted, answer, precision):
             log.warning("%s gives other results than PyTorch; it is not used.", name)
             continue
         found[name] = run
     return found
+
+
+def _reason(error: Exception) -> str:
+    said = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+    return said.splitlines()[0]
 
 
 def _agrees(wanted: DescribedBatch, found: DescribedBatch, precision: str) -> bool:
@@ -228,12 +244,17 @@ def _open(name: str, model: DPTI, precision: str) -> Run:
     suffix, make = (".xml", _to_openvino) if name == OPENVINO else (".onnx", to_onnx)
     made_by = "-".join((_fingerprint(model), str(GRAPH), torch.__version__.partition("+")[0], version(NEEDS[name][-1])))
     path = cache_folder() / "graphs" / f"{made_by}{suffix}"
-    if not path.exists():
+    if os.path.exists(path):  # unlike Path.exists, false in a folder that may not be entered
         try:
-            _write(path, functools.partial(make, model))
-        except OSError as error:
-            log.warning("The graph cannot be kept (%s); the next start makes it again.", error.strerror)
-            path = Path(_spare_folder().name) / path.name
+            return open_onnx(name, path, precision)
+        except Exception as error:  # of whatever kind a damaged file raises
+            log.warning("The graph that was kept cannot be opened (%s); it is made again.", _reason(error))
+    try:
+        _write(path, functools.partial(make, model))
+    except (OSError, RuntimeError) as error:  # OpenVINO raises RuntimeError where the disk is full
+        log.warning("The graph cannot be kept (%s); the next start makes it again.", _reason(error))
+        path = Path(_spare_folder().name) / path.name
+        if not path.exists():
             make(model, path)
     return open_onnx(name, path, precision)
 

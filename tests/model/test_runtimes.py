@@ -1,11 +1,13 @@
 """Every runtime returns PyTorch's results, and the fastest is determined only once."""
 
+import functools
 import json
 import os
 import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,7 +127,7 @@ def test_the_fastest_is_sought_once_and_kept(tiny_weights, tmp_path, monkeypatch
     monkeypatch.setenv("REID_DEMO_CACHE", str(tmp_path))
     model = load_weights(tiny_weights)
     first = Describer(model, runtime="auto")
-    assert "Measuring which" in capsys.readouterr().err
+    assert "describes a probe fastest here" in capsys.readouterr().err
     (kept,) = (tmp_path / "runtimes").glob("*.json")
     said = json.loads(kept.read_text(encoding="utf-8"))
     assert said["runtime"] == first.runtime in said["ms"] and said["ms"].keys() >= {"torch"}
@@ -150,6 +152,76 @@ def test_a_cache_that_cannot_be_written_is_done_without(name, tiny_weights, tmp_
     assert "cannot be kept" in caplog.text
     images = [draw_person(pid, 1) for pid in range(4)]
     assert len(describer.describe(images)) == 4  # for which the graph is opened once more
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("damage", ["empty", "cut", "absent"])
+def test_a_damaged_graph_is_made_again(name, damage, tiny_weights, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("REID_DEMO_CACHE", str(tmp_path))
+    model, image = load_weights(tiny_weights), draw_person(1, 1)
+    wanted = Describer(model, runtime=name).describe([image])[0]
+    graphs = sorted((tmp_path / "graphs").iterdir())  # .bin before .xml
+    if damage == "absent" and len(graphs) == 1:
+        pytest.skip("a graph of one file that is absent was not made yet")
+    if damage == "absent":
+        graphs[0].unlink()
+    else:
+        graphs[0].write_bytes(graphs[0].read_bytes()[: 0 if damage == "empty" else 1000])
+    assert caplog.text == ""
+    found = Describer(model, runtime=name).describe([image])[0]
+    assert "that was kept cannot be opened" in caplog.text
+    np.testing.assert_array_equal(found.parts, wanted.parts)
+    caplog.clear()
+    Describer(model, runtime=name)
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_full_disk_is_done_without(name, tiny_weights, tmp_path, monkeypatch, caplog):
+    def full(path, write):
+        raise RuntimeError("basic_ios::clear: iostream error")  # as OpenVINO says it
+
+    monkeypatch.setenv("REID_DEMO_CACHE", str(tmp_path))
+    monkeypatch.setattr(runtimes, "_write", full)
+    monkeypatch.setattr(runtimes, "_spare_folder", functools.cache(runtimes._spare_folder.__wrapped__))
+    model = load_weights(tiny_weights)
+    assert Describer(model, runtime=name).runtime == name and "cannot be kept (basic_ios" in caplog.text
+    for make in ("to_onnx", "_to_openvino"):
+        monkeypatch.setattr(runtimes, make, lambda model, path: pytest.fail("made again"))
+    assert Describer(model, runtime=name).runtime == name  # by the graph that this process has made
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", GRAPHS[:1])
+def test_a_runtime_that_failed_is_tried_at_the_next_start(name, tiny_weights, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("REID_DEMO_CACHE", str(tmp_path))
+    monkeypatch.setattr(runtimes, "is_installed", lambda runtime: runtime in ("torch", name))
+    monkeypatch.setattr(runtimes, "GAIN", 1e9)  # whatever runs is quick enough
+    opened, model = runtimes.open_onnx, load_weights(tiny_weights)
+
+    def broken(*given):
+        raise ValueError
+
+    monkeypatch.setattr(runtimes, "open_onnx", broken)
+    assert Describer(model, runtime="auto").runtime == "torch"
+    assert "cannot run this network (ValueError)" in caplog.text and not (tmp_path / "runtimes").exists()
+    monkeypatch.setattr(runtimes, "open_onnx", opened)
+    monkeypatch.setattr(
+        runtimes, "_measure", lambda candidates, pixels: {one: float(one == "torch") for one in candidates}
+    )
+    assert Describer(model, runtime="auto").runtime == name
+    monkeypatch.setattr(runtimes, "open_onnx", broken)  # it was chosen, and does not run any more
+    caplog.clear()
+    assert Describer(model, runtime="auto").runtime == "torch" and "any more (ValueError); PyTorch does" in caplog.text
+
+
+def test_a_user_without_a_home_has_a_cache(monkeypatch):
+    def homeless(path):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("REID_DEMO_CACHE")
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    assert runtimes.cache_folder().is_dir() and runtimes.cache_folder() == runtimes.cache_folder()
 
 
 @pytest.mark.parametrize("name", GRAPHS)
@@ -202,6 +274,12 @@ def test_a_missing_runtime_says_what_to_install(name, install, monkeypatch):
     assert not runtimes.is_installed(name)
     with pytest.raises(ConfigError, match=f"{name} needs {name}.*pip install {re.escape(install)}"):
         runtimes.named(name, CPU)
+
+
+def test_what_is_there_need_not_be_installed(monkeypatch):
+    monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda package: package == "onnx" or None)
+    with pytest.raises(ConfigError, match="needs onnxruntime, not installed here: pip install onnxruntime.$"):
+        runtimes.named("onnxruntime", CPU)
 
 
 @pytest.mark.skipif(not runtimes.is_installed("openvino"), reason="openvino is not installed")
