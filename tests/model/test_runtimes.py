@@ -155,18 +155,16 @@ def test_a_cache_that_cannot_be_written_is_done_without(name, tiny_weights, tmp_
 
 
 @pytest.mark.parametrize("name", GRAPHS)
-@pytest.mark.parametrize("damage", ["empty", "cut", "absent"])
-def test_a_damaged_graph_is_made_again(name, damage, tiny_weights, tmp_path, monkeypatch, caplog):
+@pytest.mark.parametrize("left", [None, 0, 1000])
+def test_a_damaged_graph_is_made_again(name, left, tiny_weights, tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("REID_DEMO_CACHE", str(tmp_path))
     model, image = load_weights(tiny_weights), draw_person(1, 1)
     wanted = Describer(model, runtime=name).describe([image])[0]
     graphs = sorted((tmp_path / "graphs").iterdir())  # .bin before .xml
-    if damage == "absent" and len(graphs) == 1:
-        pytest.skip("a graph of one file that is absent was not made yet")
-    if damage == "absent":
+    if left is None and name == "openvino":
         graphs[0].unlink()
-    else:
-        graphs[0].write_bytes(graphs[0].read_bytes()[: 0 if damage == "empty" else 1000])
+    else:  # a graph in one file is not damaged where that is absent: it was not made yet
+        graphs[0].write_bytes(graphs[0].read_bytes()[: left or 0])
     assert caplog.text == ""
     found = Describer(model, runtime=name).describe([image])[0]
     assert "that was kept cannot be opened" in caplog.text
