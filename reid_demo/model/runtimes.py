@@ -46,6 +46,7 @@ from reid_demo.model.export import (
 )
 
 if TYPE_CHECKING:
+    from openvino import Core
     from openvino import InferRequest as Request
 
 AUTO = "auto"
@@ -74,6 +75,7 @@ class Run(Protocol):
 
 
 log = logging.getLogger(__name__)
+_loading = threading.Lock()  # two threads would make two cores
 
 
 @dataclass(frozen=True)
@@ -345,6 +347,21 @@ def import_openvino() -> ModuleType:
     return openvino
 
 
+def openvino_core() -> "Core":
+    """Return the one core through which this process runs OpenVINO.
+
+    OpenVINO puts a signal stack of its own under the thread that loads it, and takes it away with the core. After two
+    cores a thread may keep the first one's, and the next signal with a handler in Python would end the process.
+    """
+    with _loading:
+        return _core()
+
+
+@functools.cache
+def _core() -> "Core":
+    return import_openvino().Core()
+
+
 def _by_openvino(path: Path, precision: str) -> Run:
     def opened(batch: int, lanes: int) -> list[Lane]:
         settings = {
@@ -360,7 +377,7 @@ def _by_openvino(path: Path, precision: str) -> Run:
         compiled = core.compile_model(graph, "CPU", settings)
         return [_openvino_lane(compiled.create_infer_request()) for _ in range(lanes)]
 
-    core = import_openvino().Core()
+    core = openvino_core()
     return _Graph(opened(1, 1)[0], lambda lanes: opened(-1, lanes)).run
 
 

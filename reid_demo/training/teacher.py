@@ -35,12 +35,12 @@ def describe_with_teacher(model_xml: Path, root: Path, records: Sequence[ImageRe
         `(len(records), T)` float32 vectors of length 1.
     """
     try:
-        openvino = runtimes.import_openvino()
+        core = runtimes.openvino_core()
     except ImportError as error:
         raise TrainingError("The teacher needs openvino: pip install openvino.") from error
     if not Path(model_xml).is_file():
         raise TrainingError(f"The teacher {Path(model_xml).name!r} is missing.")
-    network = openvino.Core().compile_model(str(model_xml), "CPU", {"INFERENCE_NUM_THREADS": threads})
+    network = core.compile_model(str(model_xml), "CPU", {"INFERENCE_NUM_THREADS": threads})
     _, _, height, width = network.inputs[0].shape
     vectors = []
     for record in tqdm(records, desc="teacher", unit="image"):

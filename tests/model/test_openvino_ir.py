@@ -11,7 +11,7 @@ from network_file import Writer
 from reid_demo.config import PIXEL_MEAN, ModelConfig, variant
 from reid_demo.errors import ConfigError, ShapeError, WeightsError
 from reid_demo.images import read_image, to_model_input
-from reid_demo.model import checkpoint, osnet_lct
+from reid_demo.model import checkpoint, osnet_lct, runtimes
 from reid_demo.model.dpti import build_model
 from reid_demo.model.openvino_ir import load_ir
 from reid_demo.model.osnet import ChannelGate
@@ -188,10 +188,10 @@ def test_openvino_gives_the_same_vectors(full):
     named = os.environ.get("REID_DEMO_IR")
     if not named:
         pytest.skip("REID_DEMO_IR does not name the file person-reidentification-retail-0277.xml")
-    openvino = pytest.importorskip("openvino", reason="openvino is not installed")
+    pytest.importorskip("openvino", reason="openvino is not installed")
     model = build_model(variant("G", backbone="osnet_lct", global_pooling="weighted")).eval()
     start_from_ir(model, Path(named))
-    theirs = openvino.Core().compile_model(named, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    theirs = runtimes.openvino_core().compile_model(named, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     for path in sorted((bundled.DEFAULT_GALLERY / "images").glob("*.jpg"))[:6]:
         image = read_image(path)
         pixels = image[:, :, ::-1].transpose(2, 0, 1)[None].astype(np.float32)

@@ -288,6 +288,29 @@ def test_openvino_reports_nothing_home(tmp_path):
     assert not list(tmp_path.rglob("openvino_ga_cid"))  # the number under which it would report
 
 
+TWO_CLOSED = """
+import gc, signal, sys
+from reid_demo.model.checkpoint import load_weights
+from reid_demo.model.describer import Describer
+
+opened = [Describer(load_weights(sys.argv[1]), runtime="openvino") for _ in range(2)]
+while opened:
+    del opened[0]  # the first one goes first
+    gc.collect()
+heard = []
+signal.signal(signal.SIGUSR1, lambda *_: heard.append(True))
+signal.raise_signal(signal.SIGUSR1)
+assert heard
+"""
+
+
+@pytest.mark.skipif(not runtimes.is_installed("openvino"), reason="openvino is not installed")
+def test_a_signal_is_heard_after_two_networks_are_closed(tiny_weights):
+    """OpenVINO takes away a signal stack that the thread may still have: the process died of the next signal."""
+    ended = subprocess.run([sys.executable, "-X", "faulthandler", "-c", TWO_CLOSED, tiny_weights], check=False)
+    assert ended.returncode == 0
+
+
 @pytest.mark.skipif(not runtimes.is_installed("onnxruntime"), reason="onnxruntime is not installed")
 def test_onnx_runtime_reports_nothing_home(tmp_path):
     """Where it would send reports (1.32 does), it writes the number of the process into a file."""
