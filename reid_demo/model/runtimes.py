@@ -147,19 +147,22 @@ def prepare(name: str, model: DPTI, own: Run, precision: str) -> tuple[str, Run]
         raise ConfigError("ONNX Runtime has no bfloat16 on a CPU; use --precision float32, or --runtime openvino.")
     if name != AUTO:
         return name, own if name == TORCH else _open(name, model, precision)
-    chosen = _settled(model, own, precision)
+    chosen, run = _settled(model, own, precision)
     try:
-        return chosen, own if chosen == TORCH else _open(chosen, model, precision)
+        return chosen, run or _open(chosen, model, precision)
     except Exception as error:  # it ran when it was chosen
         log.warning("%s cannot run this network any more (%s); PyTorch does.", chosen, _reason(error))
         return TORCH, own
 
 
-def _settled(model: DPTI, own: Run, precision: str) -> str:
-    """Return the runtime chosen for this machine and these weights; the first time, measure and keep the choice."""
+def _settled(model: DPTI, own: Run, precision: str) -> tuple[str, Run | None]:
+    """Return the runtime chosen for this machine and these weights, and what runs by it where that is open already.
+
+    The first time, it measures and keeps the choice.
+    """
     able = [name for name in RUNTIMES if is_installed(name) and (name, precision) != (ONNXRUNTIME, "bfloat16")]
     if able == [TORCH]:
-        return TORCH
+        return TORCH, own
     versions = {name: version(name) for name in able}
     situation = [_fingerprint(model), GRAPH, precision, _processor(), versions, torch.get_num_threads()]
     key = hashlib.sha256(json.dumps(situation).encode()).hexdigest()[:16]
@@ -167,17 +170,18 @@ def _settled(model: DPTI, own: Run, precision: str) -> str:
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))["runtime"]
         if kept in able:
-            return kept
+            return kept, own if kept == TORCH else None
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not measured yet, or the file is damaged: it is written anew
     images, what = (1, "a probe") if precision == "float32" else (BULK_BATCH, "a gallery's images")
     print(f"Measuring which of {', '.join(able)} describes {what} fastest here (once).", file=sys.stderr)
-    ms = _measure(_candidates(able, model, own, precision), sample(images))
+    runs = _candidates(able, model, own, precision)
+    ms = _measure(runs, sample(images))
     best = min(ms, key=ms.get)
     chosen = best if ms[best] < GAIN * ms[TORCH] else TORCH
     if len(ms) == len(able):  # what failed may run at the next start: a full disk does not last
         _keep(path, Choice(chosen, precision, images, ms, _processor(), versions))
-    return chosen
+    return chosen, runs[chosen]
 
 
 def _candidates(names: list[str], model: DPTI, own: Run, precision: str) -> dict[str, Run]:
@@ -394,7 +398,8 @@ def _to_openvino(model: DPTI, path: Path) -> None:
     shown = Shown(model).eval()
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # the tracer warns of the shape check
-        graph = openvino.convert_model(shown, example_input=sample(2))
+        traced = torch.jit.trace(shown, sample(2), strict=False, check_trace=False)  # to check doubles the time
+        graph = openvino.convert_model(traced)
     openvino.save_model(graph, path, compress_to_fp16=False)
 
 

@@ -125,9 +125,12 @@ def test_the_fastest_is_sought_once_and_kept(tiny_weights, tmp_path, monkeypatch
     if not any(runtimes.is_installed(name) for name in runtimes.NEEDS):
         pytest.skip("neither openvino nor onnxruntime is installed: there is no choice")
     monkeypatch.setenv("REID_DEMO_CACHE", str(tmp_path))
+    opened, open_graph = [], runtimes.open_onnx
+    monkeypatch.setattr(runtimes, "open_onnx", lambda name, *given: opened.append(name) or open_graph(name, *given))
     model = load_weights(tiny_weights)
     first = Describer(model, runtime="auto")
     assert "describes a probe fastest here" in capsys.readouterr().err
+    assert opened == [name for name in runtimes.NEEDS if runtimes.is_installed(name)]  # what was measured runs on
     (kept,) = (tmp_path / "runtimes").glob("*.json")
     said = json.loads(kept.read_text(encoding="utf-8"))
     assert said["runtime"] == first.runtime in said["ms"] and said["ms"].keys() >= {"torch"}

@@ -1,8 +1,10 @@
 """A real page over the tiny engine in a real browser; skipped with its reason where that is not installed."""
 
+import functools
 import os
 import shutil
 import time
+from collections import deque
 
 import pytest
 
@@ -17,6 +19,16 @@ UNUSED += ("ThirdPartyStoragePartitioning", "AvoidUnnecessaryBeforeUnloadCheckSy
 ARGUMENTS += [f"--disable-features={','.join(UNUSED)}"]
 WAIT_MS = 60_000
 QUIET_MS, LONGEST_MS = 300, 10_000
+HEARD = deque(maxlen=60)  # what the tabs last asked for and complained of
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Say beside a failure what the tabs did last."""
+    report = yield
+    if report.failed and HEARD:
+        report.sections.append(("Browser", "\n".join(line[:200] for line in HEARD)))
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +68,15 @@ def open_tab(browser):
             contexts[held] = browser.new_context(**options)
         tab = contexts[held].new_page()
         tab.set_default_timeout(WAIT_MS)
+
+        def note(event, request) -> None:
+            if "/assets/" not in request.url and "/static/" not in request.url:
+                HEARD.append(f"{event} {request.method} {request.url}")
+
+        for event in ("request", "requestfinished", "requestfailed"):
+            tab.on(event, functools.partial(note, event))
+        tab.on("console", lambda message: HEARD.append(f"console {message.type} {message.text}"))
+        tab.on("pageerror", lambda error: HEARD.append(f"pageerror {error}"))
         return tab
 
     yield open_one

@@ -130,7 +130,9 @@ def test_a_verdict_that_wraps_moves_nothing(open_tab, address):
     shown = open_tab(viewport={"width": 1440, "height": 900})
     shown.goto(address)
     expect(shown.locator("#why article")).to_have_count(8)
-    tops = """(words) => {
+    tops = """async (words) => {
+        for (let frame = 0; frame < 3; frame++)  // the rows are drawn anew in the frame after the width has changed
+            await new Promise(requestAnimationFrame);
         const said = document.querySelector('.stage-verdict b'), range = document.createRange();
         said.textContent = words;
         range.selectNodeContents(said);
