@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -157,12 +158,23 @@ def test_a_cache_that_cannot_be_written_is_done_without(name, tiny_weights, tmp_
     assert len(describer.describe(images)) == 4  # for which the graph is opened once more
 
 
+def keep_graph(name, model, folder, monkeypatch):
+    """Make `folder` the cache, with this network's graph in it, which is made once for all tests; return what ran it."""
+    describer = Describer(model, runtime=name)
+    made = runtimes._fingerprint(describer.model)
+    (folder / "graphs").mkdir()
+    for suffix in (".xml", ".bin") if name == "openvino" else (".onnx",):
+        (path,) = (runtimes.cache_folder() / "graphs").glob(f"{made}-*{suffix}")
+        shutil.copy(path, folder / "graphs")
+    monkeypatch.setenv("REID_DEMO_CACHE", str(folder))
+    return describer
+
+
 @pytest.mark.parametrize("name", GRAPHS)
 @pytest.mark.parametrize("left", [None, 0, 1000])
 def test_a_damaged_graph_is_made_again(name, left, tiny_weights, tmp_path, monkeypatch, caplog):
-    monkeypatch.setenv("REID_DEMO_CACHE", str(tmp_path))
     model, image = load_weights(tiny_weights), draw_person(1, 1)
-    wanted = Describer(model, runtime=name).describe([image])[0]
+    wanted = keep_graph(name, model, tmp_path, monkeypatch).describe([image])[0]
     graphs = sorted((tmp_path / "graphs").iterdir())  # .bin before .xml
     if left is None and name == "openvino":
         graphs[0].unlink()
@@ -195,10 +207,11 @@ def test_a_full_disk_is_done_without(name, tiny_weights, tmp_path, monkeypatch, 
 
 @pytest.mark.parametrize("name", GRAPHS[:1])
 def test_a_runtime_that_failed_is_tried_at_the_next_start(name, tiny_weights, tmp_path, monkeypatch, caplog):
-    monkeypatch.setenv("REID_DEMO_CACHE", str(tmp_path))
+    opened, model = runtimes.open_onnx, load_weights(tiny_weights)
+    keep_graph(name, model, tmp_path, monkeypatch)
     monkeypatch.setattr(runtimes, "is_installed", lambda runtime: runtime in ("torch", name))
     monkeypatch.setattr(runtimes, "GAIN", 1e9)  # whatever runs is quick enough
-    opened, model = runtimes.open_onnx, load_weights(tiny_weights)
+    monkeypatch.setattr(runtimes, "_to_openvino", lambda model, path: None)  # it is kept already
 
     def broken(*given):
         raise ValueError
@@ -238,13 +251,13 @@ def test_many_callers_at_once_get_their_own_answers(name, tiny_weights, several_
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_a_graph_of_an_older_form_is_not_used(name, tiny_weights, tmp_path, monkeypatch):
-    monkeypatch.setenv("REID_DEMO_CACHE", str(tmp_path))
     model = load_weights(tiny_weights)
-    for form in (1, 2, 2):
+    keep_graph(name, model, tmp_path, monkeypatch)
+    suffix = ".xml" if name == "openvino" else ".onnx"
+    for form, kept in ((runtimes.GRAPH, 1), (runtimes.GRAPH + 1, 2), (runtimes.GRAPH + 1, 2)):
         monkeypatch.setattr(runtimes, "GRAPH", form)
         Describer(model, runtime=name)
-    suffix = ".xml" if name == "openvino" else ".onnx"
-    assert len(list((tmp_path / "graphs").glob(f"*{suffix}"))) == 2
+        assert len(list((tmp_path / "graphs").glob(f"*{suffix}"))) == kept
 
 
 def test_the_cache_may_lie_in_the_home_folder(tmp_path, monkeypatch):
