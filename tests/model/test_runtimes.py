@@ -159,7 +159,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(name, tiny_weights, tmp_
 
 
 def keep_graph(name, model, folder, monkeypatch):
-    """Make `folder` the cache, with this network's graph in it, which is made once for all tests; return what ran it."""
+    """Make `folder` the cache, with this network's graph in it, made once for all tests; return what ran it."""
     describer = Describer(model, runtime=name)
     made = runtimes._fingerprint(describer.model)
     (folder / "graphs").mkdir()
