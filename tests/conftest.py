@@ -3,6 +3,7 @@
 # Before torch is imported.
 from side_by_side import (  # noqa: F401
     pytest_collection_finish,
+    pytest_collection_modifyitems,
     pytest_configure,
     pytest_configure_node,
     pytest_runtest_protocol,

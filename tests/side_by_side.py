@@ -23,6 +23,7 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # gw0, gw1, ...
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
 MOST_WORKERS = 8
 GIB_A_WORKER = 6  # a worker that has run hundreds of tests, its browser and one program that it starts
+LONGEST = ("runtimes", "browser_order", "browser_stage", "browser_tools", "browser_pictures", "browser", "run", "build")
 SHARED = pytest.StashKey[str]()
 
 if WORKER:
@@ -71,6 +72,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the run's folder."""
     if not WORKER:
         shutil.rmtree(config.stash[SHARED], ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest: one that began last would keep a single core waiting at the end."""
+    items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in LONGEST)
 
 
 def pytest_collection_finish() -> None:
