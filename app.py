@@ -37,6 +37,7 @@ MAX_WAITING = 100  # requests in the queue; further ones are refused
 STARTS = 5  # tries, each on a free port, where other programs are started at the same moment
 PATHS = ("weights", "gallery", "auth")  # options whose environment variables may begin with ~
 ENDING = [name for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name)]
+_ending: list[int] = []  # signals that asked for the end
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -263,10 +264,20 @@ def _end_on_signals() -> None:
     def end(number: int, frame) -> None:
         for other in ENDING:
             signal.signal(getattr(signal, other), signal.SIG_IGN)  # a second one does not interrupt the removing
-        raise SystemExit(128 + number)
+        _ending.append(number)
+        _end_if_asked()
 
     for name in ENDING:
         signal.signal(getattr(signal, name), end)
+
+
+def _end_if_asked() -> None:
+    """End once a signal has asked for it, also where it came while other libraries' code ran, which loses exceptions.
+
+    PyTorch and OpenVINO do while they make a graph.
+    """
+    if _ending:
+        raise SystemExit(128 + _ending[0])
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -280,6 +291,7 @@ def main(arguments: list[str] | None = None) -> None:
         _check_free(place)
         gallery = gallery_of_photos(options.gallery, options.weights, options.device, options.runtime)
         engine = Engine.load(options.weights, gallery, options.device, options.runtime)
+        _end_if_asked()
         os.umask(0o077)  # no other user can read visitors' files
         serve(engine, place)
     except ReidError as error:

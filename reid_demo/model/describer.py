@@ -1,13 +1,14 @@
 """`Describer`: images in, `Descriptor`s out, batched. Page, gallery, command line and evaluation all use it."""
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.fx.experimental.optimization import fuse
 
 from reid_demo.config import IMAGE_HEIGHT, IMAGE_WIDTH
@@ -20,6 +21,7 @@ from reid_demo.model.turns import Turns
 from reid_demo.records import Descriptor
 
 PRECISIONS = ("float32", "bfloat16")
+_tracing = threading.Lock()  # two tracers would put back each other's changes to PyTorch's modules
 STEP = 8  # images a turn where visitors share a CPU: about a quarter of a second
 
 
@@ -124,8 +126,31 @@ def for_inference(model: DPTI) -> DPTI:
     The outputs are the same to 1e-5 of their size; on a CPU the backbone takes about two thirds of the time.
     """
     copied = copy.deepcopy(model).eval().requires_grad_(False)
-    copied.backbone = fuse(copied.backbone)
+    copied.backbone = fuse(_traced(copied.backbone), no_trace=True)
     return copied.to(memory_format=torch.channels_last)
+
+
+def _traced(model: nn.Module) -> fx.GraphModule:
+    with _tracing:
+        return fx.GraphModule(model, _OwnTracer().trace(model))
+
+
+class _OwnTracer(fx.Tracer):
+    """Follows the modules that its own thread calls. PyTorch's would follow those that run in other threads as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
+    def call_module(self, m: nn.Module, forward: Callable, args: tuple, kwargs: dict) -> object:
+        if threading.get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: object, parameter_proxy_cache: dict) -> object:
+        if threading.get_ident() != self._thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
 
 def bulk_precision(device: torch.device, runtime: str | None = None) -> str:

@@ -1,5 +1,6 @@
 """The network as a graph that other programs run: ONNX, with any batch size, checked against PyTorch."""
 
+import copy
 import importlib.util
 import warnings
 from collections.abc import Callable
@@ -83,7 +84,7 @@ def to_onnx(model: DPTI, path: Path) -> None:
     """
     if importlib.util.find_spec("onnx") is None:
         raise ConfigError("An ONNX file needs the package onnx: pip install onnx.")
-    shown = Shown(model).to(memory_format=torch.contiguous_format).eval()
+    shown = copy.deepcopy(Shown(model)).to(memory_format=torch.contiguous_format).eval()  # `model` stays channels last
     batches = {name: {0: BATCH} for name in (INPUT, *OUTPUTS)}
     with warnings.catch_warnings(), torch.inference_mode():
         # The tracer warns of the shape check; the exporter that follows no Python needs one package more.

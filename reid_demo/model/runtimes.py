@@ -76,6 +76,7 @@ class Run(Protocol):
 
 log = logging.getLogger(__name__)
 _loading = threading.Lock()  # two threads would make two cores
+_making = threading.Lock()  # PyTorch exports one network at a time
 
 
 @dataclass(frozen=True)
@@ -255,13 +256,14 @@ def _open(name: str, model: DPTI, precision: str) -> Run:
             return open_onnx(name, path, precision)
         except Exception as error:  # of whatever kind a damaged file raises
             log.warning("The graph that was kept cannot be opened (%s); it is made again.", _reason(error))
-    try:
-        _write(path, functools.partial(make, model))
-    except (OSError, RuntimeError) as error:  # OpenVINO raises RuntimeError where the disk is full
-        log.warning("The graph cannot be kept (%s); the next start makes it again.", _reason(error))
-        path = Path(_spare_folder().name) / path.name
-        if not path.exists():
-            make(model, path)
+    with _making:
+        try:
+            _write(path, functools.partial(make, model))
+        except (OSError, RuntimeError) as error:  # OpenVINO raises RuntimeError where the disk is full
+            log.warning("The graph cannot be kept (%s); the next start makes it again.", _reason(error))
+            path = Path(_spare_folder().name) / path.name
+            if not path.exists():
+                make(model, path)
     return open_onnx(name, path, precision)
 
 

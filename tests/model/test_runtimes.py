@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -248,6 +249,38 @@ def test_many_callers_at_once_get_their_own_answers(name, tiny_weights, several_
         for _ in range(5):
             for one, other in zip(wanted, pool.map(lambda pixels: run(pixels, False), batches), strict=True):
                 np.testing.assert_allclose(other.part_embeddings, one.part_embeddings, atol=1e-5)
+
+
+@pytest.mark.skipif(len(runtimes.NEEDS) > sum(map(runtimes.is_installed, runtimes.NEEDS)), reason="one is missing")
+def test_networks_are_opened_side_by_side_while_another_runs(tiny_weights, tmp_path, monkeypatch):
+    """PyTorch's tracers and its exporter change what the whole process has of them."""
+    monkeypatch.setenv("REID_DEMO_CACHE", str(tmp_path))
+    running, pixels, done = Describer(load_weights(tiny_weights)), export.sample(2), threading.Event()
+    wanted = running._run(pixels)
+
+    def run_on() -> int:
+        rounds = 0
+        while rounds < 3 or not done.is_set():
+            assert export.difference(wanted, running._run(pixels)) <= export.TOLERANCE
+            rounds += 1
+        return rounds
+
+    names = ["openvino", "onnxruntime", "torch", "openvino", "torch"]
+    with ThreadPoolExecutor(len(names) + 1) as pool:
+        others = pool.submit(run_on)
+        opened = list(pool.map(lambda name: Describer(load_weights(tiny_weights), runtime=name), names))
+        done.set()
+        assert others.result() >= 3
+    for describer in opened:
+        assert export.difference(wanted, describer._run(pixels)) <= export.TOLERANCE
+
+
+@needs_export
+def test_a_network_that_is_exported_keeps_its_channels_last(tiny_weights, tmp_path):
+    model = Describer(load_weights(tiny_weights)).model
+    wide = [weight for weight in model.parameters() if weight.ndim == 4 and min(weight.shape) > 1]
+    export.to_onnx(model, tmp_path / "net.onnx")
+    assert wide and all(weight.is_contiguous(memory_format=torch.channels_last) for weight in wide)
 
 
 @pytest.mark.parametrize("name", GRAPHS)

@@ -101,6 +101,35 @@ def test_a_second_signal_does_not_interrupt_the_end(tiny_weights, tiny_gallery_f
     assert list(tmp_path.iterdir()) == []
 
 
+SWALLOWED = """
+import contextlib, signal, sys
+import app
+load = app.Engine.load
+def load_and_lose(*given):
+    with contextlib.suppress(SystemExit):  # as native code does that calls Python while it makes a graph
+        signal.raise_signal(signal.SIGTERM)
+    return load(*given)
+app.Engine.load = load_and_lose
+app.run()
+"""
+
+
+def test_a_stop_that_other_code_loses_ends_the_start_all_the_same(tiny_weights, tiny_gallery_folder, tmp_path):
+    where = ["--weights", tiny_weights, "--gallery", tiny_gallery_folder, "--device", "cpu"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "GRADIO_ANALYTICS_ENABLED": "False"}
+    environment.pop("GRADIO_TEMP_DIR", None)
+    ended = subprocess.run(
+        [sys.executable, "-c", SWALLOWED, *where],
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 143 and "http://" not in ended.stdout + ended.stderr, ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_many_calls_do_not_fill_the_memory(tiny_weights, tiny_gallery_folder, tmp_path):
     """300 calls of four clients with pictures that differ; 150 of ten before warm up what every thread keeps once."""
     running, url = start(tiny_weights, tiny_gallery_folder, tmp_path, REID_DEMO_RUNTIME="torch")
