@@ -147,11 +147,6 @@ class _OwnTracer(fx.Tracer):
             return forward(*args, **kwargs)
         return super().call_module(m, forward, args, kwargs)
 
-    def getattr(self, attr: str, attr_val: object, parameter_proxy_cache: dict) -> object:
-        if threading.get_ident() != self._thread:
-            return attr_val
-        return super().getattr(attr, attr_val, parameter_proxy_cache)
-
 
 def bulk_precision(device: torch.device, runtime: str | None = None) -> str:
     """Return the precision for many images: bfloat16 where a CPU has instructions for it and the runtime uses them.

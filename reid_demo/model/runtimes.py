@@ -76,7 +76,7 @@ class Run(Protocol):
 
 log = logging.getLogger(__name__)
 _loading = threading.Lock()  # two threads would make two cores
-_making = threading.Lock()  # PyTorch exports one network at a time
+_making = threading.Lock()  # PyTorch exports one network at a time, and who comes second finds the graph of the first
 
 
 @dataclass(frozen=True)
@@ -251,12 +251,12 @@ def _open(name: str, model: DPTI, precision: str) -> Run:
     suffix, make = (".xml", _to_openvino) if name == OPENVINO else (".onnx", to_onnx)
     made_by = "-".join((_fingerprint(model), str(GRAPH), torch.__version__.partition("+")[0], version(NEEDS[name][-1])))
     path = cache_folder() / "graphs" / f"{made_by}{suffix}"
-    if os.path.exists(path):  # unlike Path.exists, false in a folder that may not be entered
-        try:
-            return open_onnx(name, path, precision)
-        except Exception as error:  # of whatever kind a damaged file raises
-            log.warning("The graph that was kept cannot be opened (%s); it is made again.", _reason(error))
     with _making:
+        if os.path.exists(path):  # unlike Path.exists, false in a folder that may not be entered
+            try:
+                return open_onnx(name, path, precision)
+            except Exception as error:  # of whatever kind a damaged file raises
+                log.warning("The graph that was kept cannot be opened (%s); it is made again.", _reason(error))
         try:
             _write(path, functools.partial(make, model))
         except (OSError, RuntimeError) as error:  # OpenVINO raises RuntimeError where the disk is full
@@ -264,7 +264,7 @@ def _open(name: str, model: DPTI, precision: str) -> Run:
             path = Path(_spare_folder().name) / path.name
             if not path.exists():
                 make(model, path)
-    return open_onnx(name, path, precision)
+        return open_onnx(name, path, precision)
 
 
 @functools.cache

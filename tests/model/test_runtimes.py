@@ -255,6 +255,10 @@ def test_many_callers_at_once_get_their_own_answers(name, tiny_weights, several_
 def test_networks_are_opened_side_by_side_while_another_runs(tiny_weights, tmp_path, monkeypatch):
     """PyTorch's tracers and its exporter change what the whole process has of them."""
     monkeypatch.setenv("REID_DEMO_CACHE", str(tmp_path))
+    made = []
+    for make in ("to_onnx", "_to_openvino"):
+        one = getattr(runtimes, make)
+        monkeypatch.setattr(runtimes, make, lambda *given, one=one, make=make: made.append(make) or one(*given))
     running, pixels, done = Describer(load_weights(tiny_weights)), export.sample(2), threading.Event()
     wanted = running._run(pixels)
 
@@ -271,6 +275,7 @@ def test_networks_are_opened_side_by_side_while_another_runs(tiny_weights, tmp_p
         opened = list(pool.map(lambda name: Describer(load_weights(tiny_weights), runtime=name), names))
         done.set()
         assert others.result() >= 3
+    assert sorted(made) == ["_to_openvino", "to_onnx"]  # each once, though two wanted OpenVINO's
     for describer in opened:
         assert export.difference(wanted, describer._run(pixels)) <= export.TOLERANCE
 
