@@ -151,6 +151,7 @@ class TrainConfig:
     pasted: float = 0.0  # not in the paper: fraction of these occlusions that are cut-out people and objects
     recolour: float = 0.0  # not in the paper: probability of another camera's gain and gamma
     degrade: float = 0.0  # not in the paper: probability of another camera's resolution, noise and compression
+    hide_part: float = 0.0  # not in the paper: probability that one body part is hidden, in its own shape
     frozen_backbone: bool = False  # not in the paper: train only the layers on top of the backbone
     frozen_stages: int = 0  # not in the paper: 1 freezes the stem, 2 the first stage too, and so on
     small_fraction: float = 0.0  # not in the paper: first fraction of training, run at the small size

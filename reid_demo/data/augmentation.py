@@ -11,10 +11,13 @@ from PIL import Image, ImageOps
 from reid_demo import occlude
 from reid_demo.config import MEAN_GREY, TrainConfig
 from reid_demo.data.body import Body
+from reid_demo.data.ground_truth import PARTS
 from reid_demo.images import resized, through_jpeg
 from reid_demo.records import Occlusion
 
 BLOCKS = ("lower_half", "upper_half", "left_half", "right_half", "centre", "lower_third", "upper_third")
+FILLS = ("mean_grey", "mean_grey", "noise", "black", "blur")  # of a random occlusion; grey twice as often as others
+LEAST_PART = 0.005  # share of the picture that a body part covers, if it is hidden by itself
 ERASING_TRIES = 10  # a rectangle that does not fit is drawn again, as often as torchvision does
 
 
@@ -106,6 +109,8 @@ def _alike(
 
 def _hidden(sample: Sample, config: TrainConfig, rng: np.random.Generator, cutouts: occlude.Cutouts | None) -> Sample:
     """Hide parts of the picture."""
+    if config.hide_part and sample.body is not None and rng.random() < config.hide_part:  # drawn only then
+        sample = _without_a_part(sample, rng)
     if rng.random() < config.occlusion:
         sample = _occluded(sample, random_occlusion(rng, config.pasted), cutouts)
     if rng.random() < config.random_erasing:
@@ -120,6 +125,20 @@ def _occluded(sample: Sample, occlusion: Occlusion, cutouts: occlude.Cutouts | N
         return replace(sample, image=out)
     hidden = occlude.hidden_by(occlusion, sample.image, out)
     return replace(sample, image=out, body=sample.body.kept(np.where(hidden, 0, sample.body.labels).astype(np.uint8)))
+
+
+def _without_a_part(sample: Sample, rng: np.random.Generator) -> Sample:
+    """Hide one body part, of those that are large enough, and a rim around it: all else stays as it is."""
+    areas = np.bincount(sample.body.labels.ravel(), minlength=len(PARTS) + 1)[1:]
+    large = np.flatnonzero(areas >= LEAST_PART * sample.body.labels.size)
+    if not len(large):
+        return sample
+    mask = (sample.body.labels == 1 + rng.choice(large)).astype(np.uint8)
+    rim = max(1, round(rng.uniform(0.01, 0.05) * mask.shape[1]))
+    hidden = cv2.dilate(mask, np.ones((2 * rim + 1, 2 * rim + 1), np.uint8)).astype(bool)
+    image = occlude.fill(sample.image, hidden, str(rng.choice(FILLS)), _seed(rng))
+    labels = np.where(hidden, 0, sample.body.labels).astype(np.uint8)
+    return replace(sample, image=image, body=sample.body.kept(labels))
 
 
 def _random_erasing(config: TrainConfig, rng: np.random.Generator, size: tuple[int, int]) -> Occlusion | None:
@@ -142,7 +161,7 @@ def random_occlusion(rng: np.random.Generator, pasted: float = 0.0) -> Occlusion
     if pasted and rng.random() < pasted:
         kind = str(rng.choice(occlude.PASTED))
         return Occlusion(kind, coverage=rng.uniform(0.25, 0.6), seed=_seed(rng))
-    fill = str(rng.choice(["mean_grey", "mean_grey", "noise", "black", "blur"]))
+    fill = str(rng.choice(FILLS))
     kind = rng.random()
     if kind < 0.4:
         return Occlusion("random_block", fill, coverage=rng.uniform(0.15, 0.55), seed=_seed(rng))

@@ -43,6 +43,7 @@ SHARES = (
     "occlusion",
     "recolour",
     "degrade",
+    "hide_part",
     "small_fraction",
     "toward_person",
     "parts_gradient",
@@ -278,6 +279,8 @@ def _check_network(config: TrainConfig, sources: Sources) -> None:
             sizes.add((config.small_height, config.small_width))
         if sizes != {(IMAGE_HEIGHT, IMAGE_WIDTH)}:
             raise TrainingError(f"Weighted pooling trains at {IMAGE_HEIGHT} x {IMAGE_WIDTH} alone, not at other sizes.")
+    if config.hide_part and not (config.body_attention or config.body_presence):
+        raise TrainingError("hide_part needs body parts: set body_attention or body_presence, or hide_part=0.")
     if config.body_attention or config.body_presence:
         if config.model.templates != "dynamic" or config.model.num_parts != len(BODY_PARTS):
             raise TrainingError(f"body_attention and body_presence need {len(BODY_PARTS)} dynamic part templates.")

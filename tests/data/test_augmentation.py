@@ -239,3 +239,36 @@ def test_grey_pictures_have_no_colour_and_keep_their_shapes():
         assert (out == out[:, :, :1]).all()
         assert np.corrcoef(out[:, :, 0].ravel(), image.mean(2).ravel())[0, 1] > 0.8
     assert any((a != b).any() for a, b in zip(seen, seen[1:], strict=False))
+
+
+def test_one_body_part_is_hidden_in_its_shape_with_a_rim_and_counts_as_hidden():
+    image = draw_person(1, 1)
+    labels = np.zeros(image.shape[:2], np.uint8)
+    height, width = labels.shape
+    labels[: height // 4, width // 4 : width // 2] = 1
+    labels[height // 2 : 3 * height // 4, width // 4 : width // 2] = 2
+    labels[-1, -1] = 3  # too small to be chosen
+    body = Body(labels, np.array([1, 0.5, 1, 0, 0, 0, 0, 0], np.float32))
+    config = dataclasses.replace(OFF, hide_part=1.0)
+    chosen = set()
+    for seed in range(12):
+        out = augment(Sample(image, body), config, np.random.default_rng(seed), (height, width))
+        (part,) = (p for p in range(8) if out.body.visible[p] < body.visible[p])
+        changed = (out.image != image).any(axis=2)
+        own = labels == part + 1
+        assert out.body.visible[part] == 0 and not (out.body.labels == part + 1).any()
+        assert np.array_equal(np.delete(out.body.visible, part), np.delete(body.visible, part))
+        assert changed[own].mean() > 0.9  # noise may draw what was there
+        rim = round(0.05 * width)
+        assert not changed[~cv2.dilate(own.astype(np.uint8), np.ones((2 * rim + 1,) * 2, np.uint8)).astype(bool)].any()
+        chosen.add(part)
+    assert chosen == {0, 1}
+
+
+def test_no_body_part_is_hidden_where_none_is_known_or_large_enough():
+    image = draw_person(1, 1)
+    config = dataclasses.replace(OFF, hide_part=1.0)
+    nobody = Body(np.zeros(image.shape[:2], np.uint8), np.full(8, np.nan, np.float32))
+    for body in (None, nobody):
+        out = augment(Sample(image, body), config, np.random.default_rng(0), image.shape[:2])
+        assert np.array_equal(out.image, image)

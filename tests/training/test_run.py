@@ -370,6 +370,7 @@ def test_backbone_and_new_layers_have_their_own_rates():
         {"erasing_fill": "lace"},
         {"augmix_severity": 11.0},
         {"body_presence": 1.0},  # of two parts
+        {"hide_part": 0.5},  # of bodies that nothing reads
         {"body_attention": 1.0, "model": ModelConfig(backbone="osnet_x0_25", dim=16, num_heads=2), "augmix": True},
     ],
 )
