@@ -163,6 +163,12 @@ def _decode_mask(mask_png: str, height: int, width: int) -> np.ndarray:
     return np.asarray(image) >= 128
 
 
+def with_rim(mask: np.ndarray, share: float) -> np.ndarray:
+    """Grow a `(H, W)` bool mask on every side by a share of the picture's width, at least a pixel."""
+    rim = max(1, round(share * mask.shape[1]))
+    return cv2.dilate(mask.astype(np.uint8), np.ones((2 * rim + 1, 2 * rim + 1), np.uint8)).astype(bool)
+
+
 def fill(image: np.ndarray, hidden: np.ndarray, name: str, seed: int = 0) -> np.ndarray:
     """Replace hidden pixels.
 

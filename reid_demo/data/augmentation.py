@@ -10,8 +10,7 @@ from PIL import Image, ImageOps
 
 from reid_demo import occlude
 from reid_demo.config import MEAN_GREY, TrainConfig
-from reid_demo.data.body import Body
-from reid_demo.data.ground_truth import PARTS
+from reid_demo.data.body import Body, areas
 from reid_demo.images import resized, through_jpeg
 from reid_demo.records import Occlusion
 
@@ -124,21 +123,18 @@ def _occluded(sample: Sample, occlusion: Occlusion, cutouts: occlude.Cutouts | N
     if sample.body is None:
         return replace(sample, image=out)
     hidden = occlude.hidden_by(occlusion, sample.image, out)
-    return replace(sample, image=out, body=sample.body.kept(np.where(hidden, 0, sample.body.labels).astype(np.uint8)))
+    return replace(sample, image=out, body=sample.body.without(hidden))
 
 
 def _without_a_part(sample: Sample, rng: np.random.Generator) -> Sample:
     """Hide one body part, of those that are large enough, and a rim around it: all else stays as it is."""
-    areas = np.bincount(sample.body.labels.ravel(), minlength=len(PARTS) + 1)[1:]
-    large = np.flatnonzero(areas >= LEAST_PART * sample.body.labels.size)
+    labels = sample.body.labels
+    large = np.flatnonzero(areas(labels) >= LEAST_PART * labels.size)
     if not len(large):
         return sample
-    mask = (sample.body.labels == 1 + rng.choice(large)).astype(np.uint8)
-    rim = max(1, round(rng.uniform(0.01, 0.05) * mask.shape[1]))
-    hidden = cv2.dilate(mask, np.ones((2 * rim + 1, 2 * rim + 1), np.uint8)).astype(bool)
+    hidden = occlude.with_rim(labels == 1 + rng.choice(large), rng.uniform(0.01, 0.05))
     image = occlude.fill(sample.image, hidden, str(rng.choice(FILLS)), _seed(rng))
-    labels = np.where(hidden, 0, sample.body.labels).astype(np.uint8)
-    return replace(sample, image=image, body=sample.body.kept(labels))
+    return replace(sample, image=image, body=sample.body.without(hidden))
 
 
 def _random_erasing(config: TrainConfig, rng: np.random.Generator, size: tuple[int, int]) -> Occlusion | None:

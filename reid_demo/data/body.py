@@ -37,11 +37,15 @@ class Body:
 
     def kept(self, labels: np.ndarray) -> "Body":
         """Return what a crop or an occlusion leaves: `labels` at the same scale, and shares reduced by what is gone."""
-        share = _areas(labels) / np.maximum(_areas(self.labels), 1)
+        share = areas(labels) / np.maximum(areas(self.labels), 1)
         return replace(self, labels=labels, visible=(self.visible * np.minimum(share, 1)).astype(np.float32))
 
+    def without(self, hidden: np.ndarray) -> "Body":
+        """Return what is left where `hidden`, bool at the scale of the labels, covers the rest."""
+        return self.kept(np.where(hidden, 0, self.labels).astype(np.uint8))
 
-def _areas(labels: np.ndarray) -> np.ndarray:
+
+def areas(labels: np.ndarray) -> np.ndarray:
     """Count the cells of each part, `(8,)` float32."""
     counts = cv2.calcHist([np.ascontiguousarray(labels)], [0], None, [len(PARTS) + 1], [0, len(PARTS) + 1])
     return counts.ravel()[1:]

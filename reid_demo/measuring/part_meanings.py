@@ -214,9 +214,7 @@ def _presence_auc(
 
 def hide(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return a copy of an image with a body part, and a rim of 3 percent of the width, filled with mean grey."""
-    rim = max(1, round(0.03 * image.shape[1]))
-    grown = cv2.dilate(mask.astype(np.uint8), np.ones((2 * rim + 1, 2 * rim + 1), np.uint8)).astype(bool)
-    return occlude.fill(image, grown, "mean_grey")
+    return occlude.fill(image, occlude.with_rim(mask, 0.03), "mean_grey")
 
 
 def _rounded(values: np.ndarray) -> list:
