@@ -153,6 +153,10 @@ class TrainConfig:
     degrade: float = 0.0  # not in the paper: probability of another camera's resolution, noise and compression
     hide_part: float = 0.0  # not in the paper: probability that one body part is hidden, in its own shape
     frozen_backbone: bool = False  # not in the paper: train only the layers on top of the backbone
+    # not in the paper: loss weight of how far each part has moved from where the initial weights have it on the same
+    # picture. What the parts know about people then stays while presence and attention learn. All but the templates and
+    # the attention to them is frozen, batch-norm statistics too, and nothing is dropped; needs frozen_backbone
+    hold_parts: float = 0.0
     frozen_stages: int = 0  # not in the paper: 1 freezes the stem, 2 the first stage too, and so on
     small_fraction: float = 0.0  # not in the paper: first fraction of training, run at the small size
     small_height: int = 128  # model px

@@ -88,8 +88,11 @@ class DPTI(nn.Module):
         """
         if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] % 16 or images.shape[3] % 16:
             raise ShapeError(f"Expected images (B, 3, H, W), H and W multiples of 16, got {tuple(images.shape)}.")
-        mid, final = self.backbone(images)
-        batch, (mid_h, mid_w), (h, w) = images.shape[0], mid.shape[2:], final.shape[2:]
+        return self.from_maps(*self.backbone(images))
+
+    def from_maps(self, mid: Tensor, final: Tensor) -> DPTIOutput:
+        """Describe a batch by the backbone's maps: mid `(B, C, h', w')`, final `(B, C', h, w)`."""
+        batch, (mid_h, mid_w), (h, w) = mid.shape[0], mid.shape[2:], final.shape[2:]
         weighted_pooling = self.config.global_pooling == "weighted"
         parts_mid, parts_final = self._held_back(mid), self._held_back(final)
         tokens = self.final_encoder(parts_final) if self.config.parts or not weighted_pooling else final.new_empty(0)

@@ -150,6 +150,7 @@ class WholeBatch(nn.Module):
         crew: Team,
         teacher: Callable[[Tensor], Tensor] | None = None,
         blend: float = 0.0,
+        held: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
         """Join them.
 
@@ -160,9 +161,10 @@ class WholeBatch(nn.Module):
             crew: the processes.
             teacher: as `LiveTeacher`; needs batches with `before`.
             blend: share of a batch that is blended with other pictures of it.
+            held: as `HeldParts`.
         """
         super().__init__()
-        self.teacher, self.blend = teacher, blend
+        self.teacher, self.blend, self.held = teacher, blend, held
         self.model, self.objective = model, objective
         self.bfloat16, self.crew = precision == "bfloat16", crew
 
@@ -171,9 +173,13 @@ class WholeBatch(nn.Module):
         people = inputs.labels
         if self.blend:
             inputs, people = blended(inputs, self.blend)
-        labels, teacher, body = inputs.labels, inputs.teacher, inputs.body
+        labels, teacher, body, held = inputs.labels, inputs.teacher, inputs.body, None
         with torch.autocast(self.crew.device.type, torch.bfloat16, enabled=self.bfloat16):
-            output: DPTIOutput = self.model(inputs.pixels)
+            if self.held is None:
+                output: DPTIOutput = self.model(inputs.pixels)
+            else:  # one pass through the backbone, which is frozen, serves both
+                maps = self.model.backbone(inputs.pixels)
+                output, held = self.model.from_maps(*maps), self.held(*maps).float()
         clear = None
         if self.teacher is not None:
             before, clear = inputs.before
@@ -185,9 +191,10 @@ class WholeBatch(nn.Module):
             teacher = None if teacher is None else self.crew.gather(teacher)
             clear = None if clear is None else self.crew.gather(clear)
             body = body and tuple(self.crew.gather(tensor) for tensor in body)
+            held = None if held is None else self.crew.gather(held)
         if clear is not None:
             teacher = from_clear(teacher, people, clear)
-        return self.objective(output, labels, teacher, body)
+        return self.objective(output, labels, teacher, body, held)
 
 
 def spread(module: WholeBatch) -> nn.Module:

@@ -112,6 +112,16 @@ def body_presence(presence: Tensor, visible: Tensor) -> Tensor:
     return gap.sum(1).mean()
 
 
+def held_parts(parts: Tensor, held: Tensor) -> Tensor:
+    """Return the mean squared distance of parts to where they are held, in units of the held length; not in the paper.
+
+    Args:
+        parts: `(B, P, D)`.
+        held: `(B, P, D)`, without gradient.
+    """
+    return ((parts - held).square().sum(2) / held.square().sum(2).clamp_min(1e-12)).mean()
+
+
 def similarity_match(embeddings: Tensor, targets: Tensor) -> Tensor:
     """Return the mean squared difference of two batches' cosine matrices, off the diagonal; not in the paper.
 
@@ -185,6 +195,7 @@ class Objective(nn.Module):
         labels: Tensor,
         teacher: Tensor | None = None,
         body: tuple[Tensor, Tensor] | None = None,
+        held: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Return the unweighted terms and `total`.
 
@@ -193,6 +204,7 @@ class Objective(nn.Module):
             labels: `(B,)` int64 in `0..C-1`.
             teacher: `(B, T)` vectors of the clean images.
             body: label maps and visible shares, as `body_attention` takes them; needed by its terms.
+            held: `(B, P, D)` parts of the initial weights; needed by `hold_parts`.
 
         Raises:
             ShapeError: labels or teacher vectors do not belong to the batch.
@@ -224,6 +236,11 @@ class Objective(nn.Module):
             terms["body_presence"] = body_presence(output.presence.float(), body[1])
             total = total + self.config.body_attention * terms["body_attention"]
             total = total + self.config.body_presence * terms["body_presence"]
+        if self.config.hold_parts:
+            if held is None or held.shape != output.part_embeddings.shape:
+                raise ShapeError(f"Expected held parts {tuple(output.part_embeddings.shape)}.")
+            terms["hold_parts"] = held_parts(output.part_embeddings.float(), held)
+            total = total + self.config.hold_parts * terms["hold_parts"]
         if self.teacher_dim:
             if teacher is None or teacher.shape != (len(embeddings), self.teacher_dim):
                 raise ShapeError(f"Expected teacher vectors ({len(embeddings)}, {self.teacher_dim}).")

@@ -112,6 +112,8 @@ def train(
     if not start.resume:
         _check_new(out)
     _check(config, sources, limits)
+    if config.hold_parts and start.init is None and not start.resume:
+        raise TrainingError("hold_parts holds the parts of the weights that --init names; name a weights folder.")
     if sources.evaluate_on is not None and sources.evaluate_on[0] != "gallery":
         load_benchmark(sources.evaluate_on[0], Path(sources.evaluate_on[1]))  # fails before the work, not after it
     body_parts = bool(config.body_attention or config.body_presence)
@@ -125,7 +127,7 @@ def train(
         teacher_dim = live.dim if live else 0 if data.teacher is None else data.teacher.shape[1]
         learner = prepare(config, start, crew, data.num_classes, teacher_dim)
         progress = restore(out / STATE_FILE, learner) if start.resume else Progress()
-        network = WholeBatch(learner.model, learner.objective, config.precision, crew, live, config.blend)
+        network = WholeBatch(learner.model, learner.objective, config.precision, crew, live, config.blend, learner.held)
         result = _run(learner, network, loader, out, limits, progress)
     if crew.rank == 0 and sources.evaluate_on is not None and result["finished"]:
         result["evaluation"] = _evaluate(out, *sources.evaluate_on, crew.device)
@@ -279,6 +281,8 @@ def _check_network(config: TrainConfig, sources: Sources) -> None:
             sizes.add((config.small_height, config.small_width))
         if sizes != {(IMAGE_HEIGHT, IMAGE_WIDTH)}:
             raise TrainingError(f"Weighted pooling trains at {IMAGE_HEIGHT} x {IMAGE_WIDTH} alone, not at other sizes.")
+    if config.hold_parts and (config.model.templates != "dynamic" or not config.frozen_backbone):
+        raise TrainingError("hold_parts needs dynamic part templates and frozen_backbone=true.")
     if config.hide_part and not (config.body_attention or config.body_presence):
         raise TrainingError("hide_part needs body parts: set body_attention or body_presence, or hide_part=0.")
     if config.body_attention or config.body_presence:

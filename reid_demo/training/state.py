@@ -15,6 +15,7 @@ from reid_demo.model.backbones import load_backbone_weights
 from reid_demo.model.dpti import DPTI, build_model
 from reid_demo.model.start import network_alone, start_from_global, start_from_ir, without_parts
 from reid_demo.training.distributed import Team
+from reid_demo.training.held import HeldParts
 from reid_demo.training.losses import Objective
 from reid_demo.training.step import build_optimizer, freeze
 
@@ -50,6 +51,7 @@ class Learner:
     optimizer: torch.optim.Optimizer
     crew: Team
     loaded: dict[str, list[str]]  # names of tensors: `loaded`, `missing`, `unused`; empty for a random start
+    held: HeldParts | None = None  # of a recipe with `hold_parts`
 
 
 def prepare(config: TrainConfig, start: Start, crew: Team, num_classes: int, teacher_dim: int) -> Learner:
@@ -72,7 +74,7 @@ def prepare(config: TrainConfig, start: Start, crew: Team, num_classes: int, tea
     optimizer = build_optimizer(config, model, objective)
     if crew.rank:
         torch.manual_seed(config.seed + 7919 * crew.rank)  # other dropout in every process
-    return Learner(config, model, objective, optimizer, crew, loaded)
+    return Learner(config, model, objective, optimizer, crew, loaded, HeldParts(model) if config.hold_parts else None)
 
 
 def load_trained(folder: Path) -> DPTI:
@@ -145,6 +147,8 @@ def save(path: Path, learner: Learner, progress: Progress) -> None:
         "step": progress.step,
         "seconds": progress.seconds,
     }
+    if learner.held is not None:
+        state["held"] = learner.held.state_dict()
     temporary = path.with_name(path.name + ".tmp")
     torch.save(state, temporary)
     temporary.replace(path)
@@ -174,6 +178,8 @@ def restore(path: Path, learner: Learner) -> Progress:
         learner.model.load_state_dict(state["model"])
         learner.objective.load_state_dict(state["objective"])
         learner.optimizer.load_state_dict(state["optimizer"])
+        if learner.held is not None:
+            learner.held.load_state_dict(state["held"])
     except (RuntimeError, ValueError) as error:
         raise TrainingError(f"The checkpoint {path} does not fit this data set: {error}") from error
     team_states, device_states = state.get("random_team", [state["random"]]), state.get("random_device", [])

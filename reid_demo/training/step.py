@@ -15,6 +15,8 @@ from reid_demo.model.dpti import DPTI
 from reid_demo.training.distributed import WholeBatch
 from reid_demo.training.losses import Objective
 
+MOVED = ("mid_encoder", "templates", "part_attention")  # what learns while the parts are held
+
 
 @dataclass(frozen=True)
 class StepResult:
@@ -55,9 +57,13 @@ def build_optimizer(config: TrainConfig, model: DPTI, objective: Objective) -> t
 def frozen_modules(model: DPTI, config: TrainConfig) -> list[nn.Module]:
     """Return what does not learn: the backbone, or its stem and first `frozen_stages - 1` stages; nothing for 0.
 
+    With `hold_parts` it is all but `MOVED`.
+
     Raises:
         TrainingError: the backbone has fewer stages.
     """
+    if config.hold_parts:
+        return [module for name, module in model.named_children() if name not in MOVED]
     if config.frozen_backbone:
         return [model.backbone]
     steps, stages = model.backbone.STEPS, config.frozen_stages
@@ -93,6 +99,8 @@ def train_step(
     module.train()
     for part in frozen_modules(whole.model, config):
         part.eval()  # frozen layers keep their batch-norm statistics too
+    if config.hold_parts:
+        whole.model.eval()  # as the parts that are held were made: without dropout, by the statistics of before
     optimizer.zero_grad(set_to_none=True)
     sums: dict[str, float] = {}
     num_images, size = 0, (0, 0)
