@@ -365,7 +365,11 @@ def openvino_core() -> "Core":
 
 @functools.cache
 def _core() -> "Core":
-    return import_openvino().Core()
+    openvino = import_openvino()
+    # The first array that OpenVINO hands out sets up its bridge to NumPy. Two threads that ask for it at the same
+    # moment wait for each other forever, one with Python's lock and one for it.
+    _ = openvino.Tensor(np.zeros(1, np.float32)).data
+    return openvino.Core()
 
 
 def _by_openvino(path: Path, precision: str) -> Run:

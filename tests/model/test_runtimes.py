@@ -412,3 +412,30 @@ def test_an_export_that_differs_is_not_left_behind(tiny_weights, tmp_path, monke
     with pytest.raises(WeightsError, match="differs from PyTorch by .*nothing was written"):
         export.export(load_weights(tiny_weights), tmp_path / "net.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+FIRST_RUNS = """
+import threading
+import numpy as np
+from reid_demo.model import runtimes
+openvino, core = runtimes.import_openvino(), runtimes.openvino_core()
+pixels = openvino.opset13.parameter([-1, 4], np.float32)
+compiled = core.compile_model(openvino.Model([openvino.opset13.relu(pixels)], [pixels], "graph"), "CPU")
+requests = [compiled.create_infer_request() for _ in range(4)]
+together = threading.Barrier(len(requests))
+def first(request):
+    together.wait()
+    request.infer([np.ones((2, 4), np.float32)], share_outputs=True)
+threads = [threading.Thread(target=first, args=[request], daemon=True) for request in requests]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print("ran")
+"""
+
+
+@pytest.mark.skipif(not runtimes.is_installed("openvino"), reason="openvino is not installed")
+def test_the_first_runs_may_be_at_once():
+    """A command whose first pictures were many hung for ever, about every second time that it happened here."""
+    for _ in range(3):
+        ran = subprocess.run([sys.executable, "-c", FIRST_RUNS], capture_output=True, text=True, timeout=60)
+        assert ran.stdout == "ran\n", ran.stderr
