@@ -27,6 +27,7 @@ from reid_demo.model.describer import Describer
 from reid_demo.model.dpti import DPTIOutput
 from reid_demo.records import Descriptor
 from reid_demo.search.gallery_views import VIEWS, describe_in_views
+from reid_demo.training.losses import Objective
 from reid_demo.training.teacher import blended, from_clear
 
 PATIENCE = timedelta(days=7)  # the others wait while the first process reads what it knows
@@ -145,26 +146,24 @@ class WholeBatch(nn.Module):
     def __init__(
         self,
         model: nn.Module,
-        objective: nn.Module,
+        objective: Objective,
         precision: str,
         crew: Team,
         teacher: Callable[[Tensor], Tensor] | None = None,
-        blend: float = 0.0,
         held: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
         """Join them.
 
         Args:
             model: the network.
-            objective: its loss terms, always in float32.
+            objective: its loss terms, always in float32; its recipe says how much of a batch to blend.
             precision: the network's, `float32` or `bfloat16`.
             crew: the processes.
             teacher: as `LiveTeacher`; needs batches with `before`.
-            blend: share of a batch that is blended with other pictures of it.
             held: as `HeldParts`.
         """
         super().__init__()
-        self.teacher, self.blend, self.held = teacher, blend, held
+        self.teacher, self.blend, self.held = teacher, objective.config.blend, held
         self.model, self.objective = model, objective
         self.bfloat16, self.crew = precision == "bfloat16", crew
 
