@@ -1,6 +1,9 @@
 """Pictures for tests: coloured figures, neither real nor rendered people."""
 
+from pathlib import Path
+
 import numpy as np
+from PIL import Image
 
 
 def draw_person(pid: int, camid: int, height: int = 128, width: int = 64) -> np.ndarray:
@@ -13,6 +16,17 @@ def draw_person(pid: int, camid: int, height: int = 128, width: int = 64) -> np.
     for top, bottom in bands:
         image[int(top * height) : int(bottom * height), left:right] = person.integers(0, 256, 3)
     return image
+
+
+def write_people(root: Path, pids: range, height: int = 64, width: int = 32) -> Path:
+    """Write training figures in Market-1501's layout, one under each of two cameras; return the root."""
+    folder = root / "bounding_box_train"
+    folder.mkdir(parents=True)
+    for pid in pids:
+        for camid in (1, 2):
+            picture = Image.fromarray(draw_person(pid, camid, height, width))
+            picture.save(folder / f"{pid:04d}_c{camid}s1_000001_00.jpg")
+    return root
 
 
 def one_block(descriptors):

@@ -91,7 +91,7 @@ class DPTI(nn.Module):
         return self.from_maps(*self.backbone(images))
 
     def from_maps(self, mid: Tensor, final: Tensor) -> DPTIOutput:
-        """Describe a batch by the backbone's maps: mid `(B, C, h', w')`, final `(B, C', h, w)`."""
+        """Describe a batch by the backbone's maps: mid `(B, C, h', w')` and final `(B, C', h, w)`."""
         batch, (mid_h, mid_w), (h, w) = mid.shape[0], mid.shape[2:], final.shape[2:]
         weighted_pooling = self.config.global_pooling == "weighted"
         parts_mid, parts_final = self._held_back(mid), self._held_back(final)

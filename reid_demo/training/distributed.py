@@ -147,7 +147,6 @@ class WholeBatch(nn.Module):
         self,
         model: nn.Module,
         objective: Objective,
-        precision: str,
         crew: Team,
         teacher: Callable[[Tensor], Tensor] | None = None,
         held: Callable[[Tensor, Tensor], Tensor] | None = None,
@@ -156,8 +155,7 @@ class WholeBatch(nn.Module):
 
         Args:
             model: the network.
-            objective: its loss terms, always in float32; its recipe says how much of a batch to blend.
-            precision: the network's, `float32` or `bfloat16`.
+            objective: its loss terms, always in float32. Its recipe says the network's precision and what to blend.
             crew: the processes.
             teacher: as `LiveTeacher`; needs batches with `before`.
             held: as `HeldParts`.
@@ -165,7 +163,7 @@ class WholeBatch(nn.Module):
         super().__init__()
         self.teacher, self.blend, self.held = teacher, objective.config.blend, held
         self.model, self.objective = model, objective
-        self.bfloat16, self.crew = precision == "bfloat16", crew
+        self.bfloat16, self.crew = objective.config.precision == "bfloat16", crew
 
     def forward(self, inputs: Inputs) -> dict[str, Tensor]:
         """Return the objective's terms for this process's share of a batch."""

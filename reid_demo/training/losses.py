@@ -207,7 +207,7 @@ class Objective(nn.Module):
             held: `(B, P, D)` parts of the initial weights; needed by `hold_parts`.
 
         Raises:
-            ShapeError: labels or teacher vectors do not belong to the batch.
+            ShapeError: labels, teacher vectors or held parts do not belong to the batch.
         """
         embeddings = output.descriptor.float()
         if labels.shape != embeddings.shape[:1]:

@@ -127,7 +127,7 @@ def train(
         teacher_dim = live.dim if live else 0 if data.teacher is None else data.teacher.shape[1]
         learner = prepare(config, start, crew, data.num_classes, teacher_dim)
         progress = restore(out / STATE_FILE, learner) if start.resume else Progress()
-        network = WholeBatch(learner.model, learner.objective, config.precision, crew, live, learner.held)
+        network = WholeBatch(learner.model, learner.objective, crew, live, learner.held)
         result = _run(learner, network, loader, out, limits, progress)
     if crew.rank == 0 and sources.evaluate_on is not None and result["finished"]:
         result["evaluation"] = _evaluate(out, *sources.evaluate_on, crew.device)

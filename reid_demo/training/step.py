@@ -97,10 +97,9 @@ def train_step(
     """
     whole: WholeBatch = getattr(module, "module", module)
     module.train()
-    for part in frozen_modules(whole.model, config):
-        part.eval()  # frozen layers keep their batch-norm statistics too
-    if config.hold_parts:
-        whole.model.eval()  # as the parts that are held were made: without dropout, by the statistics of before
+    # Frozen layers keep their batch-norm statistics too. Held parts were made by those, and without dropout.
+    for part in [whole.model] if config.hold_parts else frozen_modules(whole.model, config):
+        part.eval()
     optimizer.zero_grad(set_to_none=True)
     sums: dict[str, float] = {}
     num_images, size = 0, (0, 0)

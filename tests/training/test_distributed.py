@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from figures import draw_person
-from PIL import Image
+from figures import write_people
 
 from reid_demo.config import ModelConfig, TrainConfig, to_dict
 from reid_demo.data.loaders import BatchLoader, TrainingSet
@@ -73,13 +72,7 @@ for job in json.load(open(sys.argv[2])):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("people")
-    (folder / "bounding_box_train").mkdir()
-    for pid in range(1, 9):
-        for camid in (1, 2):
-            image = Image.fromarray(draw_person(pid, camid, 64, 32))
-            image.save(folder / "bounding_box_train" / f"{pid:04d}_c{camid}s1_000001_00.jpg")
-    return folder
+    return write_people(tmp_path_factory.mktemp("people"), range(1, 9))
 
 
 def two_processes(folder, root, jobs):

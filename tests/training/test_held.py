@@ -6,8 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from figures import draw_person
-from PIL import Image
+from figures import write_people
 
 from reid_demo.config import LossConfig, ModelConfig, TrainConfig
 from reid_demo.data.loaders import Inputs
@@ -30,13 +29,7 @@ HELD = dataclasses.replace(START, frozen_backbone=True, hold_parts=3.0, learning
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("people")
-    (folder / "bounding_box_train").mkdir()
-    for pid in range(1, 5):
-        for camid in (1, 2):
-            image = Image.fromarray(draw_person(pid, camid, 64, 32))
-            image.save(folder / "bounding_box_train" / f"{pid:04d}_c{camid}s1_000001_00.jpg")
-    return folder
+    return write_people(tmp_path_factory.mktemp("people"), range(1, 5))
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +107,7 @@ def test_a_batch_is_compared_with_the_whole_initial_network(pooling):
     with torch.no_grad():
         wanted, parts = initial(pixels).part_embeddings, model(pixels).part_embeddings
         initial.part_attention.block.value.weight.zero_()  # what is held is a copy
-    module = WholeBatch(model, Objective(config, 2).eval(), "float32", Team(CPU), held=held).eval()
+    module = WholeBatch(model, Objective(config, 2).eval(), Team(CPU), held=held).eval()
     terms = module(Inputs(pixels, torch.tensor([0, 1, 1])))
     assert terms["hold_parts"].item() == pytest.approx(held_parts(parts, wanted).item(), rel=1e-4)
     rest = config.loss.diversity * terms["diversity"].item()

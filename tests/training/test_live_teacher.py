@@ -7,9 +7,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from figures import draw_person
+from figures import write_people
 from network_file import Writer
-from PIL import Image
 
 from reid_demo.__main__ import main
 from reid_demo.config import ModelConfig, TrainConfig, variant
@@ -59,13 +58,7 @@ def network(small_network, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("people")
-    (folder / "bounding_box_train").mkdir()
-    for pid in (1, 2, 3):
-        for camid in (1, 2):
-            picture = Image.fromarray(draw_person(pid, camid, 128, 64))
-            picture.save(folder / "bounding_box_train" / f"{pid:04d}_c{camid}s1_000001_00.jpg")
-    return folder
+    return write_people(tmp_path_factory.mktemp("people"), range(1, 4), 128, 64)
 
 
 def run(config, root, out, teacher):
@@ -213,7 +206,7 @@ def test_the_global_similarity_is_that_of_the_global_descriptor_alone():
 def test_terms_of_a_batch_with_a_live_teacher_use_its_vectors(network):
     torch.manual_seed(4)
     model = build_model(MODEL).eval()
-    module = WholeBatch(model, Objective(RECIPE, 2, DIM).eval(), "float32", Team(CPU), LiveTeacher(network, CPU))
+    module = WholeBatch(model, Objective(RECIPE, 2, DIM).eval(), Team(CPU), LiveTeacher(network, CPU))
     pixels, before = torch.randn(2, 3, 256, 128), torch.randn(2, 3, 256, 128)
     terms = module.eval()(Inputs(pixels, torch.tensor([0, 1]), None, None, (before, torch.tensor([True, True]))))
     with torch.no_grad():

@@ -10,7 +10,7 @@ import types
 import numpy as np
 import pytest
 import torch
-from figures import draw_person
+from figures import draw_person, write_people
 from PIL import Image
 
 from reid_demo.__main__ import main
@@ -43,13 +43,7 @@ TINY = TrainConfig(
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("people")
-    (folder / "bounding_box_train").mkdir()
-    for pid in range(1, 5):
-        for camid in (1, 2):
-            image = Image.fromarray(draw_person(pid, camid, 64, 32))
-            image.save(folder / "bounding_box_train" / f"{pid:04d}_c{camid}s1_000001_00.jpg")
-    return folder
+    return write_people(tmp_path_factory.mktemp("people"), range(1, 5))
 
 
 def run(config, root, out, **options):

@@ -35,7 +35,7 @@ def test_a_loss_that_is_not_finite_names_the_step_and_moves_no_parameter(broken)
     teachers = [torch.ones(4, 5) for _ in range(2)]
     teachers[broken][2, 1] = torch.nan  # of the first or of the second batch that the step gathers
     before = {name: p.clone() for name, p in model.named_parameters()}
-    module = WholeBatch(model, objective, "float32", Team(torch.device("cpu")))
+    module = WholeBatch(model, objective, Team(torch.device("cpu")))
     batches = (Batch(pictures(4), LABELS, vectors) for vectors in teachers)
     with pytest.raises(TrainingError, match=r"The loss 'distill_direct' is not finite at step 8\."):
         train_step(config, module, optimizer, batches, 7)
@@ -63,7 +63,7 @@ def test_the_terms_are_of_the_concatenated_descriptor_weighted_only_in_w(name):
 def test_a_step_of_two_batches_moves_by_their_mean_gradient():
     config = dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, ffn_dropout=0, attention_dropout=0))
     model, objective, optimizer = parts_of(config)
-    module = WholeBatch(model, objective, "float32", Team(torch.device("cpu")))
+    module = WholeBatch(model, objective, Team(torch.device("cpu")))
     batches = [Batch(pictures(4), LABELS, None) for _ in range(2)]
     gradients = []
     for batch in batches:
@@ -81,7 +81,7 @@ def test_a_step_of_two_batches_moves_by_their_mean_gradient():
 def one_step(config):
     """Run one step on fixed pictures; return each parameter's change by name."""
     model, objective, optimizer = parts_of(config)
-    module = WholeBatch(model, objective, "float32", Team(torch.device("cpu")))
+    module = WholeBatch(model, objective, Team(torch.device("cpu")))
     before = {name: p.detach().clone() for name, p in module.named_parameters()}
     train_step(config, module, optimizer, itertools.repeat(Batch(pictures(4), LABELS, None)), 0)
     return {name: (p.detach() - before[name]) for name, p in module.named_parameters()}, before

@@ -49,7 +49,7 @@ def bench_training(config: TrainConfig, *, device: str | None = None, repeats: i
     model, objective = build_model(config.model), Objective(config, CLASSES)
     model, objective = model.to(place, memory_format=torch.channels_last), objective.to(place)
     optimizer = build_optimizer(config, model, objective)
-    module = WholeBatch(model, objective, config.precision, Team(place))
+    module = WholeBatch(model, objective, Team(place))
 
     def our_step() -> None:
         train_step(config, module, optimizer, itertools.repeat(batch), 0)
