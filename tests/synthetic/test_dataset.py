@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections import Counter
 from dataclasses import replace
@@ -68,6 +69,15 @@ def test_the_card_and_the_cutouts_are_there(small_set):
     cutout = cv2.imread(str(small_set / "occluders" / "person_00.png"), cv2.IMREAD_UNCHANGED)
     assert cutout.shape[2] == 4
     assert cutout[..., 3].max() == 255 and cutout[..., 3].min() == 0
+
+
+def test_a_worker_does_its_linear_algebra_in_one_thread(monkeypatch):
+    for name in dataset.THREADS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    with dataset.one_core_each(), dataset.SPAWN.Pool(1) as pool:
+        assert pool.map(os.getenv, dataset.THREADS) == ["1"] * len(dataset.THREADS)
+    assert [os.getenv(name) for name in dataset.THREADS] == ["7", None, None, None]
 
 
 def test_same_seed_same_bytes_with_two_workers(small_set, assets_folder, tmp_path):
