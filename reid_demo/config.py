@@ -157,6 +157,9 @@ class TrainConfig:
     # picture. What the parts know about people then stays while presence and attention learn. All but the templates and
     # the attention to them is frozen, batch-norm statistics too, and nothing is dropped; needs frozen_backbone
     hold_parts: float = 0.0
+    # not in the paper: number of batches whose maps are kept on disk; each later batch repeats one of them, several
+    # times as fast. 0 draws every picture anew; needs frozen_backbone
+    cached_batches: int = 0
     frozen_stages: int = 0  # not in the paper: 1 freezes the stem, 2 the first stage too, and so on
     small_fraction: float = 0.0  # not in the paper: first fraction of training, run at the small size
     small_height: int = 128  # model px

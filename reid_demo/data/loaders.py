@@ -25,23 +25,33 @@ from reid_demo.images import normalised, read_image
 class Inputs:
     """One training batch on its device, as `distributed.WholeBatch` takes it."""
 
-    pixels: Tensor  # (B, 3, H, W) float32, normalised
+    pixels: Tensor | None  # (B, 3, H, W) float32, normalised; `None` where there are maps
     labels: Tensor  # (B,) int64
     teacher: Tensor | None = None  # (B, T) float32
     body: tuple[Tensor, Tensor] | None = None  # as `Batch` has it
     before: tuple[Tensor, Tensor] | None = None  # as `Batch` has it, but pixels like `pixels`
+    maps: tuple[Tensor, Tensor] | None = None  # as `Batch` has it, but float32
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Return the pictures' `(H, W)`, model px."""
+        if self.maps is not None:
+            return tuple(16 * side for side in self.maps[1].shape[2:])  # the final map has stride 16
+        return tuple(self.pixels.shape[2:])
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
     """One training batch on the CPU; pictures stay bytes until they are on the device, a quarter of the transfer."""
 
-    images: Tensor  # (B, H, W, 3) uint8 RGB
+    images: Tensor | None  # (B, H, W, 3) uint8 RGB; `None` where there are maps
     labels: Tensor  # (B,) int64
     teacher: Tensor | None  # (B, T) float32
     body: tuple[Tensor, Tensor] | None = None  # labels (B, H/4, W/4) uint8, as `Body`; visible (B, 8), NaN if unknown
     # what a live teacher sees: pictures (B, H, W, 3) uint8 RGB, and (B,) bool whether nothing stands in front
     before: tuple[Tensor, Tensor] | None = None
+    # a frozen backbone's mid map (B, C, h', w') and final map (B, C', h, w), float16
+    maps: tuple[Tensor, Tensor] | None = None
 
     def pin_memory(self) -> "Batch":
         """Return a copy in pinned memory, from which a GPU reads asynchronously (`DataLoader` calls this)."""
@@ -53,10 +63,11 @@ class Batch:
         """Move the batch to a device and normalise its pictures there."""
         teacher = None if self.teacher is None else self.teacher.to(place, non_blocking=True)
         body = self.body and tuple(tensor.to(place, non_blocking=True) for tensor in self.body)
-        pixels = normalised(self.images.to(place, non_blocking=True))
+        pixels = None if self.images is None else normalised(self.images.to(place, non_blocking=True))
         before = self.before and tuple(tensor.to(place, non_blocking=True) for tensor in self.before)
         before = before and (normalised(before[0]), before[1])
-        return Inputs(pixels, self.labels.to(place, non_blocking=True), teacher, body, before)
+        maps = self.maps and tuple(tensor.to(place, torch.float32, non_blocking=True) for tensor in self.maps)
+        return Inputs(pixels, self.labels.to(place, non_blocking=True), teacher, body, before, maps)
 
 
 class TrainingSet:

@@ -170,13 +170,13 @@ class WholeBatch(nn.Module):
         people = inputs.labels
         if self.blend:
             inputs, people = blended(inputs, self.blend)
-        labels, teacher, body, held = inputs.labels, inputs.teacher, inputs.body, None
+        labels, teacher, body = inputs.labels, inputs.teacher, inputs.body
         with torch.autocast(self.crew.device.type, torch.bfloat16, enabled=self.bfloat16):
-            if self.held is None:
-                output: DPTIOutput = self.model(inputs.pixels)
-            else:  # one pass through the backbone, which is frozen, serves both
+            maps = inputs.maps
+            if maps is None and self.held is not None:  # one pass through the backbone, which is frozen, serves both
                 maps = self.model.backbone(inputs.pixels)
-                output, held = self.model.from_maps(*maps), self.held(*maps).float()
+            output: DPTIOutput = self.model(inputs.pixels) if maps is None else self.model.from_maps(*maps)
+            held = None if self.held is None else self.held(*maps).float()
         clear = None
         if self.teacher is not None:
             before, clear = inputs.before

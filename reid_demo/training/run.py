@@ -25,6 +25,7 @@ from reid_demo.model import checkpoint
 from reid_demo.model.checkpoint import WEIGHTS_FOLDER
 from reid_demo.model.describer import Describer
 from reid_demo.search.similarity import paper_scoring
+from reid_demo.training.cached_maps import MAPS_FOLDER, CachedMaps
 from reid_demo.training.distributed import Team, WholeBatch, spread, team
 from reid_demo.training.state import STATE_FILE, Learner, Progress, Start, prepare, restore, save
 from reid_demo.training.step import StepResult, learning_rate_factor, train_step
@@ -169,7 +170,8 @@ def _run(learner: Learner, network: nn.Module, loader: BatchLoader, out: Path, l
     if crew.rank == 0:
         out.mkdir(parents=True, exist_ok=True)
         _write_json(out / RECIPE_FILE, to_dict(config))
-    batches = loader.batches(step * config.accumulate, schedule.size)
+    cache = CachedMaps(loader, learner.model.backbone, crew, out / MAPS_FOLDER) if config.cached_batches else None
+    batches = (cache or loader).batches(step * config.accumulate, schedule.size)
     last: dict[str, float] = {}
     with _Log(out, step, schedule.total) if crew.rank == 0 else nullcontext() as log:
         while step < (math.inf if limits.stop_after is None else limits.stop_after):
@@ -187,6 +189,9 @@ def _run(learner: Learner, network: nn.Module, loader: BatchLoader, out: Path, l
                 save(out / STATE_FILE, learner, Progress(step, schedule.seconds()))
         batches.close()
         save(out / STATE_FILE, learner, Progress(step, schedule.seconds()))
+    finished = schedule.progress(step) >= 1
+    if cache is not None and finished:
+        cache.remove()
     result = {
         "steps": step,
         "seconds": round(schedule.seconds(), 1),
@@ -194,7 +199,7 @@ def _run(learner: Learner, network: nn.Module, loader: BatchLoader, out: Path, l
         "num_classes": loader.data.num_classes,
         "loss": last,
         "loaded": learner.loaded,
-        "finished": schedule.progress(step) >= 1,
+        "finished": finished,
     }
     if crew.rank == 0:
         result["fingerprint"] = checkpoint.save_weights(learner.model, out / WEIGHTS_FOLDER)
@@ -252,8 +257,11 @@ def _check(config: TrainConfig, sources: Sources, limits: Limits) -> None:
     if config.epoch not in ("images", "groups"):
         raise TrainingError(f"Unknown epoch {config.epoch!r}; choose images or groups.")
     _check_augmentation(config)
-    if config.epochs < 1 or min(config.learning_rate, config.pad, config.num_workers, config.frozen_stages) < 0:
-        raise TrainingError("epochs must be at least 1; learning_rate, pad, num_workers and frozen_stages not below 0.")
+    if config.epochs < 1:
+        raise TrainingError("epochs must be at least 1.")
+    for name in ("learning_rate", "pad", "num_workers", "frozen_stages", "cached_batches"):
+        if getattr(config, name) < 0:
+            raise TrainingError(f"The option {name} must not be below 0.")
     if config.accumulate < 1 or limits.save_every < 1 or (limits.max_steps is not None and limits.max_steps < 1):
         raise TrainingError("accumulate, save_every and max_steps must be at least 1.")
     if limits.time_limit_s is not None and limits.time_limit_s <= 0:
@@ -283,6 +291,8 @@ def _check_network(config: TrainConfig, sources: Sources) -> None:
             raise TrainingError(f"Weighted pooling trains at {IMAGE_HEIGHT} x {IMAGE_WIDTH} alone, not at other sizes.")
     if config.hold_parts and (config.model.templates != "dynamic" or not config.frozen_backbone):
         raise TrainingError("hold_parts needs dynamic part templates and frozen_backbone=true.")
+    if config.cached_batches and (config.live_teacher or not config.frozen_backbone):
+        raise TrainingError("cached_batches needs frozen_backbone=true and, as it keeps no pictures, no live_teacher.")
     if config.hide_part and not (config.body_attention or config.body_presence):
         raise TrainingError("hide_part needs body parts: set body_attention or body_presence, or hide_part=0.")
     if config.body_attention or config.body_presence:

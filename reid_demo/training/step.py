@@ -109,7 +109,7 @@ def train_step(
             terms = module(inputs)
             _add(sums, terms, config.accumulate, step)
             (terms["total"] / config.accumulate).backward()
-        num_images, size = num_images + len(inputs.pixels), tuple(inputs.pixels.shape[2:])
+        num_images, size = num_images + len(inputs.labels), inputs.size
     if config.clip_norm:
         nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], config.clip_norm)
     optimizer.step()
