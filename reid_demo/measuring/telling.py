@@ -17,6 +17,7 @@ from reid_demo.records import Descriptor, Occlusion, Scoring
 WEIGHINGS = ("cosine", "part_aware")
 AT_ONCE = 8  # probes to describe together, each with all its occluders
 LEAST_FALL, MOST_FALL = 8, 40  # ranks that make a story: far enough to notice, near enough to believe
+LEAST_RISE = 5  # rank that makes a story where the person comes first then
 LEAST_GAP = 4  # rank by the cosine where part-aware stays first
 FALLS, PARTS, RISES = 3, 1, 2  # most examples of each kind
 
@@ -120,7 +121,7 @@ def choose(engine: Engine, measured: Sequence[Measured]) -> list[Story]:
     falls = [m for m in whole if _first(m) and LEAST_FALL <= m.part_aware.hidden <= MOST_FALL]
     parts = [m for m in whole if _first(m) and m.part_aware.hidden == 1 and LEAST_GAP <= m.cosine.hidden]
     covered = [m for m in measured if m.example.kind == "occluded"]
-    rises = [m for m in covered if m.part_aware.untouched >= LEAST_FALL and m.part_aware.hidden == 1]
+    rises = [m for m in covered if m.part_aware.untouched >= LEAST_RISE and m.part_aware.hidden == 1]
     holds = [m for m in whole if _first(m) and m.clean and m.occluder in occlude.HALVES]
     stays = [m for m in covered if _first(m) and m.clean]
     return [
