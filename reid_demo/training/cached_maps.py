@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -93,8 +94,10 @@ class CachedMaps:
             )
 
     def _read(self, number: int) -> Batch | None:
-        path = self._path(number)
-        return _batch(load_file(path)) if path.is_file() else None
+        try:
+            return _batch(load_file(self._path(number)))
+        except (FileNotFoundError, SafetensorError):  # lost or damaged, and soon made again
+            return None
 
 
 def _batch(tensors: dict[str, torch.Tensor]) -> Batch:

@@ -154,6 +154,7 @@ def test_a_run_goes_on_bit_for_bit_and_clears_up_at_its_end(root, tmp_path, stop
     assert len(list((tmp_path / "halves" / "maps").iterdir())) == min(stop, 3)
     if stop == 5:
         (tmp_path / "halves" / "maps" / "1_0_of_1.safetensors").unlink()
+        (tmp_path / "halves" / "maps" / "2_0_of_1.safetensors").write_bytes(b"damaged")
     run(CONFIG, root, tmp_path / "halves", resume=True, max_steps=8)
     whole, halves = state(tmp_path / "whole"), state(tmp_path / "halves")
     assert all(torch.equal(tensor, halves[name]) for name, tensor in whole.items())

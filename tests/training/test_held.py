@@ -87,9 +87,10 @@ def test_a_resumed_run_holds_the_parts_of_the_first_weights(root, first, tmp_pat
     run(HELD, root, tmp_path / "halves", init=first, max_steps=4, stop_after=2)
     run(HELD, root, tmp_path / "halves", resume=True, max_steps=4)
     whole, halves = (state(tmp_path / name) for name in ("whole", "halves"))
+    initial = state(first)["model"]
     assert all(torch.equal(tensor, halves["model"][name]) for name, tensor in whole["model"].items())
     for name, tensor in whole["held"].items():
-        assert torch.equal(tensor, halves["held"][name]) and torch.equal(tensor, state(first)["model"][name])
+        assert torch.equal(tensor, halves["held"][name]) and torch.equal(tensor, initial[name])
     assert not any(name.startswith("backbone.") for name in whole["held"])
     assert rows(tmp_path / "whole", "hold_parts") == rows(tmp_path / "halves", "hold_parts")
 
