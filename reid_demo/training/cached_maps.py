@@ -96,7 +96,7 @@ class CachedMaps:
     def _read(self, number: int) -> Batch | None:
         try:
             return _batch(load_file(self._path(number)))
-        except (FileNotFoundError, SafetensorError):  # lost or damaged, and soon made again
+        except (FileNotFoundError, SafetensorError, KeyError):  # lost or damaged, and soon made again
             return None
 
 

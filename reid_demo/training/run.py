@@ -293,6 +293,8 @@ def _check_network(config: TrainConfig, sources: Sources) -> None:
         raise TrainingError("hold_parts needs dynamic part templates and frozen_backbone=true.")
     if config.cached_batches and (config.live_teacher or not config.frozen_backbone):
         raise TrainingError("cached_batches needs frozen_backbone=true and, as it keeps no pictures, no live_teacher.")
+    if config.cached_batches and config.small_fraction:
+        raise TrainingError("cached_batches repeats pictures at the size they were drawn in; set small_fraction=0.")
     if config.hide_part and not (config.body_attention or config.body_presence):
         raise TrainingError("hide_part needs body parts: set body_attention or body_presence, or hide_part=0.")
     if config.body_attention or config.body_presence:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from figures import write_people
+from safetensors.torch import save_file
 
 from reid_demo.config import ModelConfig, TrainConfig
 from reid_demo.data.loaders import Batch, BatchLoader, TrainingSet
@@ -155,6 +156,7 @@ def test_a_run_goes_on_bit_for_bit_and_clears_up_at_its_end(root, tmp_path, stop
     if stop == 5:
         (tmp_path / "halves" / "maps" / "1_0_of_1.safetensors").unlink()
         (tmp_path / "halves" / "maps" / "2_0_of_1.safetensors").write_bytes(b"damaged")
+        save_file({"other": torch.zeros(2)}, tmp_path / "halves" / "maps" / "0_0_of_1.safetensors")
     run(CONFIG, root, tmp_path / "halves", resume=True, max_steps=8)
     whole, halves = state(tmp_path / "whole"), state(tmp_path / "halves")
     assert all(torch.equal(tensor, halves[name]) for name, tensor in whole.items())
@@ -174,6 +176,7 @@ def test_a_disk_that_is_too_small_is_told_at_the_first_batch(root, tmp_path, mon
     [
         ({"frozen_backbone": False}, "cached_batches needs frozen_backbone=true"),
         ({"cached_batches": -1}, "cached_batches must not be below 0"),
+        ({"small_fraction": 0.5}, "set small_fraction=0"),
     ],
 )
 def test_recipes_that_keep_no_maps_are_refused(change, words, root, tmp_path):
