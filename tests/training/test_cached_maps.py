@@ -2,16 +2,15 @@
 
 import dataclasses
 import itertools
-import json
 import shutil
 from types import SimpleNamespace
 
 import pytest
 import torch
 from figures import write_people
+from runs import SMALL, rows, state
 from safetensors.torch import save_file
 
-from reid_demo.config import ModelConfig, TrainConfig
 from reid_demo.data.loaders import Batch, BatchLoader, TrainingSet
 from reid_demo.errors import TrainingError
 from reid_demo.model.dpti import build_model
@@ -22,19 +21,7 @@ from reid_demo.training.run import Limits, Sources, train
 from reid_demo.training.state import Start
 
 CPU = torch.device("cpu")
-CONFIG = TrainConfig(
-    model=ModelConfig(backbone="osnet_x0_25", dim=16, ffn_dim=16, num_parts=2, num_heads=2),
-    height=32,
-    width=16,
-    epochs=4,
-    warmup_epochs=0,
-    ids_per_batch=2,
-    imgs_per_id=2,
-    augmix=False,
-    occlusion=0.5,
-    frozen_backbone=True,
-    cached_batches=3,
-)
+CONFIG = dataclasses.replace(SMALL, occlusion=0.5, frozen_backbone=True, cached_batches=3)
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +33,6 @@ def run(config, root, out, *, resume=False, **limits):
     return train(
         config, Sources("market1501", [root]), out, start=Start(resume=resume), limits=Limits(**limits), device="cpu"
     )
-
-
-def state(out):
-    return torch.load(out / "training.pt", weights_only=True)["model"]
-
-
-def totals(out):
-    return [json.loads(line)["total"] for line in (out / "log.jsonl").read_text().splitlines()]
 
 
 def size_now(_number):
@@ -144,8 +123,8 @@ def test_the_processes_of_a_team_keep_their_own_shares(root, tmp_path):
 def test_the_first_steps_are_those_of_a_run_without_a_cache(root, tmp_path):
     run(CONFIG, root, tmp_path / "cached", max_steps=3)
     run(dataclasses.replace(CONFIG, cached_batches=0), root, tmp_path / "drawn", max_steps=3)
-    assert totals(tmp_path / "cached") == pytest.approx(totals(tmp_path / "drawn"), rel=5e-3)
-    assert totals(tmp_path / "cached") != totals(tmp_path / "drawn")
+    assert rows(tmp_path / "cached", "total") == pytest.approx(rows(tmp_path / "drawn", "total"), rel=5e-3)
+    assert rows(tmp_path / "cached", "total") != rows(tmp_path / "drawn", "total")
 
 
 @pytest.mark.parametrize("stop", [2, 5])
@@ -158,9 +137,9 @@ def test_a_run_goes_on_bit_for_bit_and_clears_up_at_its_end(root, tmp_path, stop
         (tmp_path / "halves" / "maps" / "2_0_of_1.safetensors").write_bytes(b"damaged")
         save_file({"other": torch.zeros(2)}, tmp_path / "halves" / "maps" / "0_0_of_1.safetensors")
     run(CONFIG, root, tmp_path / "halves", resume=True, max_steps=8)
-    whole, halves = state(tmp_path / "whole"), state(tmp_path / "halves")
+    whole, halves = (state(tmp_path / name)["model"] for name in ("whole", "halves"))
     assert all(torch.equal(tensor, halves[name]) for name, tensor in whole.items())
-    assert totals(tmp_path / "whole") == totals(tmp_path / "halves")
+    assert rows(tmp_path / "whole", "total") == rows(tmp_path / "halves", "total")
     assert not (tmp_path / "whole" / "maps").exists() and not (tmp_path / "halves" / "maps").exists()
 
 

@@ -1,14 +1,14 @@
 """Parts that are held stay where the initial weights have them, while presence learns."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
 import torch
 from figures import write_people
+from runs import SMALL, rows, state
 
-from reid_demo.config import LossConfig, ModelConfig, TrainConfig
+from reid_demo.config import LossConfig
 from reid_demo.data.loaders import Inputs
 from reid_demo.errors import ShapeError, TrainingError
 from reid_demo.model.dpti import build_model
@@ -20,10 +20,8 @@ from reid_demo.training.state import Start
 from reid_demo.training.step import MOVED
 
 CPU = torch.device("cpu")
-MODEL = ModelConfig(backbone="osnet_x0_25", dim=16, ffn_dim=16, num_parts=2, num_heads=2, template_norm=True)
-START = TrainConfig(
-    model=MODEL, height=32, width=16, epochs=4, warmup_epochs=0, ids_per_batch=2, imgs_per_id=2, augmix=False
-)
+MODEL = dataclasses.replace(SMALL.model, template_norm=True)
+START = dataclasses.replace(SMALL, model=MODEL)
 HELD = dataclasses.replace(START, frozen_backbone=True, hold_parts=3.0, learning_rate=3e-3)
 
 
@@ -43,14 +41,6 @@ def first(root, tmp_path_factory):
 def run(config, root, out, *, init=None, resume=False, **limits):
     start = Start(init=init, resume=resume)
     return train(config, Sources("market1501", [root]), out, start=start, limits=Limits(**limits), device="cpu")
-
-
-def state(out):
-    return torch.load(out / "training.pt", weights_only=True)
-
-
-def rows(out, name):
-    return [json.loads(line)[name] for line in (out / "log.jsonl").read_text().splitlines()]
 
 
 def test_the_distance_is_in_units_of_the_held_length():
