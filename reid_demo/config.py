@@ -58,7 +58,7 @@ class ModelConfig:
     # bypasses the encoder: one weight per channel and position of the final map, then a linear layer; it fixes the
     # input size. It lets a backbone with such a head of its own keep its published vectors
     global_pooling: str = "mean"
-    one_view: bool = False  # not in the paper: `index` describes a picture as it is alone, not in four views
+    one_view: bool = False  # not in the paper: `index` describes a picture only as it is, not in four views
     bn_neck: bool = True  # not in the paper: batch norm before the identity classifier steadies training (BoT)
 
     def __post_init__(self) -> None:

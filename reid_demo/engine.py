@@ -135,6 +135,7 @@ class Engine:
         Raises:
             GalleryError: it cannot be read, or other weights made it.
             DatasetError: its listing of probes cannot be read.
+            WeightsError: its calibration cannot be read.
         """
         old = self.gallery
         gallery = galleries.load(old.address or old.folder, old.fingerprint, bundled.name_by)
@@ -158,6 +159,8 @@ class Engine:
         Raises:
             WeightsError, GalleryError: missing, damaged, or not made for each other.
             HubError: they cannot be fetched.
+            ConfigError: no such runtime, or it is not installed.
+            DatasetError, OcclusionError: the gallery's listing of probes, or its cut-outs, are damaged.
         """
         named, weights = weights, bundled.weights_folder(weights)
         place = checkpoint.choose_device(device)
@@ -224,7 +227,12 @@ class Engine:
         scoring: Scoring | None = None,
         exclude_same_camera: tuple[int, int] | None = None,
     ) -> list[Match]:
-        """Rank the gallery; `exclude_same_camera` (pid, camid) leaves out that person under that camera."""
+        """Rank the gallery; `exclude_same_camera` (pid, camid) leaves out that person under that camera.
+
+        Raises:
+            GalleryError: `top_k` below 1, or a probe of another shape than the gallery's descriptors.
+            ConfigError: a wrong number of part switches, or all are off.
+        """
         exclude, scoring = self._same_camera(exclude_same_camera), scoring or self.default_scoring
         return self._in_turn([probe], lambda: self.gallery.search(probe, top_k, scoring, exclude))
 
@@ -303,9 +311,9 @@ class Engine:
         """
         return confidences.judge(self.calibration, self._searched(scoring), match.similarity, occluded=occluded)
 
-    def why_not_confident(self, scoring: Scoring) -> str:
+    def why_not_confident(self, scoring: Scoring, *, occluded: bool) -> str:
         """Say in one sentence why `confidence` gives no answer for such searches; empty where it does."""
-        return confidences.why_not(self.calibration, self._searched(scoring))
+        return confidences.why_not(self.calibration, self._searched(scoring), occluded=occluded)
 
     def _searched(self, scoring: Scoring) -> confidences.Searched:
         return confidences.Searched(self.gallery.name, len(self.gallery), scoring, self.gallery.views)
@@ -343,7 +351,11 @@ class Engine:
     def place_changes(
         self, probe: Descriptor, places: explanations.Places, index: int, scoring: Scoring | None = None
     ) -> np.ndarray:
-        """Return what hiding each place adds to the similarity of one gallery image, `(T,)` float32."""
+        """Return what hiding each place adds to the similarity of one gallery image, `(T,)` float32.
+
+        Raises:
+            GalleryError: there is no such image.
+        """
         self._check_index(index)
         stored = self.gallery.descriptor(index)
         return explanations.place_changes(probe, places, stored, scoring or self.default_scoring)
@@ -413,6 +425,10 @@ class Engine:
             window: the occluder.
             scoring: which similarity.
             exclude_same_camera: (pid, camid) to leave out of the ranking.
+
+        Raises:
+            GalleryError: nothing to watch, or there is no such image.
+            OcclusionError: the window's size or stride is out of range.
         """
         if not groups or not all(len(group) for group in groups):
             raise GalleryError("A sweep needs at least one gallery image to watch.")

@@ -26,7 +26,7 @@ MAX_PIXELS = 50_000_000
 MIN_SIDE = 16  # image px
 MAX_SIDE = 15_000  # image px
 MAX_ASPECT = 20
-LEAST_CHROMA = 3  # between the channels of a pixel, 0 to 255; colour photographs of people in grey reach 5
+MOST_CHROMA = 3  # between the channels of a grey pixel, 0 to 255; colour photographs of people in grey reach 5
 PROBE_SIDE = 1024  # image px, longer side of a stored picture of one person; the network sees it at 256 x 128
 
 _MEAN = np.asarray(PIXEL_MEAN, np.float32)
@@ -111,7 +111,7 @@ def load_picture(data: bytes) -> Image.Image:
 
 
 def opened(data: bytes) -> Image.Image:
-    """Return a picture that `load_picture` takes, as far as its head is read; its pixels wait to be asked for.
+    """Open a picture that `load_picture` accepts, reading only its header; its pixels are decoded on first use.
 
     Raises:
         ImageError: as `load_picture`.
@@ -258,7 +258,7 @@ def lacks_colour(image: np.ndarray) -> bool:
     pixels = image[:: max(1, image.shape[0] // 256), :: max(1, image.shape[1] // 256)]
     red, green, blue = np.moveaxis(pixels, 2, 0)  # reducing an axis of three takes NumPy eight times as long
     chroma = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
-    return bool(np.percentile(chroma, 99) <= LEAST_CHROMA)
+    return bool(np.percentile(chroma, 99) <= MOST_CHROMA)
 
 
 def check_size(width: int, height: int) -> None:
@@ -298,11 +298,19 @@ def _from_pil(image: Image.Image) -> np.ndarray:
     image = _upright(image)
     if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
         return _from_array(np.asarray(image))
-    if image.mode in ("RGBA", "LA", "PA") or (image.mode == "P" and "transparency" in image.info):
+    if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         return np.array(Image.alpha_composite(white, rgba).convert("RGB"))
     return np.array(image.convert("RGB"))
+
+
+def carries_exif(image: Image.Image) -> bool:
+    """Return whether a file that Pillow has opened states EXIF, readable or not."""
+    try:
+        return bool(image.getexif())
+    except Exception:  # as in `_upright`
+        return True
 
 
 def _upright(image: Image.Image) -> Image.Image:

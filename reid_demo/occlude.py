@@ -40,7 +40,7 @@ CROPS: dict[str, tuple[float, float, float, float]] = {  # the share of the heig
     **{f"upper_{share}": (0, 0, 1, share / 100) for share in (40, 60, 80)},
     **{f"lower_{share}": (0, 1 - share / 100, 1, 1) for share in (40, 60, 80)},
 }
-GREY = "grey"  # removes colour and hides nothing; only measurements use it
+GREY = "grey"  # removes colour and hides nothing; the page does not offer it, but a recipe may name it
 MEASURED = (*NAMED, *CROPS, GREY)  # changes that a measurement can apply to every query
 FILLS = ("mean_grey", "blur", "noise", "black", "inpaint")
 MIN_CROP = 16  # image px
@@ -96,6 +96,9 @@ def mask(occlusion: Occlusion, height: int, width: int) -> np.ndarray:
     """Return the `(height, width)` bool mask of what an occlusion hides.
 
     All false for crops, grey and `PASTED` kinds; see `hidden_by` for the last.
+
+    Raises:
+        OcclusionError: as `check`, or the painted mask is damaged or too large.
     """
     check(occlusion)
     hidden = np.zeros((height, width), bool)
@@ -180,6 +183,9 @@ def fill(image: np.ndarray, hidden: np.ndarray, name: str, seed: int = 0) -> np.
 
     Returns:
         `(H, W, 3)` uint8; equal to `image` outside the mask.
+
+    Raises:
+        OcclusionError: an unknown fill.
     """
     if name not in FILLS:
         raise OcclusionError(f"Unknown fill {shown(name)}; choose one of {', '.join(FILLS)}.")
@@ -394,7 +400,7 @@ def read_recipe(source: str) -> list[Occlusion]:
     """Read JSON text written by `write_recipe`.
 
     Raises:
-        OcclusionError: not JSON, not a list, or an entry that is not an occlusion.
+        OcclusionError: not JSON, not a list, too long, or an entry that is not an occlusion.
     """
     try:
         rows = json.loads(source)

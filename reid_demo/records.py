@@ -14,7 +14,7 @@ Weighing = Literal["cosine", "adaptive", "part_aware"]
 WEIGHINGS: dict[str, str] = {  # name -> words for people
     "cosine": "cosine",  # of the concatenated descriptors
     "adaptive": "adaptive (Eq. 8)",  # the same, each part weighted by w_i = N rho_i
-    "part_aware": "part-aware",  # mean of the part cosines, weighted by the probe's presence; not in the paper
+    "part_aware": "part-aware",  # mean of the nine cosines, weighted by what the probe shows; not in the paper
 }
 _OLD_WEIGHINGS = {"plain": "cosine", "part-aware": "part_aware"}  # spellings of earlier releases
 
@@ -181,11 +181,11 @@ def weighing_named(name: str) -> Weighing:
 class Occlusion:
     """One change to a probe, with its box in fractions of the image so that it can be replayed on any probe."""
 
-    kind: str  # one of `occlude.KINDS`
+    kind: str  # one of `occlude.KINDS`, or `occlude.GREY`
     fill: str = "mean_grey"  # one of `occlude.FILLS`
     box: tuple[float, float, float, float] | None = None  # (x0, y0, x1, y1), for "box" and "crop"
-    coverage: float = 0.25  # area fraction, for "random_block"
-    seed: int = 0
+    coverage: float = 0.25  # above 0, at most 1: of the area, for "random_block" and "object" (a pole: of the width)
+    seed: int = 0  # of "random_block", "person", "object" and the noise fill
     mask_png: str | None = None  # base64 PNG, for "brush"
 
 

@@ -290,3 +290,11 @@ def test_a_picture_without_colour_is_told_from_one_with_little():
     jacket[10:20, 5:10] = (90, 100, 120)  # a twentieth of it is bluish
     assert not lacks_colour(jacket)
     assert lacks_colour(np.full((600, 2000, 3), 80, np.uint8))
+
+
+@pytest.mark.parametrize(("mode", "clear"), [("RGB", (10, 20, 30)), ("L", 10)])
+def test_one_transparent_colour_is_laid_on_white(mode, clear):
+    image = Image.new(mode, (20, 40), clear)
+    image.paste(200 if mode == "L" else (200, 200, 200), (0, 0, 20, 20))
+    out = read_image(encode(image, transparency=clear))
+    assert (out[:20] == 200).all() and (out[20:] == 255).all()

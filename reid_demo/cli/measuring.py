@@ -169,6 +169,7 @@ def _bench(options: argparse.Namespace) -> None:
         options.refuse("--train measures a recipe, not --weights or --gallery")
     if options.json and options.markdown:
         options.refuse("choose one of --json and --markdown")
+    print("This takes minutes; other programs that run meanwhile change what it measures.", file=sys.stderr)
     rows = _measured(options)
     shown = markdown if options.markdown else table
     print(json.dumps([row.as_dict() for row in rows], indent=2) if options.json else shown(rows))

@@ -49,7 +49,7 @@ def add(commands) -> None:
         commands, "what-if", _what_if, "measure a list of occlusions over a list of labelled probes", uses=common.ENGINE
     )
     sub.add_argument(
-        "probes", nargs="*", metavar="PATH", help="images or folders, named as in Market-1501; default: the gallery's"
+        "probes", nargs="*", metavar="PATH", help="probes of the gallery (default: all), or named as in Market-1501"
     )
     text = "such as lower_half centre random_block"
     sub.add_argument("--occlude", nargs="+", default=[], type=common.occluder, metavar="NAME", help=text)
@@ -162,7 +162,8 @@ def _what_if(options: argparse.Namespace) -> None:
 
     fill = common.fill(options, used=bool(options.occlude or not options.recipe))
     engine = common.load_engine(options)
-    probes = sets.read_probes([Path(p) for p in options.probes]) if options.probes else sets.own_probes(engine)
+    given = [Path(probe) for probe in options.probes]
+    probes = sets.read_probes(given, engine.probes) if given else sets.own_probes(engine)
     trials = [sets.Trial("untouched"), *sets.named_trials(options.occlude, fill)]
     for path in map(Path, options.recipe):
         trials.append(sets.Trial(path.stem, tuple(occlude.read_recipe(common.read_text(path)))))

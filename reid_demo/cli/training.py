@@ -197,11 +197,13 @@ def _teach(options: argparse.Namespace) -> None:
     import numpy as np
 
     from reid_demo.data.layouts import load_train
+    from reid_demo.data.loaders import check_names
     from reid_demo.training.teacher import describe_with_backbone, describe_with_teacher, save_vectors
 
     if options.device not in (None, "cpu"):
         options.refuse(f"a teacher runs on the CPU only; leave out --device {options.device}")
     describe = describe_with_backbone if options.own_backbone else describe_with_teacher
+    check_names([Path(root) for root in options.root])
     records, vectors = [], []
     for root in map(Path, options.root):
         found = load_train(options.dataset, root)

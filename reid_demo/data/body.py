@@ -20,7 +20,7 @@ _MIRROR_LABELS = np.concatenate([[0], _MIRROR + 1]).astype(np.uint8)
 
 @dataclass(frozen=True, eq=False)
 class Body:
-    """The body parts of one picture, in the order of `truth.PARTS`."""
+    """The body parts of one picture, in the order of `ground_truth.PARTS`."""
 
     labels: np.ndarray  # (h, w) uint8: 0 nothing, p + 1 part p
     visible: np.ndarray  # (8,) float32 in 0..1: how much of each part of the person is seen; 0 where there is none

@@ -6,6 +6,7 @@
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,5 +97,5 @@ def read_truth(path: Path) -> list[Truth]:
             return [from_line(line) for line in file]
     except FileNotFoundError as error:
         raise SyntheticError(f"There is no ground truth {path.name!r}; make the data set with `synthesize`.") from error
-    except (OSError, EOFError, ValueError, TypeError, KeyError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError, AttributeError) as error:
         raise SyntheticError(f"The ground truth {path.name!r} is damaged; make the data set again.") from error

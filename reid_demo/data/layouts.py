@@ -98,7 +98,7 @@ def load_folder(root: Path) -> list[ImageRecord]:
 
     A file name of the form `..._cN...` gives the camera; without it the camera is not known.
     """
-    folders = sorted(path for path in _folder(root).iterdir() if path.is_dir())
+    folders = sorted(p for p in _folder(root).iterdir() if p.is_dir() and not p.name.startswith("."))
     if SPLITS & {folder.name for folder in folders}:
         raise DatasetError(f"The folder {root} has the layout of Market-1501; name the data set market1501.")
     records = []
@@ -132,7 +132,7 @@ def load_benchmark(dataset: str, root: Path, probes: str | None = None) -> Bench
             `occluded_reid`: `occluded_body_images/NNN/*` against `whole_body_images/NNN/*`.
             `partial_reid`: `partial_body_images/NNN_*` (or `occluded_body_images`) against `whole_body_images/NNN_*`.
             `partial_ilids`: `Probe/NNN*` against `Gallery/NNN*`. These three exclude nothing: they name no cameras.
-            `folder`: as `load_folder`. The first image by name of every person of two or more is a query, all other
+            `folder`: as `load_folder`. The first image, by name, of every person with two or more is a query; all other
             images are the gallery. If every name states a camera, the same person and camera are excluded.
         root: its folder.
         probes: which probe set; default: the first that `PROBES` lists.

@@ -92,10 +92,14 @@ class TrainingSet:
 
         Raises:
             DatasetError: a root is not as its layout says.
-            TrainingError: an image has no teacher vector, or no root has the body parts asked for.
+            SyntheticError: the ground truth of a root is damaged.
+            TrainingError: an image has no teacher vector, two roots with such vectors have one name, or no root has the
+                body parts asked for.
         """
         if not roots:
             raise DatasetError("Training needs at least one root.")
+        if teacher is not None:
+            check_names(roots)
         people: list[tuple[int, int]] = []
         self.paths: list[Path] = []
         names: list[str] = []
@@ -106,7 +110,8 @@ class TrainingSet:
                 people.append((number, record.pid))
                 self.paths.append(root / record.path)
                 own = f"{root.name}/{record.path}"  # a cache of several roots names them; of one it need not
-                names.append(own if teacher is not None and own in teacher else record.path)
+                named = len(roots) > 1 or teacher is not None and own in teacher
+                names.append(own if named else record.path)
                 if self.bodies is not None:
                     self.bodies.append(bodies.get(record.path))
         label_of = {person: label for label, person in enumerate(sorted(set(people)))}
@@ -131,6 +136,18 @@ class TrainingSet:
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.paths)
+
+
+def check_names(roots: Sequence[Path]) -> None:
+    """Refuse folders of the same name, which a cache of a teacher's vectors could not tell apart.
+
+    Raises:
+        TrainingError: two have one name.
+    """
+    names = [root.name for root in roots]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise TrainingError(f"Two roots are called {twice!r}; rename one, as a teacher's vectors go by that name.")
 
 
 def drawn_together(
@@ -176,8 +193,8 @@ class BatchLoader:
         """Prepare the sampler of `config`; `cutouts` are what its option `pasted` puts in front.
 
         Raises:
-            TrainingError: the identities of a batch cannot be shared out evenly, or are more than there are; or
-                cut-outs are asked for and there are none.
+            TrainingError: the identities of a batch cannot be shared out evenly or are more than there are; or
+                `pasted` is set and cut-outs of a person or of a thing are missing.
         """
         if config.ids_per_batch % ranks:
             raise TrainingError(

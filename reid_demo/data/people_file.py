@@ -6,6 +6,7 @@ Knows no mesh and no renderer, so a gallery can be read without what rendering n
 
 import gzip
 import json
+import zlib
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def read_people(path: Path) -> dict[int, dict[str, Any]]:
         return {int(row["pid"]): row for row in rows}
     except FileNotFoundError as error:
         raise SyntheticError(f"There is no {path.name!r}; make the data set again with `synthesize`.") from error
-    except (OSError, EOFError, ValueError, TypeError, KeyError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError, AttributeError) as error:
         raise SyntheticError(f"The people in {path.name!r} are damaged; make the data set again.") from error
 
 

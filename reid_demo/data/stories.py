@@ -2,6 +2,9 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from reid_demo.data.files import read_json
 from reid_demo.errors import DatasetError
@@ -18,6 +21,12 @@ ABSENT = "absent"  # nobody to find
 STORIES = (FALLS, PARTS, RISES, HOLDS, COVERED, ABSENT)
 
 
+def _known(story: str) -> str:
+    if story not in STORIES:
+        raise ValueError(f"choose one of {', '.join(STORIES)}")
+    return story
+
+
 @dataclass(frozen=True)
 class Ranks:
     """Rank of the right person's best image, 1 is the best: of the untouched probe, and with the part hidden."""
@@ -31,7 +40,7 @@ class Story:
     """A shipped probe, what to hide of it, and what happens."""
 
     path: str  # of the probe, relative to `GALLERY/probes`
-    story: str  # of `STORIES`
+    story: Annotated[str, AfterValidator(_known)]  # of `STORIES`
     occluder: str | None  # of `occlude.BOXES`; `None`: nothing is hidden
     cosine: Ranks | None = None  # `None` where the person is not in the gallery
     part_aware: Ranks | None = None

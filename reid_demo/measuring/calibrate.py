@@ -40,8 +40,9 @@ def calibrate(describer: Describer, gallery_folder: Path, fingerprint: str) -> C
 
     Raises:
         DatasetError: the gallery ships no whole probe of a known person.
+        GalleryError: other weights described the gallery.
     """
-    gallery = galleries.load(gallery_folder)
+    gallery = galleries.load(gallery_folder, fingerprint)
     listed = read_probes(gallery_folder)
     known = [row for row in listed if row.kind == "whole" and row.pid is not None]
     if not known:
@@ -166,6 +167,11 @@ def mark_intervals(
     return spans[0], spans[1], spans[2] if len(spans) > 2 else None
 
 
+def _person(row: ShippedProbe) -> str:
+    """Return a name for the person, so that all searches for one are drawn together; absent people have one probe."""
+    return row.path if row.pid is None else str(row.pid)
+
+
 def _rates(
     describer: Describer, gallery: Gallery, rows: list[ShippedProbe], occlusions: list[Occlusion | None]
 ) -> Rates:
@@ -180,7 +186,7 @@ def _rates(
     searched = rows * len(occlusions)
     queries = Identities.of((row.pid for row in searched), (row.camid for row in searched))
     names = [
-        Search(row.path, row.path, occlusion.kind if occlusion else "") for occlusion in occlusions for row in rows
+        Search(_person(row), row.path, occlusion.kind if occlusion else "") for occlusion in occlusions for row in rows
     ]
     return _with_mark(np.stack(similarity), queries, gallery, names)
 

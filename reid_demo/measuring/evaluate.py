@@ -75,7 +75,8 @@ def evaluate(
     Raises:
         DatasetError: the root does not follow its layout, an image cannot be read, or no query has a right answer; the
             message names the path.
-        OcclusionError: unknown occlusion or fill.
+        OcclusionError: unknown occlusion or fill, or a query is too small to be cut.
+        GalleryError: the gallery is missing or damaged.
     """
     if plan.occlusion is not None:
         occlude.check(plan.occlusion)

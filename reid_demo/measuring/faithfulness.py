@@ -153,11 +153,11 @@ class Method:
     make: Callable[[Case], np.ndarray]  # returns (32, 16) float, larger is more important
 
 
-def methods() -> tuple[Method, ...]:
-    """Return all kinds of maps that are compared, `OURS` first."""
+def methods(num_parts: int) -> tuple[Method, ...]:
+    """Return all kinds of maps that are compared for a network of `num_parts` templates, `OURS` first."""
     many = len(sweep_windows())
     return (
-        Method(OURS, 8, what_matters),
+        Method(OURS, num_parts or 15, what_matters),
         Method("fifteen large places", 15, fifteen_places),
         Method("part heatmaps by contribution", 0, heatmaps),
         Method("sweep", many, swept),
@@ -271,7 +271,7 @@ def study(
     Raises:
         DatasetError: the gallery has no whole probe of a person who is in it.
     """
-    compared = methods()
+    compared = methods(engine.describer.model.config.parts)
     drawn = cases(engine, count, seed)
     found = []
     for done, case in enumerate(drawn, 1):

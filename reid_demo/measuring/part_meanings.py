@@ -38,7 +38,7 @@ class Labelled:
 
 
 def labelled(root: Path, limit: int = 400) -> Iterator[Labelled]:
-    """Read up to `limit` evenly spaced gallery images with the masks of `BODY_PARTS`.
+    """Read up to `limit` gallery images, every k-th from the first on, with the masks of `BODY_PARTS`.
 
     Args:
         root: a synthetic data set, or a gallery that ships its ground truth.

@@ -38,12 +38,13 @@ def rerank(
 ) -> np.ndarray:
     """Return re-ranked similarities.
 
-    The original distance is `2 - 2 similarity` (the squared Euclidean distance of unit vectors) divided by the row's
+    The original distance is `2 - 2 similarity` (for unit vectors their squared Euclidean distance) divided by the row's
     maximum, as in the authors' code. Ties go to the earlier image.
 
     Args:
         similarity_rows: called with `(start, stop)`; returns the `(stop - start, Q + G)` similarities of images
-            `start:stop` to all images, queries first. Must be symmetric. Every row is requested twice, at most
+            `start:stop` to all images, queries first. Symmetric in the authors' work; of a similarity that is not, such
+            as the part-aware one, a row takes its image as the probe. Every row is requested twice, at most
             `settings.chunk` rows per call.
         num_query: Q.
         num_images: Q + G.

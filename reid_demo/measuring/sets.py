@@ -10,8 +10,8 @@ import numpy as np
 from reid_demo import images, occlude
 from reid_demo.data.layouts import market_ids
 from reid_demo.drawing import charts
-from reid_demo.engine import Engine
-from reid_demo.errors import OcclusionError
+from reid_demo.engine import Engine, Example
+from reid_demo.errors import ImageError, OcclusionError
 from reid_demo.measuring import intervals, metrics
 from reid_demo.measuring.intervals import Interval
 from reid_demo.records import Descriptor, Identities, Occlusion, Scoring
@@ -112,19 +112,26 @@ def _known(engine: Engine) -> list[tuple[Path, int, int | None]]:
     return [(engine.gallery.image_path(row), pid, int(engine.camids[row])) for pid, row in found.items()]
 
 
-def read_probes(paths: Sequence[Path]) -> list[LabelledProbe]:
+def read_probes(paths: Sequence[Path], shipped: Sequence[Example] = ()) -> list[LabelledProbe]:
     """Read labelled probes from images, and folders of images, named as in Market-1501: `PID_cCAMID...`.
+
+    Args:
+        paths: the images and folders.
+        shipped: probes whose identity is known, whatever their names.
 
     Raises:
         ImageError: an image cannot be read.
         OcclusionError: a name states no person.
     """
-    files = [f for path in paths for f in (sorted(path.iterdir()) if path.is_dir() else [path])]
+    known = {example.path.resolve(): (example.pid, example.camid) for example in shipped}
+    named = {path for path in paths if not path.is_dir()}
     probes = []
-    for path in files:
-        if path.is_dir() or path.name.startswith(".") or not images.looks_like_image(path):
+    for path in [f for given in paths for f in (sorted(given.iterdir()) if given.is_dir() else [given])]:
+        if path not in named and (path.is_dir() or path.name.startswith(".") or not images.looks_like_image(path)):
             continue
-        pid, camid = market_ids(path.name)
+        if not path.exists():
+            raise ImageError(f"There is no picture or folder {str(path)!r}.")
+        pid, camid = known.get(path.resolve()) or market_ids(path.name)
         if pid is None or pid < 0:
             raise OcclusionError(f"The name {path.name!r} states no person; use names like 0007_c3s1_000001_00.jpg.")
         probes.append(LabelledProbe(images.read_named(path), pid, camid))

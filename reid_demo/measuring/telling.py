@@ -17,8 +17,8 @@ from reid_demo.records import Descriptor, Occlusion, Scoring
 WEIGHINGS = ("cosine", "part_aware")
 AT_ONCE = 8  # probes to describe together, each with all its occluders
 LEAST_FALL, MOST_FALL = 8, 40  # ranks that make a story: far enough to notice, near enough to believe
-LEAST_RISE = 5  # rank that makes a story where the person comes first then
-LEAST_GAP = 4  # rank by the cosine where part-aware stays first
+LEAST_RISE = 5  # rank of the untouched probe; a story if hiding a part then makes it 1
+LEAST_GAP = 4  # rank by the cosine with a part hidden; a story if part-aware keeps the first place
 FALLS, PARTS, RISES = 3, 1, 2  # most examples of each kind
 
 

@@ -146,7 +146,11 @@ def name_of(folder: str | Path) -> str:
 
 
 def choose_device(name: str | None = None) -> torch.device:
-    """Return the device to run on: the one named, else a GPU where there is one, else the CPU."""
+    """Return the device to run on: the one named, else a GPU where there is one, else the CPU.
+
+    Raises:
+        WeightsError: there is no such device.
+    """
     if name in (None, "", "auto"):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

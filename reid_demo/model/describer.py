@@ -85,7 +85,7 @@ class Describer:
             yield from self.turns.ask(self._describe_inputs, [_Input(self._prepared(image), maps) for image in batch])
 
     def for_many(self) -> "Describer":
-        """Return a describer of the same network as `index` uses it: by the same runtime, in its precision for many."""
+        """Return a describer for many images, as `index` uses: same network and runtime, at `bulk_precision`."""
         precision = bulk_precision(self.device, self._asked_runtime)
         return Describer(self.model, self.device, precision=precision, runtime=self._asked_runtime)
 

@@ -21,7 +21,7 @@ def join_heads(heads: Tensor) -> Tensor:
 
 
 def draw_orthogonal(weight: Tensor, gain: float = 1) -> None:
-    """Draw an orthogonal matrix into a weight; one without storage, of which a shape alone is asked, stays as it is."""
+    """Draw an orthogonal matrix into a weight; leave one without storage (on `meta`) as it is."""
     if not weight.is_meta:
         nn.init.orthogonal_(weight, gain)
 

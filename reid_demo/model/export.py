@@ -87,7 +87,7 @@ def to_onnx(model: DPTI, path: Path) -> None:
     shown = copy.deepcopy(Shown(model)).to(memory_format=torch.contiguous_format).eval()  # `model` stays channels last
     batches = {name: {0: BATCH} for name in (INPUT, *OUTPUTS)}
     with warnings.catch_warnings(), torch.inference_mode():
-        # The tracer warns of the shape check; the exporter that follows no Python needs one package more.
+        # The tracer warns about the shape check. The newer exporter needs one more package.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             shown,

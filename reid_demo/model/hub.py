@@ -1,4 +1,4 @@
-"""Weights and galleries from and to the Hugging Face Hub. Local folders come first; knows no network and no gallery.
+"""Weights and galleries from and to the Hugging Face Hub. Local folders come first. Knows no model and no gallery.
 
 `hf://owner/repo@revision/subfolder` is fetched by `huggingface_hub` into its cache: resumed where it broke off, used
 from the cache where there is no network, and checked by hash every time. Galleries lie in dataset repositories, weights
@@ -19,7 +19,7 @@ ADDRESS = re.compile(
 REPO_TYPES = {"weights": "model", "gallery": "dataset"}
 FETCHED = {  # which files of a repository are wanted; nothing that would have to be unpickled
     "weights": ("*.safetensors", "*.json", "*.md", "NOTICE"),
-    "gallery": ("*.faiss", "*.npy", "*.jsonl", "*.json", "*.md", "*.jpg", "*.jpeg", "*.png", "*.webp"),
+    "gallery": ("*.faiss", "*.npy", "*.jsonl", "*.jsonl.gz", "*.json", "*.md", "*.jpg", "*.jpeg", "*.png", "*.webp"),
 }
 NEEDED = {
     "weights": ("model.safetensors", "config.json", "MODEL_CARD.md"),
@@ -44,7 +44,11 @@ def is_address(name: str | Path) -> bool:
 
 
 def parse(name: str, kind: str) -> Address:
-    """Read `hf://[models|datasets/]owner/repo[@revision][/subfolder]`; `kind` is weights or gallery."""
+    """Read `hf://[models|datasets/]owner/repo[@revision][/subfolder]`; `kind` is weights or gallery.
+
+    Raises:
+        HubError: not such an address.
+    """
     found = ADDRESS.match(name)
     if not found or ".." in name:
         raise HubError(f"{name!r} is no place on the Hub; use hf://owner/repo@revision or hf://owner/repo/subfolder.")
@@ -104,7 +108,7 @@ def local_folder(name: str | Path, kind: str) -> Path:
 
 
 def verify(folder: Path) -> int:
-    """Compare every cached file with the hash that the Hub gave it; give how many were checked.
+    """Compare every cached file with the hash that the Hub gave it; return the number checked.
 
     The cache names a file's content by that hash: SHA-256 for large files, git's blob hash for small ones. Where the
     cache holds plain files (Windows without links) there is nothing to compare with.
@@ -135,7 +139,7 @@ def verify(folder: Path) -> int:
 
 
 def push(folder: str | Path, kind: str, repo: str, *, public: bool = False, message: str | None = None) -> str:
-    """Upload weights or a gallery with its card in one commit; give the address of that commit, `hf://...@revision`.
+    """Upload weights or a gallery with its card in one commit; return its address, `hf://...@revision`.
 
     Args:
         folder: local.

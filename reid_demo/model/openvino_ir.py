@@ -202,4 +202,4 @@ def _check_input(mean: np.ndarray, scale: np.ndarray, name: str) -> None:
     ours = np.array([255 * value for value in PIXEL_MEAN]), np.array([1 / (255 * value) for value in PIXEL_STD])
     for what, theirs, wanted in zip(("mean", "scale"), (mean, scale), ours, strict=True):
         if not np.allclose(theirs, wanted, rtol=INPUT_TOLERANCE):
-            raise WeightsError(f"{name!r} takes off the {what} {theirs.tolist()} of its pixels, not ImageNet's.")
+            raise WeightsError(f"{name!r} normalises pixels by the {what} {theirs.tolist()}, not by ImageNet's.")

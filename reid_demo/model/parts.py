@@ -14,7 +14,7 @@ class DynamicTemplates(nn.Module):
     """Part templates made from the image itself (Sec. 3.3): learnt part queries gather the mid-level tokens."""
 
     def __init__(self, config: ModelConfig) -> None:
-        """Make N learnt part queries `q_t` and the value projection `W_tv`."""
+        """Make P learnt part queries `q_t` and the value projection `W_tv`."""
         super().__init__()
         self.num_heads = config.num_heads
         # Unit variance, as tokens have: Eq. 5 then tells positions apart from the first step on.
@@ -46,7 +46,7 @@ class StaticTemplates(nn.Module):
     """Templates that are the same for every image: the variant G+T of Sec. 4.4."""
 
     def __init__(self, config: ModelConfig) -> None:
-        """Make N learnt vectors of width d."""
+        """Make P learnt vectors of width d."""
         super().__init__()
         self.templates = nn.Parameter(torch.randn(config.num_parts, config.dim))
 

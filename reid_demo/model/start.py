@@ -110,7 +110,7 @@ def network_alone(config: ModelConfig) -> ModelConfig:
 
 
 def _pass_through(ffn: FeedForward) -> None:
-    """Let a feed-forward layer give what it gets, in its first rows; the others stay random and nearly silent."""
+    """Make a feed-forward layer pass its input through in its first rows; the others stay random and nearly silent."""
     width = ffn.contract.out_features
     if ffn.expand.out_features < 2 * width:
         raise WeightsError(f"ffn_dim must be at least {2 * width} to begin by passing tokens through.")

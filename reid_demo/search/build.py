@@ -23,11 +23,11 @@ from PIL import Image
 from reid_demo.data.files import read_json_lines
 from reid_demo.data.layouts import market_ids
 from reid_demo.errors import DatasetError, GalleryError, ImageError, NoImagesError, NotWritableError
-from reid_demo.images import MAX_BYTES, PROBE_SIDE, inside, opened, read_image, shrunk
+from reid_demo.images import MAX_BYTES, PROBE_SIDE, carries_exif, inside, opened, read_image, shrunk
 from reid_demo.model.describer import Describer
 from reid_demo.records import Descriptor, ImageRecord, Scoring
 from reid_demo.search import gallery as galleries
-from reid_demo.search import milvus, store
+from reid_demo.search import milvus, store, vectors
 from reid_demo.search.gallery_views import describe_in_views, own_views
 from reid_demo.search.journal import FOLDER as JOURNAL
 from reid_demo.search.journal import Journal, MadeWith
@@ -276,7 +276,7 @@ class _Run:
             self._write()
         self.journal.remove()
         self._clean()
-        report.exact = galleries.read_meta(self.out).index.kind != "compressed"
+        report.exact = galleries.read_meta(self.out).index.kind != vectors.COMPRESSED
         return report
 
     def _nothing(self, count: int) -> str:
@@ -421,8 +421,12 @@ class _Run:
             return True
         if old.scoring != self.scoring or old.meta["format_version"] != galleries.FORMAT_VERSION:
             return True
-        address = old.meta.get("index", {}).get("address")
-        return (options.name or old.name) != old.name or address != options.store or self.blank_now != self.blank
+        index = old.meta.get("index", {})
+        if (options.name or old.name) != old.name or index.get("address") != options.store:
+            return True
+        limit = vectors.EXACT_LIMIT if options.exact_limit is None else options.exact_limit
+        compressed = options.store is None and len(self.rows) > limit
+        return (index.get("kind") == vectors.COMPRESSED) != compressed or self.blank_now != self.blank
 
     def _write(self) -> None:
         options = self.options
@@ -477,7 +481,7 @@ def _stored(image: np.ndarray, content: bytes | None = None) -> tuple[np.ndarray
     """
     if content is not None and max(image.shape) <= PROBE_SIDE:
         picture = opened(content) if content.startswith(JPEG_START) else None
-        if picture is not None and picture.format == "JPEG" and picture.mode == "RGB" and not picture.getexif():
+        if picture is not None and picture.format == "JPEG" and picture.mode == "RGB" and not carries_exif(picture):
             return image, content
     buffer = io.BytesIO()
     Image.fromarray(shrunk(image)).save(buffer, "JPEG", quality=95, subsampling=0)

@@ -12,6 +12,8 @@ from tqdm import tqdm
 
 from reid_demo import occlude
 from reid_demo.data import counterfactuals, probes
+from reid_demo.data.ground_truth import TRUTH_FILE
+from reid_demo.data.people_file import PEOPLE
 from reid_demo.errors import GalleryError, NotWritableError, WeightsError
 from reid_demo.model import checkpoint, hub, runtimes
 from reid_demo.model.describer import Describer, bulk_precision
@@ -24,7 +26,7 @@ WEIGHTS = PROJECT / "weights"
 DEFAULT_WEIGHTS = WEIGHTS / "dpti-osnet"
 DEFAULT_GALLERY = PROJECT / "gallery_data"
 OCCLUDERS = "occluders"  # cut-out people and objects, in a gallery's folder
-BESIDE = (probes.FOLDER, OCCLUDERS, counterfactuals.FOLDER)  # folders that the page needs beside the images
+BESIDE = (probes.FOLDER, OCCLUDERS, counterfactuals.FOLDER, TRUTH_FILE, PEOPLE)  # what commands need beside the images
 
 
 def weights_folder(name: str | Path | None = None) -> Path:
@@ -110,7 +112,7 @@ def gallery_for(describer: Describer, fingerprint: str) -> Path:
     if about.fingerprint == fingerprint:
         return source
     copy = runtimes.cache_folder() / f"{source.name}-{fingerprint}"
-    if _is_current(copy) and all((copy / part).is_dir() for part in BESIDE if (source / part).is_dir()):
+    if _is_current(copy) and all((copy / part).exists() for part in BESIDE if (source / part).exists()):
         return copy
     print(f"These weights did not make the gallery: describing its pictures into {copy} (once).", file=sys.stderr)
     try:
@@ -119,6 +121,8 @@ def gallery_for(describer: Describer, fingerprint: str) -> Path:
         for part in BESIDE:
             if (source / part).is_dir():
                 shutil.copytree(source / part, copy / part, dirs_exist_ok=True)
+            elif (source / part).exists():
+                shutil.copyfile(source / part, copy / part)
     except (NotWritableError, OSError) as error:
         cause = error.__cause__ if isinstance(error, NotWritableError) else error
         raise NotWritableError(

@@ -320,7 +320,7 @@ def _best_first(values: np.ndarray) -> np.ndarray:
 
 
 def _first(values: np.ndarray, count: int, exclude: np.ndarray | None) -> np.ndarray:
-    """Return the rows of the highest `(G,)` values, at most `count`, in no order; none that `(G,)` marks leave out."""
+    """Return at most `count` rows of the highest `(G,)` values, in no order; `exclude` marks rows to leave out."""
     if exclude is not None:
         values = np.where(exclude, -np.inf, values)
         count = min(count, int((~exclude).sum()))
@@ -375,12 +375,15 @@ def stamp_of(folder: Path) -> tuple[int, int] | None:
     return facts.st_mtime_ns, facts.st_ino
 
 
+ELSEWHERE = "Describe its pictures again into an empty folder: `python -m reid_demo index IMAGES --out GALLERY`."
+
+
 def _read(
     folder: Path, address: str | None, fingerprint: str | None, weights_called: Callable[[str], str | None]
 ) -> Gallery:
     rebuild = f"Rebuild it with `python -m reid_demo index IMAGES --out {folder}`."
     _check_files(folder, rebuild)
-    meta = read_meta(folder, rebuild)
+    meta = read_meta(folder, ELSEWHERE)
     if meta.format_version not in range(1, FORMAT_VERSION + 1):
         raise GalleryError(
             f"The gallery {folder.name!r} has format {meta.format_version}, this program reads {FORMAT_VERSION}. "
@@ -417,7 +420,8 @@ def _check_files(folder: Path, rebuild: str) -> None:
         words = f"Describe its pictures with `python -m reid_demo index {folder} --out GALLERY`."
         raise GalleryError(f"The folder {folder.name!r} is not a gallery. {words}")
     if missing:
-        raise GalleryError(f"The gallery {folder.name!r} has no {missing[0]}. {rebuild}")
+        mend = ELSEWHERE if {META, RECORDS} & set(missing) else rebuild
+        raise GalleryError(f"The gallery {folder.name!r} has no {missing[0]}. {mend}")
 
 
 class IndexFacts(BaseModel, extra="allow"):

@@ -32,7 +32,7 @@ def view(image: np.ndarray, name: str) -> np.ndarray:
 
     Args:
         image: of a person.
-        name: `whole`, `mirror`, or one of `occlude.NAMED`, filled with mean grey.
+        name: `whole`, `mirror`, or one of `occlude.BOXES`, filled with mean grey.
     """
     if name == WHOLE:
         return image

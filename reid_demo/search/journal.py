@@ -50,7 +50,7 @@ class Journal:
             raise GalleryError(f"{folder.name!r} in {folder.parent.name!r} is not a folder of `index`. Remove it.")
         if (folder / ABOUT).is_file():
             try:
-                said = read_json(_About, folder / ABOUT, GalleryError, "It is left out.")
+                said = read_json(_About, folder / ABOUT, GalleryError, "")
                 if MadeWith(said.fingerprint, said.finder, said.views) == made_with:
                     self._shape = (said.terms, said.dim)
                     self._take_up()
@@ -67,7 +67,7 @@ class Journal:
         """Yield the records of complete lines; skip an incomplete last one."""
         path = self.folder / "records.jsonl"
         for line in path.read_bytes().split(b"\n")[:-1]:
-            yield parse_json(ImageRecord, line, "A line of its records", GalleryError, "It is left out.")
+            yield parse_json(ImageRecord, line, "A line of its records", GalleryError, "")
 
     def _take_up(self) -> None:
         """Read the rows that are complete in every file; truncate the files after them."""

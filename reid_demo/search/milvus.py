@@ -31,7 +31,7 @@ def is_address(name: str | Path) -> bool:
 
 
 class Collection:
-    """A flat inner-product collection; the answer is exact. The verbs of `vectors.Compressed`."""
+    """A flat inner-product collection; its answers are exact. Searched by `nearest`, as `vectors.Compressed` is."""
 
     exact = True
     proposes = True

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -31,25 +32,42 @@ def ship_probes(dataset: Path, gallery: Gallery, absent: Path | None = None) -> 
         DatasetError: no query images, or an absent person is in the gallery.
     """
     known = {pid for pid in gallery.people.tolist() if pid > 0}  # junk and distractors are nobody to look for
+    chosen = _chosen(dataset, known, absent)
     folder = gallery.folder / FOLDER
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir()
-    rows: list[ShippedProbe] = []
-    for kind, source in QUERY_FOLDERS.items():
-        for path in sorted((dataset / source).glob("*.jpg")):
-            if market_ids(path.name)[0] in known:
-                rows.append(_copy(path, folder, kind))
-    if not rows:
+    with tempfile.TemporaryDirectory(dir=gallery.folder) as aside:  # what ships stays until all is written
+        counts = _write(chosen, Path(aside))
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir()
+        for path in Path(aside).iterdir():
+            path.replace(folder / path.name)
+    return counts
+
+
+def _chosen(dataset: Path, known: set[int], absent: Path | None) -> list[tuple[Path, str]]:
+    """Return the pictures to ship, with the kind of each; `known` are the people of the gallery."""
+    chosen = [
+        (path, kind)
+        for kind, source in QUERY_FOLDERS.items()
+        for path in sorted((dataset / source).glob("*.jpg"))
+        if market_ids(path.name)[0] in known
+    ]
+    if not chosen:
         raise DatasetError(f"No query images of people in this gallery under {dataset.name!r}/query.")
+    strangers: dict[int | None, Path] = {}  # the first picture of each
     for path in sorted(absent.glob("*.jpg")) if absent else ():
         pid = market_ids(path.name)[0]
         if pid in known:
             raise DatasetError(f"The person {pid} is in the gallery; `--absent` needs people who are not.")
-        if pid not in {row.pid for row in rows}:
-            rows.append(_copy(path, folder, ABSENT))
-        if sum(row.kind == ABSENT for row in rows) >= MAX_ABSENT:
+        strangers.setdefault(pid, path)
+        if len(strangers) >= MAX_ABSENT:
             break
+    return [*chosen, *((path, ABSENT) for path in strangers.values())]
+
+
+def _write(chosen: list[tuple[Path, str]], folder: Path) -> dict[str, int]:
+    """Copy pictures into a folder, with their listing; return the number of each kind."""
+    rows = [_copy(path, folder, kind) for path, kind in chosen]
     counts = {kind: sum(row.kind == kind for row in rows) for kind in FEATURED}
     featured: set[str] = set()
     for kind, number in FEATURED.items():

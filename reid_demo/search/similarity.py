@@ -6,9 +6,10 @@ a probe's vector and a candidate's.
 `cosine` and `adaptive`: both are unit vectors, so similarity is the cosine of the weighted concatenated descriptors
 (Sec. 3.5), `f = concat(g, w_1 p_1, ..., w_N p_N)`, with `w_i = N rho_i` if adaptive and 1 otherwise.
 
-`part_aware`: the distance that the paper leaves to future work. It is the mean of the parts' cosines, each weighted by
-how much of the part the probe shows, `|p_i| min(1, N rho_i)^(1/4)`. The lengths of a candidate's parts do not count.
-In the cosine they do, so that a leg hidden in the probe still affects the ranks of candidates who show one.
+`part_aware`: the distance that the paper leaves to future work. It is the mean of the cosines of the global
+descriptor and of the parts, each weighted by how much the probe shows: `|g|`, and `|p_i| min(1, N rho_i)^(1/4)`. The
+lengths of a candidate's parts do not count. In the cosine they do, so that a leg hidden in the probe still affects the
+ranks of candidates who show one.
 """
 
 import functools
@@ -90,6 +91,7 @@ def unit_vectors(parts: np.ndarray, presence: np.ndarray, scoring: Scoring = Sco
 
     Raises:
         ShapeError: the shapes of parts and presence do not match.
+        ConfigError: a wrong number of part switches, or all are off.
     """
     _check_shapes(parts, presence)
     weighted = np.asarray(parts, np.float32) * part_weights(presence, scoring)[..., None]
@@ -160,7 +162,7 @@ def part_products(parts: np.ndarray, probes: np.ndarray) -> np.ndarray:
         probes: `(n, T, D)` float32.
 
     Returns:
-        `(n, T, G)` float32; a row's are the same wherever it stands.
+        `(n, T, G)` float32; a row's values do not depend on its position.
     """
     count, terms, dim = parts.shape
     asked = torch.from_numpy(np.ascontiguousarray(probes.transpose(1, 0, 2), np.float32))  # (T, n, D)
@@ -225,7 +227,7 @@ def share_out(work: Callable[[int, int], object], count: int) -> None:
 
 @functools.cache
 def _pool(_process: int, threads: int) -> ThreadPoolExecutor:
-    """Start the threads; those of a process do not live on in one forked from it."""
+    """Start the threads, once per process: a forked process has none of its parent's."""
     all_there = threading.Barrier(threads + 1)
 
     def alone() -> None:
@@ -326,6 +328,6 @@ def similarity_matrix(
     gallery_presence: np.ndarray,
     scoring: Scoring = Scoring(),
 ) -> np.ndarray:
-    """Return the `(Q, G)` float32 similarities of a benchmark."""
+    """Return the `(Q, G)` float32 similarities; arguments as for `probe_vectors` and `gallery_vectors`."""
     queries = probe_vectors(query_parts, query_presence, scoring)
     return queries @ gallery_vectors(gallery_parts, gallery_presence, scoring).T

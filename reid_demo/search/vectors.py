@@ -27,6 +27,7 @@ from reid_demo.errors import GalleryError
 if TYPE_CHECKING:
     import faiss
 
+COMPRESSED = "compressed"  # kind of an index, in `meta.json`
 EXACT_LIMIT = 200_000  # rows; a flat index of 2304-dimensional vectors takes 0.9 GB there
 TARGET_RECALL = 0.99  # recall@10 sought on the tuning queries; a measurement on others is then above 0.98
 BLOCK = 4096  # rows read, turned and added at a time
@@ -146,7 +147,7 @@ class Compressed:
 
     def facts(self) -> dict:
         """Return what `meta.json` stores about the index."""
-        return {"kind": "compressed", **asdict(self.tuning)}
+        return {"kind": COMPRESSED, **asdict(self.tuning)}
 
     @classmethod
     def build(cls, rows: Rows, count: int, dim: int, say: Say, probes: Rows | None = None) -> Compressed:
@@ -243,7 +244,7 @@ def load(path: Path, facts: dict, count: int, dim: int) -> Flat | Compressed:
     Raises:
         GalleryError: the file is damaged, or has another kind or size.
     """
-    if facts["kind"] not in ("flat", "compressed"):
+    if facts["kind"] not in ("flat", COMPRESSED):
         raise GalleryError(f"{path.name} has the unknown kind {facts['kind']!r}.")
     _check_size(path, facts["kind"], count, dim)
     if facts["kind"] == "flat":
@@ -267,7 +268,7 @@ def _tuning(facts: dict, name: str) -> Tuning:
 def _check_size(path: Path, kind: str, count: int, dim: int) -> None:
     """Check the file's size before FAISS reads it, because FAISS trusts the sizes stated in a damaged file."""
     size = path.stat().st_size
-    if kind == "compressed":
+    if kind == COMPRESSED:
         if not 8 * count < size < 4 * count * (dim + 8) + 8 * dim * (dim + 65_536) + (1 << 20):
             raise GalleryError(f"{path.name} is damaged: {size} bytes are not what {count} vectors take.")
         return

@@ -26,7 +26,7 @@ class CachedMaps:
     """
 
     def __init__(self, loader: BatchLoader, backbone: nn.Module, crew: Team, folder: Path) -> None:
-        """Keep the maps of the pictures of `loader`, by a frozen `backbone`, in a folder; one file for each process."""
+        """Keep what a frozen `backbone` makes of the pictures of `loader`; one file for each batch and process."""
         self.loader, self.backbone, self.crew, self.folder = loader, backbone, crew, folder
         self.count = loader.config.cached_batches
 

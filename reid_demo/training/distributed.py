@@ -185,6 +185,8 @@ class WholeBatch(nn.Module):
             tensors = (getattr(output, field.name).float() for field in dataclasses.fields(output))
             output = DPTIOutput(*map(self.crew.gather, tensors))
             labels, people = self.crew.gather(labels), self.crew.gather(people)
+            alone = -1 - torch.arange(len(people), device=people.device)
+            people = torch.where(people < 0, alone, people)  # each process has numbered its blended pictures alike
             teacher = None if teacher is None else self.crew.gather(teacher)
             clear = None if clear is None else self.crew.gather(clear)
             body = body and tuple(self.crew.gather(tensor) for tensor in body)

@@ -1,7 +1,7 @@
-"""The training objective: Eq. 9 of the paper on the concatenated descriptor, and two distillation terms.
+"""The training objective: Eq. 9 of the paper on the concatenated descriptor, and terms that are not in the paper.
 
 Every term is a function of plain tensors; `Objective` owns the layers that only training needs (classifier, neck,
-head to the teacher) and gives named terms. It knows no data and no optimiser.
+head to the teacher) and returns named terms. It knows no data and no optimiser.
 """
 
 import torch
@@ -167,7 +167,11 @@ class Objective(nn.Module):
     """Named loss terms and their weighted total (Eq. 9)."""
 
     def __init__(self, config: TrainConfig, num_classes: int, teacher_dim: int = 0) -> None:
-        """Make the classifier of `num_classes` labels, and a linear head to a teacher of `teacher_dim` dimensions."""
+        """Make the classifier of `num_classes` labels, and a linear head to a teacher of `teacher_dim` dimensions.
+
+        Raises:
+            TrainingError: `distill_global` is set, and a teacher's vector is not as long as the global descriptor.
+        """
         super().__init__()
         self.config = config
         width = config.model.descriptor_dim
@@ -202,7 +206,7 @@ class Objective(nn.Module):
         Args:
             output: of `B` images, `B >= 2` when the neck is a batch norm.
             labels: `(B,)` int64 in `0..C-1`.
-            teacher: `(B, T)` vectors of the clean images.
+            teacher: `(B, T)` vectors of the clean images; by a live teacher, of the pictures before they were hidden.
             body: label maps and visible shares, as `body_attention` takes them; needed by its terms.
             held: `(B, P, D)` parts of the initial weights; needed by `hold_parts`.
 
@@ -250,7 +254,7 @@ class Objective(nn.Module):
         return {**terms, "total": total}
 
     def _taught(self, output: DPTIOutput, embeddings: Tensor, teacher: Tensor) -> dict[str, Tensor]:
-        """Return the unweighted distillation terms that the recipe names."""
+        """Return the unweighted distillation terms of the recipe; `distill_similarity` always, for the log."""
         terms = {}
         if self.teacher_head is not None:
             cosine = functional.cosine_similarity(self.teacher_head(embeddings), teacher, dim=1)

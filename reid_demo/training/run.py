@@ -42,6 +42,7 @@ SHARES = (
     "cut",
     "grey",
     "occlusion",
+    "pasted",
     "recolour",
     "degrade",
     "hide_part",
@@ -108,6 +109,9 @@ def train(
         TrainingError: the recipe does not fit the data, nothing to resume, a run in the way, or a loss is not finite
             (names the step).
         DatasetError: a root is not as its layout says.
+        SyntheticError: the ground truth of a root is damaged.
+        WeightsError: the initial weights or a live teacher cannot be read.
+        OcclusionError: a cut-out is no PNG with alpha.
     """
     out, start, limits = Path(out), start or Start(), limits or Limits()
     if not start.resume:
@@ -123,6 +127,10 @@ def train(
     data = TrainingSet(sources.dataset, roots, vectors, body_parts, config.toward_person)
     cutouts = occlude.read_cutouts(Path(sources.occluders)) if sources.occluders else None
     with team(device) as crew:
+        if crew.size > 1 and limits.time_limit_s and config.small_fraction:
+            raise TrainingError(
+                "Under a time limit, processes may leave the small size at different batches; use --max-steps."
+            )
         loader = BatchLoader(data, config, crew.rank, crew.size, cutouts)
         live = LiveTeacher(sources.teacher, crew.device) if config.live_teacher else None
         teacher_dim = live.dim if live else 0 if data.teacher is None else data.teacher.shape[1]
@@ -162,8 +170,8 @@ class _Schedule:
 
 
 def _run(learner: Learner, network: nn.Module, loader: BatchLoader, out: Path, limits: Limits, done: Progress) -> dict:
-    # The wrapped network must not outlive its team. Its end would then be that of the processes' connection, which
-    # waits, holding Python's lock, for a thread that needs the lock.
+    # The wrapped network must not outlive its team. Deleted later, it would close the processes' connection, which
+    # waits for a thread that needs Python's lock while it holds that lock.
     module = spread(network)
     config, crew, step = learner.config, learner.crew, done.step
     schedule = _Schedule(config, _steps(config, loader, limits), limits, done)

@@ -81,13 +81,16 @@ def load_trained(folder: Path) -> DPTI:
     """Read the network of a run's checkpoint, in full precision, or that of a weights folder; on the CPU.
 
     Raises:
-        TrainingError: the checkpoint is damaged.
+        TrainingError: the checkpoint is damaged, or of another release.
         WeightsError: the weights folder lacks a file or is damaged.
     """
     if not (folder / STATE_FILE).is_file():
         return checkpoint.load_weights(folder)
     state = _read_state(folder / STATE_FILE, torch.device("cpu"))
-    model = build_model(from_dict(TrainConfig, json.loads(state["config"])).model)
+    try:
+        model = build_model(from_dict(TrainConfig, json.loads(state["config"])).model)
+    except ConfigError as error:
+        raise TrainingError(f"The checkpoint {folder / STATE_FILE} was made by another release: {error}") from error
     model.load_state_dict(state["model"])
     return model
 
@@ -195,6 +198,9 @@ def _read_state(path: Path, place: torch.device) -> dict[str, Any]:
     if not path.is_file():
         raise TrainingError(f"There is no {path} to resume from; start without --resume.")
     try:
-        return torch.load(path, map_location=place, weights_only=True)
+        state = torch.load(path, map_location=place, weights_only=True)
     except Exception as error:  # torch raises nearly anything for a damaged file
         raise TrainingError(f"The checkpoint {path} is damaged: {error}") from error
+    if not isinstance(state, dict) or not {"config", "model", "objective"} <= state.keys():
+        raise TrainingError(f"{path} is no checkpoint of a run; name the --out of `train`.")
+    return state

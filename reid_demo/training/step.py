@@ -44,7 +44,8 @@ def build_optimizer(config: TrainConfig, model: DPTI, objective: Objective) -> t
     backbone = [p for p in model.backbone.parameters() if p.requires_grad]
     known = {id(p) for p in model.backbone.parameters()}
     new = [p for p in (*model.parameters(), *objective.parameters()) if p.requires_grad and id(p) not in known]
-    rates = (config.learning_rate, config.new_layers_learning_rate or config.learning_rate)
+    new_rate = config.new_layers_learning_rate
+    rates = (config.learning_rate, config.learning_rate if new_rate is None else new_rate)
     groups = [
         {"params": params, "lr": rate, "base_lr": rate}
         for params, rate in zip((backbone, new), rates, strict=True)

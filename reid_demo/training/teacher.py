@@ -1,9 +1,11 @@
-"""A teacher network's vectors, cached once per image, for training. Knows no student; needs `openvino`.
+"""A teacher network's vectors for training: cached once per image, or computed live. Knows no student.
 
-The cache is an `.npz` of `paths` (as the data set's records state them) and `vectors`. The teacher is never a part
-of the product: `train` reads the cache alone.
+The cache is an `.npz` of `paths` (as the data set's records state them) and `vectors`. The teacher is never part of the
+product. Only `describe_with_teacher` needs `openvino`.
 """
 
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +35,9 @@ def describe_with_teacher(model_xml: Path, root: Path, records: Sequence[ImageRe
 
     Returns:
         `(len(records), T)` float32 vectors of length 1.
+
+    Raises:
+        TrainingError: OpenVINO is not installed, or the network's file is missing.
     """
     try:
         core = runtimes.openvino_core()
@@ -89,7 +94,7 @@ class LiveTeacher:
 
 
 def blended(inputs: Inputs, share: float) -> tuple[Inputs, torch.Tensor]:
-    """Blend a share of the pictures with another of the batch, which weighs at most half; the teacher's alike.
+    """Blend a share of the pictures with another one of the batch, by at most half; the teacher's pictures likewise.
 
     Returns:
         The batch, in which nothing is known of the body in a blended picture, and `(B,)` int64 labels by which a
@@ -123,7 +128,9 @@ def from_clear(vectors: torch.Tensor, labels: torch.Tensor, clear: torch.Tensor)
 
 def save_vectors(path: Path, records: Sequence[ImageRecord], vectors: np.ndarray) -> None:
     """Write a cache of `(M, T)` vectors for `M` records, by their paths."""
-    np.savez_compressed(path, paths=np.array([record.path for record in records]), vectors=vectors.astype(np.float32))
+    paths = np.array([record.path for record in records])
+    with open(path, "wb") as file:  # to a path, NumPy would add a suffix
+        np.savez_compressed(file, paths=paths, vectors=vectors.astype(np.float32))
 
 
 def load_vectors(path: Path) -> dict[str, np.ndarray]:
@@ -135,7 +142,16 @@ def load_vectors(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as cache:
             paths, vectors = cache["paths"], cache["vectors"]
-    except (OSError, KeyError, ValueError) as error:
+    except (
+        OSError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ) as error:
         raise TrainingError(f"The teacher's vectors {Path(path).name!r} cannot be read: {error}") from error
     if vectors.ndim != 2 or len(paths) != len(vectors) or not np.isfinite(vectors).all():
         raise TrainingError(f"{Path(path).name!r} needs `paths` (M,) and finite `vectors` (M, T).")

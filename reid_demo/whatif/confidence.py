@@ -175,8 +175,8 @@ def judge(calibration: Calibration | None, searched: Searched, similarity: float
     return Verdict(confident, similarity, level.threshold, level.fpir, level.fnir, occluded, searched.num_images)
 
 
-def why_not(calibration: Calibration | None, searched: Searched) -> str:
-    """Return in one sentence why `judge` has no verdict on a search; empty if it has one."""
+def why_not(calibration: Calibration | None, searched: Searched, *, occluded: bool) -> str:
+    """Return in one sentence why `judge` has no verdict on a search; empty if it has one. Arguments as there."""
     if calibration is None:
         return "How far a similarity can be believed was not measured for these weights and this gallery."
     if not searched.scoring.counts_all:
@@ -187,8 +187,14 @@ def why_not(calibration: Calibration | None, searched: Searched) -> str:
             f"({calibration.num_images:,} images), not on this gallery; look-alikes differ from place to place, and a "
             "larger gallery has more of them."
         )
-    if (calibration.scoring, calibration.views) != (searched.scoring.weighing, searched.views):
+    if calibration.scoring != searched.scoring.weighing:
         return "How far a similarity can be believed was measured with another similarity than the one chosen."
+    if calibration.views != searched.views:
+        return "How far a similarity can be believed was measured on a gallery described in other views."
+    if occluded and calibration.occluded is None:
+        return (
+            "How far a similarity can be believed was measured for whole probes alone, not for one with a part hidden."
+        )
     return ""
 
 

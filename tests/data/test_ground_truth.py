@@ -1,3 +1,6 @@
+import gzip
+import json
+
 import numpy as np
 import pytest
 
@@ -18,21 +21,23 @@ def test_runs_of_another_size_are_refused():
         decode([5, 5])
 
 
+MASK = np.zeros(GRID, bool)
+MASK[3:9, 4:7] = True
+TRUTH = Truth(
+    *("query/20001_c12s1_000451_00.jpg", 20001, 12, 1, 451, "park", "walk", -30.0, {"height_m": 2.0}),
+    *((1.5, 2.0, 90.0, 250.0), ("car",), {"head": 1.0, "torso": 0.25}, {"torso": MASK}, 0.6),
+)
+
+
 def test_truth_survives_the_file(tmp_path):
-    mask = np.zeros(GRID, bool)
-    mask[3:9, 4:7] = True
-    row = Truth(
-        *("query/20001_c12s1_000451_00.jpg", 20001, 12, 1, 451, "park", "walk", -30.0, {"height_m": 2.0}),
-        *((1.5, 2.0, 90.0, 250.0), ("car",), {"head": 1.0, "torso": 0.25}, {"torso": mask}, 0.6),
-    )
     path = tmp_path / "truth.jsonl.gz"
-    write_truth(path, [to_line(row)])
+    write_truth(path, [to_line(TRUTH)])
     (back,) = read_truth(path)
-    np.testing.assert_array_equal(back.masks["torso"], mask)
-    for name, value in vars(row).items():
+    np.testing.assert_array_equal(back.masks["torso"], MASK)
+    for name, value in vars(TRUTH).items():
         assert name == "masks" or getattr(back, name) == value
     first = path.read_bytes()
-    write_truth(path, [to_line(row)])
+    write_truth(path, [to_line(TRUTH)])
     assert path.read_bytes() == first
 
 
@@ -40,6 +45,12 @@ def test_missing_and_damaged_truth_are_told(tmp_path):
     path = tmp_path / "truth.jsonl.gz"
     with pytest.raises(SyntheticError, match="synthesize"):
         read_truth(path)
-    path.write_bytes(b"not packed")
-    with pytest.raises(SyntheticError, match="damaged"):
-        read_truth(path)
+    packed = bytearray(gzip.compress(b"{" * 5000))
+    packed[14] ^= 0xFF
+    write_truth(path, [to_line(TRUTH)])
+    (line,) = gzip.decompress(path.read_bytes()).splitlines()
+    odd = gzip.compress(json.dumps({**json.loads(line), "masks": []}).encode())
+    for content in (b"not packed", bytes(packed), odd):
+        path.write_bytes(content)
+        with pytest.raises(SyntheticError, match="damaged"):
+            read_truth(path)

@@ -38,6 +38,7 @@ def test_folders_of_people_and_flat_folders(tmp_path):
         "deep/ben/1.png",
         "deep/ben/notes.txt",
         "flat/0004_c1s1_1.jpg",
+        "flat/.thumbnails/0004_c1s1_1.jpg",
     )
     assert ids(load_folder(tmp_path / "deep")) == [
         ("anna/1.png", 1, None),

@@ -121,3 +121,16 @@ def test_what_stands_in_front_is_no_target_and_does_not_count_in_a_persons_mean(
     wanted = np.array([0.5 + 0.5 / 2**0.5, 0.5 / 2**0.5, 0, 0])
     np.testing.assert_allclose(half[0], wanted / np.linalg.norm(wanted), rtol=1e-6)
     np.testing.assert_array_equal(drawn_together(vectors, labels, 0.0), vectors)
+
+
+def test_vectors_of_one_root_do_not_serve_another(roots, tmp_path):
+    """Roots hold the same names of files; a cache tells them apart by the names of their folders."""
+    vectors = {path.relative_to(roots[0]).as_posix(): np.ones(3) for path in TrainingSet("market1501", roots[:1]).paths}
+    with pytest.raises(TrainingError, match=f"no teacher vector .first: {roots[0].name}/bounding_box_train"):
+        TrainingSet("market1501", roots, vectors)
+    named = {"/".join(path.parts[-3:]): np.ones(3) for path in TrainingSet("market1501", roots).paths}
+    assert len(TrainingSet("market1501", roots, named).teacher) == 8
+    twin = shutil.copytree(roots[0], tmp_path / roots[0].name)
+    with pytest.raises(TrainingError, match=f"Two roots are called {roots[0].name!r}"):
+        TrainingSet("market1501", [roots[0], twin], named)
+    assert len(TrainingSet("market1501", [roots[0], twin])) == 8

@@ -1,5 +1,7 @@
 """The file of people; its rows are plain JSON, so no generator is needed."""
 
+import gzip
+
 import pytest
 
 from reid_demo.data.people_file import PEOPLE, copy_people, read_people, write_people
@@ -21,7 +23,11 @@ def test_a_copy_has_the_asked_people_who_are_known_by_pid(tmp_path):
     assert list(read_people(tmp_path / "some.gz")) == [20001, 20003]
 
 
-@pytest.mark.parametrize("damage", [b"not packed", b""])
+FLIPPED = gzip.compress(bytes(5000))
+FLIPPED = FLIPPED[:14] + bytes([FLIPPED[14] ^ 0xFF]) + FLIPPED[15:]
+
+
+@pytest.mark.parametrize("damage", [b"not packed", FLIPPED, b""])
 def test_missing_and_damaged_files_are_told(tmp_path, damage):
     with pytest.raises(SyntheticError, match="There is no"):
         read_people(tmp_path / PEOPLE)

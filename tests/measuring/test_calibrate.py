@@ -10,7 +10,8 @@ import pytest
 
 from reid_demo.data.probes import read_probes
 from reid_demo.engine import Engine
-from reid_demo.errors import DatasetError, WeightsError
+from reid_demo.errors import DatasetError, GalleryError, WeightsError
+from reid_demo.measuring import calibrate as calibrating
 from reid_demo.measuring.calibrate import (
     FPIR_LEVELS,
     alarm_table,
@@ -73,8 +74,11 @@ def test_a_gallery_with_probes(tiny_engine, tmp_path):
     rows = [{"path": e.path.name, "pid": e.pid, "camid": 99, "kind": "whole"} for e in tiny_engine.examples]
     rows.append({**rows[0], "pid": 77, "kind": "absent"})
     (folder / "probes" / "probes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    record = calibrate(tiny_engine.describer, folder, "abc")
-    assert record.views == ONE_VIEW and record.fingerprint == "abc"
+    with pytest.raises(GalleryError, match="other weights"):
+        calibrate(tiny_engine.describer, folder, "abc")
+    made_by = tiny_engine.gallery.fingerprint
+    record = calibrate(tiny_engine.describer, folder, made_by)
+    assert record.views == ONE_VIEW and record.fingerprint == made_by
     for kind, times in (("whole", 1), ("occluded", 4)):
         rates = getattr(record, kind)
         assert rates.num_present > 0 and rates.num_absent % times == 0
@@ -176,7 +180,7 @@ def test_people_of_a_gallery_without_cameras_are_all_present(tiny_engine, tmp_pa
     example = tiny_engine.examples[0]
     row = {"path": example.path.name, "pid": example.pid, "camid": None, "kind": "whole"}
     (folder / "probes" / "probes.jsonl").write_text(json.dumps(row) + "\n")
-    record = calibrate(tiny_engine.describer, folder, "abc")
+    record = calibrate(tiny_engine.describer, folder, tiny_engine.gallery.fingerprint)
     assert (record.whole.num_present, record.occluded.num_present) == (1, 4)
 
 
@@ -222,8 +226,18 @@ def searched_in(gallery):
 )
 def test_it_is_said_why_a_match_is_not_judged(calibration, asked, words):
     assert judge(calibration, asked, 0.9, occluded=False) is None
-    assert re.search(words, why_not(calibration, asked))
-    assert why_not(RECORD, Searched("tiny", 18, Scoring())) == ""
+    assert re.search(words, why_not(calibration, asked, occluded=False))
+    assert why_not(RECORD, Searched("tiny", 18, Scoring()), occluded=False) == ""
+
+
+@pytest.mark.parametrize("views", [ONE_VIEW, VIEWS])
+@pytest.mark.parametrize("occluded", [False, True])
+@pytest.mark.parametrize("calibration", [RECORD, replace(RECORD, occluded=None)])
+def test_there_is_a_verdict_or_a_reason_why_not(calibration, occluded, views):
+    asked = Searched("tiny", 18, Scoring(), views)
+    judged, reason = judge(calibration, asked, 0.9, occluded=occluded), why_not(calibration, asked, occluded=occluded)
+    assert (judged is None) == bool(reason)
+    assert ("other views" in reason) == (views != ONE_VIEW)
 
 
 def test_an_engine_prefers_what_was_measured_on_its_own_gallery(tiny_engine, tiny_weights, tmp_path):
@@ -232,7 +246,7 @@ def test_an_engine_prefers_what_was_measured_on_its_own_gallery(tiny_engine, tin
     measured = calibrate_stored(tiny_engine.gallery, tiny_engine.gallery.fingerprint, least=2)
     (folder / "calibration.json").write_text(json.dumps(asdict(measured)))
     engine = Engine.load(tiny_weights, folder)
-    assert engine.calibration == measured and not engine.why_not_confident(engine.default_scoring)
+    assert engine.calibration == measured and not engine.why_not_confident(engine.default_scoring, occluded=False)
 
 
 def test_the_mark_is_written_as_tables(tiny_engine):
@@ -241,3 +255,17 @@ def test_the_mark_is_written_as_tables(tiny_engine):
     mark = record.whole.mark
     assert alarm_table(record).count("\n") == 1 + len(mark.above) + len(mark.below)
     assert mark_table(RECORD).count("\n") == 1
+
+
+def test_all_probes_of_a_person_are_drawn_together(tiny_engine, tmp_path, monkeypatch):
+    """The intervals are over people: two pictures of one do not tell more than one."""
+    folder = tmp_path / "gallery"
+    shutil.copytree(tiny_engine.gallery.folder, folder)
+    rows = [{"path": e.path.name, "pid": e.pid, "camid": 99, "kind": "whole"} for e in tiny_engine.examples[:2]]
+    rows.append({**rows[0], "title": "again"})
+    (folder / "probes" / "probes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked, measure = [], calibrating._with_mark
+    monkeypatch.setattr(calibrating, "_with_mark", lambda *given: asked.append(given[-1]) or measure(*given))
+    calibrate(tiny_engine.describer, folder, tiny_engine.gallery.fingerprint)
+    whole, occluded = ([search.person for search in names] for names in asked)
+    assert whole == [str(row["pid"]) for row in rows] and occluded == whole * 4

@@ -74,7 +74,7 @@ def test_equal_numbers_of_calls(case, monkeypatch):
     asked = []
     describe = case.engine.describer.describe
     monkeypatch.setattr(case.engine.describer, "describe", lambda images: asked.append(len(images)) or describe(images))
-    for method in faithfulness.methods():
+    for method in faithfulness.methods(case.engine.describer.model.config.parts):
         asked.clear()
         found = method.make(case)
         assert found.shape == GRID and np.isfinite(found).all(), method.name
@@ -113,6 +113,6 @@ def test_the_gradient_is_the_slope(case, tiny_engine):
 def test_the_study_is_repeatable_and_makes_a_table(tiny_engine):
     found = faithfulness.study(tiny_engine, 1)
     assert found == faithfulness.study(tiny_engine, 1)
-    assert [row.method for row in found.rows] == [method.name for method in faithfulness.methods()]
+    assert [row.method for row in found.rows] == [method.name for method in faithfulness.methods(8)]
     assert found.rows[0].advantage.value == 0
     assert found.table().count("\n") == len(found.rows) + 1

@@ -2,6 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from PIL import Image
 
 from reid_demo import occlude
 from reid_demo.__main__ import main
-from reid_demo.errors import OcclusionError
+from reid_demo.engine import Example
+from reid_demo.errors import ImageError, OcclusionError
 from reid_demo.images import read_image
 from reid_demo.measuring import intervals, sets
 from reid_demo.records import Occlusion, Scoring
@@ -192,5 +194,24 @@ def test_probes_are_read_from_every_picture_format_and_named_as_in_market_1501(t
     (tmp_path / "notes.txt").write_text("no picture")
     assert [(probe.pid, probe.camid) for probe in sets.read_probes([tmp_path])] == [(7, 3), (8, 1)]
     for nobody in ("-1_c1.jpg", "holiday.jpg"):  # junk, and no name of a person
+        (tmp_path / nobody).touch()
         with pytest.raises(OcclusionError, match=f"'{nobody}' states no person"):
             sets.read_probes([tmp_path / nobody])
+
+
+def test_a_probe_of_the_gallery_keeps_the_identity_of_its_listing_whatever_its_name(tmp_path, monkeypatch):
+    for name in ("whole_a.png", "0008_c1.png"):
+        Image.fromarray(draw_person(1, 1, 64, 32)).save(tmp_path / name)
+    listed = [Example(tmp_path / name, "", 5, 2, "whole") for name in ("whole_a.png", "0008_c1.png")]
+    monkeypatch.chdir(tmp_path)  # named by another path than the listing's
+    found = sets.read_probes([Path("whole_a.png"), Path("0008_c1.png")], listed)
+    assert [(probe.pid, probe.camid) for probe in found] == [(5, 2), (5, 2)]
+    with pytest.raises(OcclusionError, match="'whole_a.png' states no person"):
+        sets.read_probes([Path("whole_a.png")], listed[1:])
+
+
+def test_a_probe_that_is_not_there_is_named(tmp_path):
+    Image.fromarray(draw_person(1, 1, 64, 32)).save(tmp_path / "0007_c3s1_000451_03.jpg")
+    for name in ("no folder", "0008_c1.jpgx"):
+        with pytest.raises(ImageError, match=name):
+            sets.read_probes([tmp_path / "0007_c3s1_000451_03.jpg", tmp_path / name])

@@ -109,6 +109,8 @@ def test_stories_of_other_weights_or_damaged_ones_are_not_told(tmp_path):
     assert stories.read_stories(tmp_path, "x") == []
     (tmp_path / stories.FILE).write_text('{"fingerprint": "x", "command": "", "examples": []}', encoding="utf-8")
     assert stories.read_stories(tmp_path, "y") == []
-    (tmp_path / stories.FILE).write_text('{"fingerprint": "x", "command": "", "examples": [{}]}', encoding="utf-8")
-    with pytest.raises(DatasetError, match="python -m reid_demo examples"):
-        stories.read_stories(tmp_path, "x")
+    for wrong in ("{}", '{"path": "a.jpg", "story": "climbs", "occluder": null}'):
+        file = f'{{"fingerprint": "x", "command": "", "examples": [{wrong}]}}'
+        (tmp_path / stories.FILE).write_text(file, encoding="utf-8")
+        with pytest.raises(DatasetError, match="python -m reid_demo examples"):
+            stories.read_stories(tmp_path, "x")

@@ -130,11 +130,13 @@ def test_a_gallery_is_pushed_and_searched_from_the_hub(server, tiny_engine, tiny
     own = tmp_path / "own"
     shutil.copytree(tiny_gallery_folder, own)
     (own / ".lock").touch()
+    (own / "people.jsonl.gz").write_bytes(b"packed")
     address = hub.push(own, "gallery", "me/people", public=True)
     assert not is_private(server.settings["datasets/me/people"])
     files = server.repos["datasets/me/people"][-1][1]
     assert b"18 images, 6 known people" in files["README.md"] and ".lock" not in files
     back = gallery.load(hub.local_folder(address, "gallery"), tiny_engine.gallery.fingerprint)
+    assert (back.folder / "people.jsonl.gz").read_bytes() == b"packed"
     probe = tiny_engine.describe(probe_image)
     assert [m.record for m in back.search(probe, 5)] == [m.record for m in tiny_engine.gallery.search(probe, 5)]
     assert back.image_path(0).read_bytes() == tiny_engine.gallery.image_path(0).read_bytes()

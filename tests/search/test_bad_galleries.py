@@ -2,11 +2,14 @@
 
 import io
 import json
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from reid_demo.__main__ import main
 from reid_demo.data.probes import read_probes
 from reid_demo.errors import DatasetError, GalleryError
 from reid_demo.search import gallery
@@ -202,3 +205,15 @@ def test_a_gallery_sends_no_one_to_a_data_base_of_its_choice(copied, monkeypatch
     assert len(told) == 1 and "--gallery 'milvus://evil.example:19530/people'" in told[0] and "secret" not in told[0]
     found, same = (one.search(wanted.descriptor(4), 5) for one in (loaded, wanted))
     assert [m.index for m in found] == [m.index for m in same]
+
+
+@pytest.mark.parametrize("file", [META, RECORDS, PARTS])
+def test_the_advice_for_a_damaged_gallery_can_be_followed(file, copied, tmp_path, tiny_weights, capsys):
+    (copied / file).unlink()
+    with pytest.raises(GalleryError) as told:
+        gallery.load(copied)
+    command = re.search("python -m reid_demo (.*)`", str(told.value))[1]
+    names = {"IMAGES": str(copied / "images"), "GALLERY": str(tmp_path / "new")}
+    words = [names.get(word, word) for word in command.split()]
+    assert main([*words, "--weights", str(tiny_weights), "--device", "cpu"]) == 0
+    assert len(gallery.load(Path(words[-1]))) == 18

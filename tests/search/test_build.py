@@ -371,7 +371,7 @@ def test_the_command_tells_what_it_did(images, tmp_path, tiny_weights, capsys):
     told = json.loads(captured.out)
     assert (told["added"], told["total"], told["exact"]) == (4, 4, True) and told["skipped"][0][0] == "broken.png"
     assert "5/5" in captured.err and "image/s" in captured.err
-    assert main([*command, "--exact-limit", "3", "--name", "squeezed"]) == 0
+    assert main([*command, "--exact-limit", "3"]) == 0
     shown = capsys.readouterr().out
     assert "4 kept" in shown and "skipped broken.png: " in shown and "approximate" in shown
     assert main(["index", str(tmp_path / "nowhere"), "--out", str(out), "--weights", str(tiny_weights)]) == 1
@@ -613,3 +613,23 @@ def test_no_character_ends_a_command_on_a_narrow_console(tmp_path, tiny_weights)
     done = subprocess.run(command, **narrow)
     assert done.returncode == 0, done.stderr
     assert b"\\u5f20.png" in done.stdout and b"0001_c1_1" in done.stdout
+
+
+def test_a_picture_with_junk_for_exif_is_indexed(images, tmp_path, tiny_describer, tiny_weights):
+    """With a density in its JFIF header, Pillow reads EXIF only when asked for it, and raises then."""
+    path = next((images / "sub").glob("*.jpg"))
+    content = path.read_bytes()
+    head = bytes.fromhex("ffd8ffe000104a46494600010101") + bytes.fromhex("004800480000")  # 72 dots an inch
+    assert content[:4] == head[:4]
+    junk = b"Exif\0\0junk"
+    path.write_bytes(head + b"\xff\xe1" + (2 + len(junk)).to_bytes(2, "big") + junk + content[20:])
+    with pytest.raises(SyntaxError):
+        Image.open(path).getexif()
+    report = run(images, tmp_path / "gallery", tiny_describer, tiny_weights)
+    assert report.total == 4 and not report.skipped
+
+
+def test_another_limit_makes_the_index_anew(images, tmp_path, tiny_describer, tiny_weights):
+    for limit, exact in ((None, True), (3, False), (3, False), (None, True)):
+        report = run(images, tmp_path / "gallery", tiny_describer, tiny_weights, exact_limit=limit)
+        assert report.exact == exact and (report.added or report.kept) == 4

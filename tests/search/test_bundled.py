@@ -60,6 +60,8 @@ def test_the_gallery_is_described_once_for_other_weights(
 ):
     own = tmp_path / "gallery_data"
     shutil.copytree(tiny_gallery_folder, own)
+    for name in ("truth.jsonl.gz", "people.jsonl.gz"):
+        (own / name).write_bytes(name.encode())
     monkeypatch.setattr(bundled, "DEFAULT_GALLERY", own)
     monkeypatch.setenv("REID_DEMO_CACHE", str(tmp_path / "cache"))
     fingerprint = checkpoint.fingerprint(tiny_weights)
@@ -87,11 +89,14 @@ def test_the_gallery_is_described_once_for_other_weights(
     assert (again.gallery.folder / gallery.META).stat().st_mtime_ns == written and "once" not in capsys.readouterr().err
 
     kept = again.gallery.folder  # as an earlier release left it
+    assert all((kept / name).read_bytes() == name.encode() for name in ("truth.jsonl.gz", "people.jsonl.gz"))
+    (kept / "people.jsonl.gz").unlink()
     about = json.loads((kept / gallery.META).read_text())
     old = {**about, "format_version": 1, "adaptive": False}
     del old["similarity"], old["views"]
     (kept / gallery.META).write_text(json.dumps(old))
     renewed = Engine.load(others, None, "cpu")
+    assert (kept / "people.jsonl.gz").is_file()
     assert renewed.gallery.meta["similarity"] == "part_aware" and renewed.default_scoring == Scoring("part_aware")
     np.testing.assert_array_equal(renewed.gallery.parts, again.gallery.parts)
 

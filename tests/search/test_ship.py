@@ -72,10 +72,20 @@ def test_cutouts_and_ground_truth_go_along(dataset, own_gallery):
 
 
 def test_a_present_person_is_not_absent(dataset, own_gallery):
+    ship_probes(dataset, own_gallery)
+    before = read_probes(own_gallery.folder)
     with pytest.raises(DatasetError, match="is in the gallery"):
         ship_probes(dataset, own_gallery, dataset / "query")
+    assert read_probes(own_gallery.folder) == before  # what shipped is still there
 
 
-def test_no_queries_is_an_error(tmp_path, own_gallery):
+def test_no_queries_is_an_error(dataset, tmp_path, own_gallery):
+    ship_probes(dataset, own_gallery, dataset / "absent")
+    before = read_probes(own_gallery.folder)
     with pytest.raises(DatasetError, match="No query images"):
         ship_probes(tmp_path, own_gallery)
+    assert read_probes(own_gallery.folder) == before
+    assert all((own_gallery.folder / "probes" / row.path).is_file() for row in before)
+    ship_probes(dataset, own_gallery)  # without absent people, whose pictures go
+    assert {row.kind for row in read_probes(own_gallery.folder)} == {"whole", "occluded"}
+    assert not list((own_gallery.folder / "probes").glob("absent*"))

@@ -244,3 +244,19 @@ def test_whether_something_stands_in_front_is_known_of_rendered_pictures_alone(r
     )
     known = TrainingSet("market1501", [root], body_parts=True)
     assert known.clear.tolist() == [True, False, True, True, True, True]
+
+
+def test_blended_pictures_of_two_processes_are_different_people(network, monkeypatch):
+    """Each process numbers its own from -1 on; `from_clear` would take two of one number for one person."""
+    monkeypatch.setattr(Team, "gather", lambda self, tensor: torch.cat([tensor, tensor]))  # two that drew the same
+    seen = []
+    monkeypatch.setattr(
+        "reid_demo.training.distributed.from_clear", lambda vectors, people, clear: seen.append(people) or vectors
+    )
+    torch.manual_seed(7)
+    model = build_model(MODEL).eval()
+    module = WholeBatch(model, Objective(dataclasses.replace(RECIPE, blend=1.0), 2, DIM), Team(CPU, 0, 2), None)
+    module.teacher = LiveTeacher(network, CPU)
+    pixels, clear = torch.randn(2, 3, 256, 128), torch.tensor([True, False])
+    module(Inputs(pixels, torch.tensor([0, 1]), None, None, (pixels, clear)))
+    assert len(set(seen[0].tolist())) == 4 and (seen[0] < 0).all()

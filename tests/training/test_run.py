@@ -181,6 +181,15 @@ def test_resuming_needs_a_checkpoint_of_the_same_recipe(root, tmp_path):
     run(TINY, root, tmp_path, max_steps=1)
     with pytest.raises(TrainingError, match="another recipe"):
         run(dataclasses.replace(TINY, seed=1), root, tmp_path, resume=True)
+    state = torch.load(tmp_path / "training.pt", weights_only=True)
+    older = json.dumps({**json.loads(state["config"]), "gone": 1})
+    torch.save({**state, "config": older}, tmp_path / "training.pt")
+    with pytest.raises(TrainingError, match="another release"):
+        run(TINY, root, tmp_path / "next", init=tmp_path)
+    torch.save({"state_dict": {}}, tmp_path / "training.pt")
+    for out, change in ((tmp_path, {"resume": True}), (tmp_path / "next", {"init": tmp_path})):
+        with pytest.raises(TrainingError, match="no checkpoint of a run"):
+            run(TINY, root, out, **change)
     (tmp_path / "training.pt").write_bytes(b"broken")
     with pytest.raises(TrainingError, match="damaged"):
         run(TINY, root, tmp_path, resume=True)
@@ -345,6 +354,9 @@ def test_backbone_and_new_layers_have_their_own_rates():
     model = build_model(config.model)
     groups = build_optimizer(config, model, Objective(config, 3)).param_groups
     assert [g["base_lr"] for g in groups] == [1.0, 2.0]
+    for given, rate in ((None, 1.0), (0.0, 0.0)):  # only where none is given it is that of all
+        other = dataclasses.replace(config, new_layers_learning_rate=given)
+        assert build_optimizer(other, model, Objective(other, 3)).param_groups[1]["base_lr"] == rate
     assert len(groups[0]["params"]) == len(list(model.backbone.parameters()))
 
 
@@ -357,6 +369,7 @@ def test_backbone_and_new_layers_have_their_own_rates():
         {"height": 100},
         {"accumulate": 0},
         {"flip": 2.0},
+        {"pasted": 1.5},
         {"epochs": 0},
         {"frozen_stages": -1},
         {"epoch": "steps"},

@@ -19,9 +19,13 @@ def test_vectors_come_back_by_path_at_unit_length(tmp_path):
 def test_damaged_caches_are_refused(tmp_path):
     with pytest.raises(TrainingError, match="cannot be read"):
         load_vectors(tmp_path / "absent.npz")
-    (tmp_path / "text.npz").write_text("no")
-    with pytest.raises(TrainingError, match="cannot be read"):
-        load_vectors(tmp_path / "text.npz")
+    save_vectors(tmp_path / "sound", RECORDS, np.eye(2))
+    sound = (tmp_path / "sound").read_bytes()  # under the name that was asked for
+    np.save(tmp_path / "one.npy", np.eye(2))
+    for content in (b"no", b"", sound[:100], (tmp_path / "one.npy").read_bytes()):
+        (tmp_path / "damaged.npz").write_bytes(content)
+        with pytest.raises(TrainingError, match="cannot be read"):
+            load_vectors(tmp_path / "damaged.npz")
     np.savez(tmp_path / "nan.npz", paths=np.array(["a"]), vectors=np.array([[np.nan]]))
     with pytest.raises(TrainingError, match="finite"):
         load_vectors(tmp_path / "nan.npz")

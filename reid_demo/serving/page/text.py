@@ -337,8 +337,8 @@ STEP_OWN = "Your pictures"
 OWN_HEADING = "A gallery of your own"
 OWN_INTRO = (
     "Send pictures, or a zip of them, and search them instead of the shipped gallery. Only you see them. They are "
-    "deleted when you close or reload this page and after an hour without use; previews within 70 minutes. At most "
-    "{count} pictures and {total} MB; {file} MB a picture, {zip} MB a zip."
+    "deleted ten minutes after you close or reload this page, or after an hour without use; previews within 70 "
+    "minutes. At most {count} pictures and {total} MB; {file} MB a picture, {zip} MB a zip."
 )
 OWN_CONSENT = "Send no pictures of people who have not agreed."
 OWN_FILES = "Pictures or a zip"

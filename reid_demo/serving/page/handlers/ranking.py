@@ -125,7 +125,7 @@ def _lines(engine: Engine, session: Session) -> list[str]:
     if session.recipe:
         words = text.STATUS_CHANGED if session.entered else text.STATUS_SAME
         lines.append(words.format(count=session.entered, top_k=len(session.matches)))
-    if session.own and (unmeasured := engine.why_not_confident(session.scoring)):
+    if session.own and (unmeasured := _why_not(engine, session)):
         lines.append(unmeasured)
     return lines
 
@@ -194,8 +194,12 @@ def rates(engine: Engine, session: Session) -> str:
     """Say what the mark of a strong score is and how often it errs, or why there is none."""
     judged = confidence(engine, session)
     if judged is None:
-        return engine.why_not_confident(session.scoring) or text.MARK_NONE
+        return _why_not(engine, session) or text.MARK_NONE
     return f"{judged.said} {judged.rates}"
+
+
+def _why_not(engine: Engine, session: Session) -> str:
+    return engine.why_not_confident(session.scoring, occluded=is_hidden(engine, session))
 
 
 def header(engine: Engine) -> str:
