@@ -216,14 +216,19 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         flag = f"--{name.replace('_', '-')}"
         parser.add_argument(flag, default=default, help=f"{help_text} (or {variable})", **more)
 
-    option("weights", "folder of weights, or the name of shipped ones")
-    option("gallery", "gallery made by `python -m reid_demo index`, or a folder of pictures, which is described first")
+    option("weights", "folder of weights, name of shipped weights, or hf:// address")
+    words = "gallery made by `python -m reid_demo index`, hf:// or milvus:// address, or a folder of pictures"
+    option("gallery", f"{words}, which is described first")
     option("device", "cpu, cuda or cuda:N; the best one by default")
     option("runtime", "on a CPU: torch, openvino or onnxruntime; the fastest one installed by default")
-    option("host", "address to listen on; Gradio's own default otherwise")
-    option("port", "port to listen on; Gradio's own default otherwise", type=_port)
-    option("root_path", "public address behind a proxy, such as https://example.org/reid", metavar="ADDRESS")
-    option("auth", "file of lines name:password; required of everybody, on the page and the API", metavar="FILE")
+    option("host", "address to listen on; default: 127.0.0.1")
+    option("port", "port to listen on; default: the first free one from 7860", type=_port)
+    option(
+        "root_path",
+        "address or path under which a proxy serves the page, such as https://example.org/reid or /reid",
+        metavar="ADDRESS",
+    )
+    option("auth", "file of lines name:password; everybody must log in then, on the page and the API", metavar="FILE")
     words = "header in which your proxy puts a visitor's address, such as X-Forwarded-For"
     option("address_header", words, metavar="NAME")
     share = os.environ.get("REID_DEMO_SHARE", "").lower() in ("1", "true", "yes")
@@ -254,7 +259,7 @@ def place_of(options: argparse.Namespace) -> Place:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"The file {options.auth!r} of --auth cannot be read as text.") from error
     elif os.environ.get("REID_DEMO_LOGIN"):
-        login = border.Login.read(os.environ["REID_DEMO_LOGIN"])
+        login = border.Login.read(os.environ["REID_DEMO_LOGIN"], "REID_DEMO_LOGIN")
     return Place(options.host, options.port, options.share, root, login, options.address_header or "")
 
 

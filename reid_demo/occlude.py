@@ -405,7 +405,7 @@ def read_recipe(source: str) -> list[Occlusion]:
     try:
         rows = json.loads(source)
     except (ValueError, RecursionError) as error:
-        raise OcclusionError("The recipe is not JSON. Use one that this page or `what-if` wrote.") from error
+        raise OcclusionError("The recipe is not JSON. Use one that the page saved.") from error
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
         raise OcclusionError('A recipe is a JSON list of occlusions, such as [{"kind": "lower_half"}].')
     return from_rows(rows)

@@ -96,7 +96,9 @@ def probe_change(text: str) -> str:
     from reid_demo.occlude import MEASURED
 
     if text not in MEASURED:
-        raise argparse.ArgumentTypeError(f"no occluder is called {text!r}; choose from {', '.join(MEASURED)}")
+        raise argparse.ArgumentTypeError(
+            f"no change of the queries is called {text!r}; choose from {', '.join(MEASURED)}"
+        )
     return text
 
 

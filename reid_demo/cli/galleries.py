@@ -3,6 +3,7 @@
 import argparse
 import functools
 import json
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -127,7 +128,7 @@ def _index(options: argparse.Namespace) -> None:
         print(f"  not read {path}: {reason}")
     if len(report.unread) > MOST_UNREAD:
         print(f"  and {len(report.unread) - MOST_UNREAD} more; --json lists all")
-    print(f"Open it with: python app.py --gallery {options.out}")
+    print(f"Open it with: python app.py --gallery {shlex.quote(options.out)}")
 
 
 def _probes(options: argparse.Namespace) -> None:

@@ -14,14 +14,16 @@ def add(commands) -> None:
     text = "render synthetic people in the layout of Market-1501, resumable"
     sub = common.command(commands, "synthesize", _synthesize, text, uses=())
     sub.add_argument("--assets", required=True, metavar="DIR", help="MakeHuman assets: holds base and data")
-    sub.add_argument("--out", required=True, metavar="DIR")
+    sub.add_argument("--out", required=True, metavar="DIR", help="folder for the data set; run again to resume")
     sub.add_argument("--ids", required=True, type=int, help="people for training and test together")
-    sub.add_argument("--images-per-id", type=int, default=10)
-    sub.add_argument("--test-fraction", type=float, default=0.2, help="fraction of the people who are for testing")
+    sub.add_argument("--images-per-id", type=int, default=10, help="pictures of each person; default 10")
+    sub.add_argument(
+        "--test-fraction", type=float, default=0.2, help="fraction of the people who are for testing; default 0.2"
+    )
     sub.add_argument("--absent", type=int, help="more people, in no gallery; default: a tenth of the test people")
-    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--seed", type=int, default=0, help="of all that is drawn by lot; default 0")
     sub.add_argument("--workers", type=int, default=0, help="processes; 0 is one per core")
-    sub.add_argument("--jpeg-quality", type=int, default=92)
+    sub.add_argument("--jpeg-quality", type=int, default=92, help="1 to 100; default 92")
     text = "harder images: more people in front, more cuts, looser boxes, 42 cameras instead of 14"
     sub.add_argument("--hard", action="store_true", help=text)
     sub.add_argument("--gallery", metavar="GALLERY", help="also build this gallery of the test people")

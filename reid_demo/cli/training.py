@@ -26,12 +26,12 @@ def _add_train(commands) -> None:
         "--out", required=True, metavar="DIR", help="for the checkpoint, the log and weights/; never overwrites a run"
     )
     sub.add_argument("--config", metavar="JSON", help="recipe; default: the paper's")
-    sub.add_argument("--variant", help="G, G+P, G+T, G+D or G+D+W")
+    sub.add_argument("--variant", help="variant of the network: G, G+P, G+T, G+D or G+D+W")
     common.set_flag(sub)
-    sub.add_argument("--init", metavar="PATH", help="ImageNet weights or a network's .xml, or a weights folder")
+    sub.add_argument("--init", metavar="PATH", help="start from ImageNet weights, a network's .xml or a weights folder")
     _partial_init_flag(sub)
     _teacher_flag(sub)
-    sub.add_argument("--occluders", metavar="DIR", help="cut-outs for the option pasted; default: the shipped ones")
+    sub.add_argument("--occluders", metavar="DIR", help="folder of cut-outs, for pasted; default: those that ship")
     sub.add_argument("--max-steps", type=common.count, help="optimiser steps in all; the schedule shrinks to fit")
     sub.add_argument("--time-limit", type=float, metavar="S", help="seconds in all; the schedule follows the clock")
     sub.add_argument("--resume", action="store_true", help="resume from the checkpoint in --out")
@@ -58,7 +58,7 @@ def _add_ablate(commands) -> None:
     )
     sub.add_argument("--backbones", nargs="+", default=[], metavar="NAME", help="rows of Table 5")
     sub.add_argument("--rows", metavar="JSON", help='custom rows: [{"name": "...", "set": ["KEY=VALUE"], "roots": 1}]')
-    sub.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N")
+    sub.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N", help="a run for each; default 0")
     sub.add_argument("--max-steps", required=True, type=common.count, help="optimiser steps of every run")
     text = "also measure with each of these changes to every query"
     sub.add_argument("--occlude", nargs="+", default=[], type=common.probe_change, metavar="NAME", help=text)
@@ -85,7 +85,9 @@ def _add_teach(commands) -> None:
     )
     sub.add_argument("--device", help="cpu, the only device for a teacher")
     sub.add_argument("--dataset", required=True, help="layout of the roots: market1501, synthetic or folder")
-    sub.add_argument("--root", required=True, nargs="+", metavar="DIR")
+    sub.add_argument(
+        "--root", required=True, nargs="+", metavar="DIR", help="one folder of training images, or several"
+    )
     text = "run the network as the backbone osnet_lct, to train it on its own vectors; needs no OpenVINO"
     sub.add_argument("--own-backbone", action="store_true", help=text)
     sub.add_argument("--network", required=True, metavar="XML", help="a Re-ID network in OpenVINO's format")
@@ -99,7 +101,7 @@ def _add_average(commands) -> None:
     trained = "trained weights, one or several: a folder, name of shipped weights, hf:// address, or a run's folder"
     sub.add_argument("weights", metavar="WEIGHTS", nargs="+", help=trained)
     sub.add_argument("untouched", metavar="UNTOUCHED", help="the same, or the network's .xml in OpenVINO's format")
-    text = "of the trained weights: 1 is WEIGHTS, 0 has the untouched backbone and pooling"
+    text = "share of the trained weights: 1 keeps WEIGHTS, 0 takes backbone and pooling of UNTOUCHED"
     sub.add_argument("--share", required=True, type=float, metavar="A", help=text)
     text = "multiply the global descriptor, so that it counts more beside the parts; default 1"
     sub.add_argument("--emphasis", type=float, default=1.0, metavar="F", help=text)
@@ -108,7 +110,7 @@ def _add_average(commands) -> None:
 
 
 def _teacher_flag(sub: argparse.ArgumentParser) -> None:
-    text = "a teacher's vectors, from the command teach, or a live one's .xml"
+    text = "a teacher's vectors, written by teach, or the .xml of one that runs during training"
     sub.add_argument("--teacher", metavar="FILE", help=text)
 
 

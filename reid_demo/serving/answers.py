@@ -18,8 +18,8 @@ from reid_demo.serving import budget
 from reid_demo.whatif.sweep import Window
 
 NO_COLOUR = (
-    "This probe has no colour, on which the network leans: expect far fewer right matches. The card of the weights "
-    "says how many."
+    "This probe has no colour, and the network relies on colour: expect far fewer right matches. The model card says "
+    "how many."
 )
 SWEEP_CUT = "Stopped after {seconds} s: {done} of {total} windows were tried, coarse ones first."
 CHANGES_CUT = "Stopped after {seconds} s: {done} of {total} changes were made."

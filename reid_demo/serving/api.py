@@ -57,7 +57,7 @@ class Endpoints:
         Args:
             image: picture of one person: an uploaded file or a data URL (data:image/jpeg;base64,...).
             top_k: how many matches, 1 to 1000.
-            weighing: how parts are weighed; default is the weights' own way.
+            weighing: how parts are weighed; default is the gallery's own way.
             parts: names or numbers of the parts that count, and global; none named is all.
         """
         engine = self._current.engine
@@ -72,7 +72,7 @@ class Endpoints:
         Args:
             image: picture of one person: an uploaded file or a data URL (data:image/jpeg;base64,...).
             rank: which match, 1 is the best.
-            weighing: how parts are weighed; default is the weights' own way.
+            weighing: how parts are weighed; default is the gallery's own way.
             parts: names or numbers of the parts that count, and global; none named is all.
         """
         engine = self._current.engine
@@ -93,7 +93,7 @@ class Endpoints:
             image: picture of one person: an uploaded file or a data URL (data:image/jpeg;base64,...).
             recipe: changes in order, such as [{"kind": "lower_half", "fill": "mean_grey"}].
             top_k: how many matches, 1 to 1000.
-            weighing: how parts are weighed; default is the weights' own way.
+            weighing: how parts are weighed; default is the gallery's own way.
             parts: names or numbers of the parts that count, and global; none named is all.
         """
         fields = {"image": image, "recipe": recipe, "top_k": top_k, "weighing": weighing, "parts": parts}
@@ -119,7 +119,7 @@ class Endpoints:
             size: side of the window, a fraction of the width, 0.1 to 1.
             stride: step, a fraction of the width, 0.05 to 1.
             fill: what the hidden place shows.
-            weighing: how parts are weighed; default is the weights' own way.
+            weighing: how parts are weighed; default is the gallery's own way.
             parts: names or numbers of the parts that count, and global; none named is all.
         """
         window = {"size": size, "stride": stride, "fill": fill}

@@ -83,7 +83,7 @@ def picture(value, uploads: Path) -> np.ndarray:
 
 
 def read_recipe(recipe) -> tuple[Occlusion, ...]:
-    """Check the changes of a call: what the page and `what-if` write, as JSON values."""
+    """Check the changes of a call: what the page saves, as JSON values."""
     if not isinstance(recipe, list) or not recipe or not all(isinstance(step, dict) for step in recipe):
         raise OcclusionError('recipe must be a list of changes, such as [{"kind": "lower_half"}].')
     if len(recipe) > MOST_STEPS:
@@ -131,7 +131,7 @@ class Call(BaseModel):
     parts: Annotated[tuple[str, ...], BeforeValidator(_parts)] = ()
 
     def scoring(self, engine: Engine) -> Scoring:
-        """Return how to rank; "default" is the weights' own way.
+        """Return how to rank; "default" is the gallery's own way.
 
         Raises:
             ConfigError: `parts` names one that does not exist.

@@ -89,8 +89,12 @@ class Login:
     digests: Mapping[str, bytes] = field(repr=False)
 
     @classmethod
-    def read(cls, text: str) -> "Login":
+    def read(cls, text: str, source: str = "--auth") -> "Login":
         """Read lines of `name:password`; empty lines and lines that begin with # are skipped.
+
+        Args:
+            text: the lines.
+            source: where they stand, for the message of an error.
 
         Raises:
             ConfigError: no line, or one without a name or a password. The message never repeats a line.
@@ -101,10 +105,10 @@ class Login:
                 continue
             name, _, password = line.strip().partition(":")
             if not name or not password:
-                raise ConfigError(f"--auth: line {number} is not name:password.")
+                raise ConfigError(f"{source}: line {number} is not name:password.")
             digests[name] = _digest(password)
         if not digests:
-            raise ConfigError("--auth: there is no line name:password.")
+            raise ConfigError(f"{source}: there is no line name:password.")
         return cls(digests)
 
     def admits(self, authorization: str) -> bool:

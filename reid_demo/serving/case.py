@@ -37,7 +37,7 @@ class Case:
     title: str
     pid: int | None
     camid: int | None
-    source: str  # as `ui` names it: "example:NAME", "gallery:INDEX" or empty
+    source: str  # as `Session.source`
     recipe: tuple[Occlusion, ...]
     scoring: Scoring
     top_k: int
@@ -188,7 +188,7 @@ def read_json(source: str | bytes, engine: Engine) -> Opened:
     if not 1 <= top_k <= len(engine.gallery) or scoring.parts is not None and len(scoring.parts) != len(terms):
         raise CaseError("The settings of this case do not fit this gallery or these weights.")
     return Opened(
-        images.read_image(png),
+        images.read_probe(png),
         values.probe.title[:200],
         values.probe.pid,
         values.probe.camid,
@@ -224,9 +224,15 @@ def write_html(case: Case, engine: Engine) -> str:
     )
 
 
+def _change(step: Occlusion) -> str:
+    """Return a change in words; what crops or pastes has no fill."""
+    name = step.kind.replace("_", " ")
+    return name if step.kind in ("crop", *occlude.PASTED) else f"{name} ({step.fill.replace('_', ' ')})"
+
+
 def _facts(case: Case, engine: Engine) -> dict[str, str]:
     """Return what a reader needs to judge the list by, in the order it is read."""
-    steps = ", ".join(f"{o.kind.replace('_', ' ')} ({o.fill.replace('_', ' ')})" for o in case.recipe) or "none"
+    steps = ", ".join(map(_change, case.recipe)) or "none"
     parts = case.scoring.parts
     on = "all" if parts is None else ", ".join(n for n, p in zip(engine.term_names, parts, strict=True) if p)
     facts = {

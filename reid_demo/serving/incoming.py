@@ -28,9 +28,10 @@ except ImportError:  # Windows
     resource = None
 
 NO_SUCH_VALUE = "This request holds a value that the page never sends: {reason}"
+EMPTY_NUMBER = "{label}: fill in a number."
 NO_FILE = "files: send each file as a part of the form that has a file name."
-NO_FORM = "This is no form with files."
-CUT_OFF = "The upload ended before its end."
+NO_FORM = "This is not a form with files. Send multipart/form-data."
+CUT_OFF = "The upload was cut off. Send it again."
 LEFT_OUT = "A file of this form is cut off or is not sent as `files`."
 TOO_MANY_FILES = "Send at most {most} files at once."
 LONG_FIELD = "A field of this form is longer than {most} bytes."
@@ -57,12 +58,16 @@ def told_values(read: Callable) -> Callable:
     Gradio writes a traceback with the whole value, which may be megabytes, and sends it back as well.
     """
 
+    import gradio as gr
+
     @functools.wraps(read)
     async def told(self, block_fn, inputs, *given, **named):
         with _values_of_strangers():
             if block_fn.fn is None:
                 raise ValueError("a browser does this alone")
             for block, value in zip(block_fn.inputs, inputs, strict=False):
+                if type(block).__name__ == "Slider" and value is None:
+                    raise gr.Error(EMPTY_NUMBER.format(label=block.label), print_exception=False)
                 if type(block).__name__ in NUMBERS and isinstance(value, float) and not math.isfinite(value):
                     raise ValueError("a number is infinite or none at all")
             return await read(self, block_fn, inputs, *given, **named)

@@ -45,7 +45,7 @@ SWEEP_S = 20  # between two sweeps of the timer
 PREFIX, LOCK = workplace.PREFIX, workplace.LOCK
 GONE = (
     "Your own gallery is no longer here: it is deleted ten minutes after a visit ends or after an hour without use. "
-    "Make it again from your pictures, or choose Delete to go back to the shipped gallery."
+    "Make it again from your pictures, or press “Delete it and go back” under “Your pictures”."
 )
 FULL = "Too many visitors have a gallery of their own just now. Try again in a few minutes."
 
@@ -166,8 +166,8 @@ class PrivateGalleries:
             return index_folder(work, out, describer, fingerprint, IndexOptions(name, finder, progress=progress))
         except NoImagesError as error:
             # Its words name folders of this machine.
-            why = "shows a person that could be found" if finder else "can be read"
-            raise GalleryError(f"None of your pictures {why}.") from error
+            why = "shows a person that could be found." if finder else "can be read. Send JPEG or PNG files."
+            raise GalleryError(f"None of your pictures {why}") from error
 
     def _while_here(self, owner: str, progress: Callable[[int, int], None]) -> Callable[[int, int], None]:
         """Return `progress`, which also stops the work once its visit has been gone for a while."""
@@ -218,6 +218,8 @@ class PrivateGalleries:
                 raise GalleryError(GONE)
             before, held.packed = held.packed, target.name
         self._forget_zip(before)
+        if before:
+            (folder.parent / before).unlink(missing_ok=True)
         return target
 
     def calibrate(self, token: str) -> Calibration:
@@ -347,7 +349,9 @@ def _in_zip(path: Path, refused: list) -> Iterator[tuple[str, int, Callable[[], 
             named = zip_name(entry)
             parts = PurePosixPath(named.replace("\\", "/")).parts
             if ".." in parts or named[:1] in ("/", "\\") or re.match(r"[A-Za-z]:", named):
-                raise GalleryError(f"{path.name} holds a name that leads outside of it. It was not unpacked.")
+                raise GalleryError(
+                    f"{path.name} holds a file name with .. or a whole path, so it was not unpacked. Pack it without."
+                )
         if sum(entry.file_size for entry in entries) > MAX_TOTAL:
             raise GalleryError(f"{path.name} unpacks to more than {MAX_TOTAL >> 20} MB. It was not unpacked.")
         for entry in entries:

@@ -109,9 +109,7 @@ def train(
         TrainingError: the recipe does not fit the data, nothing to resume, a run in the way, or a loss is not finite
             (names the step).
         DatasetError: a root is not as its layout says.
-        SyntheticError: the ground truth of a root is damaged.
-        WeightsError: the initial weights or a live teacher cannot be read.
-        OcclusionError: a cut-out is no PNG with alpha.
+        WeightsError, SyntheticError, OcclusionError: damaged initial weights, ground truth or cut-outs.
     """
     out, start, limits = Path(out), start or Start(), limits or Limits()
     if not start.resume:
@@ -127,10 +125,7 @@ def train(
     data = TrainingSet(sources.dataset, roots, vectors, body_parts, config.toward_person)
     cutouts = occlude.read_cutouts(Path(sources.occluders)) if sources.occluders else None
     with team(device) as crew:
-        if crew.size > 1 and limits.time_limit_s and config.small_fraction:
-            raise TrainingError(
-                "Under a time limit, processes may leave the small size at different batches; use --max-steps."
-            )
+        _check_clocks(config, limits, crew)
         loader = BatchLoader(data, config, crew.rank, crew.size, cutouts)
         live = LiveTeacher(sources.teacher, crew.device) if config.live_teacher else None
         teacher_dim = live.dim if live else 0 if data.teacher is None else data.teacher.shape[1]
@@ -310,6 +305,13 @@ def _check_network(config: TrainConfig, sources: Sources) -> None:
             raise TrainingError(f"body_attention and body_presence need {len(BODY_PARTS)} dynamic part templates.")
         if config.augmix:
             raise TrainingError("body_attention and body_presence cannot follow AugMix; set augmix=false.")
+
+
+def _check_clocks(config: TrainConfig, limits: Limits, crew: Team) -> None:
+    if crew.size > 1 and limits.time_limit_s and config.small_fraction:
+        raise TrainingError(
+            "Under a time limit, processes may leave the small size at different batches; use --max-steps."
+        )
 
 
 def _check_augmentation(config: TrainConfig) -> None:

@@ -194,6 +194,8 @@ def test_a_login_is_name_and_password_and_no_error_repeats_one():
         with pytest.raises(ConfigError, match="--auth") as told:
             border.Login.read(wrong)
         assert "only-a-name" not in str(told.value)
+    with pytest.raises(ConfigError, match="^REID_DEMO_LOGIN: line 1 is not"):
+        border.Login.read("only-a-name", "REID_DEMO_LOGIN")
 
 
 def test_a_call_over_http_leaves_nothing_behind(demo, url, tiny_engine):

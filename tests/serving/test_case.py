@@ -10,6 +10,7 @@ import pytest
 
 from reid_demo import occlude
 from reid_demo.errors import CaseError, ReidError
+from reid_demo.images import PROBE_SIDE
 from reid_demo.records import ImageRecord, Match, Occlusion, Scoring
 from reid_demo.serving import case
 
@@ -162,6 +163,18 @@ def test_a_case_of_two_weighings_at_once_is_refused(tiny_engine, made):
     values["settings"]["adaptive"] = True
     with pytest.raises(CaseError, match="exclude each other"):
         case.read_json(json.dumps(values), tiny_engine)
+
+
+def test_the_report_names_a_fill_only_where_something_is_filled(tiny_engine, made):
+    recipe = (Occlusion("lower_half", "noise"), Occlusion("crop", box=(0, 0, 1, 0.5)), Occlusion("person"))
+    report = case.write_html(dataclasses.replace(made, recipe=recipe[:2]), tiny_engine)
+    assert "lower half (noise), crop<" in report
+    assert [case._change(step) for step in recipe] == ["lower half (noise)", "crop", "person"]
+
+
+def test_a_large_picture_of_a_case_is_shrunk_as_any_probe(tiny_engine, made):
+    large = dataclasses.replace(made, image=np.zeros((1500, 700, 3), np.uint8))
+    assert max(case.read_json(case.write_json(large, tiny_engine), tiny_engine).image.shape) == PROBE_SIDE
 
 
 def test_the_report_has_the_verdict_on_the_first_match(tiny_engine, made):

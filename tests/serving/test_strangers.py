@@ -461,3 +461,13 @@ def test_old_files_go_with_their_folders_and_with_what_gradio_forgets(page, kept
     assert not [path for path in folder.iterdir() if path.is_file()]
     emptied = [path.name for path in set(folder.iterdir()) - others if path.is_dir() and not any(path.iterdir())]
     assert not [name for name in emptied if len(name) == 64], "folders that are named by a digest"
+
+
+def test_an_empty_number_is_named(page, answer):
+    """Gradio sends nothing at all for a slider whose number was deleted."""
+    config = config_of(page[1])
+    (block,) = (one["id"] for one in config["components"] if one["props"].get("elem_id") == "top-k")
+    reads = next(d for d in config["dependencies"] if block in d["inputs"] and d["backend_fn"])
+    data = values_of(config, reads["id"])
+    data[reads["inputs"].index(block)] = None
+    assert answer(reads["id"], data) == f"{text.TOP_K}: fill in a number."

@@ -21,8 +21,9 @@ from reid_demo.errors import DatasetError, TrainingError, WeightsError
 from reid_demo.model import checkpoint
 from reid_demo.model.dpti import build_model
 from reid_demo.training import teacher as distill
+from reid_demo.training.distributed import Team
 from reid_demo.training.losses import Objective
-from reid_demo.training.run import Limits, Sources, train
+from reid_demo.training.run import Limits, Sources, _check_clocks, train
 from reid_demo.training.state import Start
 from reid_demo.training.step import build_optimizer, freeze, learning_rate_factor
 
@@ -384,6 +385,19 @@ def test_backbone_and_new_layers_have_their_own_rates():
 def test_recipes_that_do_not_exist_are_refused(change, root, tmp_path):
     with pytest.raises(TrainingError):
         run(dataclasses.replace(TINY, **change), root, tmp_path)
+
+
+def test_several_processes_do_not_end_the_small_size_by_their_clocks():
+    """Each would load a batch by its own; two at the switch could differ in size."""
+    crew = Team(torch.device("cpu"), 0, 2)
+    with pytest.raises(TrainingError, match="use --max-steps"):
+        _check_clocks(dataclasses.replace(TINY, small_fraction=0.5), Limits(time_limit_s=9), crew)
+    for config, limits, whole in (
+        (TINY, Limits(time_limit_s=9), crew),
+        (dataclasses.replace(TINY, small_fraction=0.5), Limits(max_steps=9), crew),
+        (dataclasses.replace(TINY, small_fraction=0.5), Limits(time_limit_s=9), Team(crew.device)),
+    ):
+        _check_clocks(config, limits, whole)
 
 
 def test_weighted_pooling_trains_at_its_own_size_alone(root, tmp_path):

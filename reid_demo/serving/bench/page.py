@@ -25,9 +25,9 @@ from reid_demo.serving.bench.rows import ROUNDS, Row, Timing, in_ms, of, side_by
 from reid_demo.serving.bench.visitors import Answer, Ask, Crowd, Visitor
 from reid_demo.serving.page.handlers import acts, probe
 from reid_demo.serving.page.handlers.examples import stories_of
-from reid_demo.serving.page.handlers.session import Session, default_settings
+from reid_demo.serving.page.handlers.session import Session, default_settings, new_token
 from reid_demo.serving.page.handlers.stage import Stage
-from reid_demo.serving.page.handlers.visits import Visits, new_token
+from reid_demo.serving.page.handlers.visits import Visits
 from reid_demo.serving.page.view import build_ui, launch_options
 from reid_demo.whatif.sweep import Window
 

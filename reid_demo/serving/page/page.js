@@ -78,6 +78,12 @@ document.addEventListener("click", (event) => {
   if (event.target.matches?.("#terms input") && !document.querySelector("#terms input:checked")) event.preventDefault();
 }, true);
 
+// Gradio ranks again once a pointer lets go of the slider; a key that has moved it counts as well.
+document.addEventListener("keyup", ({ key, target }) => {
+  if (target.matches?.("#top-k input[type=range]") && /^(Arrow|Page|Home|End)/.test(key))
+    target.dispatchEvent(new PointerEvent("pointerup", { bubbles: true }));
+});
+
 // The sidebar opens by the page's own button; Escape and its own arrow close it.
 const sidebarToggle = () => document.querySelector(".sidebar .toggle-button");
 document.addEventListener("click", (event) => {

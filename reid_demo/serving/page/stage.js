@@ -17,16 +17,21 @@ let flying = false, wish = false, turn = 0; // one request is under way at most,
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 const same = (a, b) => a === b || (a && b && a.every((side, i) => Math.abs(side - b[i]) < 0.002));
 const say = (pattern, values) => pattern.replace(/\{(\w+)\}/g, (whole, name) => values[name]);
+const orLost = (answer) => answer ?? { error: words.lostServer }; // Gradio answers a call that failed with nothing
 const markOf = (right) => (right === null ? "" : right ? " ✓" : " ✗");
 const meansOf = (right) => setup.marks[right === null ? "unknown" : right ? "right" : "wrong"];
 
 async function fetchPictures(rows) {
   const missing = [...new Set(rows)].filter((row) => !pictures.has(row));
   if (!missing.length || !state.token) return;
-  const answer = server.pictures({ token: state.token, rows: missing });
+  const answer = server.pictures({ token: state.token, rows: missing }).then(orLost);
   for (const row of missing) pictures.set(row, answer.then((found) => found[row]));
-  const forget = () => missing.forEach((row) => pictures.delete(row));
+  const forget = () => missing.forEach((row) => pictures.delete(row)); // so that a tile asks again
   answer.then((found) => { if (found.error) forget(); }, forget);
+}
+
+function showPicture(tile) {
+  Promise.resolve(pictures.get(Number(tile.dataset.index))).then((uri) => { if (uri) tile.querySelector("img").src = uri; });
 }
 
 function makeTile(row, tile, place, rise) { // it comes from beside its place, or falls from the row above
@@ -43,7 +48,7 @@ function makeTile(row, tile, place, rise) { // it comes from beside its place, o
   setTimeout(() => made.classList.remove("coming"), still.matches ? 0 : GLIDE_MS);
   made.addEventListener("click", () => choose(tile.index, row.dataset.row));
   row.append(made);
-  Promise.resolve(pictures.get(tile.index)).then((uri) => { if (uri) picture.src = uri; });
+  showPicture(made);
   made.getBoundingClientRect(); // so that it glides from where it starts
   return made;
 }
@@ -53,6 +58,7 @@ function drawRow(row, tiles, step, { pinned = null, rise = 0, called = "", expla
   tiles.forEach((tile, place) => {
     const old = row.querySelector(`.stage-tile[data-index="${tile.index}"]:not(.leaving)`);
     const made = old || makeTile(row, tile, place * step, rise);
+    if (old && !old.querySelector("img").src) showPicture(old); // its picture did not come the first time
     made.querySelector("b").textContent = `${tile.rank}${markOf(tile.right)}`;
     made.querySelector("span").textContent = number(tile.similarity, 2);
     const label = say(words.tile, { rank: tile.rank, name: tile.name, mark: meansOf(tile.right) });
@@ -152,7 +158,7 @@ async function ask() {
   const request = { token: state.token, box, chosen, ...looking() };
   let answer;
   try {
-    answer = await server.rank(request);
+    answer = orLost(await server.rank(request));
   } catch {
     answer = { error: words.lostServer };
   }
@@ -194,9 +200,17 @@ window.wasTold = () => { // the page has done it, well or not
 
 function take() { // the page drew the stage anew
   const next = typeof props.value === "string" ? JSON.parse(props.value || "null") : props.value;
-  if (!next) return;
+  if (!next) { // no picture is left to rank
+    if (state) find(".stage-say p").textContent = words.none;
+    return;
+  }
   const moved = overtaken(next.box); // then the block and its newest wish stay
-  if (state && state.token && next.token && state.token !== next.token) { pictures.clear(); seen.clear(); }
+  if (state && state.gallery !== next.gallery) { // whose rows are other pictures
+    pictures.clear();
+    seen.clear();
+    matchShown = "";
+    element.querySelectorAll(".stage-tile").forEach((tile) => tile.remove());
+  }
   for (const [row, uri] of Object.entries(next.pictures || {})) pictures.set(Number(row), uri);
   for (const [row, maps] of Object.entries(next.maps || {})) seen.set(Number(row), maps);
   state = moved && state ? { ...next, shown: state.shown } : next;

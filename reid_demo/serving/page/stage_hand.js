@@ -2,6 +2,7 @@
 const LEAST = 0.08, STEP = 0.05, SETTLE_MS = 150, DOUBLE_MS = 500, DOUBLE_PX = 10;
 let inHand = false, settled = null, waitsFor = null; // a block in the hand; the box that the page is to confirm
 let mode = "block", frame = null; // or "paint" or "crop", with the frame of the crop
+let wiping = null; // until a stroke that the page draws itself by now is taken off the canvas
 let ended = null; // the click that ended painting or cropping, where other buttons came then
 
 const changed = () => Boolean(state && (state.chips.length || box));
@@ -157,16 +158,19 @@ for (const kind of ["pointerdown", "focusin"])
 // A block or a frame in the hand.
 element.addEventListener("pointerdown", (event) => {
   const block = event.target.closest(".stage-block");
-  if (!block || !state || mode === "paint" || event.button > 0) return;
+  if (!block || !state || mode === "paint" || event.button > 0 || !event.isPrimary) return;
   block.setPointerCapture(event.pointerId);
   const change = event.target.matches("i") ? stretch : shift;
   const start = mode === "crop" ? frame : box, size = find(".stage-probe").getBoundingClientRect();
   inHand = mode !== "crop";
   showProbe();
   placeBlock();
-  const onMove = (to) =>
+  const onMove = (to) => {
+    if (to.pointerId !== event.pointerId) return; // a second finger
     setBlock(change(start, (to.clientX - event.clientX) / size.width, (to.clientY - event.clientY) / size.height));
-  const onUp = () => {
+  };
+  const onUp = (by) => {
+    if (by.pointerId !== event.pointerId) return;
     inHand = false;
     block.removeEventListener("pointermove", onMove);
     block.removeEventListener("pointerup", onUp);
@@ -182,8 +186,9 @@ element.addEventListener("pointerdown", (event) => {
 // A stroke of the brush, after the brush was chosen.
 element.addEventListener("pointerdown", (event) => {
   const probe = event.target.closest(".stage-probe");
-  if (!probe || mode !== "paint" || !state || event.button > 0) return;
+  if (!probe || mode !== "paint" || !state || event.button > 0 || !event.isPrimary) return;
   event.preventDefault();
+  clearTimeout(wiping);
   probe.setPointerCapture(event.pointerId);
   const size = probe.getBoundingClientRect(), canvas = probe.querySelector("canvas"), pen = canvas.getContext("2d");
   canvas.width = size.width;
@@ -194,6 +199,7 @@ element.addEventListener("pointerdown", (event) => {
   pen.lineCap = pen.lineJoin = "round";
   const stroke = [];
   const onMove = (to) => {
+    if (to.pointerId !== event.pointerId) return;
     const point = [(to.clientX - size.left) / size.width, (to.clientY - size.top) / size.height];
     if (stroke.length) {
       pen.beginPath();
@@ -203,12 +209,13 @@ element.addEventListener("pointerdown", (event) => {
     }
     if (stroke.length < 2000) stroke.push(point);
   };
-  const onUp = () => {
+  const onUp = (by) => {
+    if (by.pointerId !== event.pointerId) return;
     probe.removeEventListener("pointermove", onMove);
     probe.removeEventListener("pointerup", onUp);
     probe.removeEventListener("pointercancel", onUp);
     act("paint", { stroke });
-    setTimeout(() => pen.clearRect(0, 0, canvas.width, canvas.height), 1500);
+    wiping = setTimeout(() => pen.clearRect(0, 0, canvas.width, canvas.height), 1500);
   };
   onMove(event);
   probe.addEventListener("pointermove", onMove);
@@ -336,7 +343,9 @@ document.addEventListener("paste", (event) => {
 });
 document.addEventListener("dragover", (event) => event.dataTransfer?.types.includes("Files") && event.preventDefault());
 document.addEventListener("drop", (event) => {
-  if (!event.target.closest?.("#own-files") && bring(event.dataTransfer?.files)) event.preventDefault();
+  if (event.target.closest?.("#own-files") || !event.dataTransfer?.types.includes("Files")) return;
+  event.preventDefault(); // the browser would open a file that is no picture, and leave the page
+  bring(event.dataTransfer.files);
 });
 
 // A large picture takes long to arrive. It is left out where another one was chosen meanwhile.

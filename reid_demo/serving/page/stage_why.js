@@ -62,7 +62,10 @@ function drawPictures() {
   }
   if (matchImage?.dataset.of === wanted) drawHeat(find('canvas[data-side="match"]'), matchImage, ready && match.maps, part);
   for (const canvas of element.querySelectorAll(".stage-pair canvas")) canvas.setAttribute("aria-label", `${canvas.dataset.side}, ${name}`);
-  for (const row of element.querySelectorAll(".stage-part")) row.classList.toggle("lit", Number(row.dataset.part) === part);
+  for (const row of element.querySelectorAll(".stage-part")) {
+    row.classList.toggle("lit", Number(row.dataset.part) === part);
+    row.setAttribute("aria-current", String(Number(row.dataset.part) === part));
+  }
 }
 
 async function loadMatch(address, wanted) { // until its maps are there, a match is shown as its tile
@@ -82,7 +85,7 @@ async function fetchMaps(row) {
   seen.set(row, answer);
   try {
     const found = await answer;
-    if (found.error) seen.delete(row);
+    if (!found || found.error) seen.delete(row);
     else seen.set(row, found);
   } catch {
     seen.delete(row);
@@ -153,7 +156,7 @@ async function drawMark() { // behind the verdict's i: what set the mark
   } catch {
     return; // the sentence above stands alone
   }
-  if (found.error || !found.interval) return;
+  if (!found || found.error || !found.interval) return; // nothing: the call failed, and the sentence above stands alone
   const said = document.createElement("p");
   said.textContent = found.interval;
   place.replaceChildren(said);

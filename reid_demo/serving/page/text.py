@@ -39,22 +39,22 @@ OCCLUDERS = {
 }
 BLOCK_HEADING = "Random block, person, object"
 COVERAGE = "Block: percent of the area"
-SEED = "Seed; empty: another block at each click"
+SEED = "Seed (empty: a new one at each click)"
+SEED_WRONG = "The seed in Settings must be a whole number from 0 to 2147483647. Correct it, or leave it empty."
 SEED_WORDS = " of seed {seed}"
 RECIPE_HEADING = "Recipe: save, load, replay"
 RECIPE_BOX = "Changes as JSON"
 RECIPE_INFO = "Boxes are fractions of the picture, so a recipe replays on any probe."
 REPLAY = "Apply this recipe"
 RECIPE_FILE = "Load from a file"
-RECIPE_UNREADABLE = "The recipe is not JSON text. Use one that this page or `what-if` wrote."
+RECIPE_UNREADABLE = "The recipe is not JSON text. Use one that this page saved."
 RECIPE_SAVE = "Save as a file"
 KEEP_RECIPE = "Keep the changes when I choose another probe"
 CROP_HEADING = "Crop by exact numbers"
 CROP_FIELDS = ("x", "y", "width", "height")
 CROP = "Crop"
 CROP_NEEDS = "Fill in x, y, width and height of the crop, in pixels of the probe as it is now."
-CROP_OUTSIDE = "The crop {x}, {y}, {w} x {h} leaves the probe, which is {width} x {height} pixels."
-DECISION_MARKS = {"confirmed": "confirmed", "rejected": "rejected"}
+CROP_OUTSIDE = "The crop {x}, {y}, {w} x {h} is empty or leaves the probe, which is {width} x {height} pixels."
 KIND_WORDS = {"brush": "painted", "crop": "crop", "box": "box"}
 
 TOP_K = "How many matches"
@@ -80,10 +80,16 @@ NO_RECIPE = "Untouched"
 STATUS_RIGHT = "First right match at rank {rank}."
 STATUS_MOVED = "First right match: rank {before} untouched, rank {after} now."
 STATUS_ABSENT = "This person is not in the gallery: every candidate is wrong, however high it scores."
-STATUS_NONE = "No picture is left to rank: all show the probe's own person under its own camera."
+STATUS_NONE = (
+    "No picture is left to rank: all show the probe's own person under its own camera. Untick “Ignore same camera” in "
+    "Settings."
+)
 STATUS_UNKNOWN = "The probe's identity is not known, so nothing is marked right or wrong."
 STATUS_SELF = "The probe is a picture of the gallery, so it finds itself first."
-STATUS_VIEWS = "Not at 1: a gallery's pictures are described mirrored and half hidden as well, for half hidden probes."
+STATUS_VIEWS = (
+    "Its similarity is below 1, because this gallery keeps the mean of several views of each picture, mirrored and "
+    "half hidden ones too."
+)
 STATUS_CHANGED = "New in the top {top_k} since the change: {count}."
 STATUS_SAME = "The change brought no new image into the top {top_k}."
 STATUS_DONE = "Done"
@@ -94,7 +100,7 @@ CONFIDENCE_PROBES = {False: "a whole", True: "a partly hidden"}
 CONFIDENCE_RATES = (
     "With {probe} probe and {images:,} images, {fpir} in 100 searches for a person who is not there pass this mark"
 )
-CONFIDENCE_MISSES = " (FPIR), and {fnir} in 100 for a person who is there do not, or put another first (FNIR)"
+CONFIDENCE_MISSES = " (FPIR), and {fnir} in 100 for a person who is there fall short of it or put another first (FNIR)"
 CONFIDENCE_END = "."
 MARK_INTERVAL = (
     "Measured on other people, the mark would lie between {low:.3f} and {high:.3f} (95 %, {count:,} searches)."
@@ -112,7 +118,9 @@ EARNED_HEADING = "What earned #{rank}"
 EARNED_HEADING_BY = "What earned #{rank} by {weighing}"
 EARNED_LEGEND = ("helps", "0", "hurts")
 EARNED_WAIT = "Hiding one place after another ..."
-EARNED_HELPS = "Violet places earned this match. Hiding the framed one{part} takes {before} to {after}."
+EARNED_HELPS = (
+    "Violet places earned this match. Hiding the framed one{part}: similarity {before} to {after}."
+)
 EARNED_PART = " (where the part {part} looks)"
 EARNED_NOTHING = "No place earns this match alone: hiding any of them does not lower its similarity."
 EARNED_SCALE = "Full colour: a change of {most:.2f}. Finer maps: Sweep."
@@ -126,10 +134,9 @@ WHY_HEADING_BY = "Match #{rank} by {weighing}, similarity {similarity}"
 WHY_PROBE, WHY_MATCH = "probe", "match"
 WHY_MATCH_OF = "match, id {pid}, camera {camid}"
 WHY_CONTRIBUTIONS = "What each part adds to the similarity"
-WHY_SUM = "sum = similarity"
 WHY_SHARED = "A contribution is what this part shares with the match, not what hiding it costs. To know that, hide it."
 WHY_SEEN = "What can be seen of the probe"
-WHY_SEEN_NOTE = "In brackets is how probable it is, by rendered people. A hidden bag looks like no bag at all."
+WHY_SEEN_NOTE = "The probability in brackets was fitted on rendered people. A hidden bag cannot be told from no bag."
 WHY_PRESENCE = "Part presence"
 WHY_PRESENCE_NOTE = (
     "Presence is relative attention and sums to 1 whatever is hidden. It is not a measure of what can be seen."
@@ -155,7 +162,10 @@ LEGEND = ("0", "1 = uniform", "64 times and more")
 
 NO_PROBE = "Bring a probe first: upload a picture, paste one, or choose an example."
 NO_MATCH = "Choose a match first: click one of the ranked images."
-GALLERY_REPLACED = "The gallery was made anew since this list was ranked. Press Search with this to rank it again."
+GALLERY_REPLACED = (
+    "The gallery was rebuilt after this list was ranked. Change a setting, hide a part or choose another probe to rank "
+    "it again."
+)
 NOTHING_TO_UNDO = "There is nothing to undo: the probe is untouched."
 PLACE_GONE = "That picture is not kept any more, so the page stays here. Bring it again to search with it."
 NO_SUCH_EXAMPLE = "That example is not here any more. Reload the page."
@@ -216,7 +226,8 @@ CHANGED_KEY = "Thick solid line: the right person. Thin line, open ends: another
 STEP_SWEEP = "Sweep"
 SWEEP_INTRO = (
     "A small window hides one place of the probe after another. The maps show what each place does to the chosen match "
-    "and, where the identity is known, to the right person."
+    "and, where the identity is known, to the right person. What you press meanwhile is done once the sweep ends or "
+    "you stop it."
 )
 SWEEP_SIZE, SWEEP_STRIDE = "Window, percent of the width", "Step, percent of the width"
 SWEEP_RUN, SWEEP_STOP = "Start the sweep", "Stop"
@@ -246,7 +257,8 @@ STEP_SETS = "Sets"
 SETS_INTRO = (
     "Many what-ifs over many probes: how far does the model carry when more is hidden? The probes ship with the "
     "gallery; where none does, they are one picture of each person whom two cameras saw. "
-    "Images of the probe's person under its own camera are left out, as in the benchmarks."
+    "Images of the probe's person under its own camera are left out, as in the benchmarks. What you press meanwhile is "
+    "done once the run ends or you stop it."
 )
 SETS_TRIALS = "What-ifs"
 SETS_CURVE = "Random blocks of 10 to 60 percent"
@@ -266,13 +278,14 @@ SETS_NONE = (
     "measure. Names such as 0007_c3s1_000001_00.jpg tell person and camera."
 )
 SETS_PICK = "Choose at least one what-if."
+SETS_UNCHANGED = "The present probe has no changes to measure. Hide a part of it, or untick that what-if."
 SETS_SAVE_JSON, SETS_SAVE_SVG = "Save the numbers (JSON)", "Save the curve (SVG)"
 
 # Rendered people with one thing changed
 STEP_PEOPLE = "Same person, changed"
 PEOPLE_INTRO = (
-    "What no photograph can be asked: four people of the shipped gallery, drawn by lot, photographed again by the same "
-    "camera in the same pose with one thing changed. Under each picture is the rank of the right person there. Click "
+    "No photograph can answer this: four people of the shipped gallery, drawn by lot, were rendered again under the "
+    "same camera, in the same pose, with one thing changed. Under each picture is the rank of the right person. Click "
     "one to search with it."
 )
 PEOPLE_UNTOUCHED = "untouched"
@@ -285,7 +298,7 @@ PEOPLE_ELSEWHERE = "These people are not in the gallery that is searched now. Re
 
 # Verify and export
 STEP_VERIFY = "Verify and export"
-VERIFY_INTRO = "Look at both pictures and decide yourself. Decisions stay with the probe until you choose another."
+VERIFY_INTRO = "Look at both pictures and decide for yourself. Decisions stay with the probe until you choose another."
 VERIFY_PROBE, VERIFY_CHANGED = "probe, untouched", "probe, changed: this one was searched"
 VERIFY_HEADING = "Candidate #{rank} of {total}: {decision}"
 VERIFY_BEYOND = "Candidate #{rank}, beyond the {total} listed: {decision}"
@@ -304,7 +317,11 @@ LINK_INFO = "It carries the example, the changes, the settings and the match, ne
 LINK_NONE = "A link is for shipped examples and gallery images. Your own picture never goes into one."
 LINK_LONG = "The painted strokes are too long for a link; save the recipe or the case instead."
 LINK_BAD = "That link names nothing that is here, so the page opened with its first example."
-CASE_DIFFERS = "This case ranks differently here than when it was saved, so its decisions were not taken over."
+CASE_DIFFERS = (
+    "This case ranks differently here than when it was saved, so it was not opened. Open it with the gallery and "
+    "weights of that time."
+)
+CASE_LONG = "This case lists {count} matches; this page shows at most {most}, so it was not opened."
 
 # Gallery
 STEP_BROWSE = "Gallery"
@@ -329,7 +346,9 @@ BROWSE_NEITHER = "The pictures of this gallery carry no ids and no cameras, so t
 BROWSE_NO_IDS = "The pictures of this gallery carry no ids."
 BROWSE_NO_CAMERAS = "The pictures of this gallery carry no cameras."
 BROWSE_UNREADABLE = "cannot be read"
-BROWSE_STALE = "That picture belongs to a gallery that is not searched any more. Open the tab anew."
+BROWSE_STALE = (
+    "That picture belongs to a gallery that is no longer searched. Open another tab and come back to see this one."
+)
 BROWSE_CAPTION = ("id {pid}", "cam {camid}")
 
 # Your pictures
@@ -393,14 +412,16 @@ FRAME_CORNER = "One corner is set; click the opposite one."
 NO_PLACE = "That click names no place on this page. Reload it."
 FRAME_NONE = "Open a frame first."
 FRAME_NO_BOX = "Choose a person, click two corners, or fill in x, y, width and height."
-FRAME_OUTSIDE = "The box {x}, {y}, {w} x {h} leaves the frame, which is {width} x {height} pixels."
+FRAME_OUTSIDE = "The box {x}, {y}, {w} x {h} is empty or leaves the frame, which is {width} x {height} pixels."
 FRAME_PERSON = "Person {number} of your frame"
 FRAME_BOX = "A box of your frame"
 
 # The stage
 STAGE_LABEL = "Hide a part of the probe and watch the ranking"
-STAGE_BLOCK = "Block that hides a part of the probe. Arrow keys move it, Shift resizes, Delete removes it"
-STAGE_FRAME = "Frame of the crop. Arrow keys move it, Shift resizes, Escape leaves it"
+STAGE_BLOCK = (
+    "Block that hides a part of the probe. Arrow keys move it, Shift with an arrow key resizes it, Delete removes it"
+)
+STAGE_FRAME = "Frame of the crop. Arrow keys move it, Shift with an arrow key resizes it, Escape leaves it"
 STAGE_CORNER = "Drag to resize"
 STAGE_PROBE = "Probe"
 STAGE_HIDE = "Hide"
@@ -411,7 +432,7 @@ STAGE_FILL = "Filled with"
 STAGE_PAINT, STAGE_CROP = "Paint", "Crop"
 STAGE_MODE = "Paint or crop"
 STAGE_PAINT_HINT = "Paint over the probe; each stroke is searched."
-STAGE_CROP_HINT = "Drag the frame and its corner around what shall stay."
+STAGE_CROP_HINT = "Drag the frame and its corner around the part to keep."
 STAGE_CROP_DO = "Crop"
 STAGE_MODE_END = "Done"
 STAGE_UNDO_KEY = "Ctrl+Z"
@@ -425,7 +446,7 @@ STAGE_COMPARE = "Compare weighings"
 STAGE_WHY = "Why"
 STAGE_WHY_BY = "by {weighing}"
 STAGE_OTHER_IMAGE = "best image: rank {rank}"
-STAGE_SUM = "sum = similarity"
+SUM = "sum = similarity"
 STAGE_WAS = "was {was}"
 STAGE_LOST = "Lost most: {parts}"
 STAGE_GAINED = "Gained most: {parts}"

@@ -15,9 +15,9 @@ from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import acts, link, ranking
 from reid_demo.serving.page.handlers import probe as probes
 from reid_demo.serving.page.handlers.examples import stories_of
-from reid_demo.serving.page.handlers.session import Session, default_settings, new_place
+from reid_demo.serving.page.handlers.session import Session, default_settings, new_place, new_token
 from reid_demo.serving.page.handlers.stage import Stage
-from reid_demo.serving.page.handlers.visits import Visits, new_token
+from reid_demo.serving.page.handlers.visits import Visits
 from reid_demo.serving.page.panels import browse, lab, people, probe, results, stage
 from reid_demo.serving.page.panels import own as own_panel
 from reid_demo.serving.page.theme import launch_options
@@ -49,8 +49,8 @@ class Tabs:
     @property
     def details(self) -> tuple[Detail, ...]:
         """What is drawn after every search; maps of another probe's sweep go."""
-        swept = Detail(self.sweep.shown, lambda engine, now: "", on_choice=False)
-        return (self.why.detail, *self.changed, swept, *self.verify.details)
+        swept = [Detail(gone, lambda engine, now: "", on_choice=False) for gone in (self.sweep.shown, self.sweep.told)]
+        return (self.why.detail, *self.changed, *swept, *self.verify.details)
 
 
 def build_ui(engine: Engine, galleries: PrivateGalleries | None = None) -> gr.Blocks:
@@ -89,7 +89,7 @@ def build_ui(engine: Engine, galleries: PrivateGalleries | None = None) -> gr.Bl
         probe.wire(changes, wiring)
         probe.wire_pictures(live.upload, camera, wiring)
         results.wire_ranking(right, settings, wiring)
-        _wire_tabs(demo, tabs, live.upload, wiring)
+        _wire_tabs(demo, tabs, live.upload, wiring, visits)
         _wire_opening(demo, first, wiring)
         api.add_api(galleries.current)
     return demo
@@ -105,7 +105,7 @@ def _first(engine: Engine) -> Session:
     tries += [functools.partial(probes.open_gallery_image, index=row) for row in rows]
     for attempt in tries:
         try:
-            return attempt(engine, Session(), settings)
+            return replace(attempt(engine, Session(), settings), token="")  # each visit gets one as it opens
         except ImageError as error:  # a file that is gone must not keep the page from opening
             _log.warning("The page opens with another picture. %s", error)
     return Session()  # no probe yet: the visitor brings one
@@ -131,14 +131,14 @@ def _build_tabs(engine: Engine) -> Tabs:
     return Tabs(tabs, why, changed, sweep, sets, changed_people, verify, gallery_tab, looked, mine, frame)
 
 
-def _wire_tabs(demo: gr.Blocks, tabs: Tabs, upload: gr.UploadButton, wiring: Wiring) -> None:
+def _wire_tabs(demo: gr.Blocks, tabs: Tabs, upload: gr.UploadButton, wiring: Wiring, visits: Visits) -> None:
     results.wire_why(tabs.why, wiring)
     lab.wire_sweep(tabs.sweep, wiring)
     lab.wire_sets(tabs.sets, wiring)
     people.wire_people(tabs.people, wiring)
     lab.wire_verify(tabs.verify, wiring)
     browse.wire_browse(tabs.gallery_tab, tabs.browse, wiring)
-    own_panel.wire_own(demo, tabs.own, tabs.tabs, wiring)
+    own_panel.wire_own(demo, tabs.own, tabs.tabs, wiring, visits)
     own_panel.wire_frame(tabs.frame, upload, tabs.tabs, wiring)
 
 

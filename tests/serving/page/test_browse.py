@@ -121,5 +121,5 @@ def test_a_picture_becomes_the_probe_and_finds_itself(tiny_engine, pages_of_8):
     now = browse.search_from(tiny_engine, Session(), settings, view, 3)
     assert now.source == "gallery:11" and now.matches[0].index == 11 and (now.pid, now.camid) == (4, 3)
     for stale, place in ((view, 8), (view, -1), (view, None), (dataclasses.replace(view, own="token"), 3)):
-        with pytest.raises(GalleryError, match="Open the tab anew"):
+        with pytest.raises(GalleryError, match="Open another tab and come back"):
             browse.search_from(tiny_engine, now, settings, stale, place)

@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -133,3 +134,47 @@ def test_a_gallery_of_known_people_offers_to_be_measured(page, tmp_path):
     expect(page.locator("#own-report")).to_contain_text("95 %")
     page.locator("#own-leave").click()
     expect(page.locator("#own-measure")).to_be_hidden()
+
+
+def test_what_is_done_while_a_gallery_is_made_stays_and_its_tiles_are_its_own(page, files, tmp_path, monkeypatch):
+    from playwright.sync_api import expect
+
+    def send(path) -> None:
+        page.set_input_files("#own-files input[type=file]", path)
+        expect(page.locator("#own-files")).to_contain_text(path.stem)
+        page.locator("#own-make").click()
+
+    page.get_by_test_id(f"{text.UPLOAD}-upload-button").set_input_files(files[1].with_name("IMG_03.png"))
+    expect(page.locator("#probe-line")).to_contain_text(text.UPLOADED)
+    page.get_by_role("tab", name="Your pictures").click()
+    (tmp_path / "torn.zip").write_bytes(b"no zip")
+    send(tmp_path / "torn.zip")
+    expect(page.locator(".toast-body")).to_contain_text("Pack it again")
+    expect(page.locator("#own-files")).not_to_contain_text("torn")  # the server has deleted it
+
+    slow, begin = threading.Event(), own.make
+    monkeypatch.setattr(own, "make", lambda *given: (begin(*given), slow.wait(30))[0])
+    send(files[0])
+    page.locator("#hide-lower_half").click()
+    expect(page.locator("#probe-line")).to_contain_text("lower half")
+    slow.set()
+    expect(page.locator("#own-told")).to_contain_text("12 pictures")
+    expect(page.locator("#status")).to_contain_text("your own gallery")
+    expect(page.locator("#probe-line")).to_contain_text("lower half")
+    expect(page.locator("#probe-line")).to_contain_text(text.UPLOADED)
+
+    first = page.locator('[data-row="now"] .stage-tile:not(.leaving) img').first
+    expect(first).to_have_attribute("src", re.compile("^data:"))
+    before, row = first.get_attribute("src"), first.locator("..").get_attribute("data-index")
+    with zipfile.ZipFile(tmp_path / "others.zip", "w") as album:
+        for pid in range(1, 13):  # the same rows, other people
+            picture = tmp_path / f"IMG_{pid:02d}.png"
+            Image.fromarray(draw_person(pid + 20, 2)).save(picture)
+            album.write(picture, picture.name)
+    send(tmp_path / "others.zip")
+    expect(page.locator("#strip .thumbnail-item")).to_have_count(10)
+    tile = page.locator(f'[data-row="now"] .stage-tile[data-index="{row}"]:not(.leaving) img')
+    expect(page.locator("#own-files")).not_to_contain_text("others")
+    for one in page.locator(".stage-tile:not(.leaving) img").all():
+        expect(one).to_have_attribute("src", re.compile("^data:"))
+    assert tile.count() == 0 or tile.first.get_attribute("src") != before

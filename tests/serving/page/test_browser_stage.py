@@ -337,3 +337,37 @@ def test_at_twice_the_size_nothing_scrolls_sideways(open_page):
     shown = open_page(720, 450)
     assert shown.evaluate("document.documentElement.scrollWidth") <= 720
     assert shown.locator(".stage-say").is_visible() and shown.locator(LOWER).is_visible()
+
+
+def test_a_server_that_does_not_answer_is_said_and_asked_again(page):
+    """Gradio's client answers a call that failed with nothing, not with an error."""
+    for tile in page.locator(f"{NOW} .stage-tile img").all():
+        expect(tile).to_have_attribute("src", re.compile("^data:"))
+    page.route(re.compile("component_server"), lambda route: route.abort())
+    page.locator("#hide-upper_half").click()
+    expect(page.locator(".stage-say")).to_contain_text(text.STAGE_LOST_SERVER)
+    page.unroute(re.compile("component_server"))
+    page.locator("#hide-left_half").click()
+    expect(page.locator(".stage-say")).to_contain_text("Without the left half")
+    for tile in page.locator(".stage-tile:not(.leaving) img").all():
+        expect(tile).to_have_attribute("src", re.compile("^data:"))
+
+
+def test_the_keyboard_sets_how_many_matches_are_listed(page, settings):
+    settings()
+    page.locator("#top-k input[type=range]").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#strip .thumbnail-item")).to_have_count(11)
+
+
+def test_a_file_that_is_dropped_beside_its_field_does_not_leave_the_page(page):
+    dropped = page.evaluate(
+        """() => {
+            const data = new DataTransfer();
+            data.items.add(new File(["{}"], "case.json", { type: "application/json" }));
+            const event = new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+            document.body.dispatchEvent(event);
+            return event.defaultPrevented;
+        }"""
+    )
+    assert dropped

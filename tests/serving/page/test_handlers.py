@@ -71,6 +71,13 @@ def test_a_random_block_has_the_size_and_seed_asked_for(tiny_engine, opened):
     )
 
 
+@pytest.mark.parametrize("seed", [-1, 2**31])
+def test_a_seed_that_is_none_names_itself(tiny_engine, opened, seed):
+    """The widget has no limits: Gradio would refuse every act of the stage, without a name for what is wrong."""
+    with pytest.raises(OcclusionError, match="The seed in Settings"):
+        probes.hide(tiny_engine, opened, Settings(), probes.Hiding("random_block", seed=seed))
+
+
 def test_a_recipe_replays_on_another_probe(tiny_engine, opened):
     done = probes.hide(tiny_engine, opened, Settings(), probes.Hiding("centre", "noise"))
     done = probes.crop(tiny_engine, done, Settings(), probes.PixelBox(4, 8, 40, 100))
@@ -371,7 +378,8 @@ def test_the_costliest_place_is_framed_and_its_numbers_are_true(tiny_engine, ope
         lowest = int(np.argmin([score[match.index] for score in scores]))
         worst = float(scores[lowest][match.index])
         said = (
-            f"(where the part {tiny_engine.part_names[lowest]} looks) takes {match.similarity:.2f} to {worst:.2f}"
+            f"(where the part {tiny_engine.part_names[lowest]} looks): similarity "
+            f"{match.similarity:.2f} to {worst:.2f}"
             if worst < match.similarity
             else text.EARNED_NOTHING
         )

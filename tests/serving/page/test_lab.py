@@ -19,6 +19,7 @@ from reid_demo.records import Occlusion
 from reid_demo.serving import case
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import changed, link, probe, ranking, sets, sweep, verify, why
+from reid_demo.serving.page.handlers import session as sessions
 from reid_demo.serving.page.handlers.session import Session, Settings, choose_row
 from reid_demo.whatif.sweep import SweepStep
 
@@ -152,6 +153,10 @@ def test_a_set_is_measured_over_the_shipped_probes(tiny_engine, hidden):
         assert f"{result.mAP:.1%}" in shown[-1] and f"{result.similarity:.4f}" in shown[-1]
     with pytest.raises(OcclusionError, match="at least one"):
         next(sets.measure(tiny_engine, hidden, [], 5, "black"))
+    untouched = probe.undo(tiny_engine, hidden, Settings())
+    for chosen in ([sets.CURRENT], [sets.CURRENT, "upper_half"]):
+        with pytest.raises(OcclusionError, match="has no changes to measure"):
+            next(sets.measure(tiny_engine, untouched, chosen, 5, "black"))
     with pytest.raises(OcclusionError, match="No probe ships"):
         next(sets.measure(tiny_engine, hidden, ["centre"], 0, "black"))
 
@@ -161,7 +166,7 @@ def test_decisions_go_from_candidate_to_candidate(tiny_engine, opened):
     now = verify.decide(now, "rejected")
     assert [now.decisions.get(i) for i in places(now)[:3]] == ["confirmed", "rejected", None] and now.chosen.rank == 3
     assert text.VERIFY_COUNT.format(confirmed=1, rejected=1, open=8) in verify.candidate(tiny_engine, now)
-    assert text.DECISION_MARKS["confirmed"] in ranking.caption(now, now.matches[0])
+    assert text.DECISION_WORDS["confirmed"] in ranking.caption(now, now.matches[0])
     again = verify.decide(ranking.choose(now, 0), "open")
     assert places(again)[0] not in again.decisions
     last = verify.decide(ranking.choose(now, 9), "rejected")
@@ -208,6 +213,14 @@ def test_a_saved_case_opens_to_the_same_view(tiny_engine, hidden):
         verify.open_case(tiny_engine, Session(), Settings(), swapped)
     with pytest.raises(ReidError):
         verify.open_case(tiny_engine, Session(), Settings(), None)
+
+
+def test_a_case_longer_than_the_page_shows_is_refused(tiny_engine, opened, monkeypatch):
+    data = case.write_json(verify.case_of(tiny_engine, opened), tiny_engine).encode()
+    assert len(verify.open_case(tiny_engine, Session(), Settings(), data).matches) == 10
+    monkeypatch.setattr(sessions, "MOST_TOP_K", 9)
+    with pytest.raises(CaseError, match="lists 10 matches; this page shows at most 9"):
+        verify.open_case(tiny_engine, Session(), Settings(), data)
 
 
 def test_a_link_carries_the_view(tiny_engine, hidden):

@@ -13,7 +13,7 @@ from PIL import Image
 from reid_demo.drawing import figures, overlays
 from reid_demo.engine import Engine
 from reid_demo.errors import DatasetError, GalleryError, ImageError, OcclusionError
-from reid_demo.images import read_image
+from reid_demo.images import PROBE_SIDE, read_image
 from reid_demo.measuring.calibrate import calibrate_stored
 from reid_demo.records import Occlusion
 from reid_demo.search.detector import Found
@@ -53,16 +53,21 @@ def uploads(tmp_path):
     return [str(packed), str(single)]
 
 
-def test_a_picture_that_others_are_shown_is_not_deleted(tiny_engine, galleries, settings, tmp_path):
+def made(galleries, session, settings, uploads, owner="me"):
+    token, report = own.make(galleries, own.Upload(owner, uploads))
+    return own.enter(galleries, session, settings, token), report
+
+
+def test_a_picture_that_others_are_shown_is_not_deleted(galleries, tmp_path):
     """Its path is told to everybody who sees it, and a call may name it as if it were an upload."""
     shown = gradio_patches.save_whole(Image.fromarray(draw_person(3, 1)), str(tmp_path))
-    own.make(galleries, Session(), settings, own.Upload("me", [shown]))
+    own.make(galleries, own.Upload("me", [shown]))
     assert Path(shown).exists()
 
 
 def test_a_visit_searches_its_own_gallery_with_every_verb(tiny_engine, galleries, settings, uploads, tmp_path):
     shipped = open_example(tiny_engine, Session(), settings, 0)
-    now, report = own.make(galleries, shipped, settings, own.Upload("me", uploads))
+    now, report = made(galleries, shipped, settings, uploads)
     engine = galleries.engine_of(now.own)
     assert len(now.matches) == 4 and now.matches[0].similarity > 0.99, "its first picture is the probe and found"
     assert Path(now.matches[0].record.path).name.startswith("IMG_2")
@@ -88,12 +93,12 @@ def test_a_visit_searches_its_own_gallery_with_every_verb(tiny_engine, galleries
 
 def test_the_visitors_own_probe_stays(tiny_engine, galleries, settings, uploads):
     mine = open_picture(tiny_engine, Session(), settings, draw_person(3, 2))
-    now, _ = own.make(galleries, mine, settings, own.Upload("me", uploads))
+    now, _ = made(galleries, mine, settings, uploads)
     assert now.image is mine.image and {m.index for m in now.matches} == {0, 1, 2, 3} and now.decisions == {}
 
 
 def test_leaving_deletes_and_goes_back(tiny_engine, galleries, settings, uploads):
-    now, _ = own.make(galleries, Session(), settings, own.Upload("me", uploads))
+    now, _ = made(galleries, Session(), settings, uploads)
     back = own.leave(galleries, now, settings)
     assert back.own == "" and len(back.matches) == settings.top_k and back.source == "gallery:0"
     with pytest.raises(GalleryError, match="no longer here"):
@@ -107,7 +112,7 @@ def test_leaving_deletes_and_goes_back(tiny_engine, galleries, settings, uploads
 
 def test_a_shipped_probe_is_known_in_the_shipped_gallery_alone(tiny_engine, galleries, settings, uploads):
     shipped = open_example(tiny_engine, Session(), settings, 0)
-    now, _ = own.make(galleries, shipped, settings, own.Upload("me", uploads))
+    now, _ = made(galleries, shipped, settings, uploads)
     engine = galleries.engine_of(now.own)
     back = go(engine, now, settings, {"place": shipped.place})
     assert back.own and back.source == shipped.source and back.pid is None and back.first_right is None
@@ -121,20 +126,20 @@ def test_a_shipped_probe_is_known_in_the_shipped_gallery_alone(tiny_engine, gall
 
 def test_a_visit_looks_through_its_own_gallery(tiny_engine, galleries, settings, uploads):
     shipped = browse.look(tiny_engine, Session())
-    now, _ = own.make(galleries, Session(), settings, own.Upload("me", uploads))
+    now, _ = made(galleries, Session(), settings, uploads)
     engine = galleries.engine_of(now.own)
     view = browse.look(engine, now)
     assert [words for _, words in browse.pictures(engine, view)] == ["IMG_2", "IMG_3", "IMG_4", "IMG_5"]
     picked = browse.search_from(engine, now, settings, view, 3)
     assert picked.own == now.own and picked.source == "gallery:3" and picked.matches[0].index == 3
-    with pytest.raises(GalleryError, match="not searched any more"):
+    with pytest.raises(GalleryError, match="no longer searched"):
         browse.search_from(engine, now, settings, shipped, 3)
 
 
-def test_no_upload_is_a_sentence(galleries, settings):
+def test_no_upload_is_a_sentence(galleries):
     for nothing in (None, []):
         with pytest.raises(ImageError, match="Choose pictures or a zip"):
-            own.make(galleries, Session(), settings, own.Upload("me", nothing))
+            own.make(galleries, own.Upload("me", nothing))
 
 
 @pytest.fixture
@@ -237,7 +242,7 @@ def named(tmp_path):
 
 
 def test_a_gallery_of_known_people_is_measured_as_the_command_does(tiny_engine, galleries, settings, named, uploads):
-    now, report = own.make(galleries, Session(), settings, own.Upload("me", named))
+    now, report = made(galleries, Session(), settings, named)
     engine = galleries.engine_of(now.own)
     assert own.can_measure(engine) and "under two cameras" not in own.told(engine, report)
     measured = replace(settings, weighing=engine.default_scoring.weighing)
@@ -257,7 +262,7 @@ def test_a_gallery_of_known_people_is_measured_as_the_command_does(tiny_engine, 
     assert [pair["similarity"] for pair in shown["above"]] == [f"{a.similarity:.3f}" for a in found.whole.mark.above]
     with zipfile.ZipFile(own.save(galleries, now)) as saved:
         assert f"my_gallery/{FILE}" in saved.namelist()
-    few, _ = own.make(galleries, Session(), settings, own.Upload("other", uploads))
+    few, _ = made(galleries, Session(), settings, uploads, "other")
     with pytest.raises(DatasetError, match="a threshold needs 20"):
         own.measure(galleries, few)
     with pytest.raises(GalleryError, match="no gallery of your own"):
@@ -288,3 +293,10 @@ def test_the_images_that_set_the_mark_are_shown_as_they_were_searched():
     assert mark.mark(engine, of_gallery)["interval"] == "" and ranking.rates(engine, of_gallery) == text.MARK_NONE
     alone = ranking.rank_again(engine, opened, replace(settings, terms=("global",)))
     assert mark.mark(engine, alone)["above"] == () and "switched off" in ranking.rates(engine, alone)
+
+
+def test_a_large_box_of_a_frame_is_shrunk_as_any_probe(tiny_engine, settings, tmp_path):
+    Image.fromarray(np.full((1500, 900, 3), 128, np.uint8)).save(tmp_path / "large.png")
+    frame = own.open_frame(tmp_path / "large.png")
+    now = own.search_box(tiny_engine, Session(), settings, frame, PixelBox(0, 0, 900, 1500))
+    assert max(now.image.shape) == PROBE_SIDE

@@ -86,7 +86,7 @@ def test_the_settings_follow_an_own_gallery_that_is_larger_and_back(tiny_engine,
         Image.fromarray(draw_person(number + 10, 1)).save(pictures[-1])
     first = probe.open_gallery_image(page, Session(), settings, 0)
     assert len(first.matches) == settings.top_k == 3
-    mine, _ = own.make(galleries, first, settings, own.Upload("me", pictures))
+    mine = own.enter(galleries, first, settings, own.make(galleries, own.Upload("me", pictures))[0])
     assert len(mine.matches) == mine.settings.top_k == 10, "the page's gallery had no more than 3"
     sliders = [Wiring(page, galleries, None).show_settings(visit)[0] for visit in (first, mine)]
     assert [slider.maximum for slider in sliders] == [3, 14], "as far as the gallery in use"
@@ -96,5 +96,5 @@ def test_the_settings_follow_an_own_gallery_that_is_larger_and_back(tiny_engine,
     few = probe.open_gallery_image(page, Session(), chosen, 0)
     for picture in pictures:
         Image.fromarray(draw_person(len(picture.name), 1)).save(picture)
-    mine, _ = own.make(galleries, few, chosen, own.Upload("me", pictures))
+    mine = own.enter(galleries, few, chosen, own.make(galleries, own.Upload("me", pictures))[0])
     assert mine.settings.top_k == 2, "what a visitor chose stays"

@@ -2,10 +2,12 @@
 
 import base64
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from markupsafe import escape
 
 from reid_demo import occlude
 from reid_demo.data.stories import FALLS, Story
@@ -13,9 +15,18 @@ from reid_demo.drawing import figures, overlays
 from reid_demo.errors import GalleryError, OcclusionError
 from reid_demo.images import read_image
 from reid_demo.records import WEIGHINGS, Occlusion
+from reid_demo.search import gallery
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import acts, block, examples, probe, ranking, stage, visits, why
-from reid_demo.serving.page.handlers.session import Session, Settings, choose_best, choose_row, with_recipe
+from reid_demo.serving.page.handlers.session import (
+    Session,
+    Settings,
+    choose_best,
+    choose_row,
+    new_token,
+    ranked,
+    with_recipe,
+)
 
 LOWER = [0, 0.5, 1, 1]
 
@@ -23,7 +34,7 @@ LOWER = [0, 0.5, 1, 1]
 @pytest.fixture
 def opened(tiny_engine) -> Session:
     """Open the first example as a visit."""
-    return replace(probe.open_example(tiny_engine, Session(), Settings(), 0), token=visits.new_token())
+    return replace(probe.open_example(tiny_engine, Session(), Settings(), 0), token=new_token())
 
 
 @pytest.fixture
@@ -346,7 +357,7 @@ def test_nothing_left_in_sight_is_warned_of(opened, answers):
 
 
 def test_another_token_opens_nothing(opened, answers):
-    for token in ("", None, 7, [], opened.token[:-1], visits.new_token()):
+    for token in ("", None, 7, [], opened.token[:-1], new_token()):
         asked = {"token": token, "box": None, "rows": [0], "row": 0}
         assert answers.rank(asked) == answers.pictures(asked) == answers.maps(asked) == {"error": text.STAGE_GONE}
     assert "error" in answers.rank(None) and "error" in answers.rank("x")
@@ -433,3 +444,49 @@ def test_the_row_before_follows_the_settings_and_not_the_changes(tiny_engine, op
         now = ranking.rank_again(tiny_engine, act(opened, "settle", box=LOWER), settings)
         alone = ranking.rank_again(tiny_engine, opened, settings)
         assert before(now) == [match.index for match in alone.matches[: stage.TILES]]
+
+
+@pytest.mark.parametrize("pid", [0, -1])
+def test_a_probe_who_is_nobody_in_particular_is_not_said_to_be_missing(tiny_engine, opened, answers, pid):
+    nobody = replace(ranked(tiny_engine, replace(opened, pid=pid), Settings()))
+    shown = stage.opening(tiny_engine, nobody)["shown"]
+    assert shown["sentence"] == text.STAGE_UNKNOWN and text.VERDICTS["absent"] not in shown["verdict"]
+    said = ranking.status(tiny_engine, nobody)
+    assert text.STATUS_ABSENT not in said and escape(text.STATUS_UNKNOWN) in said and text.STATUS_KEY not in said
+
+
+def test_the_stage_knows_of_which_gallery_its_rows_are(tiny_engine, opened, tmp_path):
+    """Tiles are kept by their rows, which name other pictures in another gallery."""
+    first = stage.opening(tiny_engine, opened)["gallery"]
+    assert stage.opening(tiny_engine, ranked(tiny_engine, opened, Settings()))["gallery"] == first
+    copied = gallery.load(shutil.copytree(tiny_engine.gallery.folder, tmp_path / "gallery"))
+    other = tiny_engine.over(copied, tiny_engine.probes)
+    assert stage.opening(other, ranked(other, opened, Settings()))["gallery"] != first
+
+
+def test_where_no_picture_is_left_to_rank_a_drag_is_answered_in_words(tiny_engine, opened):
+    held = visits.Visits()
+    held.keep(replace(opened, matches=()))
+    answers = stage.Stage(held, lambda session: tiny_engine)
+    assert answers.rank({"token": opened.token, "box": LOWER}) == {"error": text.STATUS_NONE}
+
+
+def test_pictures_of_what_is_no_list_of_rows_are_none(opened, answers):
+    for rows in (5, "5", {"5": 5}, None):
+        assert answers.pictures({"token": opened.token, "rows": rows}) == {}
+
+
+def test_a_visit_that_gradio_has_forgotten_begins_anew(tiny_engine):
+    """After an hour its state is the default one; without a token the stage could ask nothing."""
+    one, other = (probe.open_example(tiny_engine, Session(), Settings(), 0).token for _ in range(2))
+    assert one and other and one != other
+    assert probe.open_example(tiny_engine, Session(token="mine"), Settings(), 0).token == "mine"
+
+
+def test_a_match_that_is_left_out_does_not_stay_chosen(tiny_engine, opened):
+    itself = choose_row(tiny_engine, probe.open_match(tiny_engine, opened, Settings()), opened.matches[0].index)
+    assert itself.chosen.index == itself.matches[0].index and itself.chosen.record.camid == itself.camid
+    without = ranked(tiny_engine, itself, Settings(same_camera=True))
+    assert without.chosen is None and stage.opening(tiny_engine, without)["shown"]["why"]["rank"] == 1
+    other = choose_row(tiny_engine, itself, without.matches[2].index)
+    assert ranked(tiny_engine, other, Settings(same_camera=True)).chosen.index == without.matches[2].index

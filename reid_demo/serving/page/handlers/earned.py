@@ -26,7 +26,7 @@ def waiting(engine: Engine, session: Session) -> str:
 
 
 def earned(engine: Engine, session: Session) -> str:
-    """Show the probe in blue where it earned the chosen match, with the place whose hiding costs most framed."""
+    """Show the probe in violet where it earned the chosen match, with the place whose hiding costs most framed."""
     if not session.matches:
         return ""
     match, scoring = explained_match(engine, session)

@@ -69,9 +69,9 @@ def views(engine: Engine, stories: list[Story]) -> list[View]:
 def caption(story: Story) -> str:
     """Say what to look for."""
     part = text.OCCLUDERS.get(story.occluder or "", "")
-    ranks = {"cosine": story.cosine.hidden, "part_aware": story.part_aware.hidden} if story.cosine else {}
+    hidden = {"part_aware": story.part_aware.hidden} if story.part_aware else {}
     untouched = story.part_aware.untouched if story.part_aware else 0
-    return text.STORIES[story.story].format(part=part, lower=part.lower(), untouched=untouched, **ranks)
+    return text.STORIES[story.story].format(part=part, untouched=untouched, **hidden)
 
 
 def _picture(path) -> str:

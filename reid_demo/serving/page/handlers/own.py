@@ -37,13 +37,9 @@ class Upload:
 
 
 def make(
-    galleries: PrivateGalleries,
-    session: Session,
-    settings: Settings,
-    upload: Upload,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[Session, IndexReport]:
-    """Make a private gallery of uploads and rank it: for the visitor's own probe, else for its first picture.
+    galleries: PrivateGalleries, upload: Upload, progress: Callable[[int, int], None] = lambda done, total: None
+) -> tuple[str, IndexReport]:
+    """Make a private gallery of uploads; return its token and what was taken in.
 
     `progress` gets (files done, files in all).
     """
@@ -52,16 +48,17 @@ def make(
         raise ImageError(text.OWN_NONE)
     finder = finders.open_finder("hog") if upload.frames else None
     try:
-        token, report = galleries.build(upload.owner, paths, finder=finder, name=text.OWN_TITLE, progress=progress)
+        return galleries.build(upload.owner, paths, finder=finder, name=text.OWN_TITLE, progress=progress)
     finally:
         for path in paths:  # nobody else shall fetch them from the upload cache
             if not is_shown(path):
                 path.unlink(missing_ok=True)
+
+
+def enter(galleries: PrivateGalleries, session: Session, settings: Settings, token: str) -> Session:
+    """Rank the private gallery of a token: for the visitor's own probe, else for its first picture."""
     engine = galleries.engine_of(token)
-    return _enter(engine, replace(session, own=token), fitted(session, settings, engine)), report
-
-
-def _enter(engine: Engine, session: Session, settings: Settings) -> Session:
+    session, settings = replace(session, own=token), fitted(session, settings, engine)
     if session.current is None or session.source:  # a shipped picture says little about other galleries
         return open_gallery_image(engine, session, settings, 0)
     return replace(ranked(engine, session, settings), decisions={})
@@ -203,7 +200,7 @@ def search_box(engine: Engine, session: Session, settings: Settings, frame: Fram
     title = text.FRAME_PERSON.format(number=numbers[0]) if numbers else text.FRAME_BOX
     cut = np.ascontiguousarray(image[y0:y1, x0:x1])
     images.check_size(cut.shape[1], cut.shape[0])
-    return start(engine, session, settings, Picture(cut, title))
+    return start(engine, session, settings, Picture(images.shrunk(cut), title))
 
 
 def fields(frame: Frame) -> list[int | None]:

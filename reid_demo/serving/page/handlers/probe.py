@@ -111,6 +111,8 @@ def open_match(engine: Engine, session: Session, settings: Settings) -> Session:
 def hide(engine: Engine, session: Session, settings: Settings, hiding: Hiding) -> Session:
     """Hide a part by one click and search again."""
     need_probe(session)
+    if hiding.seed is not None and not 0 <= hiding.seed < 2**31:
+        raise OcclusionError(text.SEED_WRONG)
     step = step_of(session, hiding)
     return replace(with_recipe(engine, session, settings, (*session.recipe, step)), seed=session.seed + 1)
 

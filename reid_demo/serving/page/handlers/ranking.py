@@ -84,7 +84,7 @@ def caption(session: Session, match: Match) -> str:
         lines[-2:] = [file_name(match.record.path)]
     decided = session.decisions.get(match.index)
     if decided:
-        lines.append(text.DECISION_MARKS[decided])
+        lines.append(text.DECISION_WORDS[decided])
     return "\n".join(" ".join(line.split()) for line in lines)
 
 
@@ -95,7 +95,7 @@ def status(engine: Engine, session: Session) -> str:
         "status.html.jinja",
         own=own,
         lines=_lines(engine, session) if session.matches else _none_left(session),
-        key="" if session.pid is None else text.STATUS_KEY,
+        key=text.STATUS_KEY if session.shows_somebody else "",
         verdict=confidence(engine, session),
     )
 
@@ -110,7 +110,7 @@ def _lines(engine: Engine, session: Session) -> list[str]:
     if session.undone:
         total = len(session.recipe) + session.undone
         lines.append(answers.CHANGES_CUT.format(seconds=budget.CHANGES_S, done=len(session.recipe), total=total))
-    if session.pid is None:
+    if not session.shows_somebody:
         lines.append(text.STATUS_UNKNOWN)
     elif session.first_right is None:
         lines.append(text.STATUS_ABSENT)
@@ -170,7 +170,7 @@ def verdict(engine: Engine, session: Session, first: Match, recipe: tuple[Occlus
     """
     judged = _judge(engine, session, first, recipe)
     known = len(engine.right_matches(session.pid, left_out(session, session.settings))) > 0
-    who = is_right(session, first) if known or session.pid is None else "absent"
+    who = is_right(session, first) if known or not session.shows_somebody else "absent"
     if judged is None:
         return text.VERDICTS[who]
     strong = text.STRONG_YET if who in (False, "absent") else text.STRONG

@@ -67,7 +67,7 @@ class Session:
     scoring: Scoring = Scoring()
     chosen: Match | None = None  # as it ranks now, in the list or beyond it; stays chosen through changes
     follows_best: bool = False  # nobody chose: `chosen` is the best image of the right person, whichever that is now
-    decisions: dict[int, str] = field(default_factory=dict)  # gallery index -> a key of `text.DECISION_MARKS`
+    decisions: dict[int, str] = field(default_factory=dict)  # gallery index -> a key of `text.DECISION_WORDS`
     seed: int = 0  # grows with every random occluder, so that each click gives another
     own: str = ""  # token of the visitor's own gallery; empty for the page's
     token: str = ""  # of this visit, for the stage's own calls; nobody can guess it
@@ -76,6 +76,11 @@ class Session:
     fill: str = "mean_grey"  # of what is hidden next
     compare: bool = False  # both ways of weighing are shown
     explained: Weighing | None = None  # of which of `COMPARED` the match was chosen; None: of the page's own
+
+    @property
+    def shows_somebody(self) -> bool:
+        """Whether the probe's person is known; junk and distractors are nobody in particular."""
+        return self.pid is not None and self.pid > 0
 
 
 def start(engine: Engine, session: Session, settings: Settings, picture: Picture) -> Session:
@@ -95,12 +100,17 @@ def start(engine: Engine, session: Session, settings: Settings, picture: Picture
         fill=session.fill,
         compare=session.compare,
         own=session.own,
-        token=session.token,
+        token=session.token or new_token(),  # none: Gradio forgets a visit after an hour; this begins another
         place=session.place if again else new_place(),
         places=session.places if again else with_left(session),
     )
     kept = with_recipe(engine, fresh, settings, session.recipe if settings.keep_recipe else ())
     return replace(kept, past=())
+
+
+def new_token() -> str:
+    """Return a token that nobody can guess."""
+    return secrets.token_urlsafe(18)
 
 
 def new_place() -> str:
@@ -147,7 +157,7 @@ def ranked(engine: Engine, session: Session, settings: Settings) -> Session:
         before = session.before[1] if known else engine.ranks(session.untouched, scoring, leave_out)
         moves = ranks_gained(moves, before, after)
     right = engine.right_matches(session.pid, leave_out)
-    row = _followed(engine, session, right, after)
+    row = _followed(engine, session, right, after, leave_out)
     return replace(
         session,
         matches=matches,
@@ -162,13 +172,16 @@ def ranked(engine: Engine, session: Session, settings: Settings) -> Session:
     )
 
 
-def _followed(engine: Engine, session: Session, right: np.ndarray, ranks: np.ndarray) -> int | None:
-    """Return the gallery row that stays chosen; `None` where none is."""
+def _followed(
+    engine: Engine, session: Session, right: np.ndarray, ranks: np.ndarray, leave_out: tuple[int, int] | None
+) -> int | None:
+    """Return the gallery row that stays chosen; `None` where none is, or where it is left out now."""
     if session.follows_best and len(right):
         return best_of(right, ranks)
     if session.chosen is None or session.chosen.index >= len(engine.gallery):
         return None
-    return session.chosen.index
+    record = engine.gallery.records[session.chosen.index]
+    return None if leave_out == (record.pid, record.camid) else session.chosen.index
 
 
 def best_of(rows: np.ndarray, ranks: np.ndarray) -> int:
@@ -294,7 +307,7 @@ def is_right(session: Session, match: Match) -> bool | None:
 
 def shows_person(session: Session, pid: int | None) -> bool | None:
     """Tell whether an image with this pid shows the probe's person; `None` where that is not known."""
-    if session.pid is None or session.pid <= 0 or pid is None:  # a junk or distractor probe is nobody in particular
+    if not session.shows_somebody or pid is None:
         return None
     return same_person(session.pid, pid)
 

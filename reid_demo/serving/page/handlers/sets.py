@@ -24,9 +24,11 @@ def measure(engine: Engine, session: Session, chosen: Sequence[str], count: floa
         count: how many probes.
         fill: of `occlude.FILLS`.
     """
+    if CURRENT in chosen and not session.recipe:
+        raise OcclusionError(text.SETS_UNCHANGED)
     trials = whatif.curve_trials(fill) if CURVE in chosen else [whatif.Trial("untouched")]
     trials += whatif.named_trials([kind for kind in chosen if kind not in (CURVE, CURRENT)], fill)
-    if CURRENT in chosen and session.recipe:
+    if CURRENT in chosen:
         trials.append(whatif.Trial(text.SETS_CURRENT.lower(), session.recipe))
     if len(trials) < 2:
         raise OcclusionError(text.SETS_PICK)

@@ -122,6 +122,7 @@ class Opening:
     explained: Weighing | None
     usual: bool  # the page's gallery is ranked, as the page opens
     own: bool  # the visitor's own gallery is ranked
+    gallery: str  # changes with the gallery whose rows are named
     rates: str  # how often the verdict errs
     before: Row
     shown: Shown
@@ -156,6 +157,7 @@ def opening(engine: Engine, session: Session) -> dict | None:
             session.explained,
             session.scoring == engine.default_scoring and not session.settings.same_camera and not session.own,
             bool(session.own),
+            "-".join(map(str, engine.gallery.stamp)),
             rates(engine, session),
             _row_before(engine, session),
             _shown(engine, session, session.recipe, session.probe, Look(session.compare, session.explained)),
@@ -332,7 +334,7 @@ def _sentence(
     engine: Engine, session: Session, recipe: tuple[Occlusion, ...], now: Row, compared: Sequence[Row]
 ) -> str:
     if now.right is None:
-        return text.STAGE_ABSENT if session.pid is not None else _first_of_unknown(engine, session, recipe, now)
+        return text.STAGE_ABSENT if session.shows_somebody else _first_of_unknown(engine, session, recipe, now)
     if compared:
         cosine, part_aware = (row.right.rank for row in compared)
         words = text.STAGE_COMPARED if cosine != part_aware else text.STAGE_COMPARED_SAME
@@ -394,9 +396,9 @@ class Stage:
         """Return the addresses of the pictures of `rows`, at most three rows of tiles, for `token`."""
 
         def act(engine: Engine, session: Session) -> dict:
-            rows = asked.get("rows") or []
-            _check(engine, rows if isinstance(rows, list) else [rows])
-            rows = rows[: 3 * TILES + 1]
+            rows = asked.get("rows")
+            rows = rows[: 3 * TILES + 1] if isinstance(rows, list) else []
+            _check(engine, rows)
             return {str(row): _picture(engine, row) for row in rows}
 
         return self._answer(asked, act)
@@ -420,6 +422,8 @@ class Stage:
             session = self._visits.open(asked.get("token") if isinstance(asked, Mapping) else None)
             engine = self._engine_of(session)
             check_list(engine, session)
+            if not session.matches:
+                raise GalleryError(text.STATUS_NONE)
             return act(engine, session)
         except ReidError as error:
             return {"error": str(error)}

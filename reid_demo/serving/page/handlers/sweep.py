@@ -96,7 +96,7 @@ def _group(step: SweepStep, image: np.ndarray, name: str, k: int) -> Group:
     similarity = sweep_map(step.boxes, step.similarity_change[k])
     rank = sweep_map(step.boxes, step.rank_change[k])
     pictures = []
-    # Blue in both maps: hiding this place makes the match worse, so the place helps.
+    # Violet in both maps: hiding this place makes the match worse, so the place helps.
     for what, strength, raw in (
         (text.SWEEP_MAPS[0], similarity / SIMILARITY_SCALE, step.similarity_change[k]),
         (text.SWEEP_MAPS[1], -rank / RANK_SCALE, step.rank_change[k]),

@@ -19,6 +19,7 @@ from reid_demo.serving.page.handlers.session import (
     chosen_match,
     left_out,
     match_at,
+    most_matches,
     name_of,
     need_probe,
     start,
@@ -119,6 +120,8 @@ def case_files(engine: Engine, session: Session) -> str:
 def open_case(engine: Engine, session: Session, settings: Settings, data: bytes | None) -> Session:
     """Start over with a case file: its probe, changes, settings and decisions; the ranking is made anew."""
     opened = cases.read_json(data or b"", engine)
+    if opened.top_k > most_matches(engine):
+        raise CaseError(text.CASE_LONG.format(most=most_matches(engine), count=opened.top_k))
     scoring = opened.scoring
     terms = None
     if scoring.parts is not None:

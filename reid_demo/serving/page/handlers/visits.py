@@ -1,6 +1,5 @@
 """The visits of a page by their tokens, for calls that Gradio's queue and session know nothing of."""
 
-import secrets
 import threading
 import time
 
@@ -52,8 +51,3 @@ class Visits:
         """Forget a visit."""
         with self._lock:
             self._visits.pop(token, None)
-
-
-def new_token() -> str:
-    """Return a token that nobody can guess."""
-    return secrets.token_urlsafe(18)

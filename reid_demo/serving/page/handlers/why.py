@@ -59,7 +59,7 @@ def why(engine: Engine, session: Session) -> str:
         return render("empty.html.jinja", words=str(error))
     of_match = text.WHY_MATCH_OF.format(pid=name_of(match.record.pid), camid=name_of(match.record.camid))
     lit = strongest(explained)
-    bars = figures.BarTable(text.WHY_CONTRIBUTIONS, text.WHY_SUM, "part", lit)
+    bars = figures.BarTable(text.WHY_CONTRIBUTIONS, text.SUM, "part", lit)
     return render(
         "why.html.jinja",
         heading=_heading(engine, match, scoring),

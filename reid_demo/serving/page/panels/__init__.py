@@ -1,1 +1,1 @@
-"""The parts of the page: components and their wiring. With `view` and `wiring` the only modules that import Gradio."""
+"""The parts of the page: components and their wiring. Beside them `view`, `wiring` and `theme` import Gradio."""

@@ -60,9 +60,7 @@ def build_browse() -> BrowsePanel:
             )
             for name in ("person", "camera")
         )
-        page = gr.Number(
-            1, label=text.BROWSE_PAGE.format(pages=1), precision=0, minimum=1, elem_id="browse-page", min_width=100
-        )
+        page = gr.Number(1, label=text.BROWSE_PAGE.format(pages=1), precision=0, elem_id="browse-page", min_width=100)
     with gr.Row(elem_classes="tight", elem_id="browse-pages"):
         line = gr.HTML(elem_id="browse-line")
         back = gr.Button(text.BROWSE_BACK, size="sm", elem_id="browse-back", min_width=120)

@@ -1,5 +1,6 @@
 """The visitor's own pictures: a private gallery of them, and a person cut out of a whole frame."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import gradio as gr
@@ -12,6 +13,7 @@ from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import own
 from reid_demo.serving.page.handlers.probe import PixelBox
 from reid_demo.serving.page.handlers.session import Session, Settings
+from reid_demo.serving.page.handlers.visits import Visits
 from reid_demo.serving.page.panels.browse import BROWSE_TAB
 from reid_demo.serving.page.wiring import QUEUE, Wiring, guard, place_of, point_of, read_settings
 from reid_demo.serving.visitors import MAX_IMAGES, MAX_TOTAL, MAX_UPLOAD
@@ -132,8 +134,11 @@ def _build_frame() -> FramePanel:
     return FramePanel(frame, open_frame, find, line, hint, picture, found, people, box, search)
 
 
-def wire_own(demo: gr.Blocks, mine: OwnPanel, tabs: gr.Tabs, wiring: Wiring) -> None:
-    """Connect the private gallery, and delete it when its visit ends."""
+def wire_own(demo: gr.Blocks, mine: OwnPanel, tabs: gr.Tabs, wiring: Wiring, visits: Visits) -> None:
+    """Connect the private gallery, and delete it when its visit ends.
+
+    Making and measuring take a while, in which the visitor goes on: each ends on the visit as `visits` has it then.
+    """
     galleries = wiring.galleries
     controls = [mine.look, mine.measure, mine.save, mine.leave, mine.fetch]
 
@@ -150,7 +155,10 @@ def wire_own(demo: gr.Blocks, mine: OwnPanel, tabs: gr.Tabs, wiring: Wiring) -> 
             def progress(done: int, total: int) -> None:
                 bar((done, total), desc=text.OWN_PROGRESS, unit="")
 
-            return own.make(galleries, now, read_settings(*settings), upload, progress)
+            token, report = own.make(galleries, upload, progress)
+            visit = _as_it_is(visits, now)
+            wanted = visit.settings if visit.matches else read_settings(*settings)
+            return own.enter(galleries, visit, wanted, token), report
 
         def show(made) -> list:
             session, report = made
@@ -167,28 +175,34 @@ def wire_own(demo: gr.Blocks, mine: OwnPanel, tabs: gr.Tabs, wiring: Wiring) -> 
     inputs = [wiring.session, mine.files, mine.frames, *wiring.places.settings]
     step = mine.make.click(make, inputs, outputs, show_progress_on=[mine.told], **BUILD)
     wiring.follow(step)
+    at_once = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    step.then(lambda: None, None, mine.files, **at_once)  # also where it was refused: the server keeps no upload
 
-    def leave(now: Session, *settings) -> list:
-        def show(after: Session) -> list:
-            shown = wiring.show_everything_and_settings(after)
-            return [*shown, None, own.told_plainly(text.OWN_DELETED), *show_controls(after)]
-
-        return guard(lambda: own.leave(galleries, now, read_settings(*settings)), show, len(outputs))()
-
-    step = mine.leave.click(leave, [wiring.session, *wiring.places.settings], outputs, **QUEUE)
-    wiring.follow(step)
-
-    mine.look.click(
-        lambda: gr.Tabs(selected=BROWSE_TAB), None, tabs, queue=False, show_progress="hidden", api_visibility="private"
-    )
-
+    mine.look.click(lambda: gr.Tabs(selected=BROWSE_TAB), None, tabs, **at_once)
+    _wire_leaving(mine, wiring, show_controls, outputs)
     _wire_saving(mine, wiring)
-    _wire_measuring(mine, wiring)
+    _wire_measuring(mine, wiring, visits)
 
     def end(request: gr.Request) -> None:
         galleries.part(request.session_hash or "")
 
     demo.unload(end)
+
+
+def _as_it_is(visits: Visits, begun: Session) -> Session:
+    """Return a visit as it is at the end of a long step, of which it was `begun` at the beginning."""
+    return visits.open(begun.token) if begun.token else begun
+
+
+def _wire_leaving(mine: OwnPanel, wiring: Wiring, show_controls: Callable, outputs: list) -> None:
+    def leave(now: Session, *settings) -> list:
+        def show(after: Session) -> list:
+            shown = wiring.show_everything_and_settings(after)
+            return [*shown, None, own.told_plainly(text.OWN_DELETED), *show_controls(after)]
+
+        return guard(lambda: own.leave(wiring.galleries, now, read_settings(*settings)), show, len(outputs))()
+
+    wiring.follow(mine.leave.click(leave, [wiring.session, *wiring.places.settings], outputs, **QUEUE))
 
 
 def _wire_saving(mine: OwnPanel, wiring: Wiring) -> None:
@@ -201,14 +215,14 @@ def _wire_saving(mine: OwnPanel, wiring: Wiring) -> None:
     mine.save.click(save, [wiring.session], [mine.fetch, mine.told], **BUILD)
 
 
-def _wire_measuring(mine: OwnPanel, wiring: Wiring) -> None:
+def _wire_measuring(mine: OwnPanel, wiring: Wiring, visits: Visits) -> None:
     outputs = [*wiring.everything, mine.told]
 
     def measure(now: Session) -> list:
-        action = guard(
-            lambda: own.measure(wiring.galleries, now), lambda said: [*wiring.show_everything(now), said], len(outputs)
-        )
-        return action()
+        def show(said: str) -> list:
+            return [*wiring.show_everything(_as_it_is(visits, now)), said]
+
+        return guard(lambda: own.measure(wiring.galleries, now), show, len(outputs))()
 
     wiring.follow(mine.measure.click(measure, [wiring.session], outputs, show_progress_on=[mine.told], **BUILD))
 

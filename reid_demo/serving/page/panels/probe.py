@@ -50,7 +50,7 @@ def build_changes() -> ChangePanel:
     """Lay out the dials, the crop and the recipe."""
     with gr.Accordion(text.BLOCK_HEADING, open=False, elem_id="block-box"):
         coverage = gr.Slider(5, 80, value=25, step=5, label=text.COVERAGE, elem_id="coverage")
-        seed = gr.Number(label=text.SEED, precision=0, minimum=0, maximum=2**31 - 1, value=None, elem_id="seed")
+        seed = gr.Number(label=text.SEED, precision=0, value=None, elem_id="seed")
     return ChangePanel((coverage, seed), _build_crop(), _build_recipe())
 
 

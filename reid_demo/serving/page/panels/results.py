@@ -1,4 +1,4 @@
-"""The right side: the ranked strip with its settings, and why the chosen match scores what it scores."""
+"""The list of all matches, the settings that rank it, and why the chosen match scores what it scores."""
 
 from dataclasses import dataclass
 

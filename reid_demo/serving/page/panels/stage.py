@@ -94,6 +94,7 @@ def _setup(engine: Engine, views: Sequence[examples.View]) -> dict:
         "cosine": text.STAGE_COSINE,
         "part_aware": text.STAGE_PART_AWARE,
         "lostServer": text.STAGE_LOST_SERVER,
+        "none": text.STATUS_NONE,
         "remove": text.STAGE_REMOVE,
         "again": text.STAGE_AGAIN,
         "tile": text.STAGE_TILE,
