@@ -118,9 +118,7 @@ EARNED_HEADING = "What earned #{rank}"
 EARNED_HEADING_BY = "What earned #{rank} by {weighing}"
 EARNED_LEGEND = ("helps", "0", "hurts")
 EARNED_WAIT = "Hiding one place after another ..."
-EARNED_HELPS = (
-    "Violet places earned this match. Hiding the framed one{part}: similarity {before} to {after}."
-)
+EARNED_HELPS = "Violet places earned it. Hiding the framed one{part}: similarity {before} to {after}."
 EARNED_PART = " (where the part {part} looks)"
 EARNED_NOTHING = "No place earns this match alone: hiding any of them does not lower its similarity."
 EARNED_SCALE = "Full colour: a change of {most:.2f}. Finer maps: Sweep."
