@@ -286,6 +286,7 @@ PEOPLE_INTRO = (
     "same camera, in the same pose, with one thing changed. Under each picture is the rank of the right person. Click "
     "one to search with it."
 )
+PEOPLE_BY = "Ranks by {weighing}, as set when this tab was opened."
 PEOPLE_UNTOUCHED = "untouched"
 PEOPLE_RANK_SHORT = "rank {rank}"
 PEOPLE_RANK = "{who}: rank {rank}"

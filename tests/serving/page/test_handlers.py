@@ -378,8 +378,7 @@ def test_the_costliest_place_is_framed_and_its_numbers_are_true(tiny_engine, ope
         lowest = int(np.argmin([score[match.index] for score in scores]))
         worst = float(scores[lowest][match.index])
         said = (
-            f"(where the part {tiny_engine.part_names[lowest]} looks): similarity "
-            f"{match.similarity:.2f} to {worst:.2f}"
+            f"(where the part {tiny_engine.part_names[lowest]} looks): similarity {match.similarity:.2f} to {worst:.2f}"
             if worst < match.similarity
             else text.EARNED_NOTHING
         )

@@ -11,7 +11,7 @@ from PIL import Image
 from reid_demo.data.counterfactuals import FOLDER, LISTING, read_changed
 from reid_demo.errors import DatasetError, GalleryError, ImageError
 from reid_demo.images import read_image
-from reid_demo.records import Scoring
+from reid_demo.records import WEIGHINGS, Scoring
 from reid_demo.search.bundled import DEFAULT_GALLERY
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import counterfactuals, link
@@ -54,6 +54,7 @@ def test_each_rank_is_that_of_a_search_with_the_picture(engine, weighing):
     worst = max(ranks[:3])
     assert f": rank {ranks[0]} to {worst}</h4>" in shown and "The same woman" in shown
     assert text.PEOPLE_HOLDS.format(who="The same man", rank=ranks[3]) in shown
+    assert f"Ranks by {WEIGHINGS[weighing]}, as set" in shown
 
 
 def test_a_picture_becomes_the_probe_and_a_link_carries_it(engine, tiny_engine):

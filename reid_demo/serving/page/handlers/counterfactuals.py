@@ -11,7 +11,7 @@ from reid_demo.drawing import figures
 from reid_demo.engine import Engine
 from reid_demo.errors import GalleryError, ImageError
 from reid_demo.model.describer import Describer
-from reid_demo.records import Descriptor
+from reid_demo.records import WEIGHINGS, Descriptor
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers.session import Picture, Session, Settings, start
 from reid_demo.serving.page.markup import render
@@ -61,7 +61,8 @@ def people(engine: Engine, session: Session) -> str:
     listed = [
         _person(folder, list(group)) for _, group in groupby(zip(rows, ranks, strict=True), key=lambda one: one[0].pid)
     ]
-    return render("people.html.jinja", people=listed)
+    by = text.PEOPLE_BY.format(weighing=WEIGHINGS[session.scoring.weighing])
+    return render("people.html.jinja", by=by, people=listed)
 
 
 def _person(folder: Path, found: list[tuple[Changed, int]]) -> Person:
