@@ -188,7 +188,8 @@ def _free_port(host: str | None) -> int:
 def _listen_once(host: str | None, port: int) -> None:
     family, _, _, _, address = socket.getaddrinfo(_address(host), port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, socket.SOCK_STREAM) as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name != "nt":  # there it would take a port that is in use
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         trial.bind(address)
 
 

@@ -311,7 +311,7 @@ class Engine:
         """
         return confidences.judge(self.calibration, self._searched(scoring), match.similarity, occluded=occluded)
 
-    def why_not_confident(self, scoring: Scoring, *, occluded: bool) -> str:
+    def why_not_confident(self, scoring: Scoring, *, occluded: bool = False) -> str:
         """Say in one sentence why `confidence` gives no answer for such searches; empty where it does."""
         return confidences.why_not(self.calibration, self._searched(scoring), occluded=occluded)
 

@@ -328,7 +328,8 @@ def read_cutouts(folder: Path) -> dict[str, list[np.ndarray]]:
     """
     cutouts: dict[str, list[np.ndarray]] = {}
     for path in sorted(folder.glob("*_*.png")):
-        bgra = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        data = np.frombuffer(path.read_bytes(), np.uint8)  # OpenCV opens no name outside of ASCII on Windows
+        bgra = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
         if bgra is None or bgra.ndim != 3 or bgra.shape[2] != 4:
             raise OcclusionError(f"The occluder {path.name!r} is not a PNG with alpha.")
         cutouts.setdefault(path.name.split("_")[0], []).append(cv2.cvtColor(bgra, cv2.COLOR_BGRA2RGBA))

@@ -146,6 +146,19 @@ def count(text: str) -> int:
     return int(text)
 
 
+def refuse_seed(options: argparse.Namespace, flag: str) -> None:
+    """Refuse a seed among the changes to a recipe, where a flag of its own replaces it."""
+    if any(change.partition("=")[0].strip() == "seed" for change in options.set):
+        options.refuse(f"name the seed with {flag}, not with --set")
+
+
+def seed(text: str) -> int:
+    """Read a whole number of at least 0, for argparse."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, not {text!r}")
+    return int(text)
+
+
 def read_text(path: str | Path) -> str:
     """Read a small text file named on the command line.
 

@@ -41,7 +41,7 @@ def _study(
     sub = common.command(commands, name, run, text, uses=uses)
     number, what = limit
     sub.add_argument("--limit", type=common.count, default=number, help=f"most {what} to draw; default {number}")
-    sub.add_argument("--seed", type=int, default=0, help=f"of the draw of {what}; default 0")
+    sub.add_argument("--seed", type=common.seed, default=0, help=f"of the draw of {what}; default 0")
     _into(sub)
     return sub
 
@@ -86,6 +86,7 @@ def _meaning(options: argparse.Namespace) -> None:
 
 def _visibility(options: argparse.Namespace) -> None:
     from reid_demo import occlude
+    from reid_demo.data.files import write_whole
     from reid_demo.measuring import visibility
     from reid_demo.search import bundled
     from reid_demo.whatif.confidence import VISIBILITY_FILE
@@ -95,7 +96,7 @@ def _visibility(options: argparse.Namespace) -> None:
     sample = visibility.Sample(common.rendered_root(options), options.limit, options.seed, cutouts)
     found = visibility.study(describer, fingerprint, sample)
     text = json.dumps(asdict(found), indent=1)
-    Path(bundled.weights_folder(options.weights), VISIBILITY_FILE).write_text(text + "\n", encoding="utf-8")
+    write_whole(Path(bundled.weights_folder(options.weights), VISIBILITY_FILE), text + "\n")
     _show(options, found, visibility=visibility.table(found), visibility_curve=visibility.curve_table(found))
 
 

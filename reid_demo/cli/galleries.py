@@ -141,6 +141,7 @@ def _probes(options: argparse.Namespace) -> None:
 
 def _examples(options: argparse.Namespace) -> None:
     from reid_demo.data import stories
+    from reid_demo.data.files import write_whole
     from reid_demo.measuring import telling
 
     engine = common.load_engine(options)
@@ -149,5 +150,5 @@ def _examples(options: argparse.Namespace) -> None:
     chosen = telling.choose(engine, measured)
     found = stories.Stories(engine.gallery.fingerprint, common.command_line(), chosen)
     written = json.dumps(found.as_dict(), indent=2)
-    (engine.gallery.folder / stories.FILE).write_text(written + "\n", encoding="utf-8")
+    write_whole(engine.gallery.folder / stories.FILE, written + "\n")
     print(written)

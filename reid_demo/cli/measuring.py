@@ -126,6 +126,7 @@ def _calibrate(options: argparse.Namespace) -> None:
 
 
 def _anatomy(options: argparse.Namespace) -> None:
+    from reid_demo.data.files import write_whole
     from reid_demo.measuring import part_meanings as anatomy
     from reid_demo.search import bundled
     from reid_demo.whatif import confidence
@@ -134,7 +135,7 @@ def _anatomy(options: argparse.Namespace) -> None:
     samples = anatomy.labelled(common.rendered_root(options), limit=options.limit)
     record = anatomy.study(describer, samples, anatomy.BODY_PARTS)
     text = json.dumps({**record, "fingerprint": fingerprint})
-    Path(bundled.weights_folder(options.weights), confidence.MEANINGS_FILE).write_text(text + "\n", encoding="utf-8")
+    write_whole(Path(bundled.weights_folder(options.weights), confidence.MEANINGS_FILE), text + "\n")
     if options.json:
         print(text)
         return

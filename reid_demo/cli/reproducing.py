@@ -19,7 +19,7 @@ def add(commands) -> None:
     sub.add_argument("--init", required=True, metavar="PATH", help="ImageNet weights of the row's backbone")
     sub.add_argument("--out", required=True, metavar="DIR", help="for the runs and tableN_ROW.json; re-run to resume")
     common.set_flag(sub, "change the paper's recipe")
-    sub.add_argument("--seed", type=int, default=0, metavar="N", help="of the training; default 0")
+    sub.add_argument("--seed", type=common.seed, default=0, metavar="N", help="of the training; default 0")
     sub.add_argument("--max-steps", type=common.count, metavar="N", help="rehearse with N optimiser steps per run")
     sub.add_argument("--device", help="cpu, cuda or cuda:N; default: a GPU if there is one")
     common.json_flag(sub)
@@ -28,6 +28,7 @@ def add(commands) -> None:
 def _reproduce(options: argparse.Namespace) -> None:
     from reid_demo.paper import reproduce
 
+    common.refuse_seed(options, "--seed")
     try:
         row = reproduce.find_row(options.table, options.row)
     except ConfigError as error:

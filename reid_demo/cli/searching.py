@@ -48,9 +48,8 @@ def add(commands) -> None:
     sub = common.command(
         commands, "what-if", _what_if, "measure a list of occlusions over a list of labelled probes", uses=common.ENGINE
     )
-    sub.add_argument(
-        "probes", nargs="*", metavar="PATH", help="probes of the gallery (default: all), or named as in Market-1501"
-    )
+    text = "the gallery's probes (default: its whole ones), or pictures named as in Market-1501"
+    sub.add_argument("probes", nargs="*", metavar="PATH", help=text)
     text = "such as lower_half centre random_block"
     sub.add_argument("--occlude", nargs="+", default=[], type=common.occluder, metavar="NAME", help=text)
     sub.add_argument("--recipe", nargs="+", default=[], metavar="JSON", help="recipes saved on the page")

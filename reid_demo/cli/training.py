@@ -58,7 +58,7 @@ def _add_ablate(commands) -> None:
     )
     sub.add_argument("--backbones", nargs="+", default=[], metavar="NAME", help="rows of Table 5")
     sub.add_argument("--rows", metavar="JSON", help='custom rows: [{"name": "...", "set": ["KEY=VALUE"], "roots": 1}]')
-    sub.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N", help="a run for each; default 0")
+    sub.add_argument("--seeds", nargs="+", type=common.seed, default=[0], metavar="N", help="a run for each; default 0")
     sub.add_argument("--max-steps", required=True, type=common.count, help="optimiser steps of every run")
     text = "also measure with each of these changes to every query"
     sub.add_argument("--occlude", nargs="+", default=[], type=common.probe_change, metavar="NAME", help=text)
@@ -163,6 +163,7 @@ def _ablate(options: argparse.Namespace) -> None:
 
     if options.dataset == "folder" and not options.evaluate:
         options.refuse("a plain folder has no test split; name what to measure on with --evaluate DATASET DIR")
+    common.refuse_seed(options, "--seeds")
     starts = [text.partition("=") for text in options.init]
     if not all(equals for _, equals, _ in starts):
         options.refuse("--init takes BACKBONE=PATH, such as resnet50=resnet50.pth")

@@ -49,6 +49,13 @@ def parse_json(model: type[T], text: str | bytes, name: str, error: type[ReidErr
         raise error(f"{name} cannot be read ({wrong_field(wrong)}). {mend}") from wrong
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file whole or not at all; a link, such as one of the Hub's cache, is replaced by the file."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
 def wrong_field(error: ValidationError) -> str:
     """Return `FIELD: what is wrong with it` for the first field that pydantic refused."""
     first = error.errors(include_url=False, include_context=False)[0]

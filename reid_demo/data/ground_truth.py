@@ -80,10 +80,12 @@ def from_line(line: str) -> Truth:
 
 
 def write_truth(path: Path, lines: Iterable[str]) -> None:
-    """Write lines of JSON, packed; the same lines give the same bytes."""
-    with path.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) as file:
+    """Write lines of JSON, packed, whole or not at all; the same lines give the same bytes."""
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) as file:
         for line in lines:
             file.write(line.encode() + b"\n")
+    part.replace(path)
 
 
 def read_truth(path: Path) -> list[Truth]:

@@ -59,7 +59,7 @@ def load_split(root: Path, split: str) -> list[ImageRecord]:
     """
     folder = _folder(root, split)
     records = []
-    for path in sorted(folder.glob("*.jpg")):
+    for path in sorted(folder.glob("[!.]*.jpg")):
         pid, camid = market_ids(path.name)
         if pid is None:
             raise DatasetError(f"The file {path} is not named like 0002_c1s1_000451_03.jpg; rename or remove it.")
@@ -198,4 +198,4 @@ def _numbered(root: Path, name: str, deep: bool) -> list[ImageRecord]:
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if looks_like_image(path))
+    return sorted(p for p in folder.iterdir() if looks_like_image(p) and not p.name.startswith("."))

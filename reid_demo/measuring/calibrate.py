@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from reid_demo import occlude
+from reid_demo.data.files import write_whole
 from reid_demo.data.probes import ShippedProbe, read_probes
 from reid_demo.errors import DatasetError
 from reid_demo.images import read_image
 from reid_demo.measuring import intervals
+from reid_demo.measuring.metrics import JUNK
 from reid_demo.model.describer import Describer
 from reid_demo.records import Identities, Occlusion, same_camera, same_person
 from reid_demo.search import gallery as galleries
@@ -39,7 +41,7 @@ def calibrate(describer: Describer, gallery_folder: Path, fingerprint: str) -> C
         fingerprint: of the network's weights.
 
     Raises:
-        DatasetError: the gallery ships no whole probe of a known person.
+        DatasetError: the gallery ships no whole probe of a known person, or shows nobody else.
         GalleryError: other weights described the gallery.
     """
     gallery = galleries.load(gallery_folder, fingerprint)
@@ -105,7 +107,7 @@ def people_of_two_cameras(gallery: Gallery) -> set[int]:
 def write(found: Calibration, folder: Path) -> str:
     """Write a calibration into the folder of the weights or of the gallery it holds for; return its JSON text."""
     text = json.dumps(asdict(found), indent=2)
-    Path(folder, FILE).write_text(text + "\n", encoding="utf-8")
+    write_whole(Path(folder, FILE), text + "\n")
     return text
 
 
@@ -120,8 +122,10 @@ class Search:
 
 def _with_mark(similarity: np.ndarray, queries: Identities, gallery: Gallery, searched: list[Search]) -> Rates:
     """Return the rates of many searches, with the intervals and false alarms behind the confident level."""
-    rates = open_set_rates(similarity, queries, gallery.identities)
     outcome = first_matches(similarity, queries, gallery.identities)
+    if not np.isfinite(outcome.strangers).all():
+        raise DatasetError("The gallery shows nobody but a probe's own person; a threshold needs other people in it.")
+    rates = open_set_rates(similarity, queries, gallery.identities)
     people = np.array([one.person for one in searched])
     threshold = rates.confident.threshold
     order = np.argsort(outcome.strangers)
@@ -169,7 +173,7 @@ def mark_intervals(
 
 def _person(row: ShippedProbe) -> str:
     """Return a name for the person, so that all searches for one are drawn together; absent people have one probe."""
-    return row.path if row.pid is None else str(row.pid)
+    return row.path if row.pid is None else f"whole_{row.pid}"  # in the order of the paths, by which is drawn
 
 
 def _rates(
@@ -206,7 +210,7 @@ def first_matches(similarity: np.ndarray, queries: Identities, gallery: Identiti
     """Return the first matches with and without the person; arguments as for `open_set_rates`."""
     own = same_person(queries.pids[:, None], gallery.pids[None])
     right = own & ~same_camera(queries.camids[:, None], gallery.camids[None])
-    others = np.where(own, -np.inf, similarity)
+    others = np.where(own | (gallery.pids == JUNK), -np.inf, similarity)  # junk may show the person
     best = np.where(right, similarity, -np.inf).max(axis=1)
     strangers = others.max(axis=1)
     return FirstMatches(strangers, others.argmax(axis=1), right.any(axis=1), best, best > strangers)

@@ -106,8 +106,10 @@ def study(engine: Engine, people: Path | None = None) -> Fairness:
         DatasetError: the gallery is not calibrated, or has no probes.
         SyntheticError: there is no people file.
     """
-    if engine.calibration is None or not engine.probes:
-        raise DatasetError("`fairness` needs a gallery with probes and a measured threshold; run `calibrate` first.")
+    unmeasured = engine.why_not_confident(engine.default_scoring)
+    if unmeasured or not engine.probes:
+        words = "`fairness` needs a gallery with probes and a threshold measured on it; run `calibrate` first."
+        raise DatasetError(f"{words} {unmeasured}".rstrip())
     rows = read_people(people or engine.gallery.folder / PEOPLE)
     threshold = engine.calibration.whole.confident.threshold
     found = search_all(engine, threshold)

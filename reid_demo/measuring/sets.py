@@ -124,13 +124,12 @@ def read_probes(paths: Sequence[Path], shipped: Sequence[Example] = ()) -> list[
         OcclusionError: a name states no person.
     """
     known = {example.path.resolve(): (example.pid, example.camid) for example in shipped}
-    named = {path for path in paths if not path.is_dir()}
     probes = []
     for path in [f for given in paths for f in (sorted(given.iterdir()) if given.is_dir() else [given])]:
-        if path not in named and (path.is_dir() or path.name.startswith(".") or not images.looks_like_image(path)):
-            continue
-        if not path.exists():
+        if path in paths and not path.exists():
             raise ImageError(f"There is no picture or folder {str(path)!r}.")
+        if path.is_dir() or path.name.startswith(".") or not images.looks_like_image(path):
+            continue
         pid, camid = known.get(path.resolve()) or market_ids(path.name)
         if pid is None or pid < 0:
             raise OcclusionError(f"The name {path.name!r} states no person; use names like 0007_c3s1_000001_00.jpg.")
@@ -179,7 +178,7 @@ def _measure(
     measured = metrics.rank_metrics(similarity, people, gallery)
     first, best, precision = [], [], []
     for i, (probe, row) in enumerate(zip(probes, similarity, strict=True)):
-        exclude = gallery.taken_with(probe.pid, probe.camid)
+        exclude = gallery.taken_with(probe.pid, probe.camid) | (gallery.pids == metrics.JUNK)
         right = gallery.show(probe.pid) & ~exclude
         first.append(int(Ranking.of(row, exclude).ranks[right].min()))
         best.append(float(row[right].max()))

@@ -5,13 +5,14 @@ from the cache where there is no network, and checked by hash every time. Galler
 in model repositories; `hf://models/...` and `hf://datasets/...` say otherwise.
 """
 
+import errno
 import hashlib
 import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from reid_demo.errors import HubError
+from reid_demo.errors import HubError, ReidError
 
 ADDRESS = re.compile(
     r"^hf://(?:(?P<type>models|datasets|spaces)/)?(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^@\s/]+))?(?:/(?P<folder>[^@\s]+))?$"
@@ -26,6 +27,7 @@ NEEDED = {
     "gallery": ("meta.json", "records.jsonl", "parts.npy", "presence.npy", "vectors.faiss"),
 }
 CARD = "README.md"
+NO_ROOM = (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -86,20 +88,22 @@ def local_folder(name: str | Path, kind: str) -> Path:
             raise
         except HfHubHTTPError as error:
             status = getattr(error.response, "status_code", 0)
-            if status < 500:
+            if status < 500 and status not in (408, 429):
                 raise HubError(
                     f"The Hub has no {name} for you (HTTP {status}). Check owner, name and revision; `hf auth login` "
                     "for private ones."
                 ) from error
             fetched = fetch(local_files_only=True)
-        except Exception:  # the network, in whatever library and way it fails: what is cached will do
+        except Exception as error:  # the network, in whatever library and way it fails: what is cached will do
+            if getattr(error, "errno", None) in NO_ROOM:
+                raise  # this machine's own disk
             fetched = fetch(local_files_only=True)
     except LocalEntryNotFoundError as error:
         raise HubError(
             f"{name} is not in the cache and the Hub cannot be reached. Try again with a network."
         ) from error
     except (HFValidationError, OSError) as error:
-        raise HubError(f"{name} could not be fetched ({str(error).splitlines()[0]}). Try again.") from error
+        raise HubError(f"{name} could not be fetched ({_said(error)}). Try again.") from error
     folder = Path(fetched) / place.folder
     if not folder.is_dir() or not any(folder.iterdir()):
         raise HubError(f"{name} holds no {kind}. Check the folder inside the repository.")
@@ -180,16 +184,21 @@ class refusals:  # noqa: N801 - reads as a word of the `with` statement
 
     def __exit__(self, kind, error, trace) -> None:
         """Explain a refusal."""
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+        from huggingface_hub.errors import HfHubHTTPError
 
+        if not isinstance(error, Exception) or isinstance(error, ReidError):
+            return
         if isinstance(error, HfHubHTTPError):
-            status = getattr(error.response, "status_code", "no answer")
-            raise HubError(
-                f"The Hub refused the upload to {self.repo!r} (HTTP {status}). Log in with `hf auth login`, with a "
-                "token that may write there."
-            ) from error
-        if isinstance(error, (HFValidationError, OSError, RuntimeError)):
-            raise HubError(f"The upload to {self.repo!r} failed ({str(error).splitlines()[0]}). Try again.") from error
+            status = getattr(error.response, "status_code", 0)
+            login = "Log in with `hf auth login`, with a token that may write there."
+            mend = login if status in (401, 403, 404) else "Try again later."
+            raise HubError(f"The Hub refused the upload to {self.repo!r} (HTTP {status}). {mend}") from error
+        # The network fails in whatever library and way.
+        raise HubError(f"The upload to {self.repo!r} failed ({_said(error)}). Try again.") from error
+
+
+def _said(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _is_ours(path: Path) -> bool:

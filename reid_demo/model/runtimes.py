@@ -129,7 +129,11 @@ def named(name: str | None, device: torch.device) -> str:
 
 def version(name: str) -> str:
     """Return the installed version of a runtime."""
-    return metadata.version(name)
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:  # the module came with another package, such as onnxruntime-gpu
+        packages = metadata.packages_distributions().get(name)
+        return metadata.version(packages[0]) if packages else "unknown"
 
 
 def prepare(name: str, model: DPTI, own: Run, precision: str) -> tuple[str, Run]:

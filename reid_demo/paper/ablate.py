@@ -25,6 +25,7 @@ from reid_demo.measuring.evaluate import Plan, evaluate
 from reid_demo.model import checkpoint
 from reid_demo.model.describer import Describer
 from reid_demo.records import Occlusion, Scoring
+from reid_demo.search import bundled
 from reid_demo.search.similarity import paper_scoring
 from reid_demo.training.run import WEIGHTS_FOLDER, Limits, Sources, train
 from reid_demo.training.state import STATE_FILE, Start
@@ -35,7 +36,7 @@ COLUMNS = {
     "backbone": ("rank1", "rank5", "rank10", "mAP", "mINP"),
     "recipe": ("rank1", "rank5", "mAP", "mINP"),
 }
-BUDGET_FILE, MEASURES_FILE = "budget.json", "measures.json"
+BUDGET_FILE, RESULT_FILE, MEASURES_FILE = "budget.json", "result.json", "measures.json"
 TITLES = {"variant": "Variation", "backbone": "Backbone", "recipe": "Recipe"}
 
 
@@ -122,7 +123,9 @@ def recipe_rows(path: Path, shared: Path | str | None = None, changes: Sequence[
             raise ConfigError(f'A row is {{"name": "text", "set": ["KEY=VALUE"], "roots": 1}}, not {entry!r}.')
         rows.append(Row("recipe", entry["name"], read_train_config(shared, None, [*changes, *own]), roots))
     if len({row.folder(0) for row in rows}) < len(rows):
-        raise ConfigError(f"Two rows of {Path(path).name!r} have the same name.")
+        raise ConfigError(
+            f"Two rows of {Path(path).name!r} share a folder: their names need Latin letters or digits that differ."
+        )
     return rows
 
 
@@ -199,9 +202,13 @@ def _check_trial(rows: Sequence[Row], trial: Trial, seeds: Sequence[int]) -> Non
         raise ConfigError("An ablation needs different seeds and at least 1 step.")
     if wrong := [name for name in trial.init if name not in BACKBONES]:
         raise ConfigError(f"Initial weights for the unknown backbone {wrong[0]!r}; choose from {', '.join(BACKBONES)}.")
-    names = {condition.name for condition in trial.conditions}
-    if not names or len(names) < len(trial.conditions):
-        raise ConfigError("An ablation needs at least one thing to measure, and each only once.")
+    if idle := sorted(set(trial.init) - {row.config.model.backbone for row in rows}):
+        raise ConfigError(f"No row has the backbone {idle[0]!r} that --init names weights for.")
+    names = [condition.name for condition in trial.conditions]
+    if not names:
+        raise ConfigError("Name at least one thing to measure.")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ConfigError(f"Two things to measure are both called {twice[0]!r}; measure one of them in another --out.")
     for condition in trial.conditions:
         if condition.occlusion is not None:
             occlude.check(condition.occlusion)
@@ -246,17 +253,22 @@ def run_row(row: Row, seed: int, out: Path, trial: Trial) -> dict[str, dict]:
         raise ConfigError("Only `train` runs under torchrun; train there first, see docs/REPRODUCE.md.")
     check_run(row, seed, out, trial)
     folder = out / row.folder(seed)
-    if not (folder / "result.json").is_file():
+    if not (folder / RESULT_FILE).is_file():
         _write(folder / BUDGET_FILE, _budget(row, seed, trial))
         result = train(
             dataclasses.replace(row.config, seed=seed),
-            Sources(trial.dataset, trial.roots_of(row), trial.teacher if row.config.taught else None),
+            Sources(
+                trial.dataset,
+                trial.roots_of(row),
+                trial.teacher if row.config.taught else None,
+                bundled.DEFAULT_GALLERY / bundled.OCCLUDERS if row.config.pasted else None,
+            ),
             folder,
             start=Start(trial.init_of(row), trial.partial_init, resume=(folder / STATE_FILE).is_file()),
             limits=Limits(max_steps=trial.max_steps),
             device=trial.device,
         )
-        _write(folder / "result.json", {key: value for key, value in result.items() if key != "loaded"})
+        _write(folder / RESULT_FILE, {key: value for key, value in result.items() if key != "loaded"})
     _measure(folder, trial.conditions, trial.device)
     return _read(folder / MEASURES_FILE)
 
@@ -300,8 +312,10 @@ def markdown(summary: dict, config: TrainConfig) -> str:
             pieces.append("\n".join(lines))
     batch = config.ids_per_batch * config.imgs_per_id * config.accumulate
     seeds = ", ".join(map(str, summary["seeds"]))
+    custom = any(row["kind"] == "recipe" for row in summary["rows"])
+    recipe = "if a row does not say otherwise" if custom else "one recipe"
     pieces.append(
-        f"Every run: {summary['max_steps']} steps of {batch} images of {summary['dataset']}, one recipe, "
+        f"Every run: {summary['max_steps']} steps of {batch} images of {summary['dataset']}, {recipe}, "
         f"seeds {seeds}; percent, mean ± standard deviation over the seeds."
     )
     return "\n\n".join(pieces) + "\n"
@@ -331,7 +345,7 @@ def _data_key(root: Path, paths: Sequence[str]) -> dict:
 
 
 def _init_key(init: Path) -> dict:
-    """Return the `name` and `sha256` of initial weights: a file, a weights folder or a run."""
+    """Return the `name` and `sha256` of initial weights or a teacher: a file, a weights folder or a run."""
     init = Path(init)
     held = next((file for name in (STATE_FILE, checkpoint.MODEL_FILE) if (file := init / name).is_file()), init)
     try:
@@ -340,7 +354,7 @@ def _init_key(init: Path) -> dict:
                 hashlib.file_digest(file, "sha256") if sys.version_info >= (3, 11) else hashlib.sha256(file.read())
             )
     except OSError as error:
-        raise WeightsError(f"The initial weights {init} cannot be read: {error.strerror or error}.") from error
+        raise WeightsError(f"{init} cannot be read: {error.strerror or error}.") from error
     return {"name": init.name, "sha256": content.hexdigest()}
 
 
@@ -352,6 +366,7 @@ def _budget(row: Row, seed: int, trial: Trial) -> dict:
         "max_steps": trial.max_steps,
         "init": _init_key(init) if init else None,
         "data": [_trained_data(trial.dataset, root) for root in trial.roots_of(row)],
+        "teacher": _init_key(trial.teacher) if row.config.taught and trial.teacher else None,
     }
     if row.num_roots:
         budget["roots"] = row.num_roots
@@ -360,11 +375,13 @@ def _budget(row: Row, seed: int, trial: Trial) -> dict:
 
 def _check_budget(folder: Path, budget: dict) -> None:
     held = _read(folder / BUDGET_FILE)
-    if not held:
-        return
+    if not held or not any((folder / name).is_file() for name in (RESULT_FILE, STATE_FILE)):
+        return  # nothing was trained yet, perhaps because the recipe was refused: the run starts over
     _check_data(folder, held.get("data"), budget["data"])
     _check_init(folder, held["init"], budget["init"])
-    free = ("data", "init", "recipe")  # compared separately: recipes of earlier releases lack newer options
+    if held.get("teacher", budget["teacher"]) != budget["teacher"]:  # earlier releases did not record it
+        raise ConfigError(f"The run {folder} was made with another teacher; use another --out.")
+    free = ("data", "init", "recipe", "teacher")  # compared separately: recipes of earlier releases lack newer options
     try:
         same = from_dict(TrainConfig, held["recipe"]) == from_dict(TrainConfig, budget["recipe"])
     except ConfigError:
@@ -426,7 +443,10 @@ def _measure(folder: Path, conditions: Sequence[Condition], device: str | None) 
 
 
 def _read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}. Use another --out, or delete it.") from error
 
 
 def _write(path: Path, values: dict) -> None:

@@ -36,6 +36,7 @@ from reid_demo.search.similarity import own_scoring
 
 MAX_STEM = 100  # bytes of a file's stem kept in its name in the gallery
 IMAGES, LOCK = "images", ".lock"
+OF_DESKTOPS = {".DS_Store", "desktop.ini", "Thumbs.db"}  # what file managers leave in a folder that was looked into
 READERS = 2  # threads that read and decode ahead of the network
 JPEG_START = b"\xff\xd8"
 REASONS = 3  # number of reasons in the message if no image could be read
@@ -138,7 +139,7 @@ def _is_ours(out: Path) -> bool:
         except GalleryError:  # damaged, or another program's meta.json
             return False
         return (out / galleries.RECORDS).is_file()
-    names = {path.name for path in out.iterdir() if not path.name.startswith(".writing-")}
+    names = {path.name for path in out.iterdir() if not path.name.startswith(".writing-")} - OF_DESKTOPS
     return names <= {LOCK} or (out / JOURNAL).is_dir() and names <= {LOCK, JOURNAL, IMAGES, galleries.READY}
 
 
@@ -426,14 +427,23 @@ class _Run:
             return True
         limit = vectors.EXACT_LIMIT if options.exact_limit is None else options.exact_limit
         compressed = options.store is None and len(self.rows) > limit
-        return (index.get("kind") == vectors.COMPRESSED) != compressed or self.blank_now != self.blank
+        kept = self._squeezed and options.exact_limit is None
+        return self._squeezed != compressed and not kept or self.blank_now != self.blank
+
+    @property
+    def _squeezed(self) -> bool:
+        """Whether the existing gallery is compressed."""
+        return self.old.meta.get("index", {}).get("kind") == vectors.COMPRESSED
 
     def _write(self) -> None:
         options = self.options
         name = options.name or (self.old.name if self.old else self.out.name)
+        limit = options.exact_limit
+        if limit is None and self.old and self._squeezed and len(self.rows) <= vectors.EXACT_LIMIT:
+            limit = 0  # compressed by a limit of its own, which stays until another is named
         blank = self.blank_now if options.finder else ()
         about = store.About(self.fingerprint, name, self.scoring, self.views, self.finder_name, sorted(blank))
-        storage = store.Storage(options.store, options.exact_limit, options.say)
+        storage = store.Storage(options.store, limit, options.say)
         store.write(self.out, [row.record for row in self.rows], self._blocks(), about, storage)
 
     def _blocks(self) -> store.Blocks:

@@ -1,11 +1,12 @@
 """The weights and the gallery that ship with the program; rebuilds the gallery for other weights than its own."""
 
+import contextlib
 import functools
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
@@ -92,6 +93,17 @@ def _is_current(copy: Path) -> bool:
         return False
 
 
+def _copy_beside(source: Path, copy: Path) -> None:
+    """Copy what commands need beside a gallery's images, where it lacks."""
+    for part in BESIDE:
+        if not (source / part).exists() or (copy / part).exists():
+            continue
+        with tempfile.TemporaryDirectory(dir=copy, prefix=".writing-") as aside:  # whole or not at all
+            made = Path(aside) / part
+            (shutil.copytree if (source / part).is_dir() else shutil.copyfile)(source / part, made)
+            made.rename(copy / part)
+
+
 def gallery_for(describer: Describer, fingerprint: str) -> Path:
     """Return the shipped gallery, or for other weights than its own a copy that they describe.
 
@@ -112,17 +124,16 @@ def gallery_for(describer: Describer, fingerprint: str) -> Path:
     if about.fingerprint == fingerprint:
         return source
     copy = runtimes.cache_folder() / f"{source.name}-{fingerprint}"
-    if _is_current(copy) and all((copy / part).exists() for part in BESIDE if (source / part).exists()):
-        return copy
+    if _is_current(copy):
+        with contextlib.suppress(OSError):  # of an earlier release, in a cache that is read alone
+            _copy_beside(source, copy)
+        if all((copy / part).is_dir() for part in BESIDE if (source / part).is_dir()):
+            return copy
     print(f"These weights did not make the gallery: describing its pictures into {copy} (once).", file=sys.stderr)
     try:
         with _progress() as progress:
             index_folder(source / "images", copy, describer, fingerprint, IndexOptions(about.name, progress=progress))
-        for part in BESIDE:
-            if (source / part).is_dir():
-                shutil.copytree(source / part, copy / part, dirs_exist_ok=True)
-            elif (source / part).exists():
-                shutil.copyfile(source / part, copy / part)
+        _copy_beside(source, copy)
     except (NotWritableError, OSError) as error:
         cause = error.__cause__ if isinstance(error, NotWritableError) else error
         raise NotWritableError(
@@ -183,7 +194,7 @@ def gallery_of_photos(
     return str(out)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _progress() -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar on stderr; yield the function `(done, total)` that moves it."""
     with tqdm(unit="image", file=sys.stderr) as bar:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from reid_demo.errors import ConfigError
-from reid_demo.images import MIN_SIDE
+from reid_demo.images import MAX_ASPECT, MIN_SIDE
 
 CAVEAT = "A bad box makes a bad ranking: look at the crops before you trust a match."
 MAX_FRAME_SIDE = 1280  # image px; larger frames are shrunk before the search
@@ -134,7 +134,9 @@ def _chosen(boxes: list, scores: np.ndarray, threshold: float, width: int, heigh
             break
         x, y, w, h = boxes[i]
         box = (max(0, round(x)), max(0, round(y)), min(width, round(x + w)), min(height, round(y + h)))
-        if min(box[2] - box[0], box[3] - box[1]) >= MIN_SIDE and all(_shared(box, f.box) <= OVERLAP for f in kept):
+        sides = sorted((box[2] - box[0], box[3] - box[1]))
+        fits = MIN_SIDE <= sides[0] and sides[1] <= MAX_ASPECT * sides[0]  # else its frame would be refused whole
+        if fits and all(_shared(box, f.box) <= OVERLAP for f in kept):
             kept.append(Found(box, float(scores[i])))
     return sorted(kept, key=lambda found: found.box)
 

@@ -324,7 +324,11 @@ def _first(values: np.ndarray, count: int, exclude: np.ndarray | None) -> np.nda
     if exclude is not None:
         values = np.where(exclude, -np.inf, values)
         count = min(count, int((~exclude).sum()))
-    return np.argpartition(-values, count - 1)[:count] if 0 < count < len(values) else np.arange(len(values))[:count]
+    if not 0 < count < len(values):
+        return np.arange(len(values))[:count]
+    edge = -np.partition(-values, count - 1)[count - 1]
+    above = np.flatnonzero(values > edge)
+    return np.concatenate([above, np.flatnonzero(values == edge)[: count - len(above)]])  # of equal ones the first
 
 
 def _distinct(numbers: np.ndarray) -> np.ndarray:
@@ -396,6 +400,11 @@ def _read(
             f"by `python -m reid_demo index IMAGES --out {folder}`."
         )
     records = list(read_json_lines(ImageRecord, folder / RECORDS, GalleryError, rebuild))
+    if meta.count != len(records):  # as while a copy of it is under way
+        raise GalleryError(
+            f"The gallery {folder.name!r} is damaged: {META} tells of {meta.count} images, "
+            f"{RECORDS} of {len(records)}. {rebuild}"
+        )
     try:
         stored = _arrays(folder, len(records))
         gallery = Gallery(folder, records, *stored, meta.model_dump(exclude_unset=True), None)

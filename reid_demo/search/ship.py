@@ -34,7 +34,8 @@ def ship_probes(dataset: Path, gallery: Gallery, absent: Path | None = None) -> 
     known = {pid for pid in gallery.people.tolist() if pid > 0}  # junk and distractors are nobody to look for
     chosen = _chosen(dataset, known, absent)
     folder = gallery.folder / FOLDER
-    with tempfile.TemporaryDirectory(dir=gallery.folder) as aside:  # what ships stays until all is written
+    # What ships stays until all is written.
+    with tempfile.TemporaryDirectory(dir=gallery.folder, prefix=".writing-") as aside:
         counts = _write(chosen, Path(aside))
         if folder.exists():
             shutil.rmtree(folder)

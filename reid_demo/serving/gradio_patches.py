@@ -210,9 +210,13 @@ def save_whole(img, cache_dir: str, name: str = "image", format: str = "webp") -
     if known := _made_young(place):
         return _shown(known)
     handle, waiting = _begin(folder, f".{name}.")
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-    os.replace(waiting, place)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(waiting, place)
+    except OSError:  # a full disk, which what is written so far would keep full
+        os.unlink(waiting)
+        raise
     return _shown(str(place))
 
 

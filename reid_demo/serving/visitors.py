@@ -5,6 +5,7 @@ folder (`workplace`). A timer deletes them ten minutes after their visit ends or
 whichever comes first. That depends on no event that a visitor's browser sends.
 """
 
+import logging
 import lzma
 import re
 import secrets
@@ -19,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from reid_demo.engine import Engine
-from reid_demo.errors import GalleryError, NoImagesError
+from reid_demo.errors import GalleryError, NoImagesError, NotWritableError
 from reid_demo.images import MAX_BYTES, looks_like_image
 from reid_demo.measuring.calibrate import calibrate_stored
 from reid_demo.measuring.calibrate import write as write_calibration
@@ -47,6 +48,8 @@ GONE = (
     "Your own gallery is no longer here: it is deleted ten minutes after a visit ends or after an hour without use. "
     "Make it again from your pictures, or press “Delete it and go back” under “Your pictures”."
 )
+_log = logging.getLogger(__name__)
+NO_ROOM = "This server has no room for another gallery just now. Try again later."
 FULL = "Too many visitors have a gallery of their own just now. Try again in a few minutes."
 
 
@@ -151,8 +154,11 @@ class PrivateGalleries:
             shutil.rmtree(work)
             page = self.engine
             engine = over(page, galleries.load(folder / "gallery", page.gallery.fingerprint))
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, (NotWritableError, OSError)):
+                _log.error("No room for a visitor's gallery: %s", error)
+                raise GalleryError(NO_ROOM) from error
             raise
         self.drop_owner(owner)
         with self._lock:

@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from filelock import FileLock, Timeout
 from reid_demo.errors import ConfigError
 
 PREFIX, LOCK = "reid_demo_private_", "lock"
+KEEP_YOUNG_S = 3600
 YOUNG_S = 60  # a folder without a lock may be one that another program is making just now
 
 
@@ -38,15 +40,28 @@ class Workplace:
         try:
             parent.mkdir(parents=True, exist_ok=True)
             making.mkdir(mode=0o700)
+            if os.name == "nt":  # which renames no folder with an open file; while it is young, nobody takes it
+                making = making.rename(self.folder)
             self._lock = FileLock(making / LOCK)
             self._lock.acquire(timeout=0)
-            making.rename(self.folder)
+            if making != self.folder:
+                making.rename(self.folder)
         except (OSError, Timeout) as error:
             shutil.rmtree(making, ignore_errors=True)
             raise ConfigError(
                 f"The temporary folder {parent} cannot be written ({getattr(error, 'strerror', None) or error}). "
                 "Name another one in the environment variable TMPDIR."
             ) from error
+
+        self._closed = threading.Event()
+        threading.Thread(target=self._stay_young, daemon=True, name="keeper of the temporary folder").start()
+
+    def _stay_young(self) -> None:
+        """Keep it from programs that remove old files: without its lock, the folder would be a dead server's."""
+        while not self._closed.wait(KEEP_YOUNG_S):
+            for path in (self.folder, self.folder / LOCK, *self.folder.glob("*")):
+                with contextlib.suppress(OSError):
+                    os.utime(path)
 
     def subfolder(self, name: str) -> Path:
         """Return a folder inside, made if missing, of mode 700."""
@@ -56,6 +71,7 @@ class Workplace:
 
     def close(self) -> None:
         """Remove the folder with all that is in it; closing twice is no error."""
+        self._closed.set()
         shutil.rmtree(self.folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             self._lock.release()
@@ -83,6 +99,8 @@ def close_this_process(pid: int | None = None) -> None:
 def remove_what_is_left(parent: Path) -> None:
     """Remove the folders of servers that are gone, which nobody holds locked any more."""
     for folder in (*parent.glob(f"{PREFIX}*"), *parent.glob(f".{PREFIX}*")):
+        if folder.is_symlink():  # in a folder that all share, somebody else may have made it
+            continue
         try:
             if not (folder / LOCK).exists() and time.time() - folder.stat().st_mtime < YOUNG_S:
                 continue

@@ -85,7 +85,12 @@ class Assets:
             found = [path for path in found if path.suffix == ".mhclo"]
             if not found:
                 raise SyntheticError(f"The assets have no clothes or hair called {name!r}; unpack all asset packs.")
-            self._cloths[name] = _read_cloth(found[0])
+            try:
+                self._cloths[name] = _read_cloth(found[0])
+            except (OSError, ValueError, IndexError, TypeError) as error:
+                raise SyntheticError(
+                    f"The assets' garment {found[0].name!r} is damaged; unpack the assets again."
+                ) from error
         return self._cloths[name]
 
 
@@ -98,17 +103,21 @@ def load_assets(folder: Path) -> Assets:
     missing = [name for name in NEEDED if not (folder / name).exists()]
     if missing:
         raise SyntheticError(
-            f"{folder.name!r} is not a folder of MakeHuman assets: {missing[0]} is missing. "
+            f"{str(folder)!r} is not a folder of MakeHuman assets: {missing[0]} is missing. "
             "Name the folder that holds `base` and `data`."
         )
     try:
-        vertices, faces, groups = _read_obj(folder / "data/3dobjs/base.obj")
-        rig = json.loads((folder / "data/rigs/default.mhskel").read_text(encoding="utf-8"))
-        painted = json.loads((folder / "data/rigs/default_weights.mhw").read_text(encoding="utf-8"))["weights"]
-        bones = _parents_first(rig["bones"])
-        joints = {name: np.array(ids) for name, ids in rig["joints"].items()}
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise SyntheticError(f"The MakeHuman assets in {folder.name!r} are damaged: {error}.") from error
+        return _assets(folder)
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise SyntheticError(f"The MakeHuman assets in {str(folder)!r} are damaged: {error!r}.") from error
+
+
+def _assets(folder: Path) -> Assets:
+    vertices, faces, groups = _read_obj(folder / "data/3dobjs/base.obj")
+    rig = json.loads((folder / "data/rigs/default.mhskel").read_text(encoding="utf-8"))
+    painted = json.loads((folder / "data/rigs/default_weights.mhw").read_text(encoding="utf-8"))["weights"]
+    bones = _parents_first(rig["bones"])
+    joints = {name: np.array(ids) for name, ids in rig["joints"].items()}
     index = {name: i for i, name in enumerate(bones)}
     weights = np.zeros((len(vertices), len(bones)), np.float32)
     for name, pairs in painted.items():

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from reid_demo.synthetic.body import ANCESTRIES, Body
 from reid_demo.synthetic.capture import CROPS, Order, Studio
 from reid_demo.synthetic.looks import level, row_of
 from reid_demo.synthetic.people import Look, Person, identity
+from reid_demo.synthetic.renderer import create_context
 from reid_demo.synthetic.scenes import CAMERAS
 
 FIRST_PID = 20001
@@ -159,24 +161,29 @@ def _gather(out: Path, plan: Plan) -> None:
     """Put everyone's ground truth into one file, by image name, and remove the working folder."""
     lines = [line for i in range(plan.everyone) for line in _lines(out / WORK / f"{i}.jsonl")]
     write_truth(out / TRUTH_FILE, sorted(lines, key=lambda line: json.loads(line)["image"]))
-    for path in (out / WORK).glob("*"):
-        path.unlink()
-    (out / WORK).rmdir()
+    shutil.rmtree(out / WORK)
 
 
 def _claim(out: Path, plan: Plan) -> None:
     """Write the plan into the folder, or check that it equals the one there."""
     path, wanted = out / "plan.json", vars(plan)
     if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            found = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise SyntheticError(f"plan.json in {str(out)!r} is damaged; choose another folder.") from error
         if {"hard": False, **found} != wanted:  # plans of before `hard` came do not name it
-            raise SyntheticError(f"{out.name!r} holds another data set ({found}); choose another folder.")
+            raise SyntheticError(f"{str(out)!r} holds another data set ({found}); choose another folder.")
     elif any(out.iterdir()):
-        raise SyntheticError(f"{out.name!r} is not empty and was not made by this command; choose another folder.")
+        raise SyntheticError(f"{str(out)!r} is not empty and was not made by this command; choose another folder.")
     else:
-        path.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+        part = path.with_name(path.name + ".part")
+        part.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+        part.replace(path)
     if not (out / TRUTH_FILE).is_file():
         (out / WORK).mkdir(exist_ok=True)
+    else:  # of a run that was stopped while it tidied up
+        shutil.rmtree(out / WORK, ignore_errors=True)
 
 
 def _lines(path: Path) -> list[str]:
@@ -231,6 +238,7 @@ def _render_all(assets: Path, out: Path, plan: Plan, todo: list[int], workers: i
         return
     workers = min(workers or _cores(), len(todo))
     load_assets(assets)  # fails here, not in a worker, if the folder is wrong
+    create_context().release()  # so does this without a renderer: a pool starts a worker that died anew for ever
     with tqdm(total=plan.everyone, initial=plan.everyone - len(todo), unit="person", file=sys.stderr) as bar:
         if workers == 1:
             _start(assets, out, plan)

@@ -115,7 +115,7 @@ class Material:
     pattern: str = "solid"
     scale: float = 1.0
     phase: float = 0.0  # shifts patterns and folds, so that no two pieces look alike
-    detail: float = 0.0  # depends on the kind: sleeve or band width, beard, lip colour
+    detail: float = 0.0  # of cloth by its pattern: band width, fading, zip; of skin: how strong the beard is
     gloss: float = 0.03
     folds: float = 0.5  # depth of the folds of cloth
     clip: Clip = Clip()

@@ -28,7 +28,7 @@ from reid_demo.synthetic.pieces import Outfit, Piece, fitted
 
 GROUP = 4  # people with neighbouring numbers who may dress alike
 ALIKE = 0.4  # fraction of groups that dress alike
-DIFFERENCES = ("bag", "hair", "build", "shoes")  # each member of such a group differs from the first in one of these
+DIFFERENCES = ("bag", "hair", "build", "shoes")  # each other member differs in one of these, and what goes with it
 
 
 @dataclass(frozen=True)

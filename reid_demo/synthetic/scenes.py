@@ -200,7 +200,7 @@ def barrier(rng: np.random.Generator) -> Soup:
     """Build a low wall, a counter or a construction fence, along x."""
     wide, high = rng.uniform(1.2, 2.4), rng.uniform(0.6, 1.1)
     layer = str(rng.choice(["brick", "concrete", "wood", "metal"]))
-    shade = tuple(rng.uniform(0.6, 0.95, 3)) if layer != "paint" else (0.8, 0.3, 0.2)
+    shade = tuple(rng.uniform(0.6, 0.95, 3))
     return surface(box([0, high / 2, 0], [wide, high, 0.3]), layer, shade, 0.6)
 
 

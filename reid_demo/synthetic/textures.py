@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SIZE = 256  # px; every layer tiles
+SIZE = 256  # px
 Painter = Callable[[np.random.Generator], np.ndarray]
 
 

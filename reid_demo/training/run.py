@@ -262,7 +262,7 @@ def _check(config: TrainConfig, sources: Sources, limits: Limits) -> None:
     _check_augmentation(config)
     if config.epochs < 1:
         raise TrainingError("epochs must be at least 1.")
-    for name in ("learning_rate", "pad", "num_workers", "frozen_stages", "cached_batches"):
+    for name in ("seed", "learning_rate", "pad", "num_workers", "frozen_stages", "cached_batches"):
         if getattr(config, name) < 0:
             raise TrainingError(f"The option {name} must not be below 0.")
     if config.accumulate < 1 or limits.save_every < 1 or (limits.max_steps is not None and limits.max_steps < 1):

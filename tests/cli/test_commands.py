@@ -10,7 +10,7 @@ import pytest
 from figures import draw_person
 from PIL import Image
 
-from reid_demo.__main__ import main
+from reid_demo.__main__ import _parser, main
 from reid_demo.errors import ConfigError
 from reid_demo.images import read_image
 from reid_demo.records import Occlusion, Scoring
@@ -264,12 +264,30 @@ def test_help_of_every_command_explains_every_argument(capsys):
         main(["--help"])
     text = capsys.readouterr().out
     assert stopped.value.code == 0 and "first steps" in text
-    names = "index search explain sweep train ablate attention-sheet teach evaluate calibrate synthesize anatomy "
-    for name in (names + "what-if probes bench push info").split():
+    (commands,) = (action.choices for action in _parser()._actions if isinstance(action.choices, dict))
+    assert len(commands) > 20
+    for name, command in commands.items():
         assert f"\n    {name} " in text or f"\n    {name}\n" in text
         with pytest.raises(SystemExit) as stopped:
             main([name, "--help"])
         assert stopped.value.code == 0 and len(capsys.readouterr().out) > 200
+        assert [action.dest for action in command._actions if not action.help] == [], name
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("faithfulness --seed -1", "whole number of at least 0"),
+        ("ablate --dataset market1501 --root d --max-steps 1 --out o --seeds -1", "whole number of at least 0"),
+        ("ablate --dataset market1501 --root d --max-steps 1 --out o --set seed=3", "name the seed with --seeds"),
+        ("reproduce --table 1 --data d --init i --out o --seed -1", "whole number of at least 0"),
+        ("reproduce --table 1 --data d --init i --out o --set seed=3", "name the seed with --seed, not"),
+    ],
+)
+def test_a_seed_that_is_none_or_would_be_replaced_is_refused(words, said, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(words.split())
+    assert stopped.value.code == 2 and said in capsys.readouterr().err
 
 
 def test_a_folder_of_photos_becomes_a_gallery_beside_it(tmp_path, tiny_weights, capsys):

@@ -54,3 +54,13 @@ def test_missing_and_damaged_truth_are_told(tmp_path):
         path.write_bytes(content)
         with pytest.raises(SyntheticError, match="damaged"):
             read_truth(path)
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    def lines():
+        yield to_line(TRUTH)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_truth(tmp_path / "truth.jsonl.gz", lines())
+    assert not (tmp_path / "truth.jsonl.gz").exists()

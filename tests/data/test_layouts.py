@@ -155,3 +155,10 @@ def test_each_missing_or_empty_split_is_named(dataset, probes, tmp_path):
         touch(tmp_path, name)
     with pytest.raises(DatasetError, match=f"{tmp_path}/absent does not exist"):
         load_benchmark(dataset, tmp_path / "absent", probes)
+
+
+def test_files_that_a_mac_leaves_beside_the_pictures_are_skipped(tmp_path):
+    touch(tmp_path, "query/0003_c1s1_1_0.jpg", "query/._0003_c1s1_1_0.jpg")
+    touch(tmp_path, "flat/0004_c1s1_1.jpg", "flat/._0004_c1s1_1.jpg")
+    assert [r.path for r in load_split(tmp_path, "query")] == ["query/0003_c1s1_1_0.jpg"]
+    assert [r.path for r in load_folder(tmp_path / "flat")] == ["0004_c1s1_1.jpg"]

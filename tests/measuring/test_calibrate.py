@@ -17,6 +17,7 @@ from reid_demo.measuring.calibrate import (
     alarm_table,
     calibrate,
     calibrate_stored,
+    first_matches,
     mark_table,
     open_set_rates,
 )
@@ -55,7 +56,7 @@ def test_against_a_slow_count():
         alarms = misses = present = 0
         for q in range(60):
             own = [g for g in range(80) if g_pids[g] == q_pids[q] >= 1]
-            strangers = [similarity[q, g] for g in range(80) if g not in own]
+            strangers = [similarity[q, g] for g in range(80) if g not in own and g_pids[g] != -1]
             mates = [similarity[q, g] for g in own if g_camids[g] != q_camids[q]]
             alarms += max(strangers) >= level.threshold
             if mates:
@@ -268,4 +269,36 @@ def test_all_probes_of_a_person_are_drawn_together(tiny_engine, tmp_path, monkey
     monkeypatch.setattr(calibrating, "_with_mark", lambda *given: asked.append(given[-1]) or measure(*given))
     calibrate(tiny_engine.describer, folder, tiny_engine.gallery.fingerprint)
     whole, occluded = ([search.person for search in names] for names in asked)
-    assert whole == [str(row["pid"]) for row in rows] and occluded == whole * 4
+    assert whole == [f"whole_{row['pid']}" for row in rows] and occluded == whole * 4
+
+
+def test_a_gallery_of_one_person_has_no_threshold(tiny_engine, tmp_path):
+    """Nobody is a stranger there, and no number can be written."""
+    folder = tmp_path / "gallery"
+    shutil.copytree(tiny_engine.gallery.folder, folder)
+    lines = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    (folder / "records.jsonl").write_text("".join(json.dumps({**line, "pid": 2}) + "\n" for line in lines))
+    example = tiny_engine.examples[0]
+    row = {"path": example.path.name, "pid": 2, "camid": 99, "kind": "whole"}
+    (folder / "probes" / "probes.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(DatasetError, match="shows nobody but"):
+        calibrate(tiny_engine.describer, folder, tiny_engine.gallery.fingerprint)
+
+
+def test_junk_is_no_stranger():
+    """Bad crops of the protocol's junk often show the probe's own person."""
+    similarity = np.array([[0.5, 0.9, 0.4]])
+    gallery = Identities.of([1, -1, 2], [1, 1, 1])
+    found = first_matches(similarity, Identities.of([1], [2]), gallery)
+    assert found.strangers[0] == 0.4 and found.first[0] == 2 and found.right[0]
+
+
+def test_a_measurement_is_written_whole_and_never_through_a_link(tmp_path):
+    """A file of the Hub's cache is a link to a blob that is named by its hash."""
+    (tmp_path / "blob").write_text("as fetched")
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "calibration.json").symlink_to(tmp_path / "blob")
+    calibrating.write(RECORD, tmp_path / "weights")
+    assert (tmp_path / "blob").read_text() == "as fetched"
+    assert read(tmp_path / "weights" / "calibration.json", "abc") == RECORD
+    assert [path.name for path in (tmp_path / "weights").iterdir()] == ["calibration.json"]

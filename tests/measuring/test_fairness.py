@@ -1,5 +1,7 @@
 """Error rates by group, counted again by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -49,7 +51,7 @@ def test_rates_by_hand(engine, tmp_path, monkeypatch):
     assert found.table().count("\n") == len(found.rows) + 2
 
 
-def test_the_worst_come_first_and_small_groups_are_left_out(engine, tmp_path):
+def test_small_groups_are_left_out(engine, tmp_path):
     found = fairness.study(engine, people_file(tmp_path / "people.jsonl.gz", {2: {}, 50: {}}))
     assert found.rows == ()  # of two people nothing is said
 
@@ -68,3 +70,10 @@ def test_a_group_that_differs_stands_out():
     assert row.stands_out == "R-1 and FPIR" and row.first.value == 0
     assert fairness._row("skin", "light", list(range(40)), first, alarms).stands_out in ("", "FPIR")
     assert np.isclose(row.false_alarms.value, 1)
+
+
+def test_a_threshold_of_another_gallery_does_not_count(engine, tmp_path):
+    other = engine.over(engine.gallery, engine.probes)
+    other.calibration = replace(engine.calibration, gallery="elsewhere")
+    with pytest.raises(DatasetError, match="measured on 'elsewhere'"):
+        fairness.study(other, people_file(tmp_path / "people.jsonl.gz", {2: {}}))

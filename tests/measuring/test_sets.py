@@ -1,5 +1,6 @@
 """Sets of what-ifs, checked against a second way of computing them."""
 
+import copy
 import json
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -15,7 +16,7 @@ from reid_demo.engine import Example
 from reid_demo.errors import ImageError, OcclusionError
 from reid_demo.images import read_image
 from reid_demo.measuring import intervals, sets
-from reid_demo.records import Occlusion, Scoring
+from reid_demo.records import Identities, Occlusion, Scoring
 from reid_demo.search import similarity
 
 
@@ -137,6 +138,24 @@ def test_intervals_are_over_people_not_over_pictures(tiny_engine):
     assert each.spread.mAP.low <= each.mAP <= each.spread.mAP.high
 
 
+def test_junk_counts_in_no_rank(tiny_engine, probe_image):
+    """R-1 drops it, so mean rank and intervals do as well."""
+    found, plain = [sets.LabelledProbe(probe_image, 5, 4)], [sets.Trial("untouched")]  # no picture of person 5
+
+    def mean_rank(engine):
+        *_, last = sets.run_set(engine, found, plain)
+        return last.results[0].mean_rank
+
+    before = mean_rank(tiny_engine)
+    above = tiny_engine.search(tiny_engine.describe(probe_image), 1)[0]  # of another person
+    assert above.record.pid != 5 and before > 1
+    other = Identities(tiny_engine.pids.copy(), tiny_engine.camids.copy())
+    other.pids[above.index] = -1
+    engine = tiny_engine.over(copy.copy(tiny_engine.gallery), tiny_engine.probes)
+    engine.gallery.identities, engine.gallery.pids = other, other.pids
+    assert mean_rank(engine) == before - 1
+
+
 def test_a_set_needs_probes_and_trials(tiny_engine, probe_image):
     stranger = sets.LabelledProbe(probe_image, 50, 1)
     for probes, trials in (([], [sets.Trial("a")]), ([stranger], [sets.Trial("a")]), ([stranger], [])):
@@ -192,7 +211,8 @@ def test_probes_are_read_from_every_picture_format_and_named_as_in_market_1501(t
     for name in ("0007_c3s1_000451_03.jpg", "0008_c1.bmp"):
         Image.fromarray(draw_person(1, 1, 64, 32)).save(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no picture")
-    assert [(probe.pid, probe.camid) for probe in sets.read_probes([tmp_path])] == [(7, 3), (8, 1)]
+    for given in ([tmp_path], sorted(tmp_path.iterdir())):  # also where a shell names each file
+        assert [(probe.pid, probe.camid) for probe in sets.read_probes(given)] == [(7, 3), (8, 1)]
     for nobody in ("-1_c1.jpg", "holiday.jpg"):  # junk, and no name of a person
         (tmp_path / nobody).touch()
         with pytest.raises(OcclusionError, match=f"'{nobody}' states no person"):

@@ -439,3 +439,17 @@ def test_the_first_runs_may_be_at_once():
     for _ in range(3):
         ran = subprocess.run([sys.executable, "-c", FIRST_RUNS], capture_output=True, text=True, timeout=60)
         assert ran.stdout == "ran\n", ran.stderr
+
+
+def test_a_runtime_that_came_with_another_package_has_a_version(monkeypatch):
+    """`onnxruntime-gpu` brings the module, not the distribution, of that name."""
+
+    def version(name):
+        if name == "onnxruntime":
+            raise runtimes.metadata.PackageNotFoundError(name)
+        return "1.2.3"
+
+    monkeypatch.setattr(runtimes.metadata, "version", version)
+    for packages, wanted in (({"onnxruntime": ["onnxruntime-gpu"]}, "1.2.3"), ({}, "unknown")):
+        monkeypatch.setattr(runtimes.metadata, "packages_distributions", lambda packages=packages: packages)
+        assert runtimes.version("onnxruntime") == wanted

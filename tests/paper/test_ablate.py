@@ -11,7 +11,7 @@ from PIL import Image
 
 from reid_demo.__main__ import main
 from reid_demo.config import ModelConfig, TrainConfig, to_dict
-from reid_demo.errors import ConfigError, DatasetError, OcclusionError
+from reid_demo.errors import ConfigError, DatasetError, OcclusionError, TrainingError
 from reid_demo.measuring.evaluate import Plan
 from reid_demo.measuring.evaluate import evaluate as measure
 from reid_demo.model import checkpoint
@@ -206,7 +206,7 @@ def test_what_cannot_be_compared_is_refused_before_training(root, tmp_path, fake
     for changes in ({"seeds": []}, {"seeds": [0, 0]}, {"max_steps": 0}, {"init": {"vgg": root}}):
         with pytest.raises(ConfigError):
             go(root, tmp_path / "out", rows, **changes)
-    with pytest.raises(ConfigError, match="only once"):
+    with pytest.raises(ConfigError, match="are both called 'market1501 whole'"):
         go(root, tmp_path / "out", rows, [Condition("market1501", root)] * 2)
     with pytest.raises(DatasetError, match="nowhere"):
         go(root, tmp_path / "out", rows, [Condition("market1501", tmp_path / "nowhere")])
@@ -226,6 +226,7 @@ def test_rows_of_ones_own_change_the_recipe_the_data_and_the_teacher(root, tmp_p
     (tmp_path / "rows.json").write_text(json.dumps(rows))
     found = recipe_rows(tmp_path / "rows.json", tmp_path / "shared.json", ["flip=0.25"])
     assert [row.config.flip for row in found] == [0.25, 0.25] and found[0].folder(1) == "paper-s-losses_seed1"
+    (tmp_path / "t.npz").write_bytes(b"vectors")
     options = {"roots": [root, root], "teacher": tmp_path / "t.npz", "seeds": [0]}
     aware = [Condition("market1501", root), Condition("market1501", root, part_aware=True)]
     summary = go(root, tmp_path / "out", found, aware, **options)
@@ -271,3 +272,73 @@ def test_ctrl_c_says_how_to_resume(root, tmp_path, capsys, monkeypatch):
     options += ["--variants", "G", "--seeds", "0", "--max-steps", "1"]
     assert main(["ablate", "--dataset", "market1501", *options]) == 130
     assert "Run the same command again to resume" in capsys.readouterr().err
+
+
+def test_a_recipe_that_was_refused_leaves_its_folder_to_the_corrected_one(root, tmp_path, faked, monkeypatch):
+    out, train = tmp_path / "out", module.train
+    wrong = rows_of(dataclasses.replace(TINY, height=50), ["G"], [])
+
+    def refuse(*given, **named):
+        raise TrainingError("Heights and widths must be multiples of 16.")
+
+    monkeypatch.setattr(module, "train", refuse)
+    with pytest.raises(TrainingError):
+        go(root, out, wrong, seeds=[0])
+    monkeypatch.setattr(module, "train", train)
+    assert go(root, out, rows_of(TINY, ["G"], []), seeds=[0])["rows"][0]["mean"]
+    with pytest.raises(ConfigError, match="another recipe"):  # trained by now
+        go(root, out, wrong, seeds=[0])
+
+
+def test_another_teacher_is_another_run(root, tmp_path, faked):
+    out, rows = tmp_path / "out", rows_of(dataclasses.replace(TINY, distill_similarity=1.0), ["G"], [])
+    for name in ("a.npz", "b.npz"):
+        (tmp_path / name).write_bytes(name.encode())
+    go(root, out, rows, seeds=[0], teacher=tmp_path / "a.npz")
+    with pytest.raises(ConfigError, match="another teacher"):
+        go(root, out, rows, seeds=[0], teacher=tmp_path / "b.npz")
+    path = out / rows[0].folder(0) / "budget.json"
+    held = json.loads(path.read_text())
+    del held["teacher"]  # as an earlier release wrote it
+    path.write_text(json.dumps(held))
+    go(root, out, rows, seeds=[0], teacher=tmp_path / "b.npz")
+
+
+def test_a_recipe_that_pastes_gets_the_cut_outs_that_ship(root, tmp_path, faked, monkeypatch):
+    train, given = module.train, []
+    monkeypatch.setattr(
+        module, "train", lambda c, sources, *a, **k: given.append(sources) or train(c, sources, *a, **k)
+    )
+    for pasted in (0.0, 0.25):
+        go(root, tmp_path / str(pasted), rows_of(dataclasses.replace(TINY, pasted=pasted), ["G"], []), seeds=[0])
+    assert given[0].occluders is None and list(given[1].occluders.glob("person_*.png"))
+
+
+def test_what_would_be_ignored_or_mixed_up_is_refused(root, tmp_path, faked):
+    rows = rows_of(TINY, ["G"], [])
+    with pytest.raises(ConfigError, match="No row has the backbone 'osnet' that --init names"):
+        go(root, tmp_path / "out", rows, init={"osnet": tmp_path / "net.pt"})
+    shutil.copytree(root, tmp_path / "twin")
+    twice = [Condition("market1501", root), Condition("market1501", tmp_path / "twin")]
+    with pytest.raises(ConfigError, match="both called 'market1501 whole'"):
+        go(root, tmp_path / "out", rows, twice)
+    with pytest.raises(ConfigError, match="at least one thing to measure"):
+        ablate(TINY, rows, Trial("market1501", [root], [], max_steps=5), tmp_path / "out", [0])
+    go(root, tmp_path / "out", rows, seeds=[0])
+    (tmp_path / "out" / rows[0].folder(0) / "measures.json").write_text("{")
+    with pytest.raises(ConfigError, match="measures.json cannot be read"):
+        go(root, tmp_path / "out", rows, seeds=[0])
+
+
+@pytest.mark.parametrize("names", [["a b", "a-b"], ["+", "-"]])
+def test_rows_that_share_a_folder_are_refused(names, tmp_path):
+    (tmp_path / "rows.json").write_text(json.dumps([{"name": name} for name in names]))
+    with pytest.raises(ConfigError, match="share a folder"):
+        recipe_rows(tmp_path / "rows.json")
+
+
+def test_a_table_of_several_recipes_does_not_speak_of_one(root, tmp_path, faked):
+    (tmp_path / "rows.json").write_text(json.dumps([{"name": "plain"}, {"name": "fast", "set": ["learning_rate=1"]}]))
+    go(root, tmp_path / "out", recipe_rows(tmp_path / "rows.json"), seeds=[0])
+    text = (tmp_path / "out" / "ablation.md").read_text()
+    assert "one recipe" not in text and "if a row does not say otherwise" in text

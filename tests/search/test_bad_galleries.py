@@ -106,7 +106,7 @@ DAMAGE = {  # what -> (how it comes about, words of the error)
     "path is a number": (record(path=3), "path"),
     "box of three": (record(box=[1, 2, 3]), "box"),
     "records are no JSON": (content(RECORDS, b"{\n"), "Line 1 of records.jsonl"),
-    "records are empty": (content(RECORDS, b""), "disagree in length"),
+    "records are empty": (content(RECORDS, b""), "18 images, records.jsonl of 0"),
     "records are cut": (cut(RECORDS, 400), "records.jsonl|disagree"),
     "parts are empty": (content(PARTS, b""), "parts.npy"),
     "parts are a pickle": (content(PARTS, b"\x80\x04N."), "parts.npy"),
@@ -217,3 +217,11 @@ def test_the_advice_for_a_damaged_gallery_can_be_followed(file, copied, tmp_path
     words = [names.get(word, word) for word in command.split()]
     assert main([*words, "--weights", str(tiny_weights), "--device", "cpu"]) == 0
     assert len(gallery.load(Path(words[-1]))) == 18
+
+
+def test_a_gallery_that_is_half_of_another_one_is_refused(copied):
+    """As while a larger one is copied over it, file by file."""
+    about = json.loads((copied / META).read_text())
+    (copied / META).write_text(json.dumps({**about, "count": 19}))
+    with pytest.raises(GalleryError, match="19 images, records.jsonl of 18"):
+        gallery.load(copied)

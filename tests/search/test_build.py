@@ -630,6 +630,25 @@ def test_a_picture_with_junk_for_exif_is_indexed(images, tmp_path, tiny_describe
 
 
 def test_another_limit_makes_the_index_anew(images, tmp_path, tiny_describer, tiny_weights):
-    for limit, exact in ((None, True), (3, False), (3, False), (None, True)):
+    for limit, exact in ((None, True), (3, False), (3, False), (None, False), (9, True)):
         report = run(images, tmp_path / "gallery", tiny_describer, tiny_weights, exact_limit=limit)
         assert report.exact == exact and (report.added or report.kept) == 4
+
+
+def test_a_folder_that_a_file_manager_has_looked_into_is_empty_still(images, tmp_path, tiny_describer, tiny_weights):
+    out = tmp_path / "gallery"
+    out.mkdir()
+    (out / ".DS_Store").write_bytes(b"x")
+    assert run(images, out, tiny_describer, tiny_weights).total == 4
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(GalleryError, match="something other than a gallery"):
+        run(images, tmp_path / "mine", tiny_describer, tiny_weights)
+
+
+def test_what_was_compressed_by_a_limit_stays_so_when_pictures_come(images, tmp_path, tiny_describer, tiny_weights):
+    out = tmp_path / "gallery"
+    assert not run(images, out, tiny_describer, tiny_weights, exact_limit=3).exact
+    Image.fromarray(draw_person(7, 1)).save(images / "another.png")
+    report = run(images, out, tiny_describer, tiny_weights)
+    assert report.added == 1 and not report.exact and len(gallery.load(out)) == 5

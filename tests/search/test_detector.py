@@ -10,7 +10,7 @@ from PIL import Image
 from reid_demo.errors import ConfigError
 from reid_demo.images import read_image
 from reid_demo.model import checkpoint
-from reid_demo.search import gallery
+from reid_demo.search import detector, gallery
 from reid_demo.search.build import IndexOptions, index_folder
 from reid_demo.search.bundled import DEFAULT_GALLERY
 from reid_demo.search.detector import HogFinder, open_finder
@@ -114,3 +114,8 @@ def test_frames_without_people_are_counted_and_remembered(tmp_path, tiny_describ
     assert first.empty == 1 and first.added >= 1 and Nobody.calls == 2
     second = index_folder(frames, tmp_path / "gallery", tiny_describer, made_by, IndexOptions(finder=Nobody()))
     assert (second.empty, second.added, Nobody.calls) == (1, 0, 2)
+
+
+def test_a_sliver_of_a_box_does_not_cost_the_frame():
+    boxes = [(0, 0, 17, 400), (50, 0, 100, 300)]
+    assert [found.box for found in detector._chosen(boxes, np.array([0.9, 0.8]), 0.5, 600, 400)] == [(50, 0, 150, 300)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from reid_demo.records import UNKNOWN, ImageRecord
-from reid_demo.search.gallery import Gallery, Ranking
+from reid_demo.search.gallery import Gallery, Ranking, _first
 
 
 def gallery_of(marks) -> Gallery:
@@ -58,3 +58,11 @@ def test_ranks_are_those_of_a_stable_sort_with_ties_in_gallery_order(count):
         slow = sorted(range(count), key=lambda row: -scores[row])  # a stable sort
         ranks = Ranking.of(values, exclude).ranks
         assert ranks.dtype == np.int64 and ranks[slow].tolist() == list(range(1, count + 1))
+
+
+def test_of_more_equal_images_than_are_listed_the_first_ones_are():
+    values = np.zeros(500, np.float32)
+    values[[400, 3]] = 1
+    assert sorted(_first(values, 6, None).tolist()) == [0, 1, 2, 3, 4, 400]
+    exclude = np.isin(np.arange(500), (0, 3))
+    assert sorted(_first(values, 4, exclude).tolist()) == [1, 2, 4, 400]

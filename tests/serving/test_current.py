@@ -16,6 +16,7 @@ from reid_demo.errors import GalleryError, ImageError
 from reid_demo.images import image_or_placeholder, read_image
 from reid_demo.records import ImageRecord
 from reid_demo.search import gallery, store
+from reid_demo.serving import current as following
 from reid_demo.serving.current import Current
 from reid_demo.serving.page import text
 from reid_demo.serving.page.handlers import browse, probe, ranking, verify, why
@@ -78,6 +79,20 @@ def test_a_new_one_that_cannot_be_opened_leaves_the_old_one_in_use(engine, spoil
     assert [m.index for m in engine.search(engine.describe(draw_person(3, 1)), 5)] == [m.index for m in wanted]
     write_anew(engine)
     assert len(current.engine.gallery) == 2, "a later one that is sound is taken"
+
+
+def test_one_that_was_being_copied_is_taken_once_it_is_whole(engine, monkeypatch, caplog):
+    """`rsync` puts meta.json before the files that it speaks of."""
+    current = Current(engine)
+    write_anew(engine)
+    records = engine.gallery.folder / gallery.RECORDS
+    whole = records.read_text()
+    records.write_text(whole.splitlines(keepends=True)[0])
+    assert current.engine is engine
+    records.write_text(whole)
+    assert current.engine is engine, "it is not tried again at every search"
+    monkeypatch.setattr(following, "RETRY_S", 0)
+    assert len(current.engine.gallery) == 2 and len(caplog.records) == 1
 
 
 def test_a_gallery_that_is_gone_is_still_searched(engine):

@@ -95,7 +95,7 @@ def test_a_number_that_is_none(page, answer, field):
     for number in NUMBERS:
         data = values_of(config, reads["id"])
         data[reads["inputs"].index(block)] = number
-        answer(reads["id"], data, {"verb": "hide", "kind": "random_box"} if field in ("coverage", "seed") else None)
+        answer(reads["id"], data, {"verb": "hide", "kind": "random_block"} if field in ("coverage", "seed") else None)
 
 
 @pytest.mark.parametrize("field", ["weighing", "terms", "browse-person", "same-camera"])

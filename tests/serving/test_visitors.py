@@ -12,7 +12,7 @@ from figures import draw_person
 from filelock import FileLock
 from PIL import Image
 
-from reid_demo.errors import GalleryError
+from reid_demo.errors import GalleryError, NotWritableError
 from reid_demo.model import checkpoint
 from reid_demo.search import gallery
 from reid_demo.serving import visitors as private
@@ -370,3 +370,42 @@ def test_the_zip_of_a_deleted_gallery_is_gone_everywhere(tiny_engine, three, tmp
     offered.write_bytes(packed.read_bytes())
     galleries.drop(token)
     assert not packed.exists() and not offered.exists()
+
+
+def test_a_full_disk_is_said_to_a_visitor_in_their_words(galleries, three, monkeypatch):
+    def full(*given, **named):
+        raise NotWritableError("The gallery 'gallery' cannot be written. Name another --out.")
+
+    def without_words(*given):
+        raise OSError(28, "No space left on device")
+
+    for at, fault in (("index_folder", full), ("unpack", without_words)):
+        with monkeypatch.context() as patch:
+            patch.setattr(private, at, fault)
+            with pytest.raises(GalleryError, match="no room for another gallery"):
+                galleries.build("me", [three])
+    assert _left(galleries) == []
+
+
+def test_a_living_servers_folder_stays_young(tmp_path, monkeypatch):
+    """Programs that remove old files took its lock; the next server took the folder for a dead one's."""
+    monkeypatch.setattr(workplace, "KEEP_YOUNG_S", 0.05)
+    place = workplace.Workplace(tmp_path)
+    kept = [place.folder / workplace.LOCK, place.subfolder("galleries")]
+    for path in kept:
+        os.utime(path, (0, 0))
+    until = time.monotonic() + 20
+    while any(path.stat().st_mtime == 0 for path in kept):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    place.close()
+    assert not place.folder.exists()
+
+
+def test_a_link_in_a_shared_folder_is_not_followed(tmp_path):
+    (tmp_path / "home").mkdir()
+    link = tmp_path / f"{workplace.PREFIX}elsewhere"
+    link.symlink_to(tmp_path / "home")
+    os.utime(tmp_path / "home", (0, 0))
+    workplace.remove_what_is_left(tmp_path)
+    assert list((tmp_path / "home").iterdir()) == [] and link.is_symlink()

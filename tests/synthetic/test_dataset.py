@@ -195,3 +195,37 @@ def test_hard_drawing_puts_more_in_the_way_and_uses_more_cameras():
         )
     assert all(hard > 1.5 * ordinary for ordinary, hard in zip(shares[False], shares[True], strict=True))
     assert shares[True][3] == dataset.HARD.cameras
+
+
+def test_a_plan_that_is_damaged_is_told(tmp_path):
+    for content in ("", "3", "[]{"):
+        (tmp_path / "plan.json").write_text(content)
+        with pytest.raises(SyntheticError, match="plan.json in .* is damaged"):
+            synthesize(tmp_path / "assets", tmp_path, SMALL)
+
+
+def test_without_a_renderer_nothing_is_begun(assets_folder, tmp_path, monkeypatch):
+    """A pool would start a worker that died anew, and for ever."""
+
+    def none():
+        raise SyntheticError("No off-screen OpenGL 3.3")
+
+    monkeypatch.setattr(dataset, "create_context", none)
+    monkeypatch.setattr(dataset, "SPAWN", None)
+    with pytest.raises(SyntheticError, match="No off-screen OpenGL"):
+        synthesize(assets_folder, tmp_path / "set", SMALL, workers=2)
+
+
+def test_what_a_stop_at_the_very_end_leaves_is_tidied_up(tmp_path, monkeypatch):
+    work = tmp_path / dataset.WORK
+    plan = SMALL.plan()
+    (tmp_path / "plan.json").write_text(json.dumps(vars(plan)))
+    work.mkdir()
+    for index in range(plan.everyone):
+        (work / f"{index}.jsonl").write_text("not the truth")
+    with pytest.raises(ValueError):
+        dataset._gather(tmp_path, plan)
+    assert work.is_dir() and not (tmp_path / TRUTH_FILE).exists()  # whole or not at all
+    (tmp_path / TRUTH_FILE).write_bytes(b"whole")
+    dataset._claim(tmp_path, plan)
+    assert not work.exists()

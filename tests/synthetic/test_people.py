@@ -1,5 +1,7 @@
 """Identities and their meshes; the meshes need the assets but no OpenGL."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -21,6 +23,15 @@ def test_looks_are_repeatable_and_balanced():
     assert all(abs(sum(share.values()) - 1) < 1e-9 for share in shares.values())
 
 
+# One thing, and what goes with it.
+APART = (
+    {"bag", "bag_cloth", "gait"},
+    {"hair", "hair_colour", "hat", "glasses"},
+    {"build", "gait"},
+    {"shoes", "shoe_colours", "gait"},
+)
+
+
 def test_groups_dress_alike_and_differ_in_one_thing():
     alike = 0
     for group in range(40):
@@ -28,7 +39,8 @@ def test_groups_dress_alike_and_differ_in_one_thing():
         if all(other.top_cloth == first.top_cloth for other in others):
             alike += 1
             for other in others:
-                assert other != first
+                apart = {f.name for f in dataclasses.fields(first) if getattr(first, f.name) != getattr(other, f.name)}
+                assert apart and any(apart <= allowed for allowed in APART)
                 assert (other.top, other.bottom, other.coat) == (first.top, first.bottom, first.coat)
     assert 8 <= alike <= 24
 

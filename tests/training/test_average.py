@@ -80,7 +80,7 @@ def test_a_runs_checkpoint_is_read_before_its_weights(trained, untouched, tmp_pa
     run.mkdir()
     model = checkpoint.load_weights(untouched)
     config = json.dumps(to_dict(TrainConfig(model=CONFIG)))
-    torch.save({"config": config, "model": model.state_dict()}, run / STATE_FILE)
+    torch.save({"config": config, "model": model.state_dict(), "objective": {}}, run / STATE_FILE)
     assert average(run, trained, 1, tmp_path / "out").fingerprint == checkpoint.fingerprint(untouched)
     assert not (tmp_path / "out" / "recipe.json").exists()
 

@@ -22,7 +22,7 @@ from reid_demo.model.dpti import build_model
 from reid_demo.model.start import start_from_ir
 from reid_demo.training.distributed import Team, WholeBatch
 from reid_demo.training.losses import Objective
-from reid_demo.training.run import Sources, train
+from reid_demo.training.run import Limits, Sources, train
 from reid_demo.training.state import Start
 from reid_demo.training.teacher import LiveTeacher, blended, describe_with_backbone, from_clear
 
@@ -61,8 +61,10 @@ def root(tmp_path_factory):
     return write_people(tmp_path_factory.mktemp("people"), range(1, 4), 128, 64)
 
 
-def run(config, root, out, teacher):
-    return train(config, Sources("market1501", [root], teacher=teacher), out, start=Start(init=teacher), device="cpu")
+def run(config, root, out, teacher, resume=False, **limits):
+    start = Start(init=None if resume else teacher, resume=resume)
+    sources = Sources("market1501", [root], teacher=teacher)
+    return train(config, sources, out, start=start, limits=Limits(**limits), device="cpu")
 
 
 def test_its_vectors_are_those_of_the_network_at_length_one(network, root):
@@ -109,6 +111,9 @@ def test_a_run_learns_from_it_and_resumes(network, root, tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert result["finished"] and {"distill_global", "distill_global_similarity"} <= set(rows[0])
     assert 0 < rows[0]["distill_global"] < 2
+    assert not run(RECIPE, root, tmp_path / "halves", network, stop_after=1)["finished"]
+    again = run(RECIPE, root, tmp_path / "halves", network, resume=True)
+    assert again["finished"] and again["fingerprint"] == result["fingerprint"]
 
 
 def test_the_teacher_sees_the_picture_before_it_is_hidden_with_the_same_colours(root):

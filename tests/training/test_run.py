@@ -370,6 +370,7 @@ def test_backbone_and_new_layers_have_their_own_rates():
         {"height": 100},
         {"accumulate": 0},
         {"flip": 2.0},
+        {"seed": -1},
         {"pasted": 1.5},
         {"epochs": 0},
         {"frozen_stages": -1},

@@ -25,8 +25,9 @@ async function fetchPictures(rows) {
   const missing = [...new Set(rows)].filter((row) => !pictures.has(row));
   if (!missing.length || !state.token) return;
   const answer = server.pictures({ token: state.token, rows: missing }).then(orLost);
-  for (const row of missing) pictures.set(row, answer.then((found) => found[row]));
-  const forget = () => missing.forEach((row) => pictures.delete(row)); // so that a tile asks again
+  const asked = new Map(missing.map((row) => [row, answer.then((found) => found[row])]));
+  for (const [row, uri] of asked) pictures.set(row, uri);
+  const forget = () => asked.forEach((uri, row) => pictures.get(row) === uri && pictures.delete(row)); // a tile asks again
   answer.then((found) => { if (found.error) forget(); }, forget);
 }
 
@@ -201,26 +202,32 @@ window.wasTold = () => { // the page has done it, well or not
 function take() { // the page drew the stage anew
   const next = typeof props.value === "string" ? JSON.parse(props.value || "null") : props.value;
   if (!next) { // no picture is left to rank
-    if (state) find(".stage-say p").textContent = words.none;
+    if (!state) return;
+    turn += 1;
+    state.shown = { ...state.shown, sentence: words.none, verdict: "", warning: "" };
+    draw();
     return;
   }
   const moved = overtaken(next.box); // then the block and its newest wish stay
-  if (state && state.gallery !== next.gallery) { // whose rows are other pictures
+  const other = state && state.gallery !== next.gallery;
+  if (other) { // whose rows are other pictures
     pictures.clear();
     seen.clear();
     matchShown = "";
+    matchImage = chosen = null;
+    turn += 1; // an answer under way names rows of the one before
     element.querySelectorAll(".stage-tile").forEach((tile) => tile.remove());
   }
   for (const [row, uri] of Object.entries(next.pictures || {})) pictures.set(Number(row), uri);
   for (const [row, maps] of Object.entries(next.maps || {})) seen.set(Number(row), maps);
-  state = moved && state ? { ...next, shown: state.shown } : next;
+  state = moved && state && !other ? { ...next, shown: state.shown } : next;
   if (!moved) { comparing = next.compare; explained = next.explained; }
   showProbe();
   drawChips();
   if (state.token) window.showPlace(state.place);
   tellNext();
   if (moved) { // a wish from before the visit was opened goes out now
-    if (wish) ask();
+    if (wish || other) ask();
     return;
   }
   turn += 1;

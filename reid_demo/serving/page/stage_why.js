@@ -85,10 +85,11 @@ async function fetchMaps(row) {
   seen.set(row, answer);
   try {
     const found = await answer;
+    if (seen.get(row) !== answer) return; // another gallery came meanwhile, whose row this is not
     if (!found || found.error) seen.delete(row);
     else seen.set(row, found);
   } catch {
-    seen.delete(row);
+    if (seen.get(row) === answer) seen.delete(row);
   }
   if (state.shown.why.index === row && seen.has(row)) drawPictures();
 }

@@ -17,7 +17,7 @@ from reid_demo.images import read_image
 from reid_demo.records import WEIGHINGS, Occlusion
 from reid_demo.search.gallery_views import VIEWS
 from reid_demo.serving.page import text, view
-from reid_demo.serving.page.handlers import changed, earned, ranking, verify
+from reid_demo.serving.page.handlers import acts, changed, earned, ranking, verify
 from reid_demo.serving.page.handlers import probe as probes
 from reid_demo.serving.page.handlers.session import Session, Settings, is_right, scoring_of
 from reid_demo.serving.page.handlers.why import why
@@ -74,8 +74,10 @@ def test_a_random_block_has_the_size_and_seed_asked_for(tiny_engine, opened):
 @pytest.mark.parametrize("seed", [-1, 2**31])
 def test_a_seed_that_is_none_names_itself(tiny_engine, opened, seed):
     """The widget has no limits: Gradio would refuse every act of the stage, without a name for what is wrong."""
+    asked = {"verb": "hide", "kind": "random_block"}
     with pytest.raises(OcclusionError, match="The seed in Settings"):
-        probes.hide(tiny_engine, opened, Settings(), probes.Hiding("random_block", seed=seed))
+        acts.act(tiny_engine, opened, Settings(), asked, acts.Dials(seed=seed), [])
+    assert acts.act(tiny_engine, opened, Settings(), asked, acts.Dials(seed=7), []).recipe[0].seed == 7
 
 
 def test_a_recipe_replays_on_another_probe(tiny_engine, opened):

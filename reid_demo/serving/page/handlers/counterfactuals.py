@@ -119,6 +119,6 @@ def open_person(home: Engine, engine: Engine, session: Session, settings: Settin
     if row is None:
         raise ImageError(text.NO_SUCH_EXAMPLE)
     pid = None if session.own else row.pid  # a visitor's own gallery counts people of its own
-    image = images.read_image(home.gallery.folder / FOLDER / row.path)
+    image = images.read_probe(home.gallery.folder / FOLDER / row.path)
     picture = Picture(image, _capital(row.words), pid, source=f"changed:{name}")
     return start(engine, session, settings, picture)

@@ -80,7 +80,7 @@ def open_named(engine: Engine, session: Session, settings: Settings, name: str) 
 def _open(engine: Engine, session: Session, settings: Settings, example: Example) -> Session:
     title = text.EXAMPLE_TITLE.format(title=example.title)
     source = example_source(example.path)
-    picture = Picture(images.read_image(example.path), title, example.pid, example.camid, source)
+    picture = Picture(images.read_probe(example.path), title, example.pid, example.camid, source)
     return start(engine, session, settings, picture)
 
 
@@ -111,14 +111,18 @@ def open_match(engine: Engine, session: Session, settings: Settings) -> Session:
 def hide(engine: Engine, session: Session, settings: Settings, hiding: Hiding) -> Session:
     """Hide a part by one click and search again."""
     need_probe(session)
-    if hiding.seed is not None and not 0 <= hiding.seed < 2**31:
-        raise OcclusionError(text.SEED_WRONG)
     step = step_of(session, hiding)
     return replace(with_recipe(engine, session, settings, (*session.recipe, step)), seed=session.seed + 1)
 
 
 def step_of(session: Session, hiding: Hiding) -> Occlusion:
-    """Return the change that one click makes."""
+    """Return the change that one click makes.
+
+    Raises:
+        OcclusionError: the seed is out of range.
+    """
+    if hiding.seed is not None and not 0 <= hiding.seed < 2**31:
+        raise OcclusionError(text.SEED_WRONG)
     number = session.seed + 1 if hiding.seed is None else int(hiding.seed)
     share = OBJECT_SHARE if hiding.kind == "object" else BLOCK_SHARE
     share = hiding.coverage / 100 if hiding.coverage is not None and hiding.kind == "random_block" else share
@@ -190,7 +194,7 @@ def recipe_step(occlusion: Occlusion, *, seeded: bool = True) -> str:
         name += f" {occlusion.coverage:.0%}"
     if seeded and occlusion.kind in ("random_block", *occlude.PASTED):
         name += text.SEED_WORDS.format(seed=occlusion.seed)
-    filled = occlusion.kind not in ("crop", *occlude.PASTED)
+    filled = occlusion.kind not in ("crop", occlude.GREY, *occlude.PASTED)
     return f"{name} ({text.FILLS.get(occlusion.fill, occlusion.fill)})" if filled else name
 
 

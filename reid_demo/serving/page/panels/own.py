@@ -1,11 +1,12 @@
 """The visitor's own pictures: a private gallery of them, and a person cut out of a whole frame."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import gradio as gr
 
 from reid_demo.engine import Engine
+from reid_demo.errors import GalleryError
 from reid_demo.images import MAX_BYTES
 from reid_demo.search import detector as finders
 from reid_demo.search.build import IndexReport
@@ -156,8 +157,9 @@ def wire_own(demo: gr.Blocks, mine: OwnPanel, tabs: gr.Tabs, wiring: Wiring, vis
                 bar((done, total), desc=text.OWN_PROGRESS, unit="")
 
             token, report = own.make(galleries, upload, progress)
-            visit = _as_it_is(visits, now)
-            wanted = visit.settings if visit.matches else read_settings(*settings)
+            visit, asked = _as_it_is(visits, now), read_settings(*settings)
+            # What is set ranks anew, so the visit knows it; but to keep the changes ranks nothing.
+            wanted = replace(visit.settings, keep_recipe=asked.keep_recipe) if visit.matches else asked
             return own.enter(galleries, visit, wanted, token), report
 
         def show(made) -> list:
@@ -169,16 +171,18 @@ def wire_own(demo: gr.Blocks, mine: OwnPanel, tabs: gr.Tabs, wiring: Wiring, vis
                 *show_controls(session),
             ]
 
-        return guard(action, show, len(outputs))()
+        drawn = guard(action, show, len(outputs))()
+        drawn[outputs.index(mine.files)] = None  # also where it was refused: no upload is kept
+        return drawn
 
     outputs = [*wiring.everything, *wiring.places.settings, mine.files, mine.told, *controls]
     inputs = [wiring.session, mine.files, mine.frames, *wiring.places.settings]
     step = mine.make.click(make, inputs, outputs, show_progress_on=[mine.told], **BUILD)
     wiring.follow(step)
-    at_once = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    step.then(lambda: None, None, mine.files, **at_once)  # also where it was refused: the server keeps no upload
 
-    mine.look.click(lambda: gr.Tabs(selected=BROWSE_TAB), None, tabs, **at_once)
+    mine.look.click(
+        lambda: gr.Tabs(selected=BROWSE_TAB), None, tabs, queue=False, show_progress="hidden", api_visibility="private"
+    )
     _wire_leaving(mine, wiring, show_controls, outputs)
     _wire_saving(mine, wiring)
     _wire_measuring(mine, wiring, visits)
@@ -191,7 +195,10 @@ def wire_own(demo: gr.Blocks, mine: OwnPanel, tabs: gr.Tabs, wiring: Wiring, vis
 
 def _as_it_is(visits: Visits, begun: Session) -> Session:
     """Return a visit as it is at the end of a long step, of which it was `begun` at the beginning."""
-    return visits.open(begun.token) if begun.token else begun
+    try:
+        return visits.open(begun.token)
+    except GalleryError:  # it never was, or is no longer, among them
+        return begun
 
 
 def _wire_leaving(mine: OwnPanel, wiring: Wiring, show_controls: Callable, outputs: list) -> None:
