@@ -51,19 +51,23 @@ def _synthesize(options: argparse.Namespace) -> None:
         jpeg_quality=options.jpeg_quality,
         hard=options.hard,
     )
+    described_by = None
+    if options.gallery:  # what is wrong here is said before hours of rendering
+        if not wanted.plan().test_ids:
+            raise SyntheticError("A gallery needs people for testing; raise --ids or --test-fraction.")
+        described_by = common.describer(options)
     report = synthesize(Path(options.assets), Path(options.out), wanted, workers=options.workers)
-    if options.gallery:
-        report["gallery"] = _ship(options)
+    if described_by:
+        report["gallery"] = _ship(options, *described_by[:2])
     print(json.dumps(report, indent=2))
 
 
-def _ship(options: argparse.Namespace) -> dict[str, int]:
+def _ship(options: argparse.Namespace, describer, fingerprint: str) -> dict[str, int]:
     """Build a gallery of a synthetic data set's test people; return the number of each thing in it."""
     from reid_demo.search import gallery
     from reid_demo.search import ship as probes
     from reid_demo.search.build import IndexOptions, index_folder
 
-    describer, fingerprint, _ = common.describer(options)
     dataset = Path(options.out)
     pids = {path.name.partition("_")[0] for path in (dataset / "query").glob("*.jpg")}
     name = f"{len(pids)} synthetic people"

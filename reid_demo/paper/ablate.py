@@ -27,7 +27,7 @@ from reid_demo.model.describer import Describer
 from reid_demo.records import Occlusion, Scoring
 from reid_demo.search import bundled
 from reid_demo.search.similarity import paper_scoring
-from reid_demo.training.run import WEIGHTS_FOLDER, Limits, Sources, train
+from reid_demo.training.run import WEIGHTS_FOLDER, Limits, Sources, check, train
 from reid_demo.training.state import STATE_FILE, Start
 
 NUMBERS = {"rank1": "R-1", "rank3": "R-3", "rank5": "R-5", "rank10": "R-10", "mAP": "mAP", "mINP": "mINP"}
@@ -146,6 +146,12 @@ class Trial:
         """Return the initial weights of a row's backbone; `None` for random ones."""
         return self.init.get(row.config.model.backbone)
 
+    def sources_of(self, row: Row) -> Sources:
+        """Return what a row is trained from; cut-outs are those that ship."""
+        teacher = self.teacher if row.config.taught else None
+        occluders = bundled.DEFAULT_GALLERY / bundled.OCCLUDERS if row.config.pasted else None
+        return Sources(self.dataset, self.roots_of(row), teacher, occluders)
+
     def roots_of(self, row: Row) -> list[Path]:
         """Return the roots that a row trains on."""
         return list(self.roots[: row.num_roots])
@@ -176,10 +182,12 @@ def ablate(
     Raises:
         ConfigError: nothing to compare, or `out` holds runs of another budget or measurements on other data.
         DatasetError: a root does not follow its layout.
+        TrainingError: a row's recipe cannot be trained.
     """
     out = Path(out)
     _check_trial(rows, trial, seeds)
     for row in rows:  # report every fault before hours of training
+        check(row.config, trial.sources_of(row), Limits(max_steps=trial.max_steps))
         for seed in seeds:
             check_run(row, seed, out, trial)
     for row in rows:
@@ -257,12 +265,7 @@ def run_row(row: Row, seed: int, out: Path, trial: Trial) -> dict[str, dict]:
         _write(folder / BUDGET_FILE, _budget(row, seed, trial))
         result = train(
             dataclasses.replace(row.config, seed=seed),
-            Sources(
-                trial.dataset,
-                trial.roots_of(row),
-                trial.teacher if row.config.taught else None,
-                bundled.DEFAULT_GALLERY / bundled.OCCLUDERS if row.config.pasted else None,
-            ),
+            trial.sources_of(row),
             folder,
             start=Start(trial.init_of(row), trial.partial_init, resume=(folder / STATE_FILE).is_file()),
             limits=Limits(max_steps=trial.max_steps),

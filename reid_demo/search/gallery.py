@@ -258,8 +258,12 @@ class Gallery:
         scoring: Scoring = Scoring(),
         exclude: np.ndarray | None = None,
     ) -> tuple[list[Match], "Ranking"]:
-        """Return the results of `search` and `ranking`; an exact gallery is scored only once for both."""
-        if not self.exact or top_k < 1 or probe.parts.shape != self.parts.shape[1:]:
+        """Return the results of `search` and `ranking`; where the scores are exact, they are made only once for both.
+
+        A compressed gallery estimates them under the index's own scoring alone.
+        """
+        estimated = not self.exact and self.is_indexed(scoring)
+        if estimated or top_k < 1 or probe.parts.shape != self.parts.shape[1:]:
             return self.search(probe, top_k, scoring, exclude), self.ranking(probe, scoring, exclude)
         values = self.scores(probe, scoring)
         candidates = _first(values, 4 * top_k + 32, exclude)
@@ -510,12 +514,8 @@ def _open_index(gallery: Gallery, address: str | None):
             f"To search those, name their address: --gallery {facts.get('address')!r}.",
             file=sys.stderr,
         )
-
-        def rows(numbers: np.ndarray) -> np.ndarray:
-            parts, presence = gallery.rows(numbers)
-            return similarity.gallery_vectors(parts.astype(np.float32), presence, gallery.scoring)
-
-        return vectors.build(rows, count, terms * dim, lambda line: None, count)
+        # A flat index proposes nothing: a probe is compared with the parts, and nobody asks for its vectors.
+        return vectors.Flat(np.broadcast_to(np.float16(0), (count, terms * dim)))
     if not (gallery.folder / VECTORS).is_file():
         raise GalleryError(f"it has no {VECTORS}.")
     index = vectors.load(gallery.folder / VECTORS, facts, count, terms * dim)

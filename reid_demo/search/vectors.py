@@ -122,8 +122,13 @@ class Compressed:
             count: how many.
             exclude: `(G,)` bool, rows to leave out.
         """
-        parameters = _parameters(exclude, self.tuning.probes)
-        found = self._lists.search(self._turn(vector), min(count, len(self)), params=parameters)[1][0]
+        count = min(count, len(self) - (0 if exclude is None else int(exclude.sum())))
+        if count < 1:
+            return np.zeros(0, np.int64)
+        for probes in (self.tuning.probes, self._lists.nlist):  # all lists where the usual ones hold too few
+            found = self._lists.search(self._turn(vector), count, params=_parameters(exclude, probes))[1][0]
+            if found[-1] >= 0:
+                break
         return found[found >= 0]
 
     def estimate(self, vector: np.ndarray) -> np.ndarray:
@@ -286,9 +291,9 @@ def _flat_head(count: int, dim: int) -> bytes:
 
 def _parameters(exclude: np.ndarray | None, probes: int):
     """Return FAISS's parameters for one search: the rows to leave out and the number of lists to visit."""
-    if exclude is None:
-        return None
     faiss = _faiss()
+    if exclude is None:
+        return faiss.SearchParametersIVF(nprobe=probes)
     selector = faiss.IDSelectorBitmap(np.packbits(~exclude, bitorder="little"))
     return faiss.SearchParametersIVF(sel=selector, nprobe=probes)
 

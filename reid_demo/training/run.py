@@ -114,7 +114,7 @@ def train(
     out, start, limits = Path(out), start or Start(), limits or Limits()
     if not start.resume:
         _check_new(out)
-    _check(config, sources, limits)
+    check(config, sources, limits)
     if config.hold_parts and start.init is None and not start.resume:
         raise TrainingError("hold_parts holds the parts of the weights that --init names; name a weights folder.")
     if sources.evaluate_on is not None and sources.evaluate_on[0] != "gallery":
@@ -245,7 +245,12 @@ def _check_new(out: Path) -> None:
         raise TrainingError(f"The folder {out} already holds a run. {ways}, delete it or name another --out.")
 
 
-def _check(config: TrainConfig, sources: Sources, limits: Limits) -> None:
+def check(config: TrainConfig, sources: Sources, limits: Limits) -> None:
+    """Check what `train` is given, without a look at any file.
+
+    Raises:
+        TrainingError: options that do not exist, or contradict each other.
+    """
     if config.optimizer not in ("adam", "adamw"):
         raise TrainingError(f"Unknown optimizer {config.optimizer!r}; choose adam or adamw.")
     if config.schedule not in ("step", "cosine"):

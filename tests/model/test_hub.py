@@ -1,5 +1,6 @@
 """Weights and galleries go to the Hub and back: cached, resumed, checked by hash, usable without a network."""
 
+import errno
 import json
 import shutil
 import subprocess
@@ -179,3 +180,24 @@ def _clean_environment() -> dict[str, str]:
     import os
 
     return {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+
+
+def test_a_network_that_fails_in_whatever_way_is_a_sentence(server, tiny_weights, monkeypatch):
+    class Lost(Exception):
+        """As HTTP libraries have them: neither an OSError nor with words."""
+
+    def lose(*given, **named):
+        raise Lost
+
+    monkeypatch.setattr("huggingface_hub.HfApi.create_commit", lose)
+    with pytest.raises(HubError, match="failed .Lost.. Try again"):
+        hub.push(tiny_weights, "weights", "me/net")
+
+
+def test_a_full_disk_is_no_missing_network(server, monkeypatch):
+    def full(*given, **named):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", full)
+    with pytest.raises(HubError, match="No space left on device"):
+        hub.local_folder("hf://me/net", "weights")

@@ -203,6 +203,9 @@ def test_what_cannot_be_compared_is_refused_before_training(root, tmp_path, fake
     with pytest.raises(ConfigError, match="at least one"):
         go(root, tmp_path / "out", rows_of(TINY, [], []))
     rows = rows_of(TINY, ["G"], [])
+    faulty = rows_of(dataclasses.replace(TINY, height=50), ["G"], [])  # by which the first row would not be trained
+    with pytest.raises(TrainingError, match="multiples of 16"):
+        go(root, tmp_path / "out", [*rows, *(dataclasses.replace(row, kind="recipe") for row in faulty)])
     for changes in ({"seeds": []}, {"seeds": [0, 0]}, {"max_steps": 0}, {"init": {"vgg": root}}):
         with pytest.raises(ConfigError):
             go(root, tmp_path / "out", rows, **changes)
@@ -276,10 +279,10 @@ def test_ctrl_c_says_how_to_resume(root, tmp_path, capsys, monkeypatch):
 
 def test_a_recipe_that_was_refused_leaves_its_folder_to_the_corrected_one(root, tmp_path, faked, monkeypatch):
     out, train = tmp_path / "out", module.train
-    wrong = rows_of(dataclasses.replace(TINY, height=50), ["G"], [])
+    wrong = rows_of(dataclasses.replace(TINY, ids_per_batch=16), ["G"], [])
 
     def refuse(*given, **named):
-        raise TrainingError("Heights and widths must be multiples of 16.")
+        raise TrainingError("There are fewer people than a batch holds.")
 
     monkeypatch.setattr(module, "train", refuse)
     with pytest.raises(TrainingError):

@@ -223,3 +223,24 @@ def test_the_bench_measures_a_gallery_of_mixed_descriptors(exact, tmp_path, monk
     assert list(tmp_path.iterdir()) == [] and lines
     with pytest.raises(GalleryError, match="at least 100"):
         bench_large(exact, 5)
+
+
+def test_a_compressed_gallery_lists_as_many_as_are_asked_for(compressed):
+    """Eight of its lists hold a part of all images."""
+    vector = similarity.probe_vectors(PROBES[0].parts, PROBES[0].presence, Scoring())
+    few = np.arange(COUNT) % 100 > 0
+    for exclude, count in ((None, COUNT), (few, COUNT // 100)):
+        rows = compressed.index.nearest(vector, count, exclude)
+        assert len(set(rows.tolist())) == len(rows) == count
+        assert exclude is None or not exclude[rows].any()
+    assert len(compressed.index.nearest(vector, 5, np.ones(COUNT, bool))) == 0
+    assert len(compressed.search(PROBES[0], 5000)) == 5000
+
+
+@pytest.mark.parametrize("scoring", [Scoring("adaptive"), Scoring(parts=(True, False, False, False, False))], ids=str)
+def test_where_scores_are_exact_the_list_is_that_of_the_ranks(compressed, scoring):
+    for probe in PROBES[:10]:
+        found, ranking = compressed.search_and_rank(probe, 10, scoring)
+        assert [ranking.ranks[match.index] for match in found] == list(range(1, 11))
+        best = np.argsort(-truth(probe, scoring), kind="stable")[:10]
+        assert [match.index for match in found] == best.tolist()

@@ -229,3 +229,13 @@ def test_what_a_stop_at_the_very_end_leaves_is_tidied_up(tmp_path, monkeypatch):
     (tmp_path / TRUTH_FILE).write_bytes(b"whole")
     dataset._claim(tmp_path, plan)
     assert not work.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [(["--test-fraction", "0"], "needs people for testing"), (["--weights", "nowhere"], "'nowhere'")],
+)
+def test_a_gallery_that_cannot_be_made_is_refused_before_anything_is_rendered(change, words, tmp_path, capsys):
+    command = ["synthesize", "--assets", str(tmp_path), "--out", str(tmp_path / "set"), "--ids", "4"]
+    assert main([*command, "--gallery", str(tmp_path / "gallery"), *change]) == 1
+    assert words in capsys.readouterr().err and not (tmp_path / "set").exists()
