@@ -41,6 +41,7 @@ CROPS: dict[str, tuple[float, float, float, float]] = {  # the share of the heig
     **{f"lower_{share}": (0, 1 - share / 100, 1, 1) for share in (40, 60, 80)},
 }
 GREY = "grey"  # removes colour and hides nothing; the page does not offer it, but a recipe may name it
+UNFILLED = ("crop", GREY, *PASTED)  # kinds that take no fill and have no mask beforehand
 MEASURED = (*NAMED, *CROPS, GREY)  # changes that a measurement can apply to every query
 FILLS = ("mean_grey", "blur", "noise", "black", "inpaint")
 MIN_CROP = 16  # image px
@@ -104,7 +105,7 @@ def mask(occlusion: Occlusion, height: int, width: int) -> np.ndarray:
     hidden = np.zeros((height, width), bool)
     if occlusion.kind == "brush":
         return _decode_mask(occlusion.mask_png, height, width)
-    if occlusion.kind in ("crop", GREY, *PASTED):
+    if occlusion.kind in UNFILLED:
         return hidden
     if occlusion.kind == "random_block":
         box = _random_box(occlusion)

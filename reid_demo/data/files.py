@@ -51,9 +51,9 @@ def parse_json(model: type[T], text: str | bytes, name: str, error: type[ReidErr
 
 def write_whole(path: Path, text: str) -> None:
     """Write a text file whole or not at all; a link, such as one of the Hub's cache, is replaced by the file."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    temporary = path.with_name(path.name + ".tmp")  # which no upload takes
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
 
 
 def wrong_field(error: ValidationError) -> str:

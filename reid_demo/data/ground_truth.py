@@ -79,13 +79,17 @@ def from_line(line: str) -> Truth:
     return Truth(**row)
 
 
+# What reading packed lines of JSON fails with where they are damaged.
+FAULTS = (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError, AttributeError)
+
+
 def write_truth(path: Path, lines: Iterable[str]) -> None:
     """Write lines of JSON, packed, whole or not at all; the same lines give the same bytes."""
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) as file:
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) as file:
         for line in lines:
             file.write(line.encode() + b"\n")
-    part.replace(path)
+    temporary.replace(path)
 
 
 def read_truth(path: Path) -> list[Truth]:
@@ -99,5 +103,5 @@ def read_truth(path: Path) -> list[Truth]:
             return [from_line(line) for line in file]
     except FileNotFoundError as error:
         raise SyntheticError(f"There is no ground truth {path.name!r}; make the data set with `synthesize`.") from error
-    except (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError, AttributeError) as error:
+    except FAULTS as error:
         raise SyntheticError(f"The ground truth {path.name!r} is damaged; make the data set again.") from error

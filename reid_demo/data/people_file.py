@@ -6,12 +6,11 @@ Knows no mesh and no renderer, so a gallery can be read without what rendering n
 
 import gzip
 import json
-import zlib
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from reid_demo.data.ground_truth import write_truth
+from reid_demo.data.ground_truth import FAULTS, write_truth
 from reid_demo.errors import SyntheticError
 
 PEOPLE = "people.jsonl.gz"
@@ -34,7 +33,7 @@ def read_people(path: Path) -> dict[int, dict[str, Any]]:
         return {int(row["pid"]): row for row in rows}
     except FileNotFoundError as error:
         raise SyntheticError(f"There is no {path.name!r}; make the data set again with `synthesize`.") from error
-    except (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError, AttributeError) as error:
+    except FAULTS as error:
         raise SyntheticError(f"The people in {path.name!r} are damaged; make the data set again.") from error
 
 

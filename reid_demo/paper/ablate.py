@@ -19,6 +19,7 @@ import numpy as np
 
 from reid_demo import occlude
 from reid_demo.config import BACKBONES, VARIANTS, TrainConfig, from_dict, read_train_config, to_dict, variant_name
+from reid_demo.data.files import write_whole
 from reid_demo.data.layouts import PROBES, load_benchmark, load_train
 from reid_demo.errors import ConfigError, WeightsError
 from reid_demo.measuring.evaluate import Plan, evaluate
@@ -454,6 +455,4 @@ def _read(path: Path) -> dict:
 
 def _write(path: Path, values: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, json.dumps(values, indent=1) + "\n")

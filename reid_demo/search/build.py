@@ -425,25 +425,24 @@ class _Run:
         index = old.meta.get("index", {})
         if (options.name or old.name) != old.name or index.get("address") != options.store:
             return True
-        limit = vectors.EXACT_LIMIT if options.exact_limit is None else options.exact_limit
-        compressed = options.store is None and len(self.rows) > limit
-        kept = self._squeezed and options.exact_limit is None
-        return self._squeezed != compressed and not kept or self.blank_now != self.blank
+        compressed = options.store is None and len(self.rows) > self._limit
+        return (index.get("kind") == vectors.COMPRESSED) != compressed or self.blank_now != self.blank
 
     @property
-    def _squeezed(self) -> bool:
-        """Whether the existing gallery is compressed."""
-        return self.old.meta.get("index", {}).get("kind") == vectors.COMPRESSED
+    def _limit(self) -> int:
+        """Images in the largest exact gallery; one compressed by a limit of its own stays so until another is named."""
+        if self.options.exact_limit is not None:
+            return self.options.exact_limit
+        old = self.old
+        squeezed = old is not None and len(old) <= vectors.EXACT_LIMIT
+        return 0 if squeezed and old.meta.get("index", {}).get("kind") == vectors.COMPRESSED else vectors.EXACT_LIMIT
 
     def _write(self) -> None:
         options = self.options
         name = options.name or (self.old.name if self.old else self.out.name)
-        limit = options.exact_limit
-        if limit is None and self.old and self._squeezed and len(self.rows) <= vectors.EXACT_LIMIT:
-            limit = 0  # compressed by a limit of its own, which stays until another is named
         blank = self.blank_now if options.finder else ()
         about = store.About(self.fingerprint, name, self.scoring, self.views, self.finder_name, sorted(blank))
-        storage = store.Storage(options.store, limit, options.say)
+        storage = store.Storage(options.store, self._limit, options.say)
         store.write(self.out, [row.record for row in self.rows], self._blocks(), about, storage)
 
     def _blocks(self) -> store.Blocks:

@@ -227,7 +227,7 @@ def write_html(case: Case, engine: Engine) -> str:
 def _change(step: Occlusion) -> str:
     """Return a change in words; what crops or pastes has no fill."""
     name = step.kind.replace("_", " ")
-    return name if step.kind in ("crop", occlude.GREY, *occlude.PASTED) else f"{name} ({step.fill.replace('_', ' ')})"
+    return name if step.kind in occlude.UNFILLED else f"{name} ({step.fill.replace('_', ' ')})"
 
 
 def _facts(case: Case, engine: Engine) -> dict[str, str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from reid_demo.data.files import write_whole
 from reid_demo.data.ground_truth import TRUTH_FILE, Truth, to_line, write_truth
 from reid_demo.data.people_file import PEOPLE, write_people
 from reid_demo.errors import SyntheticError
@@ -177,9 +178,7 @@ def _claim(out: Path, plan: Plan) -> None:
     elif any(out.iterdir()):
         raise SyntheticError(f"{str(out)!r} is not empty and was not made by this command; choose another folder.")
     else:
-        part = path.with_name(path.name + ".part")
-        part.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
-        part.replace(path)
+        write_whole(path, json.dumps(wanted, indent=2) + "\n")
     if not (out / TRUTH_FILE).is_file():
         (out / WORK).mkdir(exist_ok=True)
     else:  # of a run that was stopped while it tidied up

@@ -12,6 +12,7 @@ import pytest
 import torch
 from figures import draw_person, write_people
 from PIL import Image
+from runs import SMALL
 
 from reid_demo.__main__ import main
 from reid_demo.config import ModelConfig, TrainConfig, read_train_config
@@ -27,19 +28,7 @@ from reid_demo.training.run import Limits, Sources, _check_clocks, train
 from reid_demo.training.state import Start
 from reid_demo.training.step import build_optimizer, freeze, learning_rate_factor
 
-TINY = TrainConfig(
-    model=ModelConfig(backbone="osnet_x0_25", dim=16, ffn_dim=16, num_parts=2, num_heads=2),
-    height=32,
-    width=16,
-    small_height=32,
-    small_width=16,
-    epochs=4,
-    warmup_epochs=1,
-    decay_epochs=(3,),
-    ids_per_batch=2,
-    imgs_per_id=2,
-    augmix=False,
-)
+TINY = dataclasses.replace(SMALL, small_height=32, small_width=16, warmup_epochs=1, decay_epochs=(3,))
 
 
 @pytest.fixture(scope="module")

@@ -5,18 +5,19 @@ import json
 
 import pytest
 import torch
+from runs import SMALL
 
 from reid_demo.__main__ import main
-from reid_demo.config import ModelConfig, TrainConfig
+from reid_demo.config import TrainConfig
 from reid_demo.serving.bench import training as bench
 from reid_demo.serving.bench.rows import Row
 
 TINY = TrainConfig(
-    model=ModelConfig(backbone="osnet_x0_25", dim=16, ffn_dim=16, num_parts=2, num_heads=2),
-    height=32,
-    width=16,
-    ids_per_batch=2,
-    imgs_per_id=2,
+    model=SMALL.model,
+    height=SMALL.height,
+    width=SMALL.width,
+    ids_per_batch=SMALL.ids_per_batch,
+    imgs_per_id=SMALL.imgs_per_id,
     accumulate=2,
     precision="bfloat16",
 )

@@ -43,7 +43,7 @@ def slip(recipe: Recipe, step: Occlusion) -> Recipe:
 
 def refill(recipe: Recipe, fill: str) -> Recipe:
     """Fill all that is hidden with something else."""
-    return tuple(step if step.kind in ("crop", *occlude.PASTED) else replace(step, fill=fill) for step in recipe)
+    return tuple(step if step.kind in occlude.UNFILLED else replace(step, fill=fill) for step in recipe)
 
 
 def read_box(value: object) -> Box | None:

@@ -194,7 +194,7 @@ def recipe_step(occlusion: Occlusion, *, seeded: bool = True) -> str:
         name += f" {occlusion.coverage:.0%}"
     if seeded and occlusion.kind in ("random_block", *occlude.PASTED):
         name += text.SEED_WORDS.format(seed=occlusion.seed)
-    filled = occlusion.kind not in ("crop", occlude.GREY, *occlude.PASTED)
+    filled = occlusion.kind not in occlude.UNFILLED
     return f"{name} ({text.FILLS.get(occlusion.fill, occlusion.fill)})" if filled else name
 
 
