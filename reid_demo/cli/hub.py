@@ -24,6 +24,7 @@ def add(commands) -> None:
 def _push(options: argparse.Namespace) -> int:
     from reid_demo.model import hub
     from reid_demo.search import bundled
+    from reid_demo.search import gallery as galleries
     from reid_demo.search.bundled import PROJECT
     from reid_demo.serving import space
 
@@ -37,6 +38,8 @@ def _push(options: argparse.Namespace) -> int:
     if kind == "space":
         told = space.check(PROJECT)
     else:
+        if kind == "gallery":
+            galleries.load(folder)  # it is whole, and a writer that was stopped while replacing files is finished
         told = {"ok": True, "card": hub.card_of(Path(folder), kind)}
     if not options.dry_run:
         if kind == "space":

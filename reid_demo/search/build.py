@@ -210,7 +210,7 @@ class _Run:
         self.old = self._open_old()
         self.journal = Journal(out / JOURNAL, MadeWith(fingerprint, self.finder_name, self.views))
         self.report.rebuilt = " ".join(filter(None, (self.report.rebuilt, self.journal.damaged)))
-        self.named |= self.journal.named | {record.path for record in self.journal.records}
+        self.named |= self.journal.noted
         self.known = self._known()
         self.blank: set[str] = set(self.old.meta.get("empty_frames", ()) if self.old else ())
         self.rows: list[_Row] = []
@@ -273,10 +273,11 @@ class _Run:
         self.rows.sort(key=lambda row: row.record.path)
         report.removed = sum(record.sha256 not in self.seen for record in self.old.records) if self.old else 0
         report.total = len(self.rows)
+        self.journal.note(self.named - {row.record.path for row in self.rows})
         if self._changed():
             self._write()
-        self.journal.remove()
         self._clean()
+        self.journal.remove()
         report.exact = galleries.read_meta(self.out).index.kind != vectors.COMPRESSED
         return report
 
@@ -399,6 +400,7 @@ class _Run:
 
     def _store(self, read: _Read, cut: _Cut) -> ImageRecord:
         path = _place(read.path, read.digest, cut.box)
+        self.journal.note([path])
         self._target(path).write_bytes(cut.content)
         pid, camid = market_ids(Path(read.path).name)
         width, height = cut.size
@@ -410,6 +412,7 @@ class _Run:
         path = _place(relative, record.sha256, record.box)
         if path == record.path:
             return record
+        self.journal.note([path])
         shutil.copyfile(inside(self.out, record.path, GalleryError), self._target(path))
         pid, camid = market_ids(Path(relative).name)
         frame = relative if record.box else ""
@@ -424,6 +427,8 @@ class _Run:
             return True
         index = old.meta.get("index", {})
         if (options.name or old.name) != old.name or index.get("address") != options.store:
+            return True
+        if options.store and not milvus.is_filled(index, len(self.rows)):
             return True
         compressed = options.store is None and len(self.rows) > self._limit
         return (index.get("kind") == vectors.COMPRESSED) != compressed or self.blank_now != self.blank

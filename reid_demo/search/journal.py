@@ -1,9 +1,14 @@
-"""The journal of a run of `index`: keeps descriptors on disk until the gallery is written. Knows no network."""
+"""The journal of a run of `index`: keeps descriptors on disk until the gallery is written. Knows no network.
+
+It also notes the path of each picture before the run stores or deletes it. Whatever kills the run, the next one knows
+which pictures no gallery names, and deletes them.
+"""
 
 import itertools
 import json
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,7 +20,7 @@ from reid_demo.errors import GalleryError
 from reid_demo.records import Descriptor, ImageRecord
 
 FOLDER = ".journal"  # in a gallery's folder
-ABOUT = "about.json"
+ABOUT, NOTED = "about.json", "noted.txt"
 
 
 @dataclass(frozen=True)
@@ -45,23 +50,41 @@ class Journal:
         self.folder, self._made_with, self._shape = folder, made_with, None
         self.records: list[ImageRecord] = []
         self.damaged = ""  # why an existing journal could not be resumed
-        self.named: set[str] = set()  # stored pictures of a journal that was discarded
+        self.noted: set[str] = set()  # pictures that stopped runs stored, or were about to store or delete
         if folder.is_symlink() or folder.exists() and not folder.is_dir():
             raise GalleryError(f"{folder.name!r} in {folder.parent.name!r} is not a folder of `index`. Remove it.")
-        if (folder / ABOUT).is_file():
-            try:
+        folder.mkdir(exist_ok=True)
+        try:
+            self.noted = self._read_noted()
+            if (folder / ABOUT).is_file():
                 said = read_json(_About, folder / ABOUT, GalleryError, "")
                 if MadeWith(said.fingerprint, said.finder, said.views) == made_with:
                     self._shape = (said.terms, said.dim)
                     self._take_up()
+                    self.noted |= {record.path for record in self.records}
                     return
-                self.named = {record.path for record in self._lines()}
-            except (GalleryError, OSError, ValueError) as error:
-                self.damaged = f"The journal of a stopped run is damaged and was left out. {error}"
-                self._shape, self.records = None, []
-        if folder.exists():
-            shutil.rmtree(folder)
-        folder.mkdir()
+                self.noted |= {record.path for record in self._lines()}
+        except (GalleryError, OSError, ValueError) as error:
+            self.damaged = f"The journal of a stopped run is damaged and was left out. {error}"
+            self._shape, self.records = None, []
+        for path in folder.iterdir():
+            if path.name != NOTED:
+                path.unlink()
+
+    def _read_noted(self) -> set[str]:
+        """Return the paths of complete lines; cut off an incomplete last one, whose picture was not touched yet."""
+        path = self.folder / NOTED
+        lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
+        if lines:
+            os.truncate(path, sum(len(line) + 1 for line in lines))
+        return {parse_json(str, line, "A line of its notes", GalleryError, "") for line in lines}
+
+    def note(self, paths: Iterable[str]) -> None:
+        """Write down pictures, by their paths in the gallery, that are about to be stored or deleted."""
+        lines = "".join(json.dumps(path) + "\n" for path in paths)
+        if lines:
+            with open(self.folder / NOTED, "ab") as file:
+                file.write(lines.encode())
 
     def _lines(self) -> Iterator[ImageRecord]:
         """Yield the records of complete lines; skip an incomplete last one."""

@@ -36,19 +36,24 @@ class Collection:
     exact = True
     proposes = True
 
-    def __init__(self, client, address: str, name: str, stamp: str, count: int) -> None:
-        """Hold an open client."""
-        self._client, self._address, self._name, self._stamp, self._count = client, address, name, stamp, count
+    def __init__(self, client, address: str, name: str, facts: dict, count: int) -> None:
+        """Hold an open client, and what `meta.json` says of the collection."""
+        self._client, self._address, self._name, self._facts, self._count = client, address, name, facts, count
+        self._first = facts.get("first_id", 0)  # of row 0
 
     def __len__(self) -> int:
         """Return the number of vectors."""
         return self._count
 
     def nearest(self, vector: np.ndarray, count: int, exclude: np.ndarray | None = None) -> np.ndarray:
-        """Return the rows, `(n,)` int64, at most `count`, best first; arguments as `vectors.Compressed.nearest`."""
+        """Return the rows, `(n,)` int64, at most `count`, best first; arguments as `vectors.Compressed.nearest`.
+
+        Raises:
+            GalleryError: no answer, or `index` has filled the collection anew since it was opened.
+        """
         import pymilvus
 
-        left_out = np.flatnonzero(exclude) if exclude is not None else np.zeros(0, np.int64)
+        left_out = np.flatnonzero(exclude) + self._first if exclude is not None else np.zeros(0, np.int64)
         try:
             found = self._client.search(
                 self._name,
@@ -60,11 +65,14 @@ class Collection:
             )[0]
         except pymilvus.MilvusException as error:
             raise _unreachable(self._address, error) from error
-        return np.array([hit["id"] for hit in found], np.int64)
+        rows = np.array([hit["id"] for hit in found], np.int64) - self._first
+        if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
+            raise GalleryError(f"The collection {self._address} is being filled anew. Wait for `index` to end.")
+        return rows
 
     def facts(self) -> dict:
         """Return what `meta.json` stores about the index."""
-        return {"kind": "milvus", "address": self._address, "stamp": self._stamp}
+        return self._facts
 
 
 def build(
@@ -93,6 +101,8 @@ def build(
 
     client, name = _open(address)
     stamp = uuid.uuid4().hex
+    # Each filling counts from a number of its own, so that a page which opened an earlier one sees that it is gone.
+    first = int(stamp[:7], 16) << 32
     about = {"reid_demo": stamp, "folder": str(Path(folder).resolve())}
     try:
         if client.has_collection(name):
@@ -109,13 +119,16 @@ def build(
         for start in range(0, count, BLOCK):
             numbers = np.arange(start, min(start + BLOCK, count))
             block = rows(numbers)
-            client.insert(name, [{"id": int(i), "vector": v.tolist()} for i, v in zip(numbers, block, strict=True)])
+            client.insert(
+                name, [{"id": first + int(i), "vector": v.tolist()} for i, v in zip(numbers, block, strict=True)]
+            )
             say(f"sent {numbers[-1] + 1:,} of {count:,} vectors to {address}")
         client.flush(name)
         client.load_collection(name)
     except MilvusException as error:
         raise _unreachable(address, error) from error
-    return Collection(client, address, name, stamp, count)
+    facts = {"kind": "milvus", "address": address, "stamp": stamp, "first_id": first}
+    return Collection(client, address, name, facts, count)
 
 
 def check(address: str) -> None:
@@ -155,11 +168,30 @@ def load(facts: dict) -> Collection:
         about = _about(client, name) if client.has_collection(name) else None
         if about is None or about["reid_demo"] != facts["stamp"]:
             raise GalleryError(f"the collection {address} was not filled for it.")
-        client.load_collection(name)
-        count = int(client.query(name, filter="", output_fields=["count(*)"])[0]["count(*)"])
+        count = _count(client, name)
     except MilvusException as error:
         raise _unreachable(address, error) from error
-    return Collection(client, address, name, about["reid_demo"], count)
+    return Collection(client, address, name, facts, count)
+
+
+def is_filled(facts: dict, count: int) -> bool:
+    """Return whether the collection that a gallery's `meta.json` names still holds its `count` vectors.
+
+    Raises:
+        GalleryError: it cannot be reached.
+    """
+    import_pymilvus()
+    from pymilvus import MilvusException
+
+    address = facts["address"]
+    client, name = _open(address)
+    try:
+        about = _about(client, name) if client.has_collection(name) else None
+        return about is not None and about["reid_demo"] == facts["stamp"] and _count(client, name) == count
+    except MilvusException as error:
+        raise _unreachable(address, error) from error
+    finally:
+        client.close()
 
 
 def folder_of(address: str) -> Path:
@@ -222,6 +254,11 @@ def _about(client, name: str) -> dict | None:
         if isinstance(about, dict) and {"reid_demo", "folder"} <= set(about):
             return about
     return None
+
+
+def _count(client, name: str) -> int:
+    client.load_collection(name)
+    return int(client.query(name, filter="", output_fields=["count(*)"])[0]["count(*)"])
 
 
 def _unreachable(address: str, error: Exception) -> GalleryError:

@@ -122,14 +122,18 @@ class Compressed:
             count: how many.
             exclude: `(G,)` bool, rows to leave out.
         """
+        return self._nearest(vector, count, exclude)[1]
+
+    def _nearest(self, vector: np.ndarray, count: int, exclude: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return squared distances, `(n,)` float32 ascending, and rows, `(n,)` int64; arguments as `nearest`."""
         count = min(count, len(self) - (0 if exclude is None else int(exclude.sum())))
         if count < 1:
-            return np.zeros(0, np.int64)
+            return np.zeros(0, np.float32), np.zeros(0, np.int64)
         for probes in (self.tuning.probes, self._lists.nlist):  # all lists where the usual ones hold too few
-            found = self._lists.search(self._turn(vector), count, params=_parameters(exclude, probes))[1][0]
-            if found[-1] >= 0:
+            squared, found = self._lists.search(self._turn(vector), count, params=_parameters(exclude, probes))
+            if found[0, -1] >= 0:
                 break
-        return found[found >= 0]
+        return squared[0, found[0] >= 0], found[0, found[0] >= 0]
 
     def estimate(self, vector: np.ndarray) -> np.ndarray:
         """Return the similarity of every row, `(G,)` float32, estimated from the compressed codes."""
@@ -143,8 +147,15 @@ class Compressed:
         return self._axes.apply(vector[None])
 
     def holds(self, row: int, vector: np.ndarray) -> bool:
-        """Return whether a row is among the candidates for its own `(D,)` vector."""
-        return not vector.any() or row in self.nearest(vector, max(self.tuning.depth, 10))
+        """Return whether a row is among the candidates for its own `(D,)` vector, or as near to it as they are.
+
+        Copies of one picture are equally near, and may be more than the candidates.
+        """
+        if not vector.any():
+            return True
+        near, rows = self._nearest(vector, max(self.tuning.depth, 10), None)
+        others = np.arange(len(self)) != row
+        return bool(row in rows or self._nearest(vector, 1, others)[0] <= near[-1])
 
     def save(self, path: Path) -> None:
         """Write the index as one file."""

@@ -15,6 +15,7 @@ import logging
 import re
 import secrets
 import socket
+import threading
 import time
 import traceback
 from collections import Counter
@@ -140,12 +141,22 @@ def _is_address(name: str) -> bool:
 
 def names_of(host: str | None, root_path: str | None) -> frozenset[str]:
     """Return the host names that a server answers to besides IP addresses: its own, and that of its public address."""
-    names = {"localhost", socket.gethostname().lower(), socket.getfqdn().lower()}
+    names = {"localhost", socket.gethostname().lower(), _full_name().lower()}
     if host:
         names.add(host.strip("[]").lower())
     if root_path and "://" in root_path:
         names.add((urlsplit(root_path).hostname or "").lower())
     return frozenset(names - {""})
+
+
+@functools.cache
+def _full_name() -> str:
+    """Return this machine's name with its domain, or "" where the name service takes more than a second to say it."""
+    found: list[str] = []
+    asking = threading.Thread(target=lambda: found.append(socket.getfqdn()), daemon=True)
+    asking.start()
+    asking.join(timeout=1)
+    return found[0] if found else ""
 
 
 def policy(frames: tuple[str, ...]) -> str:

@@ -176,6 +176,22 @@ def test_the_command_pushes_and_the_engine_loads_from_the_hub(
     assert json.loads(done.stdout)["fingerprint"] == checkpoint.fingerprint(tiny_weights)
 
 
+def test_a_damaged_gallery_is_not_pushed_and_a_stopped_writer_is_finished(
+    server, tiny_gallery_folder, tmp_path, capsys
+):
+    folder = tmp_path / "gallery"
+    shutil.copytree(tiny_gallery_folder, folder)
+    ready = folder / gallery.READY
+    ready.mkdir()
+    (folder / gallery.META).rename(ready / gallery.META)
+    assert main(["push", "--gallery", str(folder), "--to", "me/people"]) == 0
+    assert (folder / gallery.META).is_file() and not ready.exists()
+    server.log.clear()
+    (folder / gallery.PARTS).write_bytes(b"")
+    assert main(["push", "--gallery", str(folder), "--to", "me/people"]) != 0
+    assert "Rebuild it with" in capsys.readouterr().err and not server.log
+
+
 def _clean_environment() -> dict[str, str]:
     import os
 

@@ -24,7 +24,7 @@ from reid_demo.model import checkpoint
 from reid_demo.model.describer import Describer
 from reid_demo.model.dpti import build_model
 from reid_demo.records import Scoring
-from reid_demo.search import gallery
+from reid_demo.search import build, gallery
 from reid_demo.search.build import JOURNAL, IndexOptions, index_folder
 from reid_demo.search.gallery_views import ONE_VIEW, VIEWS, describe_in_views
 from reid_demo.search.scan import zip_name
@@ -555,6 +555,51 @@ def test_only_files_that_the_gallery_named_are_deleted(images, tmp_path, tiny_de
     with pytest.raises(GalleryError, match="outside of its folder"):
         run(images, out, tiny_describer, tiny_weights)
     assert outside.read_bytes() == b"photo"
+
+
+def stored(out) -> set[str]:
+    return {path.relative_to(out).as_posix() for path in (out / "images").rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("stopped_at", ["_write", "_clean"])
+def test_a_picture_that_was_removed_goes_though_the_run_was_stopped(
+    stopped_at, images, tmp_path, tiny_describer, tiny_weights, monkeypatch
+):
+    out = tmp_path / "gallery"
+    run(images, out, tiny_describer, tiny_weights)
+    (images / "holiday picture.png").unlink()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(build._Run, stopped_at, stop)
+        run(images, out, tiny_describer, tiny_weights)
+    report = run(images, out, tiny_describer, tiny_weights)
+    assert report.total == 3 and report.rebuilt == "" and not (out / JOURNAL).exists()
+    assert stored(out) == {record.path for record in gallery.load(out).records}
+
+
+@pytest.mark.parametrize("weights_changed", [False, True])
+def test_a_picture_that_a_stopped_run_stored_goes_with_its_file(
+    weights_changed, images, tmp_path, tiny_describer, tiny_weights, monkeypatch
+):
+    """It is in no record yet: the run was stopped while the network described its batch."""
+    out = tmp_path / "gallery"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(build._Run, "_describe", stop)
+        run(images, out, tiny_describer, tiny_weights)
+    assert len(stored(out)) == 4
+    with open(out / JOURNAL / "noted.txt", "ab") as file:
+        file.write(b'"images/torn')  # as a run killed while writing leaves it
+    (images / "holiday picture.png").unlink()
+    if weights_changed:  # the next run is not resumed from this journal
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(build._Run, "_write", stop)
+            index_folder(images, out, tiny_describer, "others")
+    report = run(images, out, tiny_describer, tiny_weights)
+    assert report.total == 3 and report.rebuilt == ""
+    assert stored(out) == {record.path for record in gallery.load(out).records} and len(stored(out)) == 3
+
+
+def stop(*values, **named):
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("about", ['{"name": "my site"}', "{}", "[]", "no JSON"])

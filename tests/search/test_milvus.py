@@ -55,6 +55,47 @@ def test_a_collection_of_another_gallery_is_refused(address, tmp_path, tiny_engi
     assert again.total == 18 and (tmp_path / "one" / gallery.VECTORS).is_file()
 
 
+def test_a_lost_collection_is_filled_again(address, tmp_path, tiny_engine, tiny_describer, tiny_weights):
+    """By the command that the error names: nothing else about the gallery has changed."""
+    images, out = tiny_engine.gallery.folder / "images", tmp_path / "one"
+    index(images, out, tiny_describer, tiny_weights, address)
+    stamp = gallery.load(address).meta["index"]["stamp"]
+    index(images, out, tiny_describer, tiny_weights, address)
+    assert gallery.load(address).meta["index"]["stamp"] == stamp  # it is there, so it is not sent again
+    client, name = milvus._open(address)
+    client.drop_collection(name)
+    client.close()
+    with pytest.raises(GalleryError, match="no gallery at .*index IMAGES"):
+        gallery.load(address)
+    report = index(images, out, tiny_describer, tiny_weights, address)
+    assert (report.added, report.kept) == (0, 18) and len(gallery.load(address)) == 18
+
+
+def test_a_page_notices_that_its_collection_was_filled_anew(
+    address, tmp_path, tiny_engine, tiny_describer, tiny_weights, probe_image
+):
+    images = tiny_engine.gallery.folder / "images"
+    index(images, tmp_path / "one", tiny_describer, tiny_weights, address)
+    opened, probe = gallery.load(address), tiny_engine.describe(probe_image)
+    assert len(opened.search(probe, 5, opened.scoring)) == 5
+    index(images, tmp_path / "two", tiny_describer, tiny_weights, address)
+    with pytest.raises(GalleryError, match="is being filled anew. Wait for `index` to end"):
+        opened.search(probe, 5, opened.scoring)
+    assert len(gallery.load(address).search(probe, 5, opened.scoring)) == 5
+
+
+def test_a_collection_of_an_earlier_version_counts_from_zero():
+    class Client:
+        def search(self, name, data, limit, search_params, filter, output_fields):
+            assert filter == "id not in [1]"
+            return [[{"id": 2}, {"id": 0}]]
+
+    pytest.importorskip("pymilvus", reason="needs `pip install '.[milvus]'`")
+    facts = {"kind": "milvus", "address": "milvus://a:1/b", "stamp": "x"}
+    held = milvus.Collection(Client(), facts["address"], "b", facts, 3)
+    assert held.nearest(np.zeros(4), 3, np.array([False, True, False])).tolist() == [2, 0] and held.facts() == facts
+
+
 def test_addresses_that_lead_nowhere(address, tmp_path):
     with pytest.raises(GalleryError, match="There is no gallery at .*index IMAGES"):
         gallery.load(address)

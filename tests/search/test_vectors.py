@@ -237,6 +237,20 @@ def test_a_compressed_gallery_lists_as_many_as_are_asked_for(compressed):
     assert len(compressed.search(PROBES[0], 5000)) == 5000
 
 
+def test_more_copies_of_a_picture_than_candidates_are_no_damage(tmp_path, monkeypatch):
+    """As of a covered camera. A file of another gallery is still found out."""
+    rng = np.random.default_rng(3)
+    rows = rng.normal(size=(3000, 32)).astype("f4")
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    copied, other = rows.copy(), rows[::-1].copy()
+    copied[:400] = copied[0]
+    built = vectors.build(lambda numbers: copied[numbers], 3000, 32, lambda line: None, 100)
+    index = vectors.Compressed(built._index, replace(built.tuning, depth=64))  # as tuned without a query among them
+    assert not {200, 399} & set(index.nearest(copied[0], 64).tolist())
+    assert all(index.holds(row, copied[row]) for row in (0, 200, 399, 400, 2999))
+    assert not any(index.holds(row, other[row]) for row in (0, 700, 2999))
+
+
 @pytest.mark.parametrize("scoring", [Scoring("adaptive"), Scoring(parts=(True, False, False, False, False))], ids=str)
 def test_where_scores_are_exact_the_list_is_that_of_the_ranks(compressed, scoring):
     for probe in PROBES[:10]:

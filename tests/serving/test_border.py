@@ -110,6 +110,20 @@ def test_a_long_data_url_is_no_request_of_many_values(url):
     assert "event: error" in told and "image" in told
 
 
+def test_a_name_service_that_does_not_answer_delays_no_start(monkeypatch):
+    asked = threading.Event()
+    monkeypatch.setattr(border.socket, "getfqdn", lambda: asked.wait(60) and "late.example")
+    border._full_name.cache_clear()
+    before = time.monotonic()
+    try:
+        assert border.names_of(None, None) == {"localhost", socket.gethostname().lower()}
+        assert border.names_of("here", None) >= {"localhost", "here"}  # without asking again
+    finally:
+        asked.set()
+        border._full_name.cache_clear()
+    assert time.monotonic() - before < 10
+
+
 def test_a_space_may_frame_the_page(monkeypatch):
     monkeypatch.setenv("SPACE_ID", "me/demo")
     rules = app.Place().rules()
