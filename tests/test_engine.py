@@ -3,13 +3,13 @@
 import json
 import shutil
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from waits import wait_until
 
 from reid_demo import engine as engine_module
 from reid_demo import occlude
@@ -71,8 +71,7 @@ def test_visitors_who_wait_together_share_one_pass_over_a_large_gallery(tiny_eng
         pool.submit(turns.alone, lambda: (held.set(), go.wait(10)))
         assert held.wait(10)
         found = [pool.submit(tiny_engine.search, probe, 7) for probe in probes]
-        while len(turns) < len(probes):
-            time.sleep(0.001)
+        wait_until(lambda: len(turns) == len(probes))
         go.set()
     assert passes == [4]
     for one, other in zip(alone, (job.result() for job in found), strict=True):

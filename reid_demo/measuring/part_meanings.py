@@ -38,7 +38,7 @@ class Labelled:
 
 
 def labelled(root: Path, limit: int = 400) -> Iterator[Labelled]:
-    """Read up to `limit` gallery images, every k-th from the first on, with the masks of `BODY_PARTS`.
+    """Read up to `limit` gallery images, evenly spaced over all, with the masks of `BODY_PARTS`.
 
     Args:
         root: a synthetic data set, or a gallery that ships its ground truth.
@@ -48,7 +48,8 @@ def labelled(root: Path, limit: int = 400) -> Iterator[Labelled]:
         SyntheticError: there is no ground truth.
     """
     rows = [truth for truth in read_truth(root / TRUTH_FILE) if truth.image.startswith(GALLERY_FOLDERS)]
-    for truth in rows[:: max(1, len(rows) // limit)][:limit]:
+    chosen = np.linspace(0, len(rows) - 1, min(limit, len(rows))).round().astype(int)
+    for truth in (rows[row] for row in chosen):
         image = read_image(root / truth.image)
         yield Labelled(image, masks_of(truth, image.shape[:2]))
 

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -352,11 +351,10 @@ def _init_key(init: Path) -> dict:
     """Return the `name` and `sha256` of initial weights or a teacher: a file, a weights folder or a run."""
     init = Path(init)
     held = next((file for name in (STATE_FILE, checkpoint.MODEL_FILE) if (file := init / name).is_file()), init)
+    content = hashlib.sha256()
     try:
-        with open(held, "rb") as file:
-            content = (
-                hashlib.file_digest(file, "sha256") if sys.version_info >= (3, 11) else hashlib.sha256(file.read())
-            )
+        for file in (held, held.with_suffix(".bin")) if held.suffix == ".xml" else (held,):
+            content.update(file.read_bytes())
     except OSError as error:
         raise WeightsError(f"{init} cannot be read: {error.strerror or error}.") from error
     return {"name": init.name, "sha256": content.hexdigest()}

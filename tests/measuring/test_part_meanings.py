@@ -1,5 +1,7 @@
 """The meaning of a template, on maps and masks with a known answer."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from figures import draw_person
@@ -127,3 +129,9 @@ def test_images_of_a_data_set_or_a_gallery_come_with_their_masks(tmp_path, folde
     assert sample.masks.sum() == torso.sum() and sample.masks.shape[1:] == sample.image.shape[:2]
     with pytest.raises(SyntheticError, match="synthesize"):
         list(anatomy.labelled(tmp_path / "absent"))
+    names = [f"{folder}/{pid}_c1s1_000001_00.png" for pid in range(20001, 20011)]
+    for number, name in enumerate(names):
+        Image.new("RGB", (64, 128), (number, 0, 0)).save(tmp_path / name)
+    write_truth(tmp_path / "truth.jsonl.gz", [to_line(replace(row, image=name)) for name in names])
+    for limit, wanted in ((4, [0, 3, 6, 9]), (7, [0, 2, 3, 4, 6, 8, 9]), (10, list(range(10))), (99, list(range(10)))):
+        assert [int(sample.image[0, 0, 0]) for sample in anatomy.labelled(tmp_path, limit)] == wanted

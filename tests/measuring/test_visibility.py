@@ -57,6 +57,16 @@ def test_what_is_hidden_is_known_pixel_by_pixel(probe_image):
         assert (changed[~hidden] == probe_image[~hidden]).all()
 
 
+def test_people_are_hidden_behind_things_as_well(probe_image):
+    paint = np.array([250, 10, 240], np.uint8)
+    cutout = np.full((60, 30, 4), 255, np.uint8)
+    cutout[..., :3] = paint
+    for cutouts in ({"car": [cutout]}, {"person": [cutout]}):
+        rng = np.random.default_rng(1)
+        drawn = [measuring.hide_something(probe_image, rng, cutouts)[0] for _ in range(30)]
+        assert any((np.abs(image.astype(int) - paint).max(axis=2) < 9).mean() > 0.02 for image in drawn)
+
+
 def test_shares_fall_by_what_is_hidden(tiny_engine, tmp_path):
     root = with_truth(tiny_engine.gallery.folder, tmp_path / "gallery", without="carried")
     picture = rendered(root, ("images",), 1)[0]

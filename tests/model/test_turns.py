@@ -1,11 +1,11 @@
 """Requests of several threads share runs, keep their order, and do each other no harm."""
 
 import threading
-import time
 
 import numpy as np
 import pytest
 from figures import draw_person
+from waits import wait_until
 
 from reid_demo.model import turns
 from reid_demo.model.turns import Turns
@@ -39,8 +39,7 @@ class Desk:
 
         thread = threading.Thread(target=work)
         thread.start()
-        while len(self.turns) == before and not (self.runs and self.runs[-1] == list(items)):
-            time.sleep(0.001)
+        wait_until(lambda: len(self.turns) > before or self.runs and self.runs[-1] == list(items))
         return thread, got
 
 
@@ -85,8 +84,7 @@ def test_two_long_works_take_turns():
     desk.open.clear()
     for thread in threads:
         thread.start()
-    while len(desk.turns) < 1:
-        time.sleep(0.001)
+    wait_until(lambda: len(desk.turns) >= 1)
     desk.open.set()
     for thread in threads:
         thread.join(10)
@@ -184,8 +182,7 @@ def test_probes_described_together_are_those_described_alone(tiny_describer):
     threads = [threading.Thread(target=ask, args=(i,)) for i in range(len(images))]
     for thread in threads:
         thread.start()
-    while len(tiny_describer.turns) < len(images):
-        time.sleep(0.001)
+    wait_until(lambda: len(tiny_describer.turns) == len(images))
     go.set()
     for thread in (*threads, holder):
         thread.join(30)

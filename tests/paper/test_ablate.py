@@ -11,7 +11,7 @@ from PIL import Image
 
 from reid_demo.__main__ import main
 from reid_demo.config import ModelConfig, TrainConfig, to_dict
-from reid_demo.errors import ConfigError, DatasetError, OcclusionError, TrainingError
+from reid_demo.errors import ConfigError, DatasetError, OcclusionError, TrainingError, WeightsError
 from reid_demo.measuring.evaluate import Plan
 from reid_demo.measuring.evaluate import evaluate as measure
 from reid_demo.model import checkpoint
@@ -345,3 +345,15 @@ def test_a_table_of_several_recipes_does_not_speak_of_one(root, tmp_path, faked)
     go(root, tmp_path / "out", recipe_rows(tmp_path / "rows.json"), seeds=[0])
     text = (tmp_path / "out" / "ablation.md").read_text()
     assert "one recipe" not in text and "if a row does not say otherwise" in text
+
+
+def test_both_files_of_a_network_are_recorded(tmp_path):
+    """The numbers of OpenVINO weights lie beside the named file."""
+    network, kept = tmp_path / "net.xml", []
+    network.write_bytes(b"<net/>")
+    with pytest.raises(WeightsError, match="net.xml cannot be read"):
+        module._init_key(network)
+    for numbers in (b"one", b"two", b"one"):
+        network.with_suffix(".bin").write_bytes(numbers)
+        kept.append(module._init_key(network))
+    assert kept[0] == kept[2] != kept[1] and kept[0]["name"] == "net.xml"

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from gradio_client import Client, handle_file
 from loops import in_a_new_loop
+from waits import wait_until
 
 import app
 from reid_demo.errors import ConfigError
@@ -219,10 +220,7 @@ def test_a_call_over_http_leaves_nothing_behind(demo, url, tiny_engine):
     for _ in range(3):
         name = httpx.post(f"{url}/gradio_api/call/v2/search", json={"image": data}).json()["event_id"]
         assert "event: complete" in httpx.get(f"{url}/gradio_api/call/v2/search/{name}", timeout=60).text
-    until = time.monotonic() + 5  # the last one is dropped just after its client has its answer
-    while set(holder.session_data) != before and time.monotonic() < until:
-        time.sleep(0.02)
-    assert set(holder.session_data) == before
+    wait_until(lambda: set(holder.session_data) == before)  # the last is dropped just after its client has its answer
 
 
 def test_a_visit_is_forgotten_after_a_grace(demo, url, monkeypatch):

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from loops import in_a_new_loop
 from pages import config_of
+from waits import wait_until
 
 import app
 from reid_demo.errors import ImageError
@@ -286,16 +287,9 @@ def test_bodies_that_are_not_whole_yet_are_limited_together(page, monkeypatch):
 
     with socket.create_connection((host, int(port))) as held:
         held.sendall(f"{head}Content-Length: 90000\r\n\r\n".encode() + b" " * 4500)
-        for _ in range(100):
-            if ask(2000) == 503:
-                break
-            time.sleep(0.05)
-        assert ask(2000) == 503 and ask(100) == 200
-    for _ in range(100):
-        if ask(2000) == 200:
-            break
-        time.sleep(0.05)
-    assert ask(2000) == 200
+        wait_until(lambda: ask(2000) == 503)
+        assert ask(100) == 200
+    wait_until(lambda: ask(2000) == 200)
 
 
 def begin_upload(page, files: int) -> socket.socket:
@@ -312,18 +306,11 @@ def test_uploads_together_open_few_files(page, monkeypatch):
     monkeypatch.setattr(incoming, "MOST_OPEN", 20)
     picture = {"files": ("a.png", b"a")}
     with begin_upload(page, 12), begin_upload(page, 6):
-        for _ in range(100):
-            if sum(map(len, incoming._uploads)) == 18:
-                break
-            time.sleep(0.05)
+        wait_until(lambda: sum(map(len, incoming._uploads)) == 18)
         assert httpx.post(f"{page[1]}{UPLOAD}", files=picture, trust_env=False).status_code == 200
         with begin_upload(page, 5) as refused:
             assert refused.recv(4096).startswith(b"HTTP/1.1 503")
-    for _ in range(100):
-        if not incoming._uploads:
-            break
-        time.sleep(0.05)
-    assert incoming._uploads == []
+    wait_until(lambda: incoming._uploads == [])
     resource = pytest.importorskip("resource", reason="this system counts no open files")
     monkeypatch.setattr(incoming.resource, "getrlimit", lambda kind: (30, 30))
     assert incoming._most_open() == 15
@@ -373,10 +360,7 @@ def test_answers_that_nobody_fetches_give_way_to_later_ones(page, monkeypatch):
     for _ in range(6):
         sent = httpx.post(f"{url}/gradio_api/call/gallery_info", json={"data": []}, trust_env=False)
         names.append(sent.json()["event_id"])
-        for _ in range(100):
-            if names[-1] not in demo._queue.event_ids_to_events and not any(demo._queue.active_jobs):
-                break
-            time.sleep(0.05)
+        wait_until(lambda: names[-1] not in demo._queue.event_ids_to_events and not any(demo._queue.active_jobs))
     kept = [name in demo._queue.pending_messages_per_session for name in names]
     assert kept == [False, False, True, True, True, True]  # the last one was not there yet when it was counted
     found = httpx.get(f"{url}/gradio_api/call/gallery_info/{names[-1]}", trust_env=False).text
@@ -401,10 +385,7 @@ def test_calls_that_nobody_fetches_are_forgotten(page, monkeypatch):
     queue, holder = demo._queue, demo.state_holder
     sent = [httpx.post(f"{url}/gradio_api/call/gallery_info", json={"data": []}, trust_env=False) for _ in range(5)]
     names = [one.json()["event_id"] for one in sent]
-    for _ in range(100):
-        if not set(names) & set(queue.event_ids_to_events):
-            break
-        time.sleep(0.05)
+    wait_until(lambda: not set(names) & set(queue.event_ids_to_events))
     assert set(names) <= set(queue.pending_event_ids_session)
     monkeypatch.setattr(border, "SWEEP_EVERY_S", 0)
     httpx.get(f"{url}/config", trust_env=False)
@@ -420,16 +401,10 @@ def test_an_upload_that_is_cut_off_leaves_nothing(page, kept, capfd):
     head = f"POST {UPLOAD} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50000\r\nContent-Type: {FORM['content-type']}"
     with socket.create_connection((host, int(port))) as cut:
         cut.sendall(f'{head}\r\n\r\n--x\r\n{PART}; filename="a.png"\r\n\r\n'.encode() + b"a" * 5000)
-        for _ in range(100):
-            if begun := kept() - before:
-                break
-            time.sleep(0.05)
-    assert len(begun) == 1, "it had begun"
-    for _ in range(100):
-        if kept() == before:
-            break
-        time.sleep(0.05)
-    assert kept() == before and "Traceback" not in "".join(capfd.readouterr())
+        wait_until(lambda: kept() - before)
+        assert len(kept() - before) == 1, "it had begun"
+    wait_until(lambda: kept() == before)
+    assert "Traceback" not in "".join(capfd.readouterr())
 
 
 def test_the_same_file_of_two_visitors_has_two_places(page):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+from waits import wait_until
 
 from reid_demo.serving import gradio_patches
 from reid_demo.serving.bench.page import hiding, inputs, listener
@@ -67,8 +68,7 @@ def sweeping(page):
     first_step(messages)
     yield lambda: visitor.stop(number, name)
     visitor.stop(number, name)
-    while not is_idle(demo):
-        time.sleep(0.01)
+    wait_until(lambda: is_idle(demo))
 
 
 @pytest.mark.quiet
@@ -102,9 +102,8 @@ def test_stopping_ends_the_work_soon(page, sweeping):
     assert not is_idle(demo)
     start = time.monotonic()
     sweeping()
-    while not is_idle(demo):
-        assert time.monotonic() - start < 1
-        time.sleep(0.01)
+    wait_until(lambda: is_idle(demo), 1)
+    assert time.monotonic() - start < 1
 
 
 @pytest.mark.quiet
@@ -124,10 +123,7 @@ def test_work_stops_when_its_page_is_closed(page, tiny_engine, monkeypatch):
     stream = visitor.messages()
     first_step(stream)
     stream.close()
-    start = time.monotonic()
-    while not is_idle(demo):
-        assert time.monotonic() - start < 5
-        time.sleep(0.05)
+    wait_until(lambda: is_idle(demo), 5)
     assert len(described) < 20
 
 

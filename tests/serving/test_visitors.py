@@ -11,6 +11,7 @@ import pytest
 from figures import draw_person
 from filelock import FileLock
 from PIL import Image
+from waits import MovableClock, wait_until
 
 from reid_demo.errors import GalleryError, NotWritableError
 from reid_demo.model import checkpoint
@@ -36,6 +37,14 @@ def pack(path, files: dict):
 @pytest.fixture
 def galleries(tiny_engine):
     return PrivateGalleries(tiny_engine)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Return the galleries' clock."""
+    clock = MovableClock()
+    monkeypatch.setattr(private, "time", clock)
+    return clock
 
 
 @pytest.fixture
@@ -98,11 +107,14 @@ def test_another_upload_replaces_the_first_gallery_of_a_visit(galleries, three, 
     assert len(galleries) == 1 and len(galleries.engine_of(second).gallery) == 3
 
 
-def test_an_unused_gallery_is_deleted(tiny_engine, three):
-    galleries = PrivateGalleries(tiny_engine, keep_s=0.2)
+def test_an_unused_gallery_is_deleted(galleries, three, clock):
     token, _ = galleries.build("me", [three])
     folder = galleries.engine_of(token).gallery.folder
-    time.sleep(0.3)
+    clock.move(galleries.keep_s - 60)
+    galleries.engine_of(token)  # which is a use
+    clock.move(galleries.keep_s - 60)
+    galleries.engine_of(token)
+    clock.move(galleries.keep_s + 1)
     with pytest.raises(GalleryError, match="no longer here"):
         galleries.engine_of(token)
     assert not folder.exists()
@@ -288,17 +300,16 @@ def test_folders_of_killed_processes_are_removed(tmp_path):
     assert not dead.exists() and held.exists() and young.exists()
 
 
-def test_a_cut_connection_costs_nothing_that_comes_back(galleries, three, monkeypatch):
+def test_a_cut_connection_costs_nothing_that_comes_back(galleries, three, clock):
     token, _ = galleries.build("me", [three])
-    monkeypatch.setattr(private, "GRACE_S", 0.2)
     galleries.part("me")
     galleries.arrive("me")
-    time.sleep(0.3)
+    clock.move(private.GRACE_S + 1)
     assert len(galleries.engine_of(token).gallery) == 3
     galleries.part("me")
     assert len(galleries.engine_of(token).gallery) == 3, "who uses it is here"
     galleries.part("me")
-    time.sleep(0.3)
+    clock.move(private.GRACE_S + 1)
     with pytest.raises(GalleryError, match="no longer here.*Make it again"):
         galleries.engine_of(token)
 
@@ -309,17 +320,12 @@ def test_the_clock_deletes_without_any_further_event(galleries, three, monkeypat
     token, _ = galleries.build("me", [three])
     folder = galleries.engine_of(token).gallery.folder
     galleries.part("me")
-    for _ in range(50):
-        if not folder.exists():
-            break
-        time.sleep(0.1)
-    assert not folder.exists() and len(galleries) == 0
+    wait_until(lambda: not folder.exists() and len(galleries) == 0)
 
 
-def test_a_gallery_whose_visit_ended_while_it_was_made_is_deleted_too(galleries, three, monkeypatch):
-    monkeypatch.setattr(private, "GRACE_S", 0.1)
+def test_a_gallery_whose_visit_ended_while_it_was_made_is_deleted_too(galleries, three, clock):
     token, _ = galleries.build("me", [three], progress=lambda *at: galleries.part("me"))
-    time.sleep(0.2)
+    clock.move(private.GRACE_S + 1)
     galleries.sweep()
     assert len(galleries) == 0 and _left(galleries) == []
 
@@ -394,10 +400,7 @@ def test_a_living_servers_folder_stays_young(tmp_path, monkeypatch):
     kept = [place.folder / workplace.LOCK, place.subfolder("galleries")]
     for path in kept:
         os.utime(path, (0, 0))
-    until = time.monotonic() + 20
-    while any(path.stat().st_mtime == 0 for path in kept):
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    wait_until(lambda: all(path.stat().st_mtime > 0 for path in kept))
     place.close()
     assert not place.folder.exists()
 

@@ -7,6 +7,7 @@ import time
 from collections import deque
 
 import pytest
+from waits import wait_until
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = ["--no-sandbox", "--use-gl=swiftshader", "--enable-unsafe-swiftshader"]
@@ -38,10 +39,10 @@ def address(tiny_engine):
 
     demo = app.serve(tiny_engine, app.Place("127.0.0.1"), prevent_thread_lock=True, quiet=True)
     yield demo.local_url
-    until = time.monotonic() + LONGEST_MS / 1000
-    while any(demo._queue.active_jobs) and time.monotonic() < until:  # work that outlives Python aborts it
-        time.sleep(0.05)
-    demo.close()
+    try:
+        wait_until(lambda: not any(demo._queue.active_jobs), LONGEST_MS / 1000)  # work that outlives Python aborts it
+    finally:
+        demo.close()
 
 
 @pytest.fixture(scope="session")

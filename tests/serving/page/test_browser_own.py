@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from figures import draw_person
 from PIL import Image
+from waits import wait_until
 
 from reid_demo.serving import visitors as private
 from reid_demo.serving.page import text
@@ -106,11 +107,7 @@ def test_own_gallery_and_frame(page, browser, address, files, monkeypatch):
     monkeypatch.setattr(private, "GRACE_S", 1)  # of minutes, for a connection that comes back
     monkeypatch.setattr(private, "SWEEP_S", 1)
     page.close()
-    for _ in range(300):
-        if held() <= before:
-            break
-        time.sleep(0.2)
-    assert held() <= before, "the clock deletes the gallery of a page that was closed"
+    wait_until(lambda: held() <= before, 60)  # the clock deletes the gallery of a page that was closed
 
 
 def test_a_gallery_of_known_people_offers_to_be_measured(page, tmp_path):
