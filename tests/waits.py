@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 def wait_until(true: Callable[[], object], seconds: float = 20) -> None:
-    """Return as soon as `true()` is; fail the test after `seconds`."""
+    """Return once `true()` returns something true; fail the test after `seconds`."""
     until = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < until, f"still waiting after {seconds} s"

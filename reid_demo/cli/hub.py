@@ -22,10 +22,12 @@ def add(commands) -> None:
 
 
 def _push(options: argparse.Namespace) -> int:
+    from reid_demo.errors import GalleryError
     from reid_demo.model import hub
     from reid_demo.search import bundled
     from reid_demo.search import gallery as galleries
     from reid_demo.search.bundled import PROJECT
+    from reid_demo.search.journal import FOLDER as JOURNAL
     from reid_demo.serving import space
 
     if options.space and options.to:
@@ -40,6 +42,10 @@ def _push(options: argparse.Namespace) -> int:
     else:
         if kind == "gallery":
             galleries.load(folder)  # it is whole, and a writer that was stopped while replacing files is finished
+            if (Path(folder) / JOURNAL).is_dir():  # pictures that the gallery does not name may lie in its folder
+                raise GalleryError(
+                    f"A run of `index` into {Path(folder).name!r} has not ended. Run it again, then push."
+                )
         told = {"ok": True, "card": hub.card_of(Path(folder), kind)}
     if not options.dry_run:
         if kind == "space":

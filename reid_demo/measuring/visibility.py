@@ -103,7 +103,7 @@ def hide_something(
     Args:
         image: `(H, W, 3)` uint8, not changed.
         rng: draws what is hidden, and how.
-        cutouts: of people and things, to hide people behind; what they lack is not drawn.
+        cutouts: of people and things, to hide people behind; a kind that is missing is never chosen.
 
     Returns:
         The changed picture, and what is hidden: `(H, W)` bool.

@@ -356,7 +356,7 @@ def _init_key(init: Path) -> dict:
         for file in (held, held.with_suffix(".bin")) if held.suffix == ".xml" else (held,):
             content.update(file.read_bytes())
     except OSError as error:
-        raise WeightsError(f"{init} cannot be read: {error.strerror or error}.") from error
+        raise WeightsError(f"{error.filename or init} cannot be read: {error.strerror or error}.") from error
     return {"name": init.name, "sha256": content.hexdigest()}
 
 

@@ -468,10 +468,18 @@ class _Run:
     def _clean(self) -> None:
         """Delete stored pictures that the new gallery no longer names, and folders that become empty."""
         for path in self.named - {row.record.path for row in self.rows}:
-            target = inside(self.out, path, GalleryError)
+            try:
+                target = inside(self.out, path, GalleryError)
+            except GalleryError:  # a damaged or hostile listing named somebody else's file
+                continue
             if not target.is_relative_to(self.out / IMAGES):
                 continue
-            target.unlink(missing_ok=True)
+            try:
+                target.unlink(missing_ok=True)
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:  # such a picture was noted, but could not be stored
+                    raise
+                continue
             for folder in target.parents:
                 if folder == self.out / IMAGES or not folder.is_dir() or any(folder.iterdir()):
                     break

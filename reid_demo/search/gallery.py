@@ -443,6 +443,7 @@ class IndexFacts(BaseModel, extra="allow"):
     kind: str  # "flat", "compressed" or "milvus"
     address: str = ""  # of the Milvus collection
     stamp: str = ""  # identifies the build that filled it
+    first_id: int = 0  # of row 0 in the collection
 
 
 class Meta(BaseModel, extra="allow"):

@@ -1,9 +1,10 @@
 """The journal of a run of `index`: keeps descriptors on disk until the gallery is written. Knows no network.
 
-It also notes the path of each picture before the run stores or deletes it. Whatever kills the run, the next one knows
-which pictures no gallery names, and deletes them.
+It also notes the path of each picture before the run stores or deletes it. If the run is killed, the next one knows
+which of these pictures no gallery names, and deletes them.
 """
 
+import contextlib
 import itertools
 import json
 import os
@@ -63,21 +64,31 @@ class Journal:
                     self._take_up()
                     self.noted |= {record.path for record in self.records}
                     return
-                self.noted |= {record.path for record in self._lines()}
+                held = {record.path for record in self._lines()}
+                self.note(held - self.noted)  # an earlier version noted none
+                self.noted |= held
         except (GalleryError, OSError, ValueError) as error:
             self.damaged = f"The journal of a stopped run is damaged and was left out. {error}"
             self._shape, self.records = None, []
         for path in folder.iterdir():
-            if path.name != NOTED:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != NOTED:
                 path.unlink()
 
     def _read_noted(self) -> set[str]:
-        """Return the paths of complete lines; cut off an incomplete last one, whose picture was not touched yet."""
-        path = self.folder / NOTED
-        lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
-        if lines:
+        """Return the paths of complete lines; cut off an incomplete last one, whose picture was not touched yet.
+
+        A line that a power failure spoiled names no picture, and costs no descriptor.
+        """
+        path, noted = self.folder / NOTED, set()
+        if path.is_file():
+            lines = _complete_lines(path)
             os.truncate(path, sum(len(line) + 1 for line in lines))
-        return {parse_json(str, line, "A line of its notes", GalleryError, "") for line in lines}
+            for line in lines:
+                with contextlib.suppress(GalleryError):
+                    noted.add(parse_json(str, line, "A line of its notes", GalleryError, ""))
+        return noted
 
     def note(self, paths: Iterable[str]) -> None:
         """Write down pictures, by their paths in the gallery, that are about to be stored or deleted."""
@@ -88,14 +99,13 @@ class Journal:
 
     def _lines(self) -> Iterator[ImageRecord]:
         """Yield the records of complete lines; skip an incomplete last one."""
-        path = self.folder / "records.jsonl"
-        for line in path.read_bytes().split(b"\n")[:-1]:
+        for line in _complete_lines(self.folder / "records.jsonl"):
             yield parse_json(ImageRecord, line, "A line of its records", GalleryError, "")
 
     def _take_up(self) -> None:
         """Read the rows that are complete in every file; truncate the files after them."""
         terms, dim = self._shape
-        lines = (self.folder / "records.jsonl").read_bytes().split(b"\n")[:-1]
+        lines = _complete_lines(self.folder / "records.jsonl")
         sizes = {"parts.f16": 2 * terms * dim, "presence.f32": 4 * (terms - 1)}
         whole = [len(lines), *((self.folder / n).stat().st_size // size for n, size in sizes.items() if size)]
         count = min(whole)
@@ -146,3 +156,8 @@ class Journal:
     def remove(self) -> None:
         """Delete the journal's files, once the gallery holds their contents."""
         shutil.rmtree(self.folder)
+
+
+def _complete_lines(path: Path) -> list[bytes]:
+    """Return a file's lines without what follows the last line feed."""
+    return path.read_bytes().split(b"\n")[:-1]

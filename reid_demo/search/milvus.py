@@ -66,8 +66,12 @@ class Collection:
         except pymilvus.MilvusException as error:
             raise _unreachable(self._address, error) from error
         rows = np.array([hit["id"] for hit in found], np.int64) - self._first
-        if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
-            raise GalleryError(f"The collection {self._address} is being filled anew. Wait for `index` to end.")
+        lost = rows.min() < 0 or rows.max() >= len(self) if len(rows) else len(left_out) < len(self)
+        if lost:
+            raise GalleryError(
+                f"The collection {self._address} was filled anew after it was opened. Wait for `index` to end, or open "
+                "the gallery again."
+            )
         return rows
 
     def facts(self) -> dict:
@@ -165,7 +169,7 @@ def load(facts: dict) -> Collection:
 
     client, name = _open(address)
     try:
-        about = _about(client, name) if client.has_collection(name) else None
+        about = _held(client, name)
         if about is None or about["reid_demo"] != facts["stamp"]:
             raise GalleryError(f"the collection {address} was not filled for it.")
         count = _count(client, name)
@@ -186,7 +190,7 @@ def is_filled(facts: dict, count: int) -> bool:
     address = facts["address"]
     client, name = _open(address)
     try:
-        about = _about(client, name) if client.has_collection(name) else None
+        about = _held(client, name)
         return about is not None and about["reid_demo"] == facts["stamp"] and _count(client, name) == count
     except MilvusException as error:
         raise _unreachable(address, error) from error
@@ -205,7 +209,7 @@ def folder_of(address: str) -> Path:
 
     client, name = _open(str(address))
     try:
-        about = _about(client, name) if client.has_collection(name) else None
+        about = _held(client, name)
     except MilvusException as error:
         raise _unreachable(str(address), error) from error
     if about is None:
@@ -241,6 +245,11 @@ def _open(address: str):
         return MilvusClient(where, token=os.environ.get("MILVUS_TOKEN", ""), timeout=10), name
     except (MilvusException, OSError, RuntimeError) as error:
         raise _unreachable(address, error) from error
+
+
+def _held(client, name: str) -> dict | None:
+    """Return `_about` of a collection; `None` where there is none."""
+    return _about(client, name) if client.has_collection(name) else None
 
 
 def _about(client, name: str) -> dict | None:

@@ -154,8 +154,10 @@ class Compressed:
         if not vector.any():
             return True
         near, rows = self._nearest(vector, max(self.tuning.depth, 10), None)
-        others = np.arange(len(self)) != row
-        return bool(row in rows or self._nearest(vector, 1, others)[0] <= near[-1])
+        if row in rows:
+            return True
+        own, _ = self._nearest(vector, 1, np.arange(len(self)) != row)  # empty where the lists have lost it
+        return bool(len(own) and own[0] <= near[-1])
 
     def save(self, path: Path) -> None:
         """Write the index as one file."""

@@ -156,6 +156,8 @@ def _full_name() -> str:
     asking = threading.Thread(target=lambda: found.append(socket.getfqdn()), daemon=True)
     asking.start()
     asking.join(timeout=1)
+    if not found:
+        _log.warning("The name service does not answer, so the page does not answer to this machine's full name.")
     return found[0] if found else ""
 
 

@@ -15,6 +15,7 @@ from reid_demo.errors import HubError
 from reid_demo.model import checkpoint, hub
 from reid_demo.model.dpti import build_model
 from reid_demo.search import gallery
+from reid_demo.search.build import JOURNAL
 
 
 def contents(folder) -> dict[str, bytes]:
@@ -187,6 +188,10 @@ def test_a_damaged_gallery_is_not_pushed_and_a_stopped_writer_is_finished(
     assert main(["push", "--gallery", str(folder), "--to", "me/people"]) == 0
     assert (folder / gallery.META).is_file() and not ready.exists()
     server.log.clear()
+    (folder / JOURNAL).mkdir()
+    assert main(["push", "--gallery", str(folder), "--to", "me/people"]) != 0
+    assert "has not ended. Run it again, then push" in capsys.readouterr().err and not server.log
+    (folder / JOURNAL).rmdir()
     (folder / gallery.PARTS).write_bytes(b"")
     assert main(["push", "--gallery", str(folder), "--to", "me/people"]) != 0
     assert "Rebuild it with" in capsys.readouterr().err and not server.log

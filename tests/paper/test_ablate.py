@@ -351,7 +351,7 @@ def test_both_files_of_a_network_are_recorded(tmp_path):
     """The numbers of OpenVINO weights lie beside the named file."""
     network, kept = tmp_path / "net.xml", []
     network.write_bytes(b"<net/>")
-    with pytest.raises(WeightsError, match="net.xml cannot be read"):
+    with pytest.raises(WeightsError, match="net.bin cannot be read"):
         module._init_key(network)
     for numbers in (b"one", b"two", b"one"):
         network.with_suffix(".bin").write_bytes(numbers)

@@ -552,8 +552,8 @@ def test_only_files_that_the_gallery_named_are_deleted(images, tmp_path, tiny_de
     assert len([p for p in (out / "images").rglob("*") if p.is_file()]) == 4  # three of the gallery, and mine
     hostile = json.loads((out / gallery.RECORDS).read_text().splitlines()[0])
     (out / gallery.RECORDS).write_text(json.dumps({**hostile, "path": "../outside.jpg"}) + "\n")
-    with pytest.raises(GalleryError, match="outside of its folder"):
-        run(images, out, tiny_describer, tiny_weights)
+    assert "damaged" in run(images, out, tiny_describer, tiny_weights).rebuilt
+    assert run(images, out, tiny_describer, tiny_weights).kept == 3
     assert outside.read_bytes() == b"photo"
 
 
@@ -561,7 +561,7 @@ def stored(out) -> set[str]:
     return {path.relative_to(out).as_posix() for path in (out / "images").rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("stopped_at", ["_write", "_clean"])
+@pytest.mark.parametrize("stopped_at", [(build._Run, "_write"), (build._Run, "_clean"), (build.Journal, "remove")])
 def test_a_picture_that_was_removed_goes_though_the_run_was_stopped(
     stopped_at, images, tmp_path, tiny_describer, tiny_weights, monkeypatch
 ):
@@ -569,7 +569,7 @@ def test_a_picture_that_was_removed_goes_though_the_run_was_stopped(
     run(images, out, tiny_describer, tiny_weights)
     (images / "holiday picture.png").unlink()
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(build._Run, stopped_at, stop)
+        patch.setattr(*stopped_at, stop)
         run(images, out, tiny_describer, tiny_weights)
     report = run(images, out, tiny_describer, tiny_weights)
     assert report.total == 3 and report.rebuilt == "" and not (out / JOURNAL).exists()
@@ -595,6 +595,35 @@ def test_a_picture_that_a_stopped_run_stored_goes_with_its_file(
             index_folder(images, out, tiny_describer, "others")
     report = run(images, out, tiny_describer, tiny_weights)
     assert report.total == 3 and report.rebuilt == ""
+    assert stored(out) == {record.path for record in gallery.load(out).records} and len(stored(out)) == 3
+
+
+@pytest.mark.parametrize("spoiled", [b'"images/torn', b'"images/to"images/a.jpg"\n', b"\0\0\0\n"])
+def test_spoiled_notes_cost_no_descriptor(spoiled, images, tmp_path, tiny_describer, tiny_weights, monkeypatch):
+    out = tmp_path / "gallery"
+    (out / JOURNAL / "@eaDir").mkdir(parents=True)  # as some storage servers make everywhere
+    (out / JOURNAL / "noted.txt").write_bytes(spoiled)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(build._Run, "_write", stop)
+        run(images, out, tiny_describer, tiny_weights)
+    report = run(images, out, tiny_describer, tiny_weights)
+    assert (report.resumed, report.total, report.rebuilt) == (4, 4, "")
+
+
+def test_pictures_of_a_journal_without_notes_are_deleted_by_the_run_after_the_next_at_the_latest(
+    images, tmp_path, tiny_describer, tiny_weights, monkeypatch
+):
+    """As an earlier version left it, and a run with other weights that was stopped as well discarded it."""
+    out = tmp_path / "gallery"
+    for fingerprint in ("first", "second"):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(build._Run, "_write", stop)
+            index_folder(images, out, tiny_describer, fingerprint)
+        if fingerprint == "first":
+            (out / JOURNAL / "noted.txt").unlink()
+            (images / "holiday picture.png").unlink()
+    assert len(stored(out)) == 4
+    run(images, out, tiny_describer, tiny_weights)
     assert stored(out) == {record.path for record in gallery.load(out).records} and len(stored(out)) == 3
 
 

@@ -79,7 +79,7 @@ def test_a_page_notices_that_its_collection_was_filled_anew(
     opened, probe = gallery.load(address), tiny_engine.describe(probe_image)
     assert len(opened.search(probe, 5, opened.scoring)) == 5
     index(images, tmp_path / "two", tiny_describer, tiny_weights, address)
-    with pytest.raises(GalleryError, match="is being filled anew. Wait for `index` to end"):
+    with pytest.raises(GalleryError, match="was filled anew after it was opened. Wait for `index` to end"):
         opened.search(probe, 5, opened.scoring)
     assert len(gallery.load(address).search(probe, 5, opened.scoring)) == 5
 
@@ -94,6 +94,19 @@ def test_a_collection_of_an_earlier_version_counts_from_zero():
     facts = {"kind": "milvus", "address": "milvus://a:1/b", "stamp": "x"}
     held = milvus.Collection(Client(), facts["address"], "b", facts, 3)
     assert held.nearest(np.zeros(4), 3, np.array([False, True, False])).tolist() == [2, 0] and held.facts() == facts
+
+
+def test_a_collection_that_is_empty_meanwhile_is_noticed():
+    class Client:
+        def search(self, name, **asked):
+            return [[]]
+
+    pytest.importorskip("pymilvus", reason="needs `pip install '.[milvus]'`")
+    held = milvus.Collection(Client(), "milvus://a:1/b", "b", {"first_id": 5}, 3)
+    for some in (None, np.array([True, True, False])):
+        with pytest.raises(GalleryError, match="was filled anew"):
+            held.nearest(np.zeros(4), 3, some)
+    assert held.nearest(np.zeros(4), 3, np.ones(3, bool)).tolist() == []
 
 
 def test_addresses_that_lead_nowhere(address, tmp_path):

@@ -237,7 +237,7 @@ def test_a_compressed_gallery_lists_as_many_as_are_asked_for(compressed):
     assert len(compressed.search(PROBES[0], 5000)) == 5000
 
 
-def test_more_copies_of_a_picture_than_candidates_are_no_damage(tmp_path, monkeypatch):
+def test_more_copies_of_a_picture_than_candidates_are_no_damage():
     """As of a covered camera. A file of another gallery is still found out."""
     rng = np.random.default_rng(3)
     rows = rng.normal(size=(3000, 32)).astype("f4")
@@ -249,6 +249,8 @@ def test_more_copies_of_a_picture_than_candidates_are_no_damage(tmp_path, monkey
     assert not {200, 399} & set(index.nearest(copied[0], 64).tolist())
     assert all(index.holds(row, copied[row]) for row in (0, 200, 399, 400, 2999))
     assert not any(index.holds(row, other[row]) for row in (0, 700, 2999))
+    index._lists.invlists.reset()
+    assert not index.holds(700, copied[700])  # a file whose lists were lost
 
 
 @pytest.mark.parametrize("scoring", [Scoring("adaptive"), Scoring(parts=(True, False, False, False, False))], ids=str)
