@@ -18,7 +18,6 @@ WEIGHINGS = ("cosine", "part_aware")
 AT_ONCE = 8  # probes to describe together, each with all its occluders
 LEAST_FALL, MOST_FALL = 8, 40  # ranks that make a story: far enough to notice, near enough to believe
 LEAST_RISE = 5  # rank of the untouched probe; a story if hiding a part then makes it 1
-LEAST_GAP = 4  # rank by the cosine with a part hidden; a story if part-aware keeps the first place
 FALLS, PARTS, RISES = 3, 1, 2  # most examples of each kind
 
 
@@ -119,7 +118,7 @@ def choose(engine: Engine, measured: Sequence[Measured]) -> list[Story]:
         return [one.story(kind) for one in chosen]
 
     falls = [m for m in whole if _first(m) and LEAST_FALL <= m.part_aware.hidden <= MOST_FALL]
-    parts = [m for m in whole if _first(m) and m.part_aware.hidden == 1 and LEAST_GAP <= m.cosine.hidden]
+    parts = [m for m in whole if _first(m) and m.part_aware.hidden == 1 and m.cosine.hidden > 1]
     covered = [m for m in measured if m.example.kind == "occluded"]
     rises = [m for m in covered if m.part_aware.untouched >= LEAST_RISE and m.part_aware.hidden == 1]
     holds = [m for m in whole if _first(m) and m.clean and m.occluder in occlude.HALVES]
