@@ -143,18 +143,18 @@ def test_nothing_is_said_far_from_what_was_fitted(tiny_engine, probe_image):
 
 def test_the_shipped_weights_tell_what_is_hidden():
     engine = Engine.load()
-    probe = next(e for e in engine.examples if e.kind == "whole")
-    picture = read_image(probe.path)
+    pictures = [read_image(example.path) for example in engine.examples if example.kind == "whole"]
 
-    def words(occlusion=None):
-        shown = picture if occlusion is None else engine.occlude(picture, [occlusion])
-        return {seen.body_part: seen.words for seen in engine.visible_parts(engine.describe(shown))}
+    def words(*recipe):
+        described = engine.describer.describe([engine.occlude(picture, recipe) for picture in pictures])
+        told = [{seen.body_part: seen.words for seen in engine.visible_parts(probe)} for probe in described]
+        assert len(told) > 2 and all(len(one) == 8 for one in told)
+        return {part: [one[part].split(" (0.")[0] for one in told] for part in told[0]}
 
     whole, lower = words(), words(Occlusion("lower_half"))
-    assert len(whole) == 8
     for said in (whole, lower):
-        assert said["head"].startswith("probably visible (0.")
+        assert "probably hidden" not in said["head"] and said["head"].count("probably visible") > len(pictures) / 2
     for part in ("left leg", "right leg", "feet"):
-        assert whole[part].startswith("probably visible") and lower[part].startswith("probably hidden")
+        assert set(whole[part]) == {"probably visible"} and set(lower[part]) == {"probably hidden"}
     nothing = words(Occlusion("box", box=(0.0, 0.0, 1.0, 1.0)))
-    assert all(said.startswith("probably hidden") for said in nothing.values())
+    assert all(set(said) == {"probably hidden"} for said in nothing.values())
