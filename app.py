@@ -265,14 +265,22 @@ def place_of(options: argparse.Namespace) -> Place:
 
 
 def _end_on_signals() -> None:
-    """Make signals end the process normally, so that visitors' files are removed; Ctrl-C counts as one."""
+    """Make signals end the process normally, so that visitors' files are removed; Ctrl-C counts as one.
+
+    A second one does not interrupt the removing. It is not ignored by the system meanwhile: of one that came together
+    with the first, Python would print a traceback.
+    """
 
     def end(number: int, frame) -> None:
-        for other in ENDING:
-            signal.signal(getattr(signal, other), signal.SIG_IGN)  # a second one does not interrupt the removing
-        _ending.append(number)
-        _end_if_asked()
+        if not _ending:
+            _ending.append(number)
+            _end_if_asked()
 
+    def ignore() -> None:
+        for name in ENDING:
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+    atexit.register(ignore)  # last of all: Python forgets `end` before the process is gone
     for name in ENDING:
         signal.signal(getattr(signal, name), end)
 

@@ -101,6 +101,25 @@ def test_a_second_signal_does_not_interrupt_the_end(tiny_weights, tiny_gallery_f
     assert list(tmp_path.iterdir()) == []
 
 
+TOGETHER = """
+import atexit, signal, threading, app
+app._end_on_signals()
+atexit.register(lambda: print("the end", flush=True))  # Python looks for signals while it writes
+both = {signal.SIGHUP, signal.SIGTERM}
+signal.pthread_sigmask(signal.SIG_BLOCK, both)
+for number in both:
+    signal.pthread_kill(threading.get_ident(), number)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, both)
+"""
+
+
+def test_two_signals_that_come_together_end_it_without_a_traceback():
+    ended = subprocess.run(
+        [sys.executable, "-c", TOGETHER], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stdout + ended.stderr) == (128 + signal.SIGHUP, "the end\n")
+
+
 SWALLOWED = """
 import contextlib, signal, sys
 import app
