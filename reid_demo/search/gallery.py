@@ -17,6 +17,7 @@ from reid_demo.images import inside
 from reid_demo.records import WEIGHINGS, Descriptor, Identities, ImageRecord, Match, Scoring
 from reid_demo.search import milvus, similarity, vectors
 from reid_demo.search.gallery_views import ONE_VIEW
+from reid_demo.search.journal import FOLDER as JOURNAL
 from reid_demo.search.store import (
     FORMAT_VERSION,
     META,
@@ -430,6 +431,8 @@ def _check_files(folder: Path, rebuild: str) -> None:
     if not folder.is_dir():
         raise GalleryError(f"{str(folder)!r} is a file, not a gallery. Name the folder that `index` wrote.")
     if len(missing) == len(names):
+        if (folder / JOURNAL).is_dir():
+            raise GalleryError(f"The gallery {folder.name!r} is not made yet: its `index` has not ended. Run it again.")
         words = f"Describe its pictures with `python -m reid_demo index {folder} --out GALLERY`."
         raise GalleryError(f"The folder {folder.name!r} is not a gallery. {words}")
     if missing:

@@ -586,6 +586,8 @@ def test_a_picture_that_a_stopped_run_stored_goes_with_its_file(
         patch.setattr(build._Run, "_describe", stop)
         run(images, out, tiny_describer, tiny_weights)
     assert len(stored(out)) == 4
+    with pytest.raises(GalleryError, match="its `index` has not ended. Run it again"):
+        gallery.load(out)
     with open(out / JOURNAL / "noted.txt", "ab") as file:
         file.write(b'"images/torn')  # as a run killed while writing leaves it
     (images / "holiday picture.png").unlink()
