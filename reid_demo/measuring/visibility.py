@@ -103,7 +103,7 @@ def hide_something(
     Args:
         image: `(H, W, 3)` uint8, not changed.
         rng: draws what is hidden, and how.
-        cutouts: of people and things, to hide people behind; a kind that is missing is never chosen.
+        cutouts: of people and things, to hide people behind; without things a post is drawn, without people none.
 
     Returns:
         The changed picture, and what is hidden: `(H, W)` bool.
@@ -112,9 +112,7 @@ def hide_something(
     if rng.random() < ALL_HIDDEN:
         everything = np.ones(image.shape[:2], bool)
         return occlude.fill(image, everything, fill), everything
-    things = any(kind in cutouts for kind in occlude.THINGS)
-    pasted = [kind for kind in occlude.PASTED if (things if kind == "object" else kind in cutouts)]
-    kinds = ("block", "random_block", *pasted)
+    kinds = ("block", "random_block", *(kind for kind in occlude.PASTED if kind == "object" or kind in cutouts))
     kind, seed = str(rng.choice(kinds)), int(rng.integers(2**31))
     kind = str(rng.choice(list(occlude.BOXES))) if kind == "block" else kind
     occlusion = Occlusion(kind, fill, coverage=float(rng.uniform(0.1, 0.6)), seed=seed)

@@ -8,6 +8,7 @@ import contextvars
 import errno
 import hashlib
 import io
+import os
 import shutil
 import time
 from collections import Counter, deque
@@ -273,10 +274,11 @@ class _Run:
         self.rows.sort(key=lambda row: row.record.path)
         report.removed = sum(record.sha256 not in self.seen for record in self.old.records) if self.old else 0
         report.total = len(self.rows)
-        self.journal.note(self.named - {row.record.path for row in self.rows})
+        gone = self.named - {row.record.path for row in self.rows}
+        self.journal.note(gone)
         if self._changed():
             self._write()
-        self._clean()
+        self._clean(gone)
         self.journal.remove()
         report.exact = galleries.read_meta(self.out).index.kind != vectors.COMPRESSED
         return report
@@ -465,21 +467,17 @@ class _Run:
                     parts[at], presence[at] = some_parts, some_presence
             yield parts, presence
 
-    def _clean(self) -> None:
+    def _clean(self, gone: set[str]) -> None:
         """Delete stored pictures that the new gallery no longer names, and folders that become empty."""
-        for path in self.named - {row.record.path for row in self.rows}:
+        for path in gone:
             try:
                 target = inside(self.out, path, GalleryError)
             except GalleryError:  # a damaged or hostile listing named somebody else's file
                 continue
-            if not target.is_relative_to(self.out / IMAGES):
+            # Some were noted and never stored, because their name is too long
+            if not target.is_relative_to(self.out / IMAGES) or not os.path.lexists(target):
                 continue
-            try:
-                target.unlink(missing_ok=True)
-            except OSError as error:
-                if error.errno != errno.ENAMETOOLONG:  # such a picture was noted, but could not be stored
-                    raise
-                continue
+            target.unlink()
             for folder in target.parents:
                 if folder == self.out / IMAGES or not folder.is_dir() or any(folder.iterdir()):
                     break

@@ -169,8 +169,7 @@ def load(facts: dict) -> Collection:
 
     client, name = _open(address)
     try:
-        about = _held(client, name)
-        if about is None or about["reid_demo"] != facts["stamp"]:
+        if not _is_of(client, name, facts):
             raise GalleryError(f"the collection {address} was not filled for it.")
         count = _count(client, name)
     except MilvusException as error:
@@ -190,8 +189,7 @@ def is_filled(facts: dict, count: int) -> bool:
     address = facts["address"]
     client, name = _open(address)
     try:
-        about = _held(client, name)
-        return about is not None and about["reid_demo"] == facts["stamp"] and _count(client, name) == count
+        return _is_of(client, name, facts) and _count(client, name) == count
     except MilvusException as error:
         raise _unreachable(address, error) from error
     finally:
@@ -263,6 +261,12 @@ def _about(client, name: str) -> dict | None:
         if isinstance(about, dict) and {"reid_demo", "folder"} <= set(about):
             return about
     return None
+
+
+def _is_of(client, name: str, facts: dict) -> bool:
+    """Return whether a collection is there and was filled by the build that `meta.json` tells of."""
+    about = _held(client, name)
+    return about is not None and about["reid_demo"] == facts["stamp"]
 
 
 def _count(client, name: str) -> int:
